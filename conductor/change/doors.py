@@ -1,0 +1,38 @@
+"""All outside things that a change goes through, in one value, so that a test can pass its own."""
+
+import getpass
+import os
+from dataclasses import dataclass
+
+from conductor.clock import Clock
+from conductor.definitions.model import Host
+from conductor.engine.ports import Engine, Probe
+from conductor.proxy.ports import Proxy
+from conductor.report.printers import Reporter
+from conductor.state.locks import Locks
+from conductor.state.store import Store
+
+
+@dataclass(frozen=True)
+class Doors:
+    """`command` is what the user asked for, as words for locks and history; it never holds a secret."""
+
+    host: Host
+    engine: Engine
+    proxy: Proxy
+    probe: Probe
+    store: Store
+    locks: Locks
+    report: Reporter
+    clock: Clock
+    command: str
+
+
+def who() -> str:
+    """The person behind the process: sudo's caller too."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    caller = os.environ.get("SUDO_USER")
+    return f"{caller} (as {user})" if caller else user

@@ -1,0 +1,123 @@
+"""Step 5: each new container must pass its checks in a row, through the very address nginx will use."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import msgspec
+
+from conductor.change.doors import Doors
+from conductor.definitions.model import Health
+from conductor.errors import ConductorError
+from conductor.plan import gate
+from conductor.plan.values import Attempt, Container, ContainerState
+
+LOOK_SECONDS = 0.2  # how often the daemon is asked whether a silent container still runs
+CHECK_SIGNALS_SECONDS = 0.05
+LOG_LINES = 20
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How the gate ended for one container; `state` is what the daemon said last."""
+
+    container: Container
+    healthy: bool
+    seconds: float
+    attempts: tuple[str, ...]
+    state: ContainerState | None
+
+
+class Gate:
+    """Asks all containers side by side; the first that fails ends the waiting for all."""
+
+    def __init__(self, doors: Doors, health: Health, redact: Callable[[str], str]) -> None:
+        self._doors = doors
+        self._health = health
+        self._redact = redact
+        self._over = threading.Event()
+        self._seen: dict[str, str] = {}
+
+    def pass_all(self, containers: tuple[Container, ...], waiting: Callable[[str], None]) -> None:
+        """Return when all are healthy; else raise with what is known of each one."""
+        if not containers:
+            return
+        with ThreadPoolExecutor(len(containers)) as pool:
+            futures = {pool.submit(self._one, container) for container in containers}
+            try:
+                verdicts = self._await(futures, waiting)
+            finally:
+                self._over.set()
+        if not all(v.healthy for v in verdicts):
+            raise self._failure(verdicts)
+
+    def _await(self, futures: set[Future[Verdict]], waiting: Callable[[str], None]) -> list[Verdict]:
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, CHECK_SIGNALS_SECONDS, FIRST_COMPLETED)
+            self._doors.clock.check()
+            if any(not f.result().healthy for f in done):
+                self._over.set()
+            latest = "; ".join(sorted(set(self._seen.values()))[:2])
+            waiting(
+                f"{len(futures) - len(pending)} of {len(futures)} healthy"
+                + (f" ({latest})" if latest else "")
+            )
+        return sorted((f.result() for f in futures), key=lambda v: v.container.name)
+
+    def _one(self, container: Container) -> Verdict:
+        clock, health = self._doors.clock, self._health
+        began = looked = clock.monotonic()
+        attempts: list[Attempt] = []
+        state: ContainerState | None = None
+        while (elapsed := clock.monotonic() - began) < health.start_timeout and not self._over.is_set():
+            attempts.append(self._doors.probe(container.address, health))
+            self._seen[container.id] = self._redact(str(attempts[-1]))
+            if gate.streak(attempts) >= health.successes:
+                return self._verdict(container, True, began, attempts, state)
+            if not attempts[-1].ok and clock.monotonic() - looked >= LOOK_SECONDS:
+                looked = clock.monotonic()
+                state = self._look(container)
+                if state is not None and not state.running:
+                    break
+            self._over.wait(gate.interval(health, elapsed))
+        return self._verdict(container, False, began, attempts, state)
+
+    def _look(self, container: Container) -> ContainerState | None:
+        try:
+            return self._doors.engine.inspect(container.id)
+        except ConductorError:
+            return None  # unknown is not dead: the budget decides
+
+    def _verdict(
+        self,
+        container: Container,
+        healthy: bool,
+        began: float,
+        attempts: list[Attempt],
+        state: ContainerState | None,
+    ) -> Verdict:
+        seconds = self._doors.clock.monotonic() - began
+        said = tuple(self._redact(text) for text in gate.summary(attempts))
+        return Verdict(container=container, healthy=healthy, seconds=seconds, attempts=said, state=state)
+
+    def _failure(self, verdicts: list[Verdict]) -> ConductorError:
+        bad = [v for v in verdicts if not v.healthy]
+        first = next((v for v in bad if v.state is not None and not v.state.running), bad[0])
+        exited = first.state is not None and not first.state.running
+        why = f"{first.container.name} {first.state}" if exited else f"not healthy after {first.seconds:.1f}s"
+        details = [line for verdict in verdicts for line in self._explain(verdict)]
+        return ConductorError(f"the new containers did not become healthy: {why}", "", tuple(details))
+
+    def _explain(self, verdict: Verdict) -> list[str]:
+        container, state = verdict.container, self._look(verdict.container) or verdict.state
+        head = "healthy" if verdict.healthy else f"not healthy after {verdict.seconds:.1f}s"
+        lines = [f"{container.name} at {container.address}: {head}; {state or 'state unknown'}"]
+        if verdict.healthy:
+            return lines
+        lines += [f"  check {self._health.path}: {text}" for text in verdict.attempts]
+        try:
+            log = self._doors.engine.logs(container.id, LOG_LINES)
+        except ConductorError as error:
+            return [*lines, f"  {error.sentence}"]
+        said = [f"    {self._redact(text)}" for text in log]
+        return lines + (["  last log lines:", *said] if said else ["  it logged nothing"])

@@ -1,0 +1,23 @@
+"""`conductor nginx show`: the files as they should be, each marked in place or not."""
+
+from pathlib import Path
+
+import click
+
+from conductor.commands.options import config_option
+
+
+@click.command("show")
+@config_option
+def command(*, config: Path) -> None:
+    """Print what nginx should include, file by file."""
+    from conductor.commands.opening import open_doors
+    from conductor.commands.sites import sites
+    from conductor.report.printers import Silent
+
+    definitions, doors = open_doors(config, "nginx show", Silent())
+    for name, (text, in_place) in sorted(doors.proxy.texts(sites(definitions, doors)).items()):
+        place = f"{definitions.host.nginx.include_dir}/{name}"
+        click.echo(
+            f"### {place} ({'in place' if in_place else 'differs: run conductor nginx install'})\n{text}"
+        )

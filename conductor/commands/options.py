@@ -1,0 +1,45 @@
+"""Options that several verbs share, worded once."""
+
+from pathlib import Path
+
+import click
+
+DEFAULT_CONFIG = "/etc/conductor/services.yml"
+
+
+def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """A callback: seconds from `30s`, `5m`, or a bare number of seconds."""
+    from conductor.definitions.scalars import Seconds
+
+    try:
+        return Seconds.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _complete_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from conductor.definitions.load import load
+    from conductor.errors import ConductorError
+
+    try:
+        known = load(Path(ctx.params.get("config") or DEFAULT_CONFIG)).ids
+    except ConductorError:
+        return []  # a shell's completion is no place for an error
+    return [i for i in known if i.startswith(incomplete)]
+
+
+config_option = click.option(
+    "--config",
+    envvar="CONDUCTOR_CONFIG",
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    show_envvar=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="The definitions file.",
+)
+ids_option = click.option(
+    "--id", "ids", multiple=True, required=True, shell_complete=_complete_ids, help="The service's id; repeatable."
+)
+optional_id_option = click.option("--id", "service", shell_complete=_complete_ids, help="Only this service.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output on stdout.")

@@ -1,0 +1,1 @@
+"""What is wanted: the definitions file, read into frozen, typed values. Knows nothing of Docker or nginx."""

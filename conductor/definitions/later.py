@@ -1,0 +1,29 @@
+"""Keys that are read and judged already, but whose feature comes later: one line each, deleted when it is there."""
+
+from collections.abc import Callable
+
+from conductor.definitions.model import Definition, Health, Host, Service
+
+_NO_HEALTH = Health()
+
+_OF_SERVICES: dict[str, Callable[[Service], object]] = {
+    "before_upgrade": lambda service: service.before_upgrade,
+    "cron": lambda service: service.cron,
+    "notify": lambda service: service.notify,
+    "order: stop-first": lambda service: service.order == "stop-first",
+    "health.command": lambda service: (service.health or _NO_HEALTH).command,
+    "health.tcp": lambda service: (service.health or _NO_HEALTH).tcp,
+    "health.none": lambda service: (service.health or _NO_HEALTH).none,
+    "count without nginx": lambda service: service.count > 0 and service.nginx is None,
+}
+_OF_HOSTS: dict[str, Callable[[Host], object]] = {
+    "nginx.cutover: live": lambda host: host.nginx.cutover == "live",
+}
+
+
+def unsupported(wanted: Definition | Service | Host) -> tuple[str, ...]:
+    """The key paths in use, inside the service or the host, that this version does not act on yet."""
+    if isinstance(wanted, Host):
+        return tuple(key for key, used in _OF_HOSTS.items() if used(wanted))
+    service = wanted.service if isinstance(wanted, Definition) else wanted
+    return tuple(key for key, used in _OF_SERVICES.items() if used(service))

@@ -1,0 +1,111 @@
+"""Leaf types of a definition: durations, sizes and secrets, each with its own grammar."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Self
+
+DURATION = r"[0-9]{1,12}(\.[0-9]{1,20})?(ms|s|m|h|d)?"
+SIZE = r"[0-9]{1,19}(\.[0-9]{1,20})?(B|[kKMGT]B|[KMGT]iB|[kKmMgG])?"
+_SPLIT = re.compile(r"([0-9.]+)([a-zA-Z]*)")
+_DURATION_UNITS: Mapping[str, Decimal | int] = {
+    "ms": Decimal("0.001"),
+    "s": 1,
+    "m": 60,
+    "h": 3600,
+    "d": 86400,
+    "": 1,
+}
+_SIZE_UNITS = {
+    "": 1, "B": 1,
+    "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+    "k": 2**10, "K": 2**10, "m": 2**20, "M": 2**20, "g": 2**30, "G": 2**30,  # as Docker reads them
+}  # fmt: skip
+_LONGEST = 3650 * 86400  # ten years: beyond it timers overflow
+_LARGEST = 2**60
+
+
+def _amount(written: object, grammar: str, units: Mapping[str, Decimal | int]) -> Decimal | None:
+    text = "" if isinstance(written, bool) else str(written).strip()
+    match = _SPLIT.fullmatch(text) if re.fullmatch(grammar, text) else None
+    return Decimal(match[1]) * units[match[2]] if match else None
+
+
+class Seconds(float):
+    """A duration in seconds; written `30s`, `1500ms`, `2m`, `1h`, or a bare number of seconds."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, written: object) -> Self:
+        """Read what the file says; `ValueError` with what to write instead."""
+        amount = _amount(written, DURATION, _DURATION_UNITS)
+        if amount is None:
+            raise ValueError("must be a duration: write for example 30s, 1500ms or 2m")
+        if amount > _LONGEST:
+            raise ValueError("must be at most 3650d")
+        return cls(round(amount, 9))
+
+    @property
+    def text(self) -> str:
+        """As a file would say it; `parse` reads it back."""
+        milliseconds = round(Decimal(self) * 1000, 6)
+        for unit, amount in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+            if milliseconds % amount == 0 and milliseconds >= amount:
+                return f"{int(milliseconds // amount)}{unit}"
+        return f"{milliseconds / 1000:f}s"
+
+
+class Period(Seconds):
+    """A duration that is longer than nothing."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, written: object) -> Self:
+        """As for every duration, but 0 is refused."""
+        period = super().parse(written)
+        if not period:
+            raise ValueError("must be longer than 0: write for example 30s, 1500ms or 2m")
+        return period
+
+
+class ByteSize(int):
+    """A size in bytes; written `512MiB`, `20MB`, `1g` (Docker's letters are powers of 1024), or bare bytes."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, written: object) -> Self:
+        """Read what the file says; `ValueError` with what to write instead."""
+        amount = _amount(written, SIZE, _SIZE_UNITS)
+        if amount is None:
+            raise ValueError("must be a size: write for example 512MiB or 1GiB")
+        if amount > _LARGEST:
+            raise ValueError("must be at most 1048576TiB")
+        return cls(int(amount))
+
+    @property
+    def text(self) -> str:
+        """As a file would say it; `parse` reads it back."""
+        for unit in ("GiB", "MiB", "KiB"):
+            if self and self % _SIZE_UNITS[unit] == 0:
+                return f"{self // _SIZE_UNITS[unit]}{unit}"
+        return f"{int(self)}B"
+
+
+class Secret:
+    """A text that never shows itself: only `reveal()` gives it, and only the Docker door calls that."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text

@@ -1,0 +1,1 @@
+"""Doing it: the daemon and health checks, behind Protocols."""

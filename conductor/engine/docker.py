@@ -1,0 +1,306 @@
+"""The one door to the Docker daemon: no other module imports `docker`.
+
+The daemon is not trusted: every call has a deadline, and an unclear answer to a create is looked up by label before
+the create is repeated (DESIGN section 5).
+"""
+
+import contextlib
+import functools
+import ipaddress
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import docker
+import docker.errors
+import docker.types
+import requests.exceptions
+
+from conductor.definitions.model import Network
+from conductor.definitions.scalars import Secret
+from conductor.engine.routes import clashing_route
+from conductor.errors import ConductorError
+from conductor.plan.spec import LABEL, ContainerSpec
+from conductor.plan.values import Container, ContainerState
+
+DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
+_LOST = (requests.exceptions.RequestException, OSError)
+
+
+class DockerEngine:
+    """Implements `Engine` over the SDK's low-level client: one list call shows all containers (the high-level one
+    inspects each: 205 ms against 25 ms for 200 containers, measured)."""
+
+    def __init__(self, base_url: str, instance: str) -> None:
+        self._base_url = base_url
+        self._instance = instance
+
+    @functools.cached_property
+    def _api(self) -> Any:
+        """Connected on first use, with the newest version of the API that both sides speak."""
+        with _sentence(f"cannot reach Docker at {self._base_url}", self._base_url):
+            return docker.APIClient(base_url=self._base_url, version="auto", timeout=DEADLINE_SECONDS)
+
+    def containers(self, service: str | None = None) -> tuple[Container, ...]:
+        """One list call, exact labels."""
+        labels = [f"{LABEL}instance={self._instance}", *([f"{LABEL}service={service}"] if service else [])]
+        with _sentence("cannot list containers"):
+            found = self._api.containers(all=True, filters={"label": labels})
+        return tuple(sorted((_container(c) for c in found), key=lambda c: c.name))
+
+    def image_id(self, reference: str) -> str | None:
+        """Look in the local store only."""
+        with _sentence(f"cannot look for image {reference}"):
+            try:
+                return str(self._api.inspect_image(reference)["Id"])
+            except docker.errors.ImageNotFound:
+                return None
+
+    def pull(self, reference: str, progress: Callable[[str], None]) -> str:
+        """Stream the pull: the SDK's own `pull` ignores errors inside the stream (docker-py#2286)."""
+        name, _, tag = reference.rpartition(":")
+        with _sentence(f"cannot pull image {reference}"):
+            for message in self._api.pull(name, tag=tag, stream=True, decode=True):
+                if "error" in message:
+                    raise ConductorError(f"cannot pull image {reference}: {message['error']}", _PULL_HINT)
+                progress(
+                    " ".join(
+                        filter(None, (message.get("id"), message.get("status"), message.get("progress")))
+                    )
+                )
+        image_id = self.image_id(reference)
+        if image_id is None:
+            raise ConductorError(f"cannot find image {reference} after it was pulled", _PULL_HINT)
+        return image_id
+
+    def ensure_network(self, network: Network) -> None:
+        """Refuse a foreign network of that name, another subnet, or a host route that the subnet would cover."""
+        with _sentence(f"cannot look for network {network.name}"):
+            found = [n for n in self._api.networks(names=[network.name]) if n["Name"] == network.name]
+        if found:
+            self._check_network(network, found[0])
+            return
+        route = clashing_route(network.subnet)
+        if route is not None:
+            raise ConductorError(
+                f"cannot make network {network.name}: its subnet {network.subnet} overlaps the host's route {route}",
+                "choose another host.network.subnet",
+            )
+        pool = docker.types.IPAMPool(
+            subnet=network.subnet,
+            iprange=network.tasks,
+            gateway=str(next(ipaddress.IPv4Network(network.subnet).hosts())),
+        )
+        with _sentence(f"cannot make network {network.name} ({network.subnet})"):
+            self._api.create_network(
+                network.name,
+                driver="bridge",
+                check_duplicate=True,
+                ipam=docker.types.IPAMConfig(pool_configs=[pool]),
+                labels={f"{LABEL}instance": self._instance},
+            )
+
+    def _check_network(self, network: Network, found: dict[str, Any]) -> None:
+        owner = (found.get("Labels") or {}).get(f"{LABEL}instance")
+        if owner != self._instance:
+            whose = f"belongs to instance {owner!r}" if owner else "is not Conductor's"
+            raise ConductorError(
+                f"cannot use network {network.name}: a network of that name exists and {whose}",
+                "choose another host.network.name, or remove that network",
+            )
+        pools = found.get("IPAM", {}).get("Config") or [{}]
+        if (pools[0].get("Subnet"), pools[0].get("IPRange")) != (network.subnet, network.tasks):
+            raise ConductorError(
+                f"cannot use network {network.name}: it has subnet {pools[0].get('Subnet')} with "
+                f"{pools[0].get('IPRange')} for tasks, the definitions say {network.subnet} with {network.tasks}",
+                "set host.network as it was, or remove the network when nothing runs on it",
+            )
+
+    def used_addresses(self, network: Network) -> frozenset[str]:
+        """Labels of our own containers, also stopped ones, and endpoints that the daemon has given to anybody."""
+        with _sentence(f"cannot look at network {network.name}"):
+            endpoints = self._api.inspect_network(network.name)["Containers"].values()
+        ours = {c.address for c in self.containers() if c.address}
+        return frozenset(ours | {str(e["IPv4Address"]).partition("/")[0] for e in endpoints})
+
+    def create(self, spec: ContainerSpec) -> str:
+        """A timeout or a 500 may mean "done": look for the container by its labels, then repeat once."""
+        try:
+            return self._create(spec)
+        except (docker.errors.APIError, *_LOST) as error:
+            unclear = not isinstance(error, docker.errors.APIError) or error.is_server_error()
+            found = self._find(spec)
+            if found:
+                return found
+            with _sentence(f"cannot create container {spec.name}"):
+                if unclear:
+                    return self._create(spec)
+                raise
+
+    def _find(self, spec: ContainerSpec) -> str | None:
+        same = (
+            c for c in self.containers() if c.name == spec.name and c.change == spec.labels[f"{LABEL}upgrade"]
+        )
+        return next((c.id for c in same), None)
+
+    def _create(self, spec: ContainerSpec) -> str:
+        plain = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
+        endpoint = self._api.create_endpoint_config(ipv4_address=spec.ip)
+        created = self._api.create_container(
+            image=spec.image_id,
+            name=spec.name,
+            command=list(spec.command) if spec.command else None,
+            entrypoint=list(spec.entrypoint) if spec.entrypoint else None,
+            environment=plain,
+            labels=spec.labels,
+            user=spec.user,
+            working_dir=spec.workdir,
+            stop_signal=spec.stop.signal,
+            ports=[spec.publish[0]] if spec.publish else None,
+            host_config=self._host_config(spec),
+            networking_config=self._api.create_networking_config({spec.network: endpoint}),
+        )
+        return str(created["Id"])
+
+    def _host_config(self, spec: ContainerSpec) -> dict[str, Any]:
+        ulimits = [docker.types.Ulimit(name=n, soft=u.soft, hard=u.hard) for n, u in spec.ulimits.items()]
+        config: dict[str, Any] = self._api.create_host_config(
+            network_mode=spec.network,
+            restart_policy={"Name": "no"},
+            port_bindings={spec.publish[0]: ("127.0.0.1", spec.publish[1])} if spec.publish else None,
+            binds=list(spec.volumes) or None,
+            tmpfs=list(spec.tmpfs) or None,
+            mem_limit=spec.memory,
+            nano_cpus=int(spec.cpus * 1e9) if spec.cpus else None,
+            shm_size=spec.shm_size,
+            init=spec.init,
+            read_only=spec.read_only,
+            cap_add=list(spec.cap_add) or None,
+            cap_drop=list(spec.cap_drop) or None,
+            ulimits=ulimits or None,
+            extra_hosts=spec.extra_hosts or None,
+            log_config=docker.types.LogConfig(type=spec.logging.driver, config=spec.logging.options),
+        )
+        return config
+
+    def start(self, container: str) -> None:
+        """A timeout is looked into: what runs has been started."""
+        try:
+            with _sentence(f"cannot start container {self._name(container)}"):
+                self._api.start(container)
+        except ConductorError as error:
+            if not isinstance(error.__cause__, docker.errors.APIError):
+                state = self.inspect(container)
+                if state is not None and state.running:
+                    return
+            raise
+
+    def _name(self, container: str) -> str:
+        with contextlib.suppress(docker.errors.APIError, *_LOST):
+            return str(self._api.inspect_container(container)["Name"]).lstrip("/")
+        return container[:12]
+
+    def inspect(self, container: str) -> ContainerState | None:
+        """The address is what the daemon says now, never what was asked for."""
+        with _sentence(f"cannot inspect container {container[:12]}"):
+            try:
+                found = self._api.inspect_container(container)
+            except docker.errors.NotFound:
+                return None
+        return _state(found)
+
+    def logs(self, container: str, tail: int) -> tuple[str, ...]:
+        """Bytes that are no UTF-8 are replaced."""
+        with _sentence(f"cannot read the log of container {container[:12]}"):
+            try:
+                data: bytes = self._api.logs(container, stdout=True, stderr=True, tail=tail)
+            except docker.errors.NotFound:
+                return ()
+        return tuple(data.decode(errors="replace").splitlines())
+
+    def stop(self, container: str, grace_seconds: float) -> bool:
+        """The SDK adds the grace to its own deadline when it is passed (left out, it reads out at 70 s)."""
+        with (
+            _sentence(f"cannot stop container {container[:12]}"),
+            contextlib.suppress(docker.errors.NotFound),
+        ):
+            self._api.stop(container, timeout=math.ceil(grace_seconds))
+        state = self.inspect(container)
+        return state is not None and state.exit_code == 137 and not state.out_of_memory
+
+    def remove(self, container: str) -> None:
+        """404 and "removal already in progress" are success."""
+        with _sentence(f"cannot remove container {container[:12]}"):
+            try:
+                self._api.remove_container(container, force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code != 404 and "already in progress" not in str(error.explanation):
+                    raise
+
+
+def _container(listed: dict[str, Any]) -> Container:
+    labels = listed.get("Labels") or {}
+    return Container(
+        id=listed["Id"],
+        name=listed["Names"][0].lstrip("/"),
+        service=labels.get(LABEL + "service", ""),
+        revision=labels.get(LABEL + "revision", ""),
+        kind=labels.get(LABEL + "kind", ""),
+        digest=labels.get(LABEL + "definition", ""),
+        change=labels.get(LABEL + "upgrade", ""),
+        address=labels.get(LABEL + "address", ""),
+        image_id=listed["ImageID"],
+        state=listed["State"],
+    )
+
+
+def _state(found: dict[str, Any]) -> ContainerState:
+    state, settings = found["State"], found["NetworkSettings"]
+    label = (found["Config"].get("Labels") or {}).get(LABEL + "address", "")
+    ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
+    bound = [
+        f"{b['HostIp']}:{b['HostPort']}"
+        for ports in (settings.get("Ports") or {}).values()
+        for b in ports or ()
+    ]
+    _, _, port = label.rpartition(":")
+    return ContainerState(
+        running=state["Running"],
+        exit_code=None if state["Running"] else state["ExitCode"],
+        out_of_memory=state["OOMKilled"],
+        address=next(iter(bound), f"{ips[0]}:{port}" if ips else ""),
+        error=state.get("Error", ""),
+    )
+
+
+_PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
+
+
+@contextlib.contextmanager
+def _sentence(what: str, base_url: str = "") -> Iterator[None]:
+    """Translate what the SDK raises into "cannot X: why"."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise ConductorError(f"{what}: {_reason(error)}") from error
+    except docker.errors.DockerException as error:
+        raise ConductorError(
+            f"{what}: {_unreachable(error, base_url)}", "is Docker running? (systemctl status docker)"
+        ) from error
+    except requests.exceptions.Timeout as error:
+        raise ConductorError(f"{what}: Docker did not answer within {DEADLINE_SECONDS} s") from error
+    except _LOST as error:
+        raise ConductorError(f"{what}: the connection to Docker broke", "is Docker running?") from error
+
+
+def _reason(error: docker.errors.APIError) -> str:
+    return str(error.explanation or error).strip().rstrip(".")
+
+
+def _unreachable(error: Exception, base_url: str) -> str:
+    text = str(error)
+    if "Permission denied" in text:
+        return f"permission denied on {base_url}; run as root or as a member of the group docker"
+    if "No such file" in text or "Connection refused" in text:
+        return "Docker is not running"
+    return text

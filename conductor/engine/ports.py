@@ -1,0 +1,52 @@
+"""What the rest of Conductor asks of a container engine and of a health check; one implementation of each until a second."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from conductor.definitions.model import Health, Network
+from conductor.plan.spec import ContainerSpec
+from conductor.plan.values import Attempt, Container, ContainerState
+
+
+class Engine(Protocol):
+    """Containers of one instance on one daemon. Each call has a deadline and raises `ConductorError` with a sentence."""
+
+    def containers(self, service: str | None = None) -> tuple[Container, ...]:
+        """All containers of this instance, or of one service of it, in any state."""
+
+    def image_id(self, reference: str) -> str | None:
+        """The id of a local image, or None."""
+
+    def pull(self, reference: str, progress: Callable[[str], None]) -> str:
+        """Fetch an image and give its id; errors inside the stream are errors."""
+
+    def ensure_network(self, network: Network) -> None:
+        """Make the instance's network if absent; a clash of name, subnet or route is refused before anything is made."""
+
+    def used_addresses(self, network: Network) -> frozenset[str]:
+        """Every address that a container may come to have: IPs on the network, and `127.0.0.1:PORT` labels."""
+
+    def create(self, spec: ContainerSpec) -> str:
+        """The id of a new container; one that an unclear earlier answer left behind is found and used."""
+
+    def start(self, container: str) -> None:
+        """Start it; a bad command or a taken address is an error."""
+
+    def inspect(self, container: str) -> ContainerState | None:
+        """How it is now, or None when there is no such container."""
+
+    def logs(self, container: str, tail: int) -> tuple[str, ...]:
+        """The last lines of both streams."""
+
+    def stop(self, container: str, grace_seconds: float) -> bool:
+        """Ask it to stop, kill it after the grace; True when it had to be killed. Already gone is fine."""
+
+    def remove(self, container: str) -> None:
+        """Remove it, running or not; already gone is fine."""
+
+
+class Probe(Protocol):
+    """One health check of one container."""
+
+    def __call__(self, address: str, health: Health) -> Attempt:
+        """Ask `address` (`IP:PORT`) once, within `health.timeout` as a whole."""

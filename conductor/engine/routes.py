@@ -1,0 +1,28 @@
+"""The host's IPv4 routes, read from the kernel: a new network must not cover one of them."""
+
+import ipaddress
+import socket
+import struct
+from pathlib import Path
+
+ROUTES = Path("/proc/net/route")
+
+
+def clashing_route(subnet: str, table: Path = ROUTES) -> str | None:
+    """The first route (other than the default one) that overlaps `subnet`, as `NETWORK dev NAME`."""
+    wanted = ipaddress.IPv4Network(subnet)
+    try:
+        lines = table.read_text().splitlines()[1:]
+    except OSError:
+        return None  # no such table: the daemon's own check is what is left
+    for line in lines:
+        device, destination, *rest = line.split()
+        mask = rest[5]
+        network = ipaddress.IPv4Network((_dotted(destination), _dotted(mask)), strict=False)
+        if network.prefixlen > 0 and network.overlaps(wanted):
+            return f"{network} dev {device}"
+    return None
+
+
+def _dotted(little_endian_hex: str) -> str:
+    return socket.inet_ntoa(struct.pack("<L", int(little_endian_hex, 16)))

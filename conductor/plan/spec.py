@@ -1,0 +1,90 @@
+"""One container, in full, before anybody makes it: services and tasks are both rendered from this (pure)."""
+
+import msgspec
+
+from conductor.definitions.model import Definition, Logging, Stop, Ulimit
+from conductor.definitions.scalars import Secret
+from conductor.plan.values import Kind, Release
+
+LABEL = "conductor."
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon is asked to create. `ip` is a fixed address on the network, `publish` (container, host) ports."""
+
+    name: str
+    image_id: str
+    network: str
+    labels: dict[str, str]
+    environment: dict[str, str | Secret]
+    command: tuple[str, ...] | None
+    entrypoint: tuple[str, ...] | None
+    workdir: str | None
+    user: str | None
+    stop: Stop
+    logging: Logging
+    memory: int | None
+    cpus: float | None
+    shm_size: int | None
+    init: bool
+    read_only: bool
+    volumes: tuple[str, ...]
+    tmpfs: tuple[str, ...]
+    cap_add: tuple[str, ...]
+    cap_drop: tuple[str, ...]
+    ulimits: dict[str, Ulimit]
+    extra_hosts: dict[str, str]
+    ip: str | None = None
+    publish: tuple[int, int] | None = None
+
+
+def container_spec(
+    definition: Definition,
+    release: Release,
+    environment: dict[str, str | Secret],
+    *,
+    instance: str,
+    network: str,
+    kind: Kind,
+    number: int,
+    address: str,
+) -> ContainerSpec:
+    """The container `number` of a release; `address` is `IP:PORT`, or empty for a container without a fixed one."""
+    service = definition.service
+    host, _, port = address.rpartition(":")
+    published = service.publish is not None and bool(address)
+    return ContainerSpec(
+        name=f"{definition.id}-{release.revision[:12]}-{release.change}-{number}",
+        image_id=release.image_id,
+        network=network,
+        labels={
+            **service.labels,
+            LABEL + "instance": instance,
+            LABEL + "service": definition.id,
+            LABEL + "revision": release.revision,
+            LABEL + "kind": kind,
+            LABEL + "definition": definition.digest,
+            LABEL + "upgrade": release.change,
+            LABEL + "address": address,
+        },
+        environment=environment,
+        command=service.command,
+        entrypoint=service.entrypoint,
+        workdir=service.workdir,
+        user=service.user,
+        stop=service.stop,
+        logging=service.logging,
+        memory=service.memory,
+        cpus=service.cpus,
+        shm_size=service.shm_size,
+        init=service.init,
+        read_only=service.read_only,
+        volumes=service.volumes,
+        tmpfs=service.tmpfs,
+        cap_add=service.cap_add,
+        cap_drop=service.cap_drop,
+        ulimits=service.ulimits,
+        extra_hosts=service.extra_hosts,
+        ip=host if address and not published else None,
+        publish=(service.port, int(port)) if published and service.port else None,
+    )

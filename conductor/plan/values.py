@@ -1,0 +1,126 @@
+"""The words of DESIGN section 1 as frozen values: release, wanted state, container as observed, nginx worker."""
+
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+Kind = Literal["service", "task", "cron", "console", "hook"]
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Service + revision + image id + definition as committed; `definition` holds secrets as references only."""
+
+    service: str
+    revision: str
+    image: str
+    image_id: str
+    digest: str
+    change: str
+    definition: dict[str, Any]
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """Why, by whom and until when a service is stopped or paused; `until` None means until told otherwise."""
+
+    reason: str
+    who: str
+    since: str
+    until: str | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What should run of one service; its file is the commit point of every change."""
+
+    service: str
+    version: int = 1
+    release: Release | None = None
+    kept: tuple[Release, ...] = ()
+    scale: int | None = None
+    stopped: Held | None = None
+    paused: Held | None = None
+
+    def committed(self, release: Release, keep: int) -> "Wanted":
+        """The same with `release` live and the one before it kept for rollback, `keep` at most."""
+        before = (self.release,) if self.release else ()
+        return msgspec.structs.replace(self, release=release, kept=(before + self.kept)[:keep])
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of this instance, as the daemon's list shows it. `address` is `IP:PORT`, or empty."""
+
+    id: str
+    name: str
+    service: str
+    revision: str
+    kind: str
+    digest: str
+    change: str
+    address: str
+    image_id: str
+    state: str
+
+    @property
+    def running(self) -> bool:
+        """Whether the daemon says that it runs."""
+        return self.state == "running"
+
+
+class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
+    """One container looked at closely. `exit_code` is None while it runs; `address` is where it can be reached."""
+
+    running: bool
+    exit_code: int | None
+    out_of_memory: bool
+    address: str
+    error: str = ""
+
+    def __str__(self) -> str:
+        if self.running:
+            return "running"
+        if self.out_of_memory:
+            return f"killed: out of memory (exit code {self.exit_code})"
+        return f"exited with code {self.exit_code}" + (f": {self.error}" if self.error else "")
+
+
+class Worker(NamedTuple):
+    """An nginx worker process: pid and start time in clock ticks since boot, which together are never reused."""
+
+    pid: int
+    started: int
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """A change under way. Intent first; `workers` is None until the cutover is about to begin.
+
+    `before` are the addresses nginx sent requests to when the change began, `after` those it shall send them to;
+    `workers` are the nginx workers that lived when the cutover began and may therefore know `before`.
+    """
+
+    change: str
+    service: str
+    action: str
+    command: str
+    who: str
+    began: str
+    old: Release | None
+    new: Release
+    version: int = 1
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    workers: tuple[Worker, ...] | None = None
+    steps: dict[str, float] = {}
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One health check: its status and the head of the body, or why there was no answer."""
+
+    ok: bool
+    seconds: float
+    status: int | None = None
+    head: str = ""
+    error: str = ""
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return self.error
+        return f"status {self.status}" + (f" {self.head!r}" if self.head else "")

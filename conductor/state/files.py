@@ -1,0 +1,92 @@
+"""The door to state files: written beside, fsynced, renamed, directory fsynced; refused by name when newer or damaged."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from conductor.errors import ConductorError
+
+T = TypeVar("T")
+FORMAT = 1
+
+
+def make_directory(path: Path, mode: int = 0o700) -> Path:
+    """The directory, made with exactly `mode` if absent; its missing parents get the same."""
+    try:
+        if not path.is_dir():
+            if not path.parent.is_dir():
+                make_directory(path.parent, mode)
+            path.mkdir(exist_ok=True)
+            path.chmod(mode)
+    except OSError as error:
+        raise ConductorError(f"cannot make {path}: {error.strerror}") from error
+    return path
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace `path` at once: after a crash at any point it holds the old bytes or the new ones.
+
+    The name beside it starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        try:
+            os.fchmod(handle, mode)
+            with os.fdopen(handle, "wb", closefd=False) as stream:
+                stream.write(data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        beside.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise ConductorError(f"cannot write {path}: {error.strerror}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove `path` for good; already gone is fine."""
+    try:
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise ConductorError(f"cannot remove {path}: {error.strerror}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in `path` survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write(path: Path, value: object) -> None:
+    """Replace `path` by `value` as JSON, 0600."""
+    make_directory(path.parent)
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def read(path: Path, shape: type[T]) -> T | None:
+    """What `path` holds, or None when there is no such file. A newer or damaged file is refused by name."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConductorError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("version")
+        if version is not None and int(bytes(version)) > FORMAT:
+            raise ConductorError(
+                f"cannot use {path}: it has format {int(bytes(version))}, this Conductor reads up to {FORMAT}",
+                "upgrade Conductor",
+            )
+        return msgspec.json.decode(data, type=shape)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ConductorError(
+            f"cannot use {path}: it is damaged ({error})", "restore it, or remove it if nothing runs"
+        ) from error

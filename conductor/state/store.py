@@ -1,0 +1,69 @@
+"""Everything under the state directory, by name: wanted state, journals, addresses, history (DESIGN section 2)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from conductor.errors import ConductorError
+from conductor.plan.addresses import Addresses
+from conductor.plan.values import Journal, Wanted
+from conductor.state import files
+
+
+class Store:
+    """The state directory of one host."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def wanted(self, service: str) -> Wanted:
+        """The wanted state; a service that was never deployed wants nothing."""
+        return files.read(self._directory / "services" / f"{service}.json", Wanted) or Wanted(service=service)
+
+    def write_wanted(self, wanted: Wanted) -> None:
+        """Commit: from the moment this returns, `wanted` is what should run."""
+        files.write(self._directory / "services" / f"{wanted.service}.json", wanted)
+
+    def services(self) -> tuple[str, ...]:
+        """Every service that was ever deployed here."""
+        return tuple(sorted(path.stem for path in (self._directory / "services").glob("[!.]*.json")))
+
+    def journal(self, service: str) -> Journal | None:
+        """The change under way, if any."""
+        return files.read(self._journal(service), Journal)
+
+    def write_journal(self, journal: Journal) -> None:
+        """Note what is about to happen, before it happens."""
+        files.write(self._journal(journal.service), journal)
+
+    def remove_journal(self, service: str) -> None:
+        """The change is over."""
+        files.remove(self._journal(service))
+
+    def _journal(self, service: str) -> Path:
+        return self._directory / "journal" / f"{service}.json"
+
+    def addresses(self) -> Addresses:
+        """Addresses handed out and in quarantine; read and written under the `addresses` lock."""
+        return files.read(self._directory / "addresses.json", Addresses) or Addresses()
+
+    def write_addresses(self, addresses: Addresses) -> None:
+        """Replace `addresses.json`."""
+        files.write(self._directory / "addresses.json", addresses)
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """Append one line to the history, on disk when this returns. A torn last line is closed first."""
+        path = files.make_directory(self._directory) / "history.jsonl"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                size = os.fstat(handle).st_size
+                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                os.write(handle, (b"\n" if torn else b"") + msgspec.json.encode(entry) + b"\n")
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise ConductorError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,26 @@
+"""bin/console: a Python prompt in the app, with the store open."""
+
+import code
+import contextlib
+import sys
+
+from payments import settings
+from payments.store import Store
+
+
+def main() -> int:
+    """Prompt until end of input."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - importing it gives the prompt its line editing
+    store = Store(settings.data_directory())
+    store.migrate()
+    banner = f"payments, revision {settings.revision()}: `store` is {store.path}; try store.counts()"
+    try:
+        code.interact(banner, local={"store": store, "settings": settings}, exitmsg="")
+    finally:
+        store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Payments in SQLite on a volume, which containers of several revisions read and write at the same time.
+
+Exactly once: the idempotency key is UNIQUE, and looking it up and inserting happen in one write transaction.
+Durable: write-ahead log with `synchronous=FULL`, so an acknowledged payment also survives a power cut.
+"""
+
+import sqlite3
+import threading
+import uuid
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from payments import schema, settings
+from payments.writer import RefusedError, Writer
+
+BUSY_SECONDS = 20  # how long a write waits for those of other containers
+ROUND = 500  # payments moved in one transaction by the worker, so that requests get their turn
+
+
+class NotFoundError(RefusedError):
+    """There is no such payment."""
+
+
+class ConflictError(RefusedError):
+    """The request contradicts what is stored."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client asks for; the fingerprint tells a repetition from another order under the same key."""
+
+    key: str
+    fingerprint: str
+    amount: int
+    currency: str
+    mandate: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A stored payment. `number` counts up in the order of storing; `amount` is in minor units, for example pence."""
+
+    number: int
+    id: str
+    idempotency_key: str
+    amount: int
+    currency: str
+    mandate: str
+    reference: str
+    status: str
+    created_at: str
+    created_by: str
+
+
+COLUMNS = ", ".join(field.name for field in fields(Payment))
+
+
+class Store:
+    """The payments of one data directory, which is created when absent."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / "payments.db"
+        self._reading = threading.Lock()
+        self._reader = self._connect()
+        self._writer = Writer(self._connect(), directory / "payments.turn")
+
+    def migrate(self) -> list[int]:
+        """Bring the schema to this revision's version; the versions that were applied now."""
+        with self._reading:
+            return schema.migrate(self._reader)
+
+    def close(self) -> None:
+        """Finish what is being written and close the database."""
+        self._writer.close()
+        self._reader.close()
+
+    def create(self, order: Order) -> tuple[Payment, bool]:
+        """Store the payment, or find the one stored under its key; whether it is new."""
+
+        def job(connection: sqlite3.Connection) -> tuple[Payment, bool]:
+            found = connection.execute(
+                f"SELECT fingerprint, {COLUMNS} FROM payments WHERE idempotency_key = ?", (order.key,)
+            ).fetchall()
+            if not found:
+                return _insert(connection, order), True
+            fingerprint, *row = found[0]
+            if fingerprint != order.fingerprint:
+                raise ConflictError("this Idempotency-Key was used for another payment")
+            return Payment(*row), False
+
+        return self._writer.run(job)
+
+    def cancel(self, payment_id: str) -> Payment:
+        """Cancel a pending payment."""
+
+        def job(connection: sqlite3.Connection) -> Payment:
+            payment = _one(connection, payment_id)
+            if payment.status != "pending":
+                raise ConflictError(f"the payment is {payment.status}; only a pending one can be cancelled")
+            connection.execute("UPDATE payments SET status = 'cancelled' WHERE number = ?", (payment.number,))
+            return _one(connection, payment_id)
+
+        return self._writer.run(job)
+
+    def advance(self, before: str, after: str, *, created_before: str) -> int:
+        """Move up to `ROUND` payments from one status to the next; how many."""
+        change = (
+            "UPDATE payments SET status = ? WHERE number IN (SELECT number FROM payments"
+            " WHERE status = ? AND created_at <= ? ORDER BY number LIMIT ?)"
+        )
+        values = (after, before, created_before, ROUND)
+        return self._writer.run(lambda connection: connection.execute(change, values).rowcount)
+
+    def settle(self) -> int:
+        """Put every paid payment that has no settlement yet into a new one; how many."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            unsettled = "FROM payments WHERE status = 'paid' AND settlement IS NULL"
+            count: int = connection.execute(f"SELECT count(*) {unsettled}").fetchone()[0]
+            if count:
+                row = (count, settings.now(), settings.revision())
+                made = connection.execute("INSERT INTO settlements VALUES (NULL, ?, ?, ?)", row)
+                connection.execute(
+                    f"UPDATE payments SET settlement = ? WHERE number IN (SELECT number {unsettled})",
+                    (made.lastrowid,),
+                )
+            return count
+
+        return self._writer.run(job)
+
+    def get(self, payment_id: str) -> Payment:
+        """The payment of this id."""
+        with self._reading:
+            return _one(self._reader, payment_id)
+
+    def after(self, number: int, limit: int) -> list[Payment]:
+        """A page of payments in the order of storing, those after `number`."""
+        rows = self._read(
+            f"SELECT {COLUMNS} FROM payments WHERE number > ? ORDER BY number LIMIT ?", number, limit
+        )
+        return [Payment(*row) for row in rows]
+
+    def counts(self, day: str = "") -> dict[str, int]:
+        """How many payments there are by status; of one day (`2024-05-31`), month or year, or of all time."""
+        return dict(
+            self._read(
+                "SELECT status, count(*) FROM payments WHERE substr(created_at, 1, ?) = ? GROUP BY status",
+                len(day),
+                day,
+            )
+        )
+
+    def check(self) -> int:
+        """Read from the database, for the health check; the schema's version."""
+        with self._reading:
+            self._reader.execute("SELECT number FROM payments LIMIT 1").fetchall()
+            return schema.version(self._reader)
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        with self._reading:
+            return self._reader.execute(query, values).fetchall()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+
+def _insert(connection: sqlite3.Connection, order: Order) -> Payment:
+    payment_id = f"PM{uuid.uuid4().hex[:20].upper()}"
+    connection.execute(
+        "INSERT INTO payments (id, idempotency_key, fingerprint, amount, currency, mandate, reference, status,"
+        " created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+        (
+            payment_id,
+            order.key,
+            order.fingerprint,
+            order.amount,
+            order.currency,
+            order.mandate,
+            order.reference,
+            settings.now(),
+            settings.revision(),
+        ),
+    )
+    return _one(connection, payment_id)
+
+
+def _one(connection: sqlite3.Connection, payment_id: str) -> Payment:
+    rows = connection.execute(f"SELECT {COLUMNS} FROM payments WHERE id = ?", (payment_id,)).fetchall()
+    if not rows:
+        raise NotFoundError(f"there is no payment {payment_id}")
+    return Payment(*rows[0])

@@ -1,0 +1,89 @@
+"""Ports and subnets that no other test run on this machine takes at the same time.
+
+A claim is a locked file: the kernel frees it when its holder dies, so nothing is left to clean up.
+"""
+
+import contextlib
+import fcntl
+import ipaddress
+import json
+import random
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TypeVar
+
+Wanted = TypeVar("Wanted")
+
+PORTS = range(20000, 32000)  # below Linux's ephemeral range, which starts at 32768
+SUBNETS = [f"10.213.{n}.0/24" for n in range(32, 256)]  # beside Conductor's default, 10.213.0.0/20
+
+
+class Claims:
+    """What one test has claimed; `release` gives it all back."""
+
+    def __init__(self) -> None:
+        self._held: list[IO[bytes]] = []
+
+    def port(self) -> int:
+        """A port nobody listens on, on any address."""
+        return self._first("port", random.sample(PORTS, 200), _free_port)
+
+    def subnet(self) -> str:
+        """A /24 that no Docker network and no route of the host overlaps."""
+        taken = _taken_networks()
+        return self._first(
+            "subnet", random.sample(SUBNETS, len(SUBNETS)), lambda subnet: _free_subnet(subnet, taken)
+        )
+
+    def release(self) -> None:
+        """Give everything back."""
+        while self._held:
+            self._held.pop().close()
+
+    def _first(self, kind: str, candidates: Sequence[Wanted], is_free: Callable[[Wanted], bool]) -> Wanted:
+        directory = Path(tempfile.gettempdir()) / "conductor-test-claims"
+        directory.mkdir(exist_ok=True)
+        for candidate in candidates:
+            lock = (directory / f"{kind}-{str(candidate).replace('/', '_')}").open("wb")
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_free(candidate):
+                    self._held.append(lock)
+                    return candidate
+            lock.close()
+        raise RuntimeError(f"cannot find a free {kind} among {len(candidates)}")
+
+
+def _free_port(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_subnet(subnet: str, taken: list[ipaddress.IPv4Network]) -> bool:
+    wanted = ipaddress.IPv4Network(subnet)
+    return not any(wanted.overlaps(other) for other in taken)
+
+
+def _taken_networks() -> list[ipaddress.IPv4Network]:
+    """Routes of the host (the default route aside) and subnets of Docker's networks."""
+    routes = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, text=True, check=True).stdout
+    found = [route["dst"] for route in json.loads(routes) if route["dst"] != "default"]
+    ids = subprocess.run(
+        ["docker", "network", "ls", "-q"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    inspected = subprocess.run(
+        ["docker", "network", "inspect", *ids], capture_output=True, text=True, check=False
+    )
+    for network in json.loads(inspected.stdout or "[]"):
+        found += [
+            pool["Subnet"] for pool in network["IPAM"]["Config"] or [] if ":" not in pool.get("Subnet", ":")
+        ]
+    return [ipaddress.IPv4Network(text, strict=False) for text in found]

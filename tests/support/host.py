@@ -1,0 +1,284 @@
+"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the real daemon.
+
+What a test sees of it is a directory, `host.define(...)` for what Chef would write, and `host.conductor(...)` for what
+people would type. Leaving it removes everything, and complains about what a command left behind unlabelled.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.claims import Claims
+from tests.support.commands import ROOT, Result, Spawned
+from tests.support.daemon import SOCKET, Container, Daemon
+from tests.support.http_answer import Answer
+from tests.support.images import APP
+from tests.support.nginx import PrivateNginx
+from tests.support.odd_clients import EarlyBird
+
+
+class TestHost:
+    """`with TestHost() as host`. nginx runs from the start; `host.nginx` is it, `host.daemon` is Docker."""
+
+    __test__ = False  # pytest takes the name for a test class
+
+    def __init__(self) -> None:
+        token = secrets.token_hex(4)
+        self.instance = f"test-{token}"
+        self.network = f"conductor-test-{token}"
+        self.directory = Path(tempfile.mkdtemp(prefix="conductor-test-"))
+        self.directory.chmod(0o755)  # nginx's workers pass through
+        self.state_dir = self.directory / "state"
+        self.runtime_dir = self.directory / "run"
+        self.cron_dir = self.directory / "cron.d"
+        self.config = self.directory / "services.yml"
+        self._output = self.directory / "output"
+        for path in (self.runtime_dir, self.runtime_dir / "nginx", self.cron_dir, self._output):
+            path.mkdir(mode=0o755)
+        self.claims = Claims()
+        self.subnet = self.claims.subnet()
+        self.daemon = Daemon(self.instance, self.network)
+        self.nginx = PrivateNginx(self.directory / "nginx", self.claims)
+        self._ports: dict[str, int] = {}
+        self._spawned: list[Spawned] = []
+        self._results: list[Result] = []
+
+    # what Chef writes
+
+    def define(
+        self,
+        services: Mapping[str, Mapping[str, Any]],
+        *,
+        host_extra: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the definitions. Each service is merged over `default_service`; None removes a key."""
+        document = {
+            "version": 1,
+            "host": merged(self.default_host(), host_extra or {}),
+            **({"defaults": dict(defaults)} if defaults else {}),
+            "services": {name: merged(self.default_service(name), given) for name, given in services.items()},
+        }
+        return self.define_raw(yaml.safe_dump(document, sort_keys=False))
+
+    def define_raw(self, text: str) -> Path:
+        """Write the definitions file as it is, in one rename."""
+        beside = self.config.with_suffix(".new")
+        beside.write_text(text)
+        beside.chmod(0o640)
+        beside.replace(self.config)
+        return self.config
+
+    def default_host(self) -> dict[str, Any]:
+        """The `host:` part: everything in the private directory."""
+        first = self.subnet.rpartition(".")[0]
+        return {
+            "instance": self.instance,
+            "docker": SOCKET,
+            "network": {"name": self.network, "subnet": self.subnet, "tasks": f"{first}.192/26"},
+            "state_dir": str(self.state_dir),
+            "runtime_dir": str(self.runtime_dir),
+            "nginx": {
+                "include_dir": str(self.nginx.include_dir),
+                "config": str(self.nginx.config),
+                "binary": self.nginx.binary,
+            },
+            "cron": {"dir": str(self.cron_dir)},
+        }
+
+    def default_service(self, service: str) -> dict[str, Any]:
+        """Two containers of the fixture app behind a server block of Conductor's on a port of its own."""
+        return {
+            "image": APP,
+            "count": 2,
+            "env": {"SERVICE": service},
+            "port": 8080,
+            "health": {"path": "/health", "gate_interval": "100ms", "timeout": "2s", "start_timeout": "15s"},
+            "nginx": {
+                "upstream": service,
+                "drain": "10s",
+                "server": {"listen": [f"127.0.0.1:{self.port(service)}"], "names": ["localhost"]},
+            },
+            "stop": {"grace": "3s"},
+        }
+
+    def port(self, service: str = "web") -> int:
+        """The port that nginx serves this service on; always the same one for a name."""
+        if service not in self._ports:
+            self._ports[service] = self.claims.port()
+        return self._ports[service]
+
+    def url(self, service: str = "web", path: str = "/") -> str:
+        """The address that clients use."""
+        return f"http://127.0.0.1:{self.port(service)}{path}"
+
+    # what people type
+
+    def conductor(
+        self,
+        *words: str,
+        timeout: float = 120,
+        env: Mapping[str, str] | None = None,
+        check: bool = False,
+        **popen: Any,
+    ) -> Result:
+        """Run a command to its end. `check`: a code other than 0 is an `AssertionError` with all it said."""
+        result = self.spawn(*words, env=env, **popen).wait(timeout)
+        self._results.append(result)
+        return result.expect(0) if check else result
+
+    def upgrade(self, revision: str, service: str = "web", *more: str, **options: Any) -> Result:
+        """`conductor service upgrade`, which most tests are about."""
+        return self.conductor("service", "upgrade", "--id", service, "--revision", revision, *more, **options)
+
+    def spawn(self, *words: str, env: Mapping[str, str] | None = None, **popen: Any) -> Spawned:
+        """Begin a command; to signal it, kill it or look at it. `popen`: stdin, stdout, stderr, as for `Popen`."""
+        spawned = Spawned(words, self.environment(env), self._output, **popen)
+        self._spawned.append(spawned)
+        return spawned
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of commands: ours, without what would colour or steer their output."""
+        unwanted = {"FORCE_COLOR", "NO_COLOR", "CONDUCTOR_CONFIG", "COVERAGE_PROCESS_START"}
+        ours = {name: value for name, value in os.environ.items() if name not in unwanted}
+        return {**ours, "CONDUCTOR_CONFIG": str(self.config), "PYTHONPATH": str(ROOT), **(extra or {})}
+
+    # what can be seen
+
+    def containers(self, service: str | None = None) -> list[Container]:
+        """The instance's containers by their labels."""
+        return self.daemon.containers(service)
+
+    def revisions(self, service: str = "web") -> list[str]:
+        """Revisions of the service's running containers, one each."""
+        return sorted(
+            c.revision for c in self.containers(service) if c.state == "running" and c.kind == "service"
+        )
+
+    def get(
+        self, path: str = "/", service: str = "web", *, method: str = "GET", timeout: float = 10
+    ) -> Answer:
+        """One request through nginx on a fresh connection."""
+        with contextlib.closing(EarlyBird(self.url(service, path), timeout=timeout)) as connection:
+            return connection.send(method, b"")
+
+    def wanted(self, service: str = "web") -> dict[str, Any] | None:
+        """The committed state of a service as on disk; None when there is none."""
+        return _read_json(self.state_dir / "services" / f"{service}.json")
+
+    def journal(self, service: str = "web") -> dict[str, Any] | None:
+        """The journal of a change under way; None when there is none."""
+        return _read_json(self.state_dir / "journal" / f"{service}.json")
+
+    def history(self) -> list[dict[str, Any]]:
+        """All lines of the history."""
+        path = self.state_dir / "history.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 15) -> Any:
+        """Look every 10 ms until `condition` gives something true, and return that."""
+        until = time.monotonic() + timeout
+        while not (found := condition()):
+            if time.monotonic() > until:
+                raise AssertionError(f"waited {timeout} s for {what}\n{self.describe()}")
+            time.sleep(0.01)
+        return found
+
+    def describe(self) -> str:
+        """For a failed test: containers with their logs, the last commands, files, nginx's log."""
+        parts = [f"host {self.instance} in {self.directory}"]
+        parts += [str(result) for result in self._results[-5:]]
+        parts += [
+            f"still running: conductor {' '.join(s.words)}\n{s.stderr}" for s in self._spawned if s.running()
+        ]
+        for c in self.containers():
+            log = self.daemon.api.logs(c.id, tail=10).decode(errors="replace")
+            parts.append(f"container {c.name} {c.kind} {c.revision} {c.state} {c.address}\n{log}")
+        for path in [*sorted(self.nginx.include_dir.glob("**/*")), self.config]:
+            if path.is_file():
+                parts.append(f"-- {path} --\n{path.read_text(errors='replace')}")
+        parts.append(f"-- nginx error log --\n{self.nginx.log_tail()}")
+        return "\n".join(parts)
+
+    # coming and going
+
+    def __enter__(self) -> "TestHost":
+        try:
+            self.nginx.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        leaks = self.close()
+        if leaks and kind is None:
+            raise AssertionError("left behind:\n" + "\n".join(leaks))
+
+    def close(self) -> list[str]:
+        """Remove everything; says what a command had left behind in a way that nobody could find again."""
+        leaks: list[str] = []
+        with (
+            contextlib.ExitStack() as stack
+        ):  # each of these happens, whatever happens to the others; last one first
+            stack.callback(self.claims.release)
+            stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            stack.callback(self.daemon.close)
+            stack.callback(lambda: leaks.extend(self._unmount()))
+            stack.callback(self.daemon.remove_all)
+            stack.callback(lambda: leaks.extend(self.daemon.unlabelled()))
+            stack.callback(lambda: leaks.extend(self._end_processes()))
+            stack.callback(self.nginx.stop)
+            for spawned in self._spawned:
+                stack.callback(spawned.end)
+        return leaks
+
+    def _end_processes(self) -> list[str]:
+        """Processes with this host's definitions in their environment, after all commands have ended."""
+        marker = f"CONDUCTOR_CONFIG={self.config}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if marker in (entry / "environ").read_bytes().split(b"\0"):
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    found.append(f"process {entry.name} outlived its command: {words}")
+        return found
+
+    def _unmount(self) -> list[str]:
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        ours = [m for m in mounts if m.startswith(f"{self.directory}/")]
+        for mount in reversed(ours):
+            subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+        return [f"mount {mount}" for mount in ours]
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings deeply, everything else replaced, None removes."""
+    result = dict(under)
+    for key, value in over.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(FileNotFoundError):
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+    return None

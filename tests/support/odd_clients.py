@@ -1,0 +1,81 @@
+"""Two clients that a careless drain forgets: one still uploading, one that connected early and speaks late."""
+
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+from tests.support.http_answer import Answer, read_answer
+
+
+class OneConnection:
+    """A single connection. `result` gives the answer, or raises what went wrong as `ConnectionError`."""
+
+    def __init__(self, url: str, *, timeout: float = 60.0) -> None:
+        parts = urlsplit(url)
+        self._host, self._path = parts.netloc, parts.path or "/"
+        self._sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=timeout)
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._sock.close()
+
+    def _head(self, method: str, body_bytes: int) -> bytes:
+        return f"{method} {self._path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {body_bytes}\r\n\r\n".encode()
+
+    def _read(self) -> Answer:
+        buffer = b""
+        while True:
+            data = self._sock.recv(65536)
+            buffer += data
+            answer = read_answer(buffer, ended=not data)
+            if answer is not None:
+                return answer
+            if not data:
+                raise ConnectionError(f"closed after {len(buffer)} bytes of answer")
+
+
+class EarlyBird(OneConnection):
+    """Connects now, sends nothing until told to."""
+
+    def send(self, method: str = "POST", body: bytes = b"early") -> Answer:
+        """Send the request and read its answer."""
+        self._sock.sendall(self._head(method, len(body)) + body)
+        return self._read()
+
+
+class SlowUpload(OneConnection):
+    """Sends a request whose body dribbles in over `seconds`, from a thread, beginning now; then reads the answer."""
+
+    def __init__(
+        self, url: str, *, seconds: float, body_bytes: int = 20000, pieces_a_second: float = 10.0
+    ) -> None:
+        super().__init__(url, timeout=seconds + 60)
+        self._seconds = seconds
+        self._pieces = max(1, int(seconds * pieces_a_second))
+        self._body = b"x" * body_bytes
+        self._outcome: Answer | Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Wait for the answer."""
+        self._thread.join(timeout)
+        self.close()
+        if self._thread.is_alive():
+            raise TimeoutError(f"the upload did not end in {timeout} s")
+        if isinstance(self._outcome, Answer):
+            return self._outcome
+        raise ConnectionError(f"the upload was cut: {self._outcome}") from self._outcome
+
+    def _run(self) -> None:
+        try:
+            self._sock.sendall(self._head("POST", len(self._body)))
+            began = time.monotonic()
+            for piece in range(self._pieces):
+                here, there = (len(self._body) * p // self._pieces for p in (piece, piece + 1))
+                self._sock.sendall(self._body[here:there])
+                time.sleep(max(0.0, began + self._seconds * (piece + 1) / self._pieces - time.monotonic()))
+            self._outcome = self._read()
+        except (OSError, ValueError) as error:
+            self._outcome = error

@@ -1,0 +1,22 @@
+"""Definitions from text, as a file would hold them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conductor.definitions.load import Definitions, load
+
+Read = Callable[[str], Definitions]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Loads a text; the file is named services.yml."""
+
+    def read_text(text: str) -> Definitions:
+        path = tmp_path / "services.yml"
+        path.write_text(text, encoding="utf-8")
+        return load(path)
+
+    return read_text

@@ -1,0 +1,480 @@
+"""The example app by itself: its store, its answers on a real port, its ways to stop and to be broken."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "examples" / "payments"))
+
+from payments import broken, schema, settings
+from payments.api import Api
+from payments.server import Server
+from payments.store import ConflictError, NotFoundError, Order, Store
+
+APP = Path(__file__).parents[3] / "examples" / "payments"
+ORDER = {"amount": 1250, "currency": "GBP", "mandate": "MD1"}
+OTHER = ORDER | {"amount": 1}
+UNTIL_THE_END_OF_TIME = "9999"
+
+
+def order(key: str = "k", fingerprint: str = "f") -> Order:
+    return Order(key, fingerprint, amount=100, currency="GBP", mandate="MD1", reference="")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def send(
+        self, method: str, path: str, body: Any = None, key: str = ""
+    ) -> tuple[int, dict[str, Any], http.client.HTTPMessage]:
+        text = body if isinstance(body, str) or body is None else json.dumps(body)
+        self.connection.request(method, path, text, {"Idempotency-Key": key} if key else {})
+        answer = self.connection.getresponse()
+        said = answer.read()
+        return answer.status, json.loads(said) if said else {}, answer.headers
+
+    def pay(self, key: str) -> int:
+        return self.send("POST", "/payments", ORDER, key)[0]
+
+
+@contextlib.contextmanager
+def serving(store: Store, *kinds: str) -> Iterator[int]:
+    server = Server(("127.0.0.1", 0), Api(store, set(kinds)))
+    server.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        assert server.finish(within=5) == 0
+
+
+@contextlib.contextmanager
+def running(program: str, data: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """One of bin/ as a process of its own; killed at the end if it still runs."""
+    base = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "TMPDIR"}}
+    own = {"PAYMENTS_DATA": str(data), "HOST": "127.0.0.1", "PORT": "0", "BOOT_SECONDS": "0", "REVISION": "7"}
+    process = subprocess.Popen(
+        [APP / "bin" / program],
+        env=base | own | {"PYTHONDONTWRITEBYTECODE": "1", "ALIVE_FILE": str(data / "alive")} | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def port_of(web: subprocess.Popen[str]) -> int:
+    assert web.stdout is not None
+    return int(web.stdout.readline().rpartition(":")[2])
+
+
+def output(program: str, data: Path, *, code: int = 0, **environment: str) -> str:
+    with running(program, data, **environment) as process:
+        said, _ = process.communicate(timeout=10)
+    assert process.returncode == code, said
+    return said
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# The store
+
+
+@pytest.mark.parametrize(
+    ("second", "stored", "outcome"),
+    [
+        (order("a", "f"), 1, "the same payment"),
+        (order("a", "g"), 1, "conflict"),
+        (order("b", "f"), 2, "another payment"),
+    ],
+)
+def test_a_key_stands_for_one_payment(store: Store, second: Order, stored: int, outcome: str) -> None:
+    first, new = store.create(order("a", "f"))
+    assert new
+    if outcome == "conflict":
+        with pytest.raises(ConflictError):
+            store.create(second)
+    else:
+        again, new = store.create(second)
+        assert (again == first, new) == ((True, False) if outcome == "the same payment" else (False, True))
+    assert store.counts() == {"pending": stored}
+
+
+@pytest.mark.parametrize("status", ["pending", "submitted", "paid", "cancelled"])
+def test_only_a_pending_payment_is_cancelled(store: Store, status: str) -> None:
+    payment, _ = store.create(order())
+    store.advance("pending", status, created_before=UNTIL_THE_END_OF_TIME)
+    with contextlib.nullcontext() if status == "pending" else pytest.raises(ConflictError, match=status):
+        assert store.cancel(payment.id).status == "cancelled"
+    with pytest.raises(NotFoundError):
+        store.cancel("PM0")
+
+
+def test_paid_payments_are_settled_once(store: Store) -> None:
+    for key in "abc":
+        store.create(order(key))
+    assert store.settle() == 0
+    store.advance("pending", "paid", created_before=UNTIL_THE_END_OF_TIME)
+    assert [store.settle(), store.settle()] == [3, 0]
+
+
+def test_a_refused_job_leaves_the_others_of_its_transaction_alone(store: Store) -> None:
+    store.create(order("taken", "f"))
+    wanted = [order(f"key-{number}") for number in range(100)] + [order("taken", "g")] * 100
+    with ThreadPoolExecutor(50) as threads:
+        asked = [threads.submit(store.create, one) for one in wanted]
+    refused = [one for one in asked if isinstance(one.exception(), ConflictError)]
+    assert (len(refused), store.counts()) == (100, {"pending": 101})
+
+
+def test_a_write_that_fails_stores_nothing_and_tells_everyone(store: Store) -> None:
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("DROP INDEX payments_open")
+        connection.execute("ALTER TABLE payments RENAME TO hidden")
+    connection.close()
+    with ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(store.create, order(str(number))) for number in range(20)]
+    assert all(isinstance(one.exception(), sqlite3.Error) for one in asked)
+
+
+def test_threads_with_the_same_keys_store_each_once(store: Store) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        made = list(threads.map(lambda number: store.create(order(str(number % 50))), range(500)))
+    assert sum(new for _, new in made) == 50
+    assert len({payment.id for payment, _ in made}) == 50
+    assert store.counts() == {"pending": 50}
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from payments.store import Order, Store
+store = Store(Path(sys.argv[1]))
+store.migrate()
+print(sum(store.create(Order(str(number), "f", 1, "GBP", "MD1", ""))[1] for number in range(200)))
+store.close()
+"""
+
+
+def test_processes_that_begin_together_on_an_empty_volume_store_each_key_once(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-B", "-c", WRITES, tmp_path], cwd=APP, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=20)[0] for process in processes]
+    assert sum(map(int, said)) == 200
+    store = Store(tmp_path)
+    assert store.counts() == {"pending": 200}
+    store.close()
+
+
+def test_migrations_are_applied_once_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = schema.MIGRATIONS
+    store = Store(tmp_path)
+    monkeypatch.setattr(schema, "MIGRATIONS", everything[:1])
+    assert [store.migrate(), store.migrate(), store.check()] == [[1], [], 1]
+    monkeypatch.setattr(schema, "MIGRATIONS", everything)
+    assert [store.migrate(), store.migrate(), store.check()] == [[2], [], 2]
+    monkeypatch.setattr(schema, "MIGRATIONS", everything[:1])
+    assert [store.migrate(), store.check()] == [[], 2], "an older revision leaves a newer schema alone"
+    store.close()
+
+
+# HTTP
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "key", "status"),
+    [
+        ("POST", "/payments", ORDER, "new", 201),
+        ("POST", "/payments", ORDER, "old", 200),
+        ("POST", "/payments", dict(reversed(ORDER.items())), "old", 200),
+        ("POST", "/payments", OTHER, "old", 409),
+        ("POST", "/payments", ORDER, "", 400),
+        ("POST", "/payments", ORDER, "k" * 256, 400),
+        ("POST", "/payments", "{", "new", 400),
+        ("POST", "/payments", [], "new", 400),
+        ("POST", "/payments", ORDER | {"amount": 0}, "new", 422),
+        ("POST", "/payments", ORDER | {"amount": True}, "new", 422),
+        ("POST", "/payments", ORDER | {"amount": 1.5}, "new", 422),
+        ("POST", "/payments", ORDER | {"currency": "pounds"}, "new", 422),
+        ("POST", "/payments", ORDER | {"mandate": None}, "new", 422),
+        ("POST", "/payments", ORDER | {"reference": 1}, "new", 422),
+        ("GET", "/payments/PM0", None, "", 404),
+        ("POST", "/payments/PM0/cancel", None, "", 404),
+        ("GET", "/payments?after=0&limit=5", None, "", 200),
+        ("GET", "/payments?after=x", None, "", 400),
+        ("GET", "/stats", None, "", 200),
+        ("GET", "/health_check", None, "", 200),
+        ("GET", "/slow?seconds=0", None, "", 200),
+        ("GET", "/nowhere", None, "", 404),
+        ("DELETE", "/payments", None, "", 405),
+        ("BREW", "/payments", None, "", 501),
+    ],
+)
+def test_answers(store: Store, method: str, path: str, body: Any, key: str, status: int) -> None:
+    with serving(store) as port, Client(port) as client:
+        assert client.pay("old") == 201
+        answered, said, headers = client.send(method, path, body, key)
+    assert (answered, headers["X-Revision"], headers["X-Service"]) == (status, "development", "payments")
+    assert said["revision"] == "development"
+    assert ("error" in said) == (status >= 400)
+
+
+def test_a_payment_from_order_to_cancellation(store: Store) -> None:
+    with serving(store) as port, Client(port) as client:
+        made, payment, headers = client.send("POST", "/payments", ORDER, "k")
+        again, same, replayed = client.send("POST", "/payments", ORDER, "k")
+        path = headers["Location"]
+        shown = client.send("GET", path)[:2]
+        cancelled, after, _ = client.send("POST", f"{path}/cancel")
+        refused, why, _ = client.send("POST", f"{path}/cancel")
+        counted = client.send("GET", "/stats")[1]
+        page = client.send("GET", "/payments")[1]
+    assert (made, again, replayed["Idempotent-Replayed"]) == (201, 200, "true")
+    assert (200, payment) == shown == (again, same)
+    assert payment | ORDER == payment
+    assert (cancelled, after) == (200, payment | {"status": "cancelled"})
+    assert (refused, why["error"][:24]) == (409, "the payment is cancelled")
+    assert counted["payments"] == 1
+    assert counted["by_status"] == {"cancelled": 1}
+    assert ([one["id"] for one in page["payments"]], page["next"]) == ([payment["id"]], 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [("Content-Length: 1048577", 413), ("Content-Length: -1", 411), ("Transfer-Encoding: chunked", 411)],
+)
+def test_a_body_that_will_not_be_read_ends_the_connection(store: Store, header: str, status: int) -> None:
+    with serving(store) as port, Client(port) as client:
+        client.connection.connect()
+        client.connection.sock.sendall(f"POST /payments HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(client.connection.sock, method="POST")
+        answer.begin()
+        assert (answer.status, answer.headers["Connection"]) == (status, "close")
+        assert answer.headers["X-Revision"] == "development"
+        answer.close()
+
+
+def test_a_client_that_asks_before_it_sends_is_told_to_go_on(store: Store) -> None:
+    with serving(store) as port, Client(port) as client:
+        client.connection.connect()
+        client.connection.sock.settimeout(2)
+        client.connection.sock.sendall(
+            b"POST /slow?seconds=0 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+        assert client.connection.sock.recv(100).startswith(b"HTTP/1.1 100 ")
+        client.connection.sock.sendall(b"{}")
+        assert client.connection.sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("unhealthy", 500), ("redirects", 302)])
+def test_a_broken_health_check_breaks_nothing_else(
+    store: Store, capsys: pytest.CaptureFixture[str], kind: str, status: int
+) -> None:
+    with serving(store, kind) as port, Client(port) as client:
+        assert client.send("GET", "/health_check")[0] == status
+        assert client.pay("k") == 201
+    assert ("cannot reach the mandate service" in capsys.readouterr().out) == (kind == "unhealthy")
+
+
+def test_a_health_check_that_hangs_ends_unanswered_with_the_server(store: Store) -> None:
+    with ThreadPoolExecutor(1) as threads, Client(0) as client:
+        with serving(store, "hangs") as port:
+            client.connection.port = port
+            asked = threads.submit(client.send, "GET", "/health_check")
+            time.sleep(0.2)
+            assert not asked.done()
+        with pytest.raises(http.client.RemoteDisconnected):
+            asked.result()
+
+
+def test_stopping_answers_what_has_arrived_and_closes_idle_connections(store: Store) -> None:
+    server = Server(("127.0.0.1", 0), Api(store, set()))
+    server.start()
+    port = server.server_address[1]
+    with Client(port) as idle, Client(port) as busy, Client(port) as half, ThreadPoolExecutor(1) as threads:
+        assert [idle.pay("a"), half.pay("b")] == [201, 201]
+        half.connection.sock.sendall(b"GET /stats HTTP/1.1\r\nHost: x\r\n")
+        asked = threads.submit(busy.send, "GET", "/slow?seconds=0.5")
+        time.sleep(0.2)
+        finishing = threading.Thread(target=server.finish, args=(5,))
+        finishing.start()
+        time.sleep(0.2)
+        half.connection.sock.sendall(b"\r\n")
+        assert b"Connection: close" in half.connection.sock.recv(1000)
+        assert idle.connection.sock.recv(1) == b""
+        status, _, headers = asked.result()
+        assert (status, headers["Connection"]) == (200, "close")
+        finishing.join()
+        with pytest.raises(ConnectionRefusedError):
+            Client(port).pay("c")
+
+
+# Processes
+
+
+def test_sigterm_during_a_request_answers_it_and_exits_0(tmp_path: Path) -> None:
+    with running("web", tmp_path) as web, Client(port_of(web)) as client, ThreadPoolExecutor(1) as threads:
+        assert client.pay("k") == 201
+        asked = threads.submit(client.send, "GET", "/slow?seconds=0.5")
+        time.sleep(0.3)
+        web.send_signal(signal.SIGTERM)
+        status, said, _ = asked.result()
+        assert (status, said["revision"]) == (200, "7")
+        said_last, _ = web.communicate(timeout=1)
+        assert (web.returncode, "0 requests cut" in said_last) == (0, True)
+
+
+def test_a_rude_one_exits_at_once_with_the_request_unanswered(tmp_path: Path) -> None:
+    with (
+        running("web", tmp_path, RUDE_EXIT="1") as web,
+        Client(port_of(web)) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        asked = threads.submit(client.send, "GET", "/slow?seconds=5")
+        time.sleep(0.2)
+        web.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert (web.wait(2), time.monotonic() - began < 0.5) == (143, True)
+        with pytest.raises(OSError):
+            asked.result()
+
+
+def test_sigterm_while_booting_exits_0(tmp_path: Path) -> None:
+    with running("web", tmp_path, BOOT_SECONDS="30") as web:
+        time.sleep(0.3)
+        web.send_signal(signal.SIGTERM)
+        assert web.wait(2) == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "word", "code", "said"),
+    [
+        ("web", "exits", 3, "MANDATE_SERVICE_URL is not set"),
+        ("web", "exits-later", 3, "did not answer in time"),
+        ("web", "crashes", 3, "lost the mandate service"),
+        ("worker", "worker:exits", 3, "worker: cannot start"),
+        ("worker", "worker:crashes", 3, "lost the bank"),
+        ("clock", "clock:crashes", 3, "lost count"),
+        ("migrate", "migrate:exits", 3, "cannot start"),
+        ("migrate", "exits", 0, "applied 1, 2; the schema is at version 2"),
+        ("generate-cron", "generate-cron:bad-table", 0, "61 * * * * bin/settle"),
+        ("web", "nonsense", 1, "write one of exits, exits-later"),
+        ("web", "shop:exits", 1, "there is no bin/shop to break"),
+    ],
+)
+def test_broken_programs_say_why_and_exit(
+    tmp_path: Path, program: str, word: str, code: int, said: str
+) -> None:
+    quick = {"BROKEN_SECONDS": "0.1", "WORKER_SECONDS": "0.1", "CLOCK_SECONDS": "0.1"}
+    assert said in output(program, tmp_path, code=code, BROKEN=word, **quick)
+
+
+@pytest.mark.parametrize(("word", "ends"), [("never-listens", True), ("ignores-stop", False)])
+def test_broken_programs_that_run_on(tmp_path: Path, word: str, ends: bool) -> None:
+    with running("web", tmp_path, BROKEN=word) as web:
+        assert web.stdout is not None
+        assert ("listens on" in web.stdout.readline()) == (word == "ignores-stop")
+        web.send_signal(signal.SIGTERM)
+        if ends:
+            assert web.wait(2) == 0
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                web.wait(0.3)
+
+
+def test_the_worker_collects_payments_and_is_alive_meanwhile(tmp_path: Path, store: Store) -> None:
+    store.create(order())
+    assert "not finished a round" in output("worker-alive", tmp_path, code=1)
+    with running("worker", tmp_path, WORKER_SECONDS="0.05", PENDING_SECONDS="0") as worker:
+        wait_until(lambda: store.counts() == {"paid": 1} and (tmp_path / "alive").exists())
+        assert "finished a round" in output("worker-alive", tmp_path)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(2) == 0
+    assert "settled 1 payments (revision 7)" in output("settle", tmp_path)
+    os.utime(tmp_path / "alive", (0, 0))
+    output("worker-alive", tmp_path, code=1)
+
+
+def test_the_clock_writes_its_start_and_end(tmp_path: Path) -> None:
+    with running("clock", tmp_path, CLOCK_SECONDS="0.05") as clock:
+        wait_until((tmp_path / "clock.log").exists)
+        wait_until(lambda: "tick" in (tmp_path / "clock.log").read_text())
+        clock.send_signal(signal.SIGTERM)
+        assert clock.wait(2) == 0
+    lines = [line.split() for line in (tmp_path / "clock.log").read_text().splitlines()]
+    events = [event for _, event, *_ in lines]
+    assert (events[0], set(events[1:-1]), events[-1]) == ("start", {"tick"}, "end")
+    assert {revision for _, _, revision, _ in lines} == {"7"}
+
+
+def test_the_small_programs(tmp_path: Path) -> None:
+    table = [
+        line for line in output("generate-cron", tmp_path).splitlines() if line and not line.startswith("#")
+    ]
+    assert (table[0], len(table)) == ("MAILTO=payments@example.com", 4)
+    assert output("generate-cron", tmp_path, BROKEN="generate-cron:prints-nothing") == ""
+    assert output("whoami", tmp_path) == "7\n"
+    assert "payments, revision 7" in output("console", tmp_path)
+    assert "applied nothing" in output("migrate", tmp_path)
+
+
+def test_build_refuses_an_unknown_fault_before_it_does_anything() -> None:
+    asked = subprocess.run(
+        [APP / "build", "3", "--broken", "web:sad"], capture_output=True, text=True, check=False
+    )
+    assert (asked.returncode, "cannot be broken like this" in asked.stderr) == (2, True)
+
+
+def test_settings_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOT_SECONDS", "soon")
+    monkeypatch.setenv("BROKEN", "exits worker:exits,clock:crashes")
+    with pytest.raises(SystemExit, match="BOOT_SECONDS='soon' is not a number"):
+        settings.number("BOOT_SECONDS", 0.3)
+    assert [broken.kinds(program) for program in ("web", "clock", "migrate")] == [
+        {"exits"},
+        {"crashes"},
+        set(),
+    ]

@@ -1,0 +1,50 @@
+"""Locks: one holder, named to others, freed when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from conductor.clock import Clock
+from conductor.errors import BusyError
+from conductor.state.locks import Locks
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from conductor.clock import Clock; from conductor.state.locks import Locks\n"
+    "with Locks(Path(sys.argv[1]), 'service upgrade --id web', Clock()).hold('web'):\n"
+    "    print('held', flush=True); time.sleep(30)"
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def locks(tmp_path, command="me"):
+    return Locks(tmp_path, command, Clock())
+
+
+def test_the_holder_is_named(tmp_path, holder):
+    with pytest.raises(BusyError) as caught, locks(tmp_path).hold("web"):
+        pass
+    assert f"process {holder.pid} (service upgrade --id web) has held it since 20" in caught.value.sentence
+    assert caught.value.exit_code == 5
+    assert str(holder.pid) in (locks(tmp_path).holder("web") or "")
+
+
+def test_another_name_is_another_lock(tmp_path, holder):
+    with locks(tmp_path).hold("worker"):
+        assert holder.poll() is None
+
+
+def test_a_waiter_gets_it_when_the_holder_is_killed(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    with locks(tmp_path).hold("web", wait_seconds=5):
+        assert str(os.getpid()) in (locks(tmp_path).holder("web") or "")
+    assert locks(tmp_path).holder("web") is None

@@ -1,0 +1,33 @@
+"""What a command costs before it does anything: heavy libraries are imported only by commands that need them."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"docker", "requests", "jinja2", "yaml", "msgspec", "click"}
+
+
+def imported(*words: str) -> set[str]:
+    code = (
+        "import runpy, sys; sys.argv = ['conductor', *sys.argv[1:]]\n"
+        "try: runpy.run_module('conductor', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print('imported:', *(m for m in sys.modules if '.' not in m))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("imported:")[2].split()) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (["--version"], set()),
+        (["--help"], {"click"}),
+        (["service", "--help"], {"click"}),
+        (["config", "example"], {"click", "msgspec", "yaml"}),
+        (["config", "check", "--config", "/nonexistent"], {"click", "msgspec", "yaml"}),
+    ],
+)
+def test_only_what_is_needed(words, allowed):
+    assert imported(*words) <= allowed
