@@ -1,19 +1,16 @@
 """Ports and subnets that no other test run on this machine takes at the same time.
 
-A claim is a locked file: the kernel frees it when its holder dies, so nothing is left to clean up.
+A claim is a name in the kernel's abstract socket namespace: it goes with its holder, so nothing is left to clean up.
 """
 
 import contextlib
-import fcntl
 import ipaddress
 import json
 import random
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 Wanted = TypeVar("Wanted")
 
@@ -25,7 +22,7 @@ class Claims:
     """What one test has claimed; `release` gives it all back."""
 
     def __init__(self) -> None:
-        self._held: list[IO[bytes]] = []
+        self._held: list[socket.socket] = []
 
     def port(self) -> int:
         """A port nobody listens on, on any address."""
@@ -44,16 +41,14 @@ class Claims:
             self._held.pop().close()
 
     def _first(self, kind: str, candidates: Sequence[Wanted], is_free: Callable[[Wanted], bool]) -> Wanted:
-        directory = Path(tempfile.gettempdir()) / "conductor-test-claims"
-        directory.mkdir(exist_ok=True)
         for candidate in candidates:
-            lock = (directory / f"{kind}-{str(candidate).replace('/', '_')}").open("wb")
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            name = socket.socket(socket.AF_UNIX)
+            with contextlib.suppress(OSError):  # somebody else has the name
+                name.bind(f"\0conductor-test/{kind}/{candidate}")
                 if is_free(candidate):
-                    self._held.append(lock)
+                    self._held.append(name)
                     return candidate
-            lock.close()
+            name.close()
         raise RuntimeError(f"cannot find a free {kind} among {len(candidates)}")
 
 

@@ -17,6 +17,7 @@ def main() -> int:
     """Open the store, listen, and finish what is under way when told to stop."""
     signals.hold()
     kinds = broken.start("web")
+    settings.log("web: boots")
     if signals.told_to_stop(within=settings.number("BOOT_SECONDS", 0.3)):
         return 0
     store = Store(settings.data_directory())

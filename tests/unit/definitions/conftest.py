@@ -7,11 +7,10 @@ import pytest
 
 from conductor.definitions.load import Definitions, load
 
-Read = Callable[[str], Definitions]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Read:
+def read(tmp_path: Path) -> Callable[[str], Definitions]:
     """Loads a text; the file is named services.yml."""
 
     def read_text(text: str) -> Definitions:
