@@ -75,7 +75,15 @@ class Change:
         self.doors.report.emit(Warned(text))
 
     def _waiting(self, step: str) -> Callable[[str], None]:
-        return lambda text: self.doors.report.emit(Waiting(step, text))
+        said = ""
+
+        def waiting(text: str) -> None:
+            nonlocal said
+            if text != said:
+                said = text
+                self.doors.report.emit(Waiting(step, text))
+
+        return waiting
 
     # Before the commit.
 
@@ -105,7 +113,8 @@ class Change:
         with doors.locks.hold("addresses", wait_seconds=30):
             book = doors.store.addresses()
             if book.quarantine:
-                book = book.without_dead(doors.proxy.workers())
+                known = [worker for workers in book.quarantine.values() for worker in workers]
+                book = book.without_dead(doors.proxy.living(known))
             used = doors.engine.used_addresses(network)
             book, picked = addresses.pick(
                 book, self.definition.service, network, change=self.journal.change, count=count, used=used
@@ -137,7 +146,15 @@ class Change:
 
     def _switch(self, definition: Definition, to: tuple[str, ...], *, force: bool) -> None:
         def ahead(workers: tuple[Worker, ...]) -> None:
-            self.note(workers=workers)
+            begun = self.journal.workers is not None
+            try:
+                self.note(workers=workers)
+            except ConductorError as error:
+                if not begun:
+                    raise
+                self.warn(
+                    error.sentence
+                )  # a full disk; the journal says already that nginx may know either set
 
         self.doors.proxy.switch((Site(definition, to),), ahead, force=force)
 

@@ -1,6 +1,7 @@
 """`service upgrade` as its own runbook (DESIGN section 5): resolve, decide, check, then walk the plan."""
 
 import secrets
+from collections.abc import Callable
 
 import msgspec
 
@@ -9,7 +10,7 @@ from conductor.change.settle import settle
 from conductor.change.steps import Change
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError, Interrupted, OperatorError
-from conductor.plan.upgrade import Plan, decide, release, wanted_count
+from conductor.plan.upgrade import Plan, StepName, decide, release, wanted_count
 from conductor.plan.values import Container, Journal, Release, Wanted
 from conductor.proxy.render import Site
 from conductor.report.events import Began, Ended, Finished, Told, Waiting
@@ -103,7 +104,7 @@ def _begin(
 
 def _walk(change: Change, plan: Plan, wanted: Wanted, began: float) -> Finished:
     doors, service = change.doors, change.journal.service
-    walk = {
+    walk: dict[StepName, Callable[[], None]] = {
         "start": change.start, "gate": change.gate, "cutover": change.cutover, "commit": change.commit,
         "drain": change.drain, "retire": change.retire, "record": lambda: change.end("done"),
     }  # fmt: skip

@@ -79,7 +79,7 @@ def _publish(service: Service, _: Mapping[str, Any]) -> Found:
         )
 
 
-def _sizes(service: Service, _: Mapping[str, Any]) -> Found:
+def _memory(service: Service, _: Mapping[str, Any]) -> Found:
     if service.memory is not None and service.memory < _LEAST_MEMORY:
         yield ("memory",), "must be at least 6MiB, the least that Docker takes"
 
@@ -122,7 +122,7 @@ SERVICE_RULES: tuple[tuple[frozenset[str], ServiceRule], ...] = (
     (frozenset({"health", "count"}), _health),
     (frozenset({"port", "health", "nginx", "publish"}), _port),
     (frozenset({"publish", "count"}), _publish),
-    (frozenset({"memory"}), _sizes),
+    (frozenset({"memory"}), _memory),
     (frozenset({"shm_size"}), _shm_size),
     (frozenset({"volumes", "tmpfs"}), _mounts),
     (frozenset({"ulimits"}), _ulimits),

@@ -17,7 +17,11 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _BOOL = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _DEEPEST = 40
 _MOST = 100_000  # values, aliases counted each time: a small file can say a billion of them
-_OTHERWISE = {"int": "a number in another base", "float": "a special number", "timestamp": "a date"}
+_OTHERWISE = {
+    "int": "another number than it looks like",
+    "float": "another number than it looks like",
+    "timestamp": "a date",
+}
 
 
 def read(text: str, file: str) -> tuple[Node, list[Problem]]:
@@ -42,13 +46,10 @@ class _Reader:
     def node(self, node: yaml.Node, key: str, line: int, depth: int = 0) -> Node:
         """`line` is that of the key, where there is one."""
         self._count += 1
-        if depth > _DEEPEST or self._count > _MOST:
-            what = (
-                "is nested too deeply, or contains itself"
-                if depth > _DEEPEST
-                else "has more than 100000 values"
-            )
-            raise DefinitionsError(self.file, [Problem(self.file, line, key, what)])
+        if depth > _DEEPEST:
+            raise self._refused(line, "is nested too deeply, or contains itself")
+        if self._count > _MOST:
+            raise self._refused(line, f"has more than {_MOST} values")
         value: Value
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, key, line, depth + 1)
@@ -86,9 +87,9 @@ class _Reader:
     def _share(self, shared: dict[str, Node], node: yaml.Node, key: str, line: int, depth: int) -> None:
         """`<<: *anchor`: what it brings, under what is written beside it; of several, the first one wins."""
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            if isinstance(source, yaml.MappingNode):
-                for name, value in self._mapping(source, key, line, depth + 1).items():
-                    shared.setdefault(name, value)
+            brought = self.node(source, key, line, depth).value
+            if isinstance(brought, dict):
+                shared.update({name: value for name, value in brought.items() if name not in shared})
             else:
                 self._say(line, under(key, "<<"), "must be a mapping, for example *anchor")
 
@@ -115,12 +116,13 @@ class _Reader:
         if tag == "float" and "_" not in text and (number := _float(text)) is not None:
             return number
         if tag in _OTHERWISE:
-            self._say(
-                line, key, f"YAML reads this as {_OTHERWISE[tag]}: put it in quotes, or write a plain number"
-            )
+            self._say(line, key, f"YAML reads this as {_OTHERWISE[tag]}: put it in quotes")
         else:
             self._say(line, key, f"the tag {tag} has no meaning here: write the value without it")
         return text
+
+    def _refused(self, line: int, why: str) -> DefinitionsError:
+        return DefinitionsError(self.file, [Problem(self.file, line, "", why)])
 
     def _say(self, line: int, key: str, sentence: str) -> None:
         self.problems.append(Problem(self.file, line, key, sentence))
@@ -139,8 +141,9 @@ def _not_yaml(error: yaml.YAMLError | RecursionError, text: str, file: str) -> D
     mark = getattr(error, "problem_mark", None)
     line, why = 1, "is nested too deeply"
     if isinstance(error, yaml.reader.ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        why = f"is not YAML: the character #x{ord(error.character):04x} is not allowed"
+        # Its position counts bytes or letters, depending on the loader.
+        line = text.count("\n", 0, text.find(chr(error.character))) + 1
+        why = f"is not YAML: the character #x{error.character:04x} is not allowed"
     elif mark is not None:
         line = mark.line + 1
         parts = (getattr(error, "context", None), getattr(error, "problem", None))

@@ -184,16 +184,21 @@ class DockerEngine:
         return config
 
     def start(self, container: str) -> None:
-        """A timeout is looked into: what runs has been started."""
+        """Whatever the daemon answered: what runs has been started."""
         try:
             with _sentence(f"cannot start container {self._name(container)}"):
                 self._api.start(container)
-        except ConductorError as error:
-            if not isinstance(error.__cause__, docker.errors.APIError):
-                state = self.inspect(container)
-                if state is not None and state.running:
-                    return
-            raise
+        except ConductorError:
+            if not self._runs(container):
+                raise
+
+    def _runs(self, container: str) -> bool | None:
+        """None is unknown."""
+        try:
+            state = self.inspect(container)
+        except ConductorError:
+            return None
+        return state is not None and state.running
 
     def _name(self, container: str) -> str:
         with contextlib.suppress(docker.errors.APIError, *_LOST):
@@ -220,11 +225,15 @@ class DockerEngine:
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         """The SDK adds the grace to its own deadline when it is passed (left out, it reads out at 70 s)."""
-        with (
-            _sentence(f"cannot stop container {container[:12]}"),
-            contextlib.suppress(docker.errors.NotFound),
-        ):
-            self._api.stop(container, timeout=math.ceil(grace_seconds))
+        try:
+            with (
+                _sentence(f"cannot stop container {container[:12]}"),
+                contextlib.suppress(docker.errors.NotFound),
+            ):
+                self._api.stop(container, timeout=math.ceil(grace_seconds))
+        except ConductorError:
+            if self._runs(container) is not False:
+                raise
         state = self.inspect(container)
         return state is not None and state.exit_code == 137 and not state.out_of_memory
 

@@ -50,9 +50,13 @@ def http_probe(address: str, health: Health) -> Attempt:
             ok=False, seconds=time.monotonic() - began, error=f"no answer within {health.timeout:g}s"
         )
     except OSError as error:
-        return Attempt(ok=False, seconds=time.monotonic() - began, error=(error.strerror or str(error)).lower())
+        return Attempt(
+            ok=False, seconds=time.monotonic() - began, error=(error.strerror or str(error)).lower()
+        )
     except http.client.HTTPException as error:
-        return Attempt(ok=False, seconds=time.monotonic() - began, error=f"no HTTP answer: {str(error).strip()!r}")
+        return Attempt(
+            ok=False, seconds=time.monotonic() - began, error=f"no HTTP answer: {str(error).strip()!r}"
+        )
     ok = 200 <= answer.status < 300
     location = answer.getheader("Location")
     shown = f"redirects to {location}" if location and 300 <= answer.status < 400 else head

@@ -51,6 +51,11 @@ class Nginx:
 
         Raises with nginx's own words, which name file and line.
         """
+        if not Path(self._host.binary).exists():
+            raise ConductorError(
+                f"cannot find nginx: there is no {self._host.binary}",
+                "install nginx, or set host.nginx.binary",
+            )
         pairs = [str(path) for real, candidate in overlays.items() for path in (candidate, real)]
         nginx = [self._host.binary, "-T", "-q", "-c", self._host.config]
         try:
@@ -66,6 +71,11 @@ class Nginx:
             raise ConductorError(
                 f"cannot check nginx's configuration: no answer in {CHECK_SECONDS} s"
             ) from error
+        if done.stderr.startswith(("unshare:", "mount:")):
+            raise ConductorError(
+                f"cannot check nginx's configuration in a mount namespace: {done.stderr.strip()}",
+                "run as root",
+            )
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if "test failed" not in line]
             raise ConductorError(
@@ -120,6 +130,11 @@ class Nginx:
     def generation(self) -> str | None:
         """What a worker that accepts connections now says it runs; None when no private server answers."""
         return self._ask("/generation")
+
+    def announced(self) -> bool | None:
+        """Whether a worker sees the announce flag; None when nobody answers."""
+        answer = self._ask("/announced")
+        return None if answer is None else answer == "1"
 
     def waiting_clients(self) -> int | None:
         """Idle client connections, all services together; None when nobody answers."""

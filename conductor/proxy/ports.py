@@ -1,6 +1,6 @@
 """What the rest of Conductor asks of the thing that carries traffic; one implementation until there is a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -52,5 +52,5 @@ class Proxy(Protocol):
     def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, bool]]:
         """The files as they should be, by name, and whether each one is in place."""
 
-    def workers(self) -> frozenset[Worker]:
-        """All living workers; empty when nginx is not running."""
+    def living(self, workers: Iterable[Worker]) -> frozenset[Worker]:
+        """Those of `workers` that live."""

@@ -4,7 +4,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from conductor.clock import Clock
@@ -57,12 +57,9 @@ class ReloadProxy:
             candidate
         )
 
-    def workers(self) -> frozenset[Worker]:
-        """By the pid file of the configuration in place."""
-        try:
-            return processes.workers(self._nginx.master(self._nginx.check({})))
-        except ConductorError:
-            return frozenset()
+    def living(self, workers: Iterable[Worker]) -> frozenset[Worker]:
+        """By pid and start time."""
+        return frozenset(worker for worker in workers if processes.alive(worker))
 
     def switch(
         self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool
@@ -188,6 +185,11 @@ class ReloadProxy:
         """
         files.write_bytes(self._renderer.flag, b"", 0o644)
         try:
+            if self._nginx.announced() is False:
+                raise ConductorError(
+                    f"cannot announce the reload: nginx's workers do not see {self._renderer.flag}",
+                    "let their user pass its directories (0755)",
+                )
             until = self._clock.monotonic() + self._host.announce
             self._clock.wait(min(ANNOUNCE_LEAST_SECONDS, self._host.announce))
             while self._clock.monotonic() < until and self._nginx.waiting_clients() != 0:

@@ -53,7 +53,10 @@ class Renderer:
         files.update({site.file_name: self.site(site) for site in sites})
         generation = self.generation(files)
         files[OWN] = STAMP + self._templates.get_template("conductor.conf.j2").render(
-            generation=generation, status_socket=self.status_socket, unavailable=self.unavailable
+            flag=self.flag,
+            generation=generation,
+            status_socket=self.status_socket,
+            unavailable=self.unavailable,
         )
         return files
 

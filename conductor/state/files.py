@@ -13,11 +13,11 @@ FORMAT = 1
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """The directory, made with exactly `mode` if absent; its missing parents get the same."""
+    """The directory, made with exactly `mode` if absent; missing parents are open to all, as nginx's workers pass them."""
     try:
         if not path.is_dir():
             if not path.parent.is_dir():
-                make_directory(path.parent, mode)
+                make_directory(path.parent, 0o755)
             path.mkdir(exist_ok=True)
             path.chmod(mode)
     except OSError as error:
@@ -65,8 +65,7 @@ def sync_directory(path: Path) -> None:
 
 
 def write(path: Path, value: object) -> None:
-    """Replace `path` by `value` as JSON, 0600."""
-    make_directory(path.parent)
+    """Replace `path` by `value` as JSON, 0600; its directory is there."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 

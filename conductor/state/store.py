@@ -18,13 +18,18 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    def _write(self, path: Path, value: object) -> None:
+        files.make_directory(self._directory)
+        files.make_directory(path.parent)
+        files.write(path, value)
+
     def wanted(self, service: str) -> Wanted:
         """The wanted state; a service that was never deployed wants nothing."""
         return files.read(self._directory / "services" / f"{service}.json", Wanted) or Wanted(service=service)
 
     def write_wanted(self, wanted: Wanted) -> None:
         """Commit: from the moment this returns, `wanted` is what should run."""
-        files.write(self._directory / "services" / f"{wanted.service}.json", wanted)
+        self._write(self._directory / "services" / f"{wanted.service}.json", wanted)
 
     def services(self) -> tuple[str, ...]:
         """Every service that was ever deployed here."""
@@ -36,7 +41,7 @@ class Store:
 
     def write_journal(self, journal: Journal) -> None:
         """Note what is about to happen, before it happens."""
-        files.write(self._journal(journal.service), journal)
+        self._write(self._journal(journal.service), journal)
 
     def remove_journal(self, service: str) -> None:
         """The change is over."""
@@ -51,7 +56,7 @@ class Store:
 
     def write_addresses(self, addresses: Addresses) -> None:
         """Replace `addresses.json`."""
-        files.write(self._directory / "addresses.json", addresses)
+        self._write(self._directory / "addresses.json", addresses)
 
     def record(self, entry: dict[str, Any]) -> None:
         """Append one line to the history, on disk when this returns. A torn last line is closed first."""

@@ -34,11 +34,11 @@ class TestHost:
     __test__ = False  # pytest takes the name for a test class
 
     def __init__(self) -> None:
-        token = secrets.token_hex(4)
+        token = f"{os.getpid()}-{secrets.token_hex(3)}"  # tests/run removes what a dead process left behind
         self.instance = f"test-{token}"
         self.network = f"conductor-test-{token}"
-        self.directory = Path(tempfile.mkdtemp(prefix="conductor-test-"))
-        self.directory.chmod(0o755)  # nginx's workers pass through
+        self.directory = Path(tempfile.gettempdir()) / self.network
+        self.directory.mkdir(mode=0o755)  # nginx's workers pass through
         self.state_dir = self.directory / "state"
         self.runtime_dir = self.directory / "run"
         self.cron_dir = self.directory / "cron.d"

@@ -108,7 +108,7 @@ class PrivateNginx:
             raise RuntimeError("the private nginx runs already")
         words = [self.binary, "-e", str(self.error_log), "-p", str(self.directory), "-c", str(self.config)]
         self._process = subprocess.Popen(
-            [*words, "-g", "daemon off;"],
+            ["setpriv", "--pdeathsig", "TERM", *words, "-g", "daemon off;"],  # ends with a killed test run
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from conductor.definitions.load import Definitions, load
-
 
 
 @pytest.fixture
@@ -19,3 +19,8 @@ def read(tmp_path: Path) -> Callable[[str], Definitions]:
         return load(path)
 
     return read_text
+
+
+# A busy machine is no failure.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")

@@ -1,10 +1,11 @@
 """What a wrong file is told: the line, the key and the sentence, all of them at once."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from conductor.definitions.load import Definitions
+from conductor.definitions.load import Definitions, load
 from conductor.definitions.problems import DefinitionsError
 from conductor.errors import UsageError
 
@@ -67,29 +68,30 @@ def told(definitions: Definitions) -> list[str]:
         # what YAML makes of it
         ("env: {A: on}", "6: services.job.env.A: YAML reads this as true or false: put it in quotes"),
         ("env: {A: 5}", "6: services.job.env.A: YAML reads this as a number: put it in quotes"),
-        ("env: {A: 0123456}", "6: services.job.env.A: YAML reads this as a number in another base: put it in quotes, or write a plain number"),
-        ("env: {A: 12:30}", "6: services.job.env.A: YAML reads this as a number in another base: put it in quotes, or write a plain number"),
-        ("env: {A: 2024-01-01}", "6: services.job.env.A: YAML reads this as a date: put it in quotes, or write a plain number"),
-        ("env: {A: .inf}", "6: services.job.env.A: YAML reads this as a special number: put it in quotes, or write a plain number"),
+        ("env: {A: 0123456}", "6: services.job.env.A: YAML reads this as another number than it looks like: put it in quotes"),
+        ("env: {A: 12:30}", "6: services.job.env.A: YAML reads this as another number than it looks like: put it in quotes"),
+        ("env: {A: 2024-01-01}", "6: services.job.env.A: YAML reads this as a date: put it in quotes"),
+        ("env: {A: .inf}", "6: services.job.env.A: YAML reads this as another number than it looks like: put it in quotes"),
         ("env: {NO: x}", "6: services.job.env.NO: YAML does not read this key as text: put the key in quotes"),
         ("env: {? [a] : x}", "6: services.job.env: has a key that is no text: write the key as one word"),
         ("env: {A: !vault x}", "6: services.job.env.A: the tag !vault has no meaning here: write the value without it"),
         ("env: !!omap [A: x]", "6: services.job.env: the tag omap has no meaning here: write the value without it"),
         ('env: {A: "\\0"}', "6: services.job.env.A: must not contain a NUL or half a character"),
-        ("keep_me: &a [*a]", "6: services.job.keep_me: is nested too deeply, or contains itself"),
+        ("env: {A: 1_000}", "6: services.job.env.A: YAML reads this as another number than it looks like: put it in quotes"),
+        ("cpus: 1:30", "6: services.job.cpus: YAML reads this as another number than it looks like: put it in quotes"),
+        ("env: {<<: 3}", "6: services.job.env.<<: must be a mapping, for example *anchor"),
+        ("env: &a {<<: *a}", "6: is nested too deeply, or contains itself"),
+        ("keep_me: &a [*a]", "6: is nested too deeply, or contains itself"),
         # what a value must look like
         ("shm_size: 0", "6: services.job.shm_size: must be larger than 0"),
         ("memory: 512", "6: services.job.memory: must be at least 6MiB, the least that Docker takes"),
         ("volumes: [/a:b]", "6: services.job.volumes[0]: must be FROM:/TO or FROM:/TO:ro, where FROM is an absolute path or a volume's name"),
         ("volumes: [./a:/b]", "6: services.job.volumes[0]: must be FROM:/TO or FROM:/TO:ro, where FROM is an absolute path or a volume's name"),
-        ("{volumes: [/a:/x], tmpfs: [/x/]}", ""),
         ("tmpfs: [/x, /x/]", "6: services.job.tmpfs[1]: mounts /x a second time: keep one"),
         ("ulimits: {nofile: {soft: 9, hard: 8}}", "6: services.job.ulimits.nofile: must have a soft limit that is not above the hard one"),
     ],
 )  # fmt: skip
 def test_one_wrong_key(read: Read, body: str, problem: str) -> None:
-    if not problem:
-        pytest.skip("shape of the case only")
     try:
         problems = told(read(f"{TASK}    {body}\n"))
     except DefinitionsError as error:
@@ -98,16 +100,21 @@ def test_one_wrong_key(read: Read, body: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", ["shop", "shop/app", "host:5000/x", "registry.example.com/a/b-c_d.e", "localhost/x__y", "[::1]:5000/x"]
+    "image",
+    ["shop", "shop/app", "host:5000/x", "registry.example.com/a/b-c_d.e", "localhost/x__y", "[::1]:5000/x"],
 )
 def test_images(read: Read, image: str) -> None:
     assert not told(read(TASK.replace("image: shop", f'image: "{image}"')))
 
 
-@pytest.mark.parametrize("image", ["shop:1", "host:5000/x:1", "x@sha256:0", "Shop", "a//b", "", "a b", "x\\n", "/x", "-x"])
+@pytest.mark.parametrize(
+    "image", ["shop:1", "host:5000/x:1", "x@sha256:0", "Shop", "a//b", "", "a b", "x\\n", "/x", "-x"]
+)
 def test_no_images(read: Read, image: str) -> None:
     (problem,) = told(read(TASK.replace("image: shop", f'image: "{image}"')))
-    assert problem.startswith("4: services.job.image: must be an image's name in lower case without tag or digest")
+    assert problem.startswith(
+        "4: services.job.image: must be an image's name in lower case without tag or digest"
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +244,7 @@ def test_no_clashes(read: Read, a: str, b: str) -> None:
     [
         ("{instanc: x}", "2: host.instanc: is not a key here: did you mean instance?"),
         ("{state_dir: /a b}", "2: host.state_dir: must be an absolute path of letters, digits and _ . / @ + = , : ~ -"),
-        ("{supervise: {drift: maybe}}", "2: host.supervise.drift: must be one of apply, show"),
+        ("{supervise: {drift: maybe}}", "2: host.supervise.drift: must be one of show, apply"),
         ("{nginx: {longest_connection: 0}}", "2: host.nginx.longest_connection: must be longer than 0: write for example 30s, 1500ms or 2m"),
         ("{network: {subnet: 10.0.0.1/24}}", "2: host.network.subnet: must be an IPv4 network: write 10.0.0.0/24"),
         ("{network: {subnet: 10.0.0.0/33}}", "2: host.network.subnet: must be an IPv4 network: for example 10.213.0.0/20"),
@@ -259,7 +266,7 @@ def test_a_broken_host_stops_everything(read: Read, host: str, problem: str) -> 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "1: must be a mapping of version, host, defaults, services"),
+        ("", "1: is empty: write a mapping of version, host, defaults, services"),
         ("[]", "1: must be a mapping of version, host, defaults, services"),
         ("services: {}", "1: version: is missing: write 1, the only format there is"),
         ("version: 2", "1: version: must be 1, the only format there is"),
@@ -270,7 +277,7 @@ def test_a_broken_host_stops_everything(read: Read, host: str, problem: str) -> 
         ("version: 1\n---\nversion: 1", "2: is not YAML: expected a single document in the stream, but found another document"),
         ("version: 1\na: *b", "2: is not YAML: found undefined alias"),
         ("version: 1\na: \x01", "2: is not YAML: the character #x0001 is not allowed"),
-        ("version: 1\na: \x85\xa0'", "2: is not YAML: while scanning a quoted scalar, found unexpected end of stream"),
+        ("version: 1 # é\na: 'b", "2: is not YAML: while scanning a quoted scalar, found unexpected end of stream"),
         ("- " * 5000, "1: is nested too deeply"),
         ("version: 1\na: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]", "has more than 100000 values"),
     ],
@@ -283,11 +290,9 @@ def test_a_file_of_which_nothing_can_be_used(read: Read, text: str, problem: str
     assert caught.value.exit_code == 2
 
 
-def test_a_file_in_another_encoding(read: Read, tmp_path) -> None:
+def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "services.yml"
     path.write_bytes(b"version: 1\nservices: {}  # caf\xe9\n")
-    from conductor.definitions.load import load
-
     with pytest.raises(DefinitionsError) as caught:
         load(path)
     assert caught.value.details == (f"{path}:2: is not UTF-8: save the file as UTF-8",)
@@ -307,7 +312,9 @@ def test_unknown_ids_suggest_the_nearest(read: Read) -> None:
 
 
 def test_a_broken_service_does_not_stop_another(read: Read) -> None:
-    definitions = read(WEB + "  other: {image: x, cont: 2, health: {none: true}}\n  third: {image: y, count: 0}\n")
+    definitions = read(
+        WEB + "  other: {image: x, cont: 2, health: {none: true}}\n  third: {image: y, count: 0}\n"
+    )
     assert definitions.service("web").service.port == 80
     assert definitions.service("third").service.count == 0
     with pytest.raises(DefinitionsError) as caught:

@@ -8,13 +8,25 @@ from conductor.definitions.scalars import ByteSize, Period, Seconds, Secret
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("30s", 30), ("1500ms", 1.5), ("2m", 120), ("1h", 3600), ("1d", 86400), (1.5, 1.5), (3, 3), ("0.1s", 0.1), (0, 0)],
+    [
+        ("30s", 30),
+        ("1500ms", 1.5),
+        ("2m", 120),
+        ("1h", 3600),
+        ("1d", 86400),
+        (1.5, 1.5),
+        (3, 3),
+        ("0.1s", 0.1),
+        (0, 0),
+    ],
 )
 def test_durations(written: object, seconds: float) -> None:
     assert Seconds.parse(written) == seconds
 
 
-@pytest.mark.parametrize("written", ["", "s", "1 s", "-1s", "1e3", "1w", "1h30m", "٣s", True, None, "4000d", [], "1s\n2"])
+@pytest.mark.parametrize(
+    "written", ["", "s", "1 s", "-1s", "1e3", "1w", "1h30m", "٣s", True, None, "4000d", [], "1s\n2"]
+)
 def test_no_durations(written: object) -> None:
     with pytest.raises(ValueError, match=r"must be (a duration|at most)"):
         Seconds.parse(written)
@@ -27,7 +39,14 @@ def test_a_period_is_longer_than_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("written", "size"),
-    [("512MiB", 2**29), ("20MB", 20_000_000), ("1g", 2**30), ("1.5KiB", 1536), (7, 7), ("9007199254740993", 2**53 + 1)],
+    [
+        ("512MiB", 2**29),
+        ("20MB", 20_000_000),
+        ("1g", 2**30),
+        ("1.5KiB", 1536),
+        (7, 7),
+        ("9007199254740993", 2**53 + 1),
+    ],
 )
 def test_sizes(written: object, size: int) -> None:
     assert ByteSize.parse(written) == size

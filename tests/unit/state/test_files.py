@@ -60,6 +60,12 @@ def test_a_crash_before_the_rename_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
+def test_workers_of_nginx_can_pass_parents(tmp_path):
+    files.make_directory(tmp_path / "run" / "locks")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("run", "run/locks")]
+    assert modes == [0o755, 0o700]
+
+
 def test_history_survives_a_torn_line(tmp_path):
     store = Store(tmp_path)
     store.record({"n": 1})

@@ -1,0 +1,235 @@
+"""A good file: defaults, YAML's own devices, JSON, digests, and what is stored and read back."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import conductor
+from conductor.definitions.explain import convert, explain
+from conductor.definitions.load import Definitions, load, restore
+from conductor.definitions.model import Service
+from conductor.definitions.problems import DefinitionsError
+from conductor.definitions.tree import NOTHING, merge, plain, tree
+from conductor.errors import UsageError
+
+Read = Callable[[str], Definitions]
+EXAMPLE = Path(conductor.__file__).parent / "templates/services.example.yml"
+
+
+def job(read: Read, body: str, top: str = "") -> Service:
+    return (
+        read(f"version: 1\n{top}\nservices:\n  job: {{image: x, count: 0, {body}}}\n").service("job").service
+    )
+
+
+def test_defaults_are_merged(read: Read) -> None:
+    top = "defaults: {stop: {signal: SIGQUIT, grace: 1m}, tmpfs: [/a, /b], env: {A: x, B: y}, memory: 1GiB}"
+    service = job(read, "stop: {grace: 5s}, tmpfs: [/c], env: {B: null, C: z}, memory: null", top)
+    assert (service.stop.signal, service.stop.grace) == ("SIGQUIT", 5)
+    assert service.tmpfs == ("/c",)
+    assert service.env == {"A": "x", "C": "z"}
+    assert service.memory is None
+
+
+def test_required_keys_may_come_from_defaults(read: Read) -> None:
+    text = "version: 1\ndefaults: {image: x, before_upgrade: {timeout: 5s}}\nservices: {a: {count: 0, before_upgrade: {command: [m]}}}\n"
+    hook = read(text).service("a").service.before_upgrade
+    assert hook is not None
+    assert (hook.command, hook.timeout) == (("m",), 5)
+
+
+def test_nothing_is_expanded(read: Read) -> None:
+    assert job(read, 'env: {A: "${HOME} $PATH %h ~"}').env == {"A": "${HOME} $PATH %h ~"}
+
+
+def test_anchors_and_merge_keys(read: Read) -> None:
+    text = """\
+version: 1
+services:
+  a: &a {image: x, count: 0, env: &env {A: x, B: y}}
+  b: {<<: *a, env: {<<: [*env, {A: no, C: c}], B: z}}
+"""
+    service = read(text).service("b").service
+    assert service.count == 0
+    assert service.env == {"A": "x", "B": "z", "C": "c"}
+
+
+@pytest.mark.parametrize("text", ["version: 1", "version: 1\nhost:\ndefaults:\nservices:\n"])
+def test_an_empty_host(read: Read, text: str) -> None:
+    definitions = read(text)
+    assert definitions.ids == ()
+    assert definitions.host.instance == "default"
+
+
+def test_json_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "services.json"
+    written = yaml.safe_load(EXAMPLE.read_text())
+    for indent in (None, 2):
+        path.write_text(json.dumps(written, indent=indent, ensure_ascii=False))
+        definitions = load(path)
+        assert not definitions.problems
+        assert definitions.services == load(EXAMPLE).services
+
+
+def test_a_line_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "services.json"
+    path.write_text('{\n  "version": 1,\n  "services": {\n    "a": {"image": "x", "count": "0"}\n  }\n}\n')
+    (problem,) = load(path).problems
+    assert (problem.line, problem.key) == (4, "services.a.count")
+
+
+def test_the_pure_loader_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = load(EXAMPLE)
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    assert load(EXAMPLE) == quick
+
+
+SAME = [
+    "console: [x]", "before_upgrade: {command: [m]}", "cron: {generate: [g]}", "notify: [n]", "order: stop-first",
+    "nginx: {}", "publish: [1, 9]",
+]  # fmt: skip
+OTHER = [
+    "command: [x]", "env: {A: x}", "env_file: /x", "memory: 1GiB", "stop: {grace: 1s}", "init: true", "tmpfs: [/t]", "labels: {a: b}",
+    "volumes: [/a:/b]", "logging: {driver: journald}", "env: {A: {file: /x}}", "user: x",
+]  # fmt: skip
+
+
+def test_the_digest_covers_what_reaches_the_container(read: Read) -> None:
+    def digest(body: str) -> str:
+        job = f"{{image: x, count: 0, port: 80, health: {{tcp: true}}, {body}}}"
+        return read(f"version: 1\nservices: {{a: {job}}}").service("a").digest
+
+    base = digest("init: false")
+    assert {digest(f"init: false, {body}") for body in SAME} == {base}
+    assert len({digest(body) for body in OTHER} | {base}) == len(OTHER) + 1
+
+
+def test_the_digest_ignores_how_often_and_how_it_is_checked(read: Read) -> None:
+    texts = [
+        "count: 0",
+        "count: 5, health: {none: true}",
+        "port: 80, health: {path: /x}",
+        "health: {command: [x]}",
+    ]
+    digests = {
+        read(f"version: 1\nservices: {{a: {{image: x, {body}}}}}").service("a").digest for body in texts
+    }
+    assert len(digests) == 1
+
+
+def test_the_digest_is_fixed(read: Read) -> None:
+    # Written into the labels of running containers: another value here would replace them all.
+    text = (
+        "version: 1\nservices: {a: {image: r.example.com/e, env: {B: x, A: {file: /s}}, cpus: 1.5, count: 0}}"
+    )
+    assert read(text).service("a").digest == "daa5869fbe7d974d"
+
+
+def test_what_is_stored_reads_back() -> None:
+    for definition in load(EXAMPLE).services.values():
+        assert restore(definition.id, json.loads(json.dumps(definition.written))) == definition
+
+
+@pytest.mark.parametrize(
+    ("service_id", "written", "problem"),
+    [
+        ("a", {"image": "x"}, "stored definition: services.a.health: is missing: "),
+        ("a", {"image": "x", "count": "0"}, "stored definition: services.a.count: must be a whole number from 0 to 1000, without quotes"),
+        ("A", {"image": "x", "count": 0}, "stored definition: services.A: its name must be "),
+        ("a", {"image": "x", "count": 0, "user": "a\0b"}, "stored definition: services.a.user: must not contain a NUL"),
+        ("a", [], "stored definition: services.a: must be a mapping"),
+    ],
+)  # fmt: skip
+def test_a_stored_definition_is_judged_as_a_file_is(
+    service_id: str, written: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(DefinitionsError) as caught:
+        restore(service_id, written)
+    assert any(line.startswith(problem) for line in caught.value.details)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("missing", "it does not exist"), ("directory", "Is a directory"), ("closed", "permission denied")],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, kind: str, sentence: str) -> None:
+    path = tmp_path / "services.yml"
+    if kind == "directory":
+        path.mkdir()
+    if kind == "closed":
+        path.write_text("version: 1")
+        path.chmod(0)
+    user = os.geteuid()
+    try:
+        if kind == "closed" and user == 0:
+            os.seteuid(65534)  # root may read everything
+        with pytest.raises(UsageError) as caught:
+            load(path)
+    finally:
+        os.seteuid(user)
+    assert caught.value.sentence == f"cannot read {path}: {sentence}"
+
+
+FRAGMENTS = st.lists(
+    st.sampled_from(
+        ["version: 1", "\n", "  ", "services:", "a:", " ", "{", "}", "[", "]", ",", ":", "image: x", "'", '"', "&a", "*a", "<<",
+         "!!x", "host:", "defaults:", "- ", "health:", "none: true", "count: 0", "env:", "A", "on", "0123", "12:30", "~", "|", "#",
+         "\t", "é", "\\0", "file: /x", "---", "%", "?", "stop:", "grace: 3s", "1e3", "=", "nginx:", "port: 80", "cron:"]
+    ),
+    max_size=40,
+)  # fmt: skip
+often = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200
+)
+
+
+@often
+@given(FRAGMENTS.map("".join) | st.text(max_size=60))
+def test_no_text_is_more_than_a_definitions_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "services.yml"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    try:
+        definitions = load(path)
+    except DefinitionsError:
+        return
+    assert {*definitions.services, *definitions.broken} == set(definitions.ids)
+    assert definitions.problems or not definitions.broken
+    for definition in definitions.services.values():
+        assert restore(definition.id, definition.written) == definition
+
+
+GOOD = [definition.written for definition in load(EXAMPLE).services.values()]
+JUNK = st.none() | st.booleans() | st.integers(-1, 10**20) | st.floats(allow_nan=False) | st.text(max_size=5)
+JUNK = JUNK | st.lists(JUNK, max_size=2) | st.dictionaries(st.text(max_size=3), JUNK, max_size=2)
+
+
+@often
+@given(st.data())
+def test_the_walk_finds_whatever_msgspec_refuses_and_nothing_else(data: st.DataObject) -> None:
+    written = json.loads(json.dumps(data.draw(st.sampled_from(GOOD))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = written
+        while isinstance(place, dict | list) and place:
+            name = data.draw(
+                st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place))))
+            )
+            if data.draw(st.booleans()) or not isinstance(place[name], dict | list) or not place[name]:
+                place[name] = data.draw(JUNK)
+                break
+            place = place[name]
+    node = merge(NOTHING, tree(written, "services.x"))
+    found = list(explain(node, Service))
+    try:
+        convert(plain(node), Service)
+    except msgspec.ValidationError:
+        assert found
+    else:
+        assert not found
+    assert not any("`" in sentence or "Expected" in sentence for _, _, sentence in found)

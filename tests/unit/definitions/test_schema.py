@@ -1,0 +1,95 @@
+"""The schema, the annotated example and the shown document: all from the model that validates."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+import conductor
+from conductor.definitions.effective import document, effective
+from conductor.definitions.load import load, restore
+from conductor.definitions.model import File, Shape
+from conductor.definitions.schema import schema
+
+EXAMPLE = Path(conductor.__file__).parent / "templates/services.example.yml"
+VALIDATOR = jsonschema.Draft202012Validator(schema())
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from keys(inner)
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert json.dumps(schema())
+    shapes = schema()["$defs"]
+    assert all(shape["description"] for shape in shapes.values())
+    assert shapes["Stop"]["properties"]["grace"]["anyOf"][0]["default"] == "30s"
+
+
+def test_the_example_is_good_and_complete() -> None:
+    definitions = load(EXAMPLE)
+    assert not definitions.problems
+    written = yaml.safe_load(EXAMPLE.read_text())
+    VALIDATOR.validate(written)
+    fields = {field.name for kind in Shape.__subclasses__() for field in msgspec.structs.fields(kind)}
+    assert fields - set(keys(written)) == set()
+
+
+def test_the_example_shows_the_built_in_host() -> None:
+    assert load(EXAMPLE).host == File(version=1).host
+
+
+def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
+    definitions = load(EXAMPLE)
+    for definition in definitions.services.values():
+        again = restore(definition.id, effective(definition))
+        assert again.upstream == definition.upstream
+        assert effective(again) == effective(definition)
+    path = tmp_path / "shown.yml"
+    path.write_text(yaml.safe_dump(document(definitions.host, list(definitions.services.values()))))
+    assert not load(path).problems
+    VALIDATOR.validate(yaml.safe_load(path.read_text()))
+
+
+SERVICE = {"image": "x", "count": 0}
+
+
+@pytest.mark.parametrize(
+    ("written", "good"),
+    [
+        ({"version": 1}, True),
+        ({"version": 1, "host": None, "defaults": None, "services": None}, True),
+        ({"version": 1, "services": {"a": SERVICE}}, True),
+        ({"version": 1, "defaults": {"image": "x"}, "services": {"a": {"count": 0, "memory": None, "env": {"A": None}}}}, True),
+        ({"version": 1, "services": {"a": {**SERVICE, "stop": {"grace": 3}, "shm_size": "1g"}}}, True),
+        ({}, False),
+        ({"version": 2}, False),
+        ({"version": 1, "extra": 1}, False),
+        ({"version": 1, "services": {"A b": SERVICE}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "imag": "x"}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "image": "x:1"}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "workdir": "x"}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "workdir": "/x\n"}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "stop": {"grace": "3 s"}}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "env": {"A": 1}}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "env": {"A B": "x"}}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "labels": {"conductor.x": "x"}}}}, False),
+    ],
+)  # fmt: skip
+def test_schema_and_load_agree(tmp_path: Path, written: dict[str, Any], good: bool) -> None:
+    path = tmp_path / "services.yml"
+    path.write_text(json.dumps(written))
+    try:
+        loads = not load(path).problems
+    except Exception:  # noqa: BLE001 (whichever way it is refused)
+        loads = False
+    assert (VALIDATOR.is_valid(written), loads) == (good, good)
