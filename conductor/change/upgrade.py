@@ -30,9 +30,13 @@ def upgrade(doors: Doors, definition: Definition, revision: str, options: Option
     with doors.locks.hold(definition.id, options.wait_seconds):
         if not options.plan_only:
             settle(doors, definition.id)
+        elif doors.store.journal(definition.id) is not None:
+            doors.report.emit(Told(f"a change of {definition.id} died; it would be settled first"))
         wanted = doors.store.wanted(definition.id)
         try:
-            new = release(definition, revision, _image(doors, definition, revision), secrets.token_hex(4))
+            new = release(
+                definition, revision, _image(doors, definition, revision, options), secrets.token_hex(4)
+            )
             containers = doors.engine.containers(definition.id)
             healthy = _live_is_healthy(doors, wanted, definition, containers)
             plan = decide(wanted, definition, new, containers, healthy=healthy, force=options.force)
@@ -45,10 +49,12 @@ def upgrade(doors: Doors, definition: Definition, revision: str, options: Option
         return _walk(change, plan, wanted, began)
 
 
-def _image(doors: Doors, definition: Definition, revision: str) -> str:
+def _image(doors: Doors, definition: Definition, revision: str, options: Options) -> str:
     reference = f"{definition.service.image}:{revision}"
     found = doors.engine.image_id(reference)
-    if found is None:
+    if found is None and options.plan_only:
+        doors.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
+    elif found is None:
         doors.report.emit(Began("pull", f"fetch {reference}"))
         began = doors.clock.monotonic()
 
@@ -58,7 +64,7 @@ def _image(doors: Doors, definition: Definition, revision: str) -> str:
 
         found = doors.engine.pull(reference, progress)
         doors.report.emit(Ended("pull", doors.clock.monotonic() - began))
-    return found
+    return found or ""
 
 
 def _live_is_healthy(
@@ -96,6 +102,8 @@ def _begin(
     )
     change = Change(doors, journal)
     change.read_secrets()
+    if definition.service.publish:
+        doors.engine.check_ports(*definition.service.publish)
     if definition.service.nginx:
         doors.proxy.check((Site(definition, before),))
     change.note()

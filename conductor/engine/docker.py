@@ -18,7 +18,7 @@ import requests.exceptions
 
 from conductor.definitions.model import Network
 from conductor.definitions.scalars import Secret
-from conductor.engine.routes import clashing_route
+from conductor.engine.kernel import clashing_route, ephemeral_ports
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
 from conductor.plan.values import Container, ContainerState
@@ -114,6 +114,15 @@ class DockerEngine:
                 f"cannot use network {network.name}: it has subnet {pools[0].get('Subnet')} with "
                 f"{pools[0].get('IPRange')} for tasks, the definitions say {network.subnet} with {network.tasks}",
                 "set host.network as it was, or remove the network when nothing runs on it",
+            )
+
+    def check_ports(self, low: int, high: int) -> None:
+        """A port that the kernel deals to outgoing connections is taken by one of them some day."""
+        first, last = ephemeral_ports()
+        if low <= last and high >= first:
+            raise ConductorError(
+                f"cannot publish ports {low} to {high}: the kernel deals {first} to {last} to outgoing connections",
+                "choose a range below, or narrow net.ipv4.ip_local_port_range",
             )
 
     def used_addresses(self, network: Network) -> frozenset[str]:

@@ -23,6 +23,9 @@ class Engine(Protocol):
     def ensure_network(self, network: Network) -> None:
         """Make the instance's network if absent; a clash of name, subnet or route is refused before anything is made."""
 
+    def check_ports(self, low: int, high: int) -> None:
+        """Refuse a range of host ports that the host deals by itself."""
+
     def used_addresses(self, network: Network) -> frozenset[str]:
         """Every address that a container may come to have: IPs on the network, and `127.0.0.1:PORT` labels."""
 

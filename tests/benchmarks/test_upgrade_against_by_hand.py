@@ -76,5 +76,7 @@ def test_at_most_a_fifth_slower_than_by_hand(images):
             for host in (ours, theirs):
                 assert host.get().revision == revision
     ours_s, theirs_s = statistics.median(conductor[1:]), statistics.median(script[1:])
-    print(f"\nupgrade of 2 containers, median of {ROUNDS}: {ours_s:.2f} s, by hand {theirs_s:.2f} s: {ours_s / theirs_s:.2f} times")
+    print(
+        f"\nupgrade of 2 containers, median of {ROUNDS}: {ours_s:.2f} s, by hand {theirs_s:.2f} s: {ours_s / theirs_s:.2f} times"
+    )
     assert ours_s <= BOUND * theirs_s

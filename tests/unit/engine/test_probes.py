@@ -43,7 +43,11 @@ def health(timeout: float = 0.3, **more: object) -> Health:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True, "status 200 'ok'"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", True, "status 204"),
         (b"HTTP/1.1 500 Oh\r\nContent-Length: 11\r\n\r\nno database", False, "status 500 'no database'"),
-        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", False, "status 302 'redirects to /login'"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+            False,
+            "status 302 'redirects to /login'",
+        ),
         (b"SSH-2.0-OpenSSH\r\n", False, "no HTTP answer: 'SSH-2.0-OpenSSH'"),
         (b"", False, "remote end closed connection without response"),
     ],
@@ -60,7 +64,9 @@ def test_nothing_listens():
     assert str(http_probe(f"127.0.0.1:{port}", health())) == "connection refused"
 
 
-@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 200 OK\r\n",) + (b"X: y\r\n",) * 50], ids=["silent", "dribbles"])
+@pytest.mark.parametrize(
+    "pieces", [(), (b"HTTP/1.1 200 OK\r\n",) + (b"X: y\r\n",) * 50], ids=["silent", "dribbles"]
+)
 def test_the_deadline_covers_the_whole_exchange(pieces):
     with server(*pieces, b"", pause=0.1 if pieces else 3.0) as (address, _):
         began = time.monotonic()

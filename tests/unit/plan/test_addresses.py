@@ -20,15 +20,38 @@ WORKER = Worker(7, 1)
     [
         pytest.param(Addresses(), WEB, [], 2, ["10.9.0.2:80", "10.9.0.3:80"], id="from-the-start"),
         pytest.param(
-            Addresses(cursor={"10.9.0.0/28": "10.9.0.3:80"}), WEB, [], 2, ["10.9.0.4:80", "10.9.0.5:80"], id="cursor-advances"
+            Addresses(cursor={"10.9.0.0/28": "10.9.0.3:80"}),
+            WEB,
+            [],
+            2,
+            ["10.9.0.4:80", "10.9.0.5:80"],
+            id="cursor-advances",
         ),
         pytest.param(
-            Addresses(cursor={"10.9.0.0/28": "10.9.0.6:80"}), WEB, [], 2, ["10.9.0.7:80", "10.9.0.2:80"], id="wraps"
+            Addresses(cursor={"10.9.0.0/28": "10.9.0.6:80"}),
+            WEB,
+            [],
+            2,
+            ["10.9.0.7:80", "10.9.0.2:80"],
+            id="wraps",
         ),
-        pytest.param(Addresses(), WEB, ["10.9.0.2", "10.9.0.3:8080"], 1, ["10.9.0.4:80"], id="used-by-ip-or-label"),
-        pytest.param(Addresses(reserved={"10.9.0.2:99": "c"}), WEB, [], 1, ["10.9.0.3:80"], id="reserved-at-another-port"),
-        pytest.param(Addresses(quarantine={"10.9.0.2:80": (WORKER,)}), WEB, [], 1, ["10.9.0.3:80"], id="quarantine"),
-        pytest.param(Addresses(), PUBLISHED, ["127.0.0.1:21000"], 1, ["127.0.0.1:21001"], id="published-port"),
+        pytest.param(
+            Addresses(), WEB, ["10.9.0.2", "10.9.0.3:8080"], 1, ["10.9.0.4:80"], id="used-by-ip-or-label"
+        ),
+        pytest.param(
+            Addresses(reserved={"10.9.0.2:99": "c"}),
+            WEB,
+            [],
+            1,
+            ["10.9.0.3:80"],
+            id="reserved-at-another-port",
+        ),
+        pytest.param(
+            Addresses(quarantine={"10.9.0.2:80": (WORKER,)}), WEB, [], 1, ["10.9.0.3:80"], id="quarantine"
+        ),
+        pytest.param(
+            Addresses(), PUBLISHED, ["127.0.0.1:21000"], 1, ["127.0.0.1:21001"], id="published-port"
+        ),
         pytest.param(Addresses(), WEB, [], 0, [], id="none"),
     ],
 )
@@ -49,7 +72,10 @@ def test_quarantine_ends_with_its_workers():
     assert book.without_dead({Worker(7, 2)}).quarantine == {}
 
 
-@given(st.lists(st.integers(0, 3), max_size=12), st.sets(st.sampled_from([f"10.9.0.{n}" for n in range(2, 8)]), max_size=2))
+@given(
+    st.lists(st.integers(0, 3), max_size=12),
+    st.sets(st.sampled_from([f"10.9.0.{n}" for n in range(2, 8)]), max_size=2),
+)
 def test_no_address_is_dealt_twice_while_anybody_knows_it(counts, foreign):
     book, live = Addresses(), {}
     for number, count in enumerate(counts):

@@ -7,9 +7,14 @@ from conductor.plan.upgrade import decide, release
 from conductor.plan.values import Container, Wanted
 
 WEB = Definition(
-    id="web", service=Service(image="app", port=80, count=2, health=Health(path="/up"), nginx=Nginx()), written={}, digest="d1"
+    id="web",
+    service=Service(image="app", port=80, count=2, health=Health(path="/up"), nginx=Nginx()),
+    written={},
+    digest="d1",
 )
-EMPTY = Definition(id="web", service=Service(image="app", port=80, count=0, nginx=Nginx()), written={}, digest="d1")
+EMPTY = Definition(
+    id="web", service=Service(image="app", port=80, count=0, nginx=Nginx()), written={}, digest="d1"
+)
 LIVE = Wanted(service="web", release=release(WEB, "r1", "sha256:1", "c1"))
 FIRST = Wanted(service="web")
 ALL = ("start", "gate", "cutover", "commit", "drain", "retire", "record")

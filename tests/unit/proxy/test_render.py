@@ -14,7 +14,9 @@ RENDERER = Renderer(Host())
 
 def test_upstream():
     text = RENDERER.site(site(("10.0.0.2:80", "10.0.0.3:80")))
-    assert "upstream shop {\n    server 10.0.0.2:80 max_fails=0;\n    server 10.0.0.3:80 max_fails=0;\n" in text
+    assert (
+        "upstream shop {\n    server 10.0.0.2:80 max_fails=0;\n    server 10.0.0.3:80 max_fails=0;\n" in text
+    )
     assert "server {" not in text
 
 
@@ -24,7 +26,12 @@ def test_with_nothing_running_it_answers_503():
 
 def test_server_block():
     text = RENDERER.site(site((), Server(listen=("80",), names=("a.example", "b.example"))))
-    for part in ("listen 80;", "server_name a.example b.example;", "proxy_pass http://shop$request_uri;", "client_header_timeout 24000ms;"):
+    for part in (
+        "listen 80;",
+        "server_name a.example b.example;",
+        "proxy_pass http://shop$request_uri;",
+        "client_header_timeout 24000ms;",
+    ):
         assert part in text
     assert text.index("location.inc") < text.index("proxy_pass")
 

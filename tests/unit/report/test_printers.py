@@ -22,19 +22,20 @@ EVENTS = [
 
 @pytest.mark.parametrize(
     ("event", "text"),
-    list(zip(
-        EVENTS,
-        [
-            "    gate  2 checks",
-            "    gate  … 1 of 2 healthy",
-            "    gate  done in 1.25s",
-            "warning: cut 1",
-            "hello",
-            "error: cannot X: why\n  detail\n  do Y",
-            "web runs r2 (2.0s, 1 warning)",
-        ],
-        strict=True,
-    )
+    list(
+        zip(
+            EVENTS,
+            [
+                "    gate  2 checks",
+                "    gate  … 1 of 2 healthy",
+                "    gate  done in 1.25s",
+                "warning: cut 1",
+                "hello",
+                "error: cannot X: why\n  detail\n  do Y",
+                "web runs r2 (2.0s, 1 warning)",
+            ],
+            strict=True,
+        )
     ),
 )
 def test_lines(event, text):
@@ -47,7 +48,15 @@ def test_json_is_one_document_a_line():
     for event in EVENTS:
         printer.emit(event)
     documents = [json.loads(text) for text in out.getvalue().splitlines()]
-    assert [d["event"] for d in documents] == ["began", "waiting", "ended", "warned", "told", "failed", "finished"]
+    assert [d["event"] for d in documents] == [
+        "began",
+        "waiting",
+        "ended",
+        "warned",
+        "told",
+        "failed",
+        "finished",
+    ]
     assert documents[-1]["exit_code"] == 0
 
 

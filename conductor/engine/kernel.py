@@ -1,4 +1,4 @@
-"""The host's IPv4 routes, read from the kernel: a new network must not cover one of them."""
+"""What the host's kernel says that a definitions file cannot know: its routes, and the ports it deals by itself."""
 
 import ipaddress
 import socket
@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 ROUTES = Path("/proc/net/route")
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def clashing_route(subnet: str, table: Path = ROUTES) -> str | None:
@@ -22,6 +23,15 @@ def clashing_route(subnet: str, table: Path = ROUTES) -> str | None:
         if network.prefixlen > 0 and network.overlaps(wanted):
             return f"{network} dev {device}"
     return None
+
+
+def ephemeral_ports(setting: Path = EPHEMERAL) -> tuple[int, int]:
+    """First and last port that any outgoing connection may take; the kernel's default where it does not say."""
+    try:
+        first, last = setting.read_text().split()
+    except OSError:
+        return 32768, 60999
+    return int(first), int(last)
 
 
 def _dotted(little_endian_hex: str) -> str:
