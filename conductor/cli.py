@@ -20,15 +20,9 @@ VERBS = {
         "list": "conductor.commands.service_list",
         "status": "conductor.commands.status",
     },
-    "nginx": {
-        "install": "conductor.commands.nginx_install",
-        "show": "conductor.commands.nginx_show",
-    },
+    "nginx": {"install": "conductor.commands.nginx_install", "show": "conductor.commands.nginx_show"},
 }
-HELP = {
-    "service": "Deploy and look at services.",
-    "nginx": "The files that the host's nginx includes.",
-}
+HELP = {"service": "Deploy and look at services.", "nginx": "The files that the host's nginx includes."}
 
 
 class LazyGroup(click.Group):

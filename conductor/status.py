@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from conductor.change.checks import check
 from conductor.change.doors import Doors
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
@@ -51,11 +52,7 @@ def _row(definitions: Definitions, doors: Doors, service: str, everything: tuple
     count = wanted_count(wanted, definition) if definition else len(live)
     notes = _notes(doors, wanted, definition, mine)
     short = (
-        "broken definition"
-        if definition is None
-        else "ok"
-        if len(live) == count
-        else f"{count - len(live)} missing"
+        "broken definition" if definition is None else "ok" if len(live) == count else f"{count - len(live)} missing"
     )
     return Row(
         service=service,
@@ -68,9 +65,7 @@ def _row(definitions: Definitions, doors: Doors, service: str, everything: tuple
     )
 
 
-def _notes(
-    doors: Doors, wanted: Wanted, definition: Definition | None, mine: list[Container]
-) -> tuple[str, ...]:
+def _notes(doors: Doors, wanted: Wanted, definition: Definition | None, mine: list[Container]) -> tuple[str, ...]:
     notes = []
     if (holder := doors.locks.holder(wanted.service)) is not None:
         notes.append(f"busy: {holder}")
@@ -88,8 +83,8 @@ def _notes(
 
 def _container(doors: Doors, definition: Definition | None, container: Container) -> ContainerRow:
     health = "-"
-    if container.running and definition and definition.service.health and definition.service.health.path:
-        attempt = doors.probe(container.address, definition.service.health)
+    if container.running and definition and definition.service.health:
+        attempt = check(doors, container, definition.service.health)
         health = "healthy" if attempt.ok else str(attempt)
     return ContainerRow(
         name=container.name,

@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import msgspec
 
+from conductor.change.checks import check
 from conductor.change.doors import Doors
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
@@ -58,10 +59,7 @@ class Gate:
             if any(not f.result().healthy for f in done):
                 self._over.set()
             latest = "; ".join(sorted(set(self._seen.values()))[:2])
-            waiting(
-                f"{len(futures) - len(pending)} of {len(futures)} healthy"
-                + (f" ({latest})" if latest else "")
-            )
+            waiting(f"{len(futures) - len(pending)} of {len(futures)} healthy" + (f" ({latest})" if latest else ""))
         return sorted((f.result() for f in futures), key=lambda v: v.container.name)
 
     def _one(self, container: Container) -> Verdict:
@@ -69,10 +67,10 @@ class Gate:
         began = looked = clock.monotonic()
         attempts: list[Attempt] = []
         state: ContainerState | None = None
-        while (elapsed := clock.monotonic() - began) < health.start_timeout and not self._over.is_set():
-            attempts.append(self._doors.probe(container.address, health))
+        while (elapsed := clock.monotonic() - began) < gate.budget(health) and not self._over.is_set():
+            attempts.append(check(self._doors, container, health))
             self._seen[container.id] = self._redact(str(attempts[-1]))
-            if gate.streak(attempts) >= health.successes:
+            if gate.passed(health, attempts, clock.monotonic() - began):
                 return self._verdict(container, True, began, attempts, state)
             if not attempts[-1].ok and clock.monotonic() - looked >= LOOK_SECONDS:
                 looked = clock.monotonic()
@@ -89,12 +87,7 @@ class Gate:
             return None  # unknown is not dead: the budget decides
 
     def _verdict(
-        self,
-        container: Container,
-        healthy: bool,
-        began: float,
-        attempts: list[Attempt],
-        state: ContainerState | None,
+        self, container: Container, healthy: bool, began: float, attempts: list[Attempt], state: ContainerState | None
     ) -> Verdict:
         seconds = self._doors.clock.monotonic() - began
         said = tuple(self._redact(text) for text in gate.summary(attempts))
@@ -102,11 +95,13 @@ class Gate:
 
     def _failure(self, verdicts: list[Verdict]) -> ConductorError:
         bad = [v for v in verdicts if not v.healthy]
-        first = next((v for v in bad if v.state is not None and not v.state.running), bad[0])
-        exited = first.state is not None and not first.state.running
-        why = f"{first.container.name} {first.state}" if exited else f"not healthy after {first.seconds:.1f}s"
+        exited = next((v for v in bad if v.state is not None and not v.state.running), None)
+        first = exited or max(bad, key=lambda v: v.seconds)
+        last = first.attempts[-1] if first.attempts else "not asked yet"
+        why = str(first.state) if exited else f"after {first.seconds:.1f}s: {last}"
         details = [line for verdict in verdicts for line in self._explain(verdict)]
-        return ConductorError(f"the new containers did not become healthy: {why}", "", tuple(details))
+        sentence = f"the new containers did not become healthy: {first.container.name} {why}"
+        return ConductorError(sentence, "", tuple(details))
 
     def _explain(self, verdict: Verdict) -> list[str]:
         container, state = verdict.container, self._look(verdict.container) or verdict.state
@@ -114,7 +109,8 @@ class Gate:
         lines = [f"{container.name} at {container.address}: {head}; {state or 'state unknown'}"]
         if verdict.healthy:
             return lines
-        lines += [f"  check {self._health.path}: {text}" for text in verdict.attempts]
+        asked = f"check {self._health.path}" if self._health.path else "check"
+        lines += [f"  {asked}: {text}" for text in verdict.attempts]
         try:
             log = self._doors.engine.logs(container.id, LOG_LINES)
         except ConductorError as error:

@@ -22,9 +22,7 @@ def settle(doors: Doors, service: str) -> None:
         else:
             change.undo("undone after a crash")
     except ConductorError as error:
-        raise ConductorError(
-            f"{what} and cannot be settled: {error.sentence}", error.hint, error.details
-        ) from error
+        raise ConductorError(f"{what} and cannot be settled: {error.sentence}", error.hint, error.details) from error
 
 
 def finish(change: Change) -> None:

@@ -64,9 +64,7 @@ class Change:
         began = self.doors.clock.monotonic()
         yield
         seconds = self.doors.clock.monotonic() - began
-        self.journal = msgspec.structs.replace(
-            self.journal, steps={**self.journal.steps, name: round(seconds, 3)}
-        )
+        self.journal = msgspec.structs.replace(self.journal, steps={**self.journal.steps, name: round(seconds, 3)})
         self.doors.report.emit(Ended(name, seconds))
 
     def warn(self, text: str) -> None:
@@ -90,9 +88,7 @@ class Change:
     def read_secrets(self) -> dict[str, str | Secret]:
         """The environment of the new containers; read before anything is made."""
         values = environment(self.definition.service)
-        self._secrets = tuple(
-            v.reveal() for v in values.values() if isinstance(v, Secret) and len(v.reveal()) >= 4
-        )
+        self._secrets = tuple(v.reveal() for v in values.values() if isinstance(v, Secret) and len(v.reveal()) >= 4)
         return values
 
     def start(self) -> None:
@@ -102,9 +98,7 @@ class Change:
         count = wanted_count(self.doors.store.wanted(self.journal.service), self.definition)
         self.note(after=self._reserve(count))
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            started = [
-                pool.submit(self._start_one, n, a, values) for n, a in enumerate(self.journal.after, 1)
-            ]
+            started = [pool.submit(self._start_one, n, a, values) for n, a in enumerate(self.journal.after, 1)]
         for future in started:
             future.result()
 
@@ -152,9 +146,7 @@ class Change:
             except ConductorError as error:
                 if not begun:
                     raise
-                self.warn(
-                    error.sentence
-                )  # a full disk; the journal says already that nginx may know either set
+                self.warn(error.sentence)  # a full disk; the journal says already that nginx may know either set
 
         self.doors.proxy.switch((Site(definition, to),), ahead, force=force)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from conductor.change.checks import check
 from conductor.change.doors import Doors, who
 from conductor.change.settle import settle
 from conductor.change.steps import Change
@@ -34,9 +35,7 @@ def upgrade(doors: Doors, definition: Definition, revision: str, options: Option
             doors.report.emit(Told(f"a change of {definition.id} died; it would be settled first"))
         wanted = doors.store.wanted(definition.id)
         try:
-            new = release(
-                definition, revision, _image(doors, definition, revision, options), secrets.token_hex(4)
-            )
+            new = release(definition, revision, _image(doors, definition, revision, options), secrets.token_hex(4))
             containers = doors.engine.containers(definition.id)
             healthy = _live_is_healthy(doors, wanted, definition, containers)
             plan = decide(wanted, definition, new, containers, healthy=healthy, force=options.force)
@@ -67,9 +66,7 @@ def _image(doors: Doors, definition: Definition, revision: str, options: Options
     return found or ""
 
 
-def _live_is_healthy(
-    doors: Doors, wanted: Wanted, definition: Definition, containers: tuple[Container, ...]
-) -> bool:
+def _live_is_healthy(doors: Doors, wanted: Wanted, definition: Definition, containers: tuple[Container, ...]) -> bool:
     """At full count and no more, each answering, and nginx at exactly these."""
     live = [c for c in containers if c.kind == "service"]
     health = definition.service.health
@@ -77,11 +74,9 @@ def _live_is_healthy(
         return False
     if not all(c.running and c.change == wanted.release.change for c in live):
         return False
-    if definition.service.nginx and not doors.proxy.in_force(
-        (Site(definition, tuple(c.address for c in live)),)
-    ):
+    if definition.service.nginx and not doors.proxy.in_force((Site(definition, tuple(c.address for c in live)),)):
         return False
-    return health is None or all(doors.probe(c.address, health).ok for c in live)
+    return health is None or all(check(doors, c, health).ok for c in live)
 
 
 def _begin(
@@ -172,12 +167,11 @@ def _what_runs(doors: Doors, service: str, wanted: Wanted) -> str:
     if wanted.release is None:
         return f"nothing of {service} ran before, and nothing does now"
     try:
-        running = [
-            c for c in doors.engine.containers(service) if c.running and c.change == wanted.release.change
-        ]
+        running = [c for c in doors.engine.containers(service) if c.running and c.change == wanted.release.change]
     except ConductorError:
         return f"{service} {wanted.release.revision} was not touched"
-    return f"{service} {wanted.release.revision} still runs: {len(running)} containers"
+    count = f"{len(running)} container{'s' * (len(running) != 1)}"
+    return f"{service} {wanted.release.revision} still runs: {count}"
 
 
 def _refused(doors: Doors, service: str, wanted: Wanted, revision: str, error: ConductorError) -> None:

@@ -18,6 +18,4 @@ def command(*, config: Path) -> None:
     definitions, doors = open_doors(config, "nginx show", Silent())
     for name, (text, in_place) in sorted(doors.proxy.texts(sites(definitions, doors)).items()):
         place = f"{definitions.host.nginx.include_dir}/{name}"
-        click.echo(
-            f"### {place} ({'in place' if in_place else 'differs: run conductor nginx install'})\n{text}"
-        )
+        click.echo(f"### {place} ({'in place' if in_place else 'differs: run conductor nginx install'})\n{text}")

@@ -7,7 +7,7 @@ from conductor.clock import Clock
 from conductor.definitions.load import Definitions, load
 from conductor.definitions.model import Host
 from conductor.engine.docker import DockerEngine
-from conductor.engine.probes import http_probe
+from conductor.engine.probes import probe
 from conductor.proxy.reload import ReloadProxy
 from conductor.report.printers import Reporter
 from conductor.state.locks import Locks
@@ -21,9 +21,9 @@ def open_doors(config: Path, command: str, report: Reporter) -> tuple[Definition
     locks = open_locks(definitions.host, command, clock)
     doors = Doors(
         host=definitions.host,
-        engine=DockerEngine(definitions.host.docker, definitions.host.instance),
+        engine=DockerEngine(definitions.host.docker, definitions.host.instance, clock),
         proxy=ReloadProxy(definitions.host, locks, clock),
-        probe=http_probe,
+        probe=probe,
         store=Store(Path(definitions.host.state_dir)),
         locks=locks,
         report=report,

@@ -39,12 +39,7 @@ config_option = click.option(
     help="The definitions file.",
 )
 ids_option = click.option(
-    "--id",
-    "ids",
-    multiple=True,
-    required=True,
-    shell_complete=_complete_ids,
-    help="The service's id; repeatable.",
+    "--id", "ids", multiple=True, required=True, shell_complete=_complete_ids, help="The service's id; repeatable."
 )
 optional_id_option = click.option("--id", "service", shell_complete=_complete_ids, help="Only this service.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output on stdout.")

@@ -24,9 +24,7 @@ def command(*, config: Path, service: str | None, as_json: bool) -> None:
         click.echo(as_document(rows))
         return
     for row in rows:
-        click.echo(
-            f"{row.service}  {row.revision or 'never deployed'}  {row.running}/{row.count}  {row.summary}"
-        )
+        click.echo(f"{row.service}  {row.revision or 'never deployed'}  {row.running}/{row.count}  {row.summary}")
         for note in row.notes:
             click.echo(f"  {note}")
         if row.containers:

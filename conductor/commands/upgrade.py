@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 @click.option("--revision", required=True, help="The git revision, which is the image's tag.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the steps and stop.")
 @click.option("--force", is_flag=True, help="Also when this revision runs and is healthy.")
-@click.option(
-    "--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service."
-)
+@click.option("--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service.")
 @json_option
 def command(
     *,
@@ -46,14 +44,11 @@ def command(
         raise UsageError("cannot upgrade several services in one call: not supported by this version yet")
     if not re.fullmatch(REVISION, revision):
         raise UsageError(
-            f"cannot use revision {revision!r}: it is no image tag",
-            "write letters, digits, _ . - (128 at most)",
+            f"cannot use revision {revision!r}: it is no image tag", "write letters, digits, _ . - (128 at most)"
         )
     report = make_printer(json=as_json, stdout=sys.stdout, stderr=sys.stderr)
     try:
-        definitions, doors = open_doors(
-            config, f"service upgrade --id {ids[0]} --revision {revision}", report
-        )
+        definitions, doors = open_doors(config, f"service upgrade --id {ids[0]} --revision {revision}", report)
         definition = definitions.service(ids[0])
         _refuse_unsupported(definitions, definition)
         doors.clock.listen()

@@ -21,9 +21,7 @@ def clashes(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, str]
     yield from _twice(places, ("nginx", "server"), "has a listen and a name in common with")
 
 
-def _twice(
-    claims: Iterable[tuple[object, str]], path: Path, sentence: str
-) -> Iterator[tuple[str, Path, str]]:
+def _twice(claims: Iterable[tuple[object, str]], path: Path, sentence: str) -> Iterator[tuple[str, Path, str]]:
     first: dict[object, str] = {}
     for claim, service in claims:
         other = first.setdefault(claim, service)

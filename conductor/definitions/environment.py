@@ -32,9 +32,7 @@ def environment(service: Service) -> dict[str, str | Secret]:
     return values
 
 
-def _collect(
-    values: dict[str, str | Secret], problems: list[Problem], file: str, key: str, name: str | None
-) -> None:
+def _collect(values: dict[str, str | Secret], problems: list[Problem], file: str, key: str, name: str | None) -> None:
     """Read one file: the secret of variable `name`, or without a name an env file."""
     try:
         text = _text(file)

@@ -44,11 +44,7 @@ def unknown(name: str, known: Iterable[str]) -> str:
     """The sentence for a key that is not there."""
     known = list(known)
     near = nearest(name, known)
-    return (
-        f"is not a key here: did you mean {near}?"
-        if near
-        else f"is not a key here: known are {', '.join(known)}"
-    )
+    return f"is not a key here: did you mean {near}?" if near else f"is not a key here: known are {', '.join(known)}"
 
 
 def describe(kind: Any) -> str:
@@ -60,11 +56,7 @@ def describe(kind: Any) -> str:
     if base is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if base is tuple:
-        return (
-            f"a list of {len(get_args(kind))}"
-            if Ellipsis not in get_args(kind)
-            else "a list, for example [a, b]"
-        )
+        return f"a list of {len(get_args(kind))}" if Ellipsis not in get_args(kind) else "a list, for example [a, b]"
     if _is_shape(base):
         return f"a mapping of {', '.join(_fields(base))}" if len(_fields(base)) < 10 else "a mapping"
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
@@ -93,9 +85,7 @@ def _fields(shape: type[msgspec.Struct]) -> Mapping[str, Any]:
     return {field.name: field for field in msgspec.structs.fields(shape)}
 
 
-def _shape(
-    node: Node, inside: dict[str, Node], shape: type[msgspec.Struct], *, partial: bool
-) -> Iterator[Finding]:
+def _shape(node: Node, inside: dict[str, Node], shape: type[msgspec.Struct], *, partial: bool) -> Iterator[Finding]:
     fields = _fields(shape)
     for name, inner in inside.items():
         if name in fields:

@@ -18,10 +18,7 @@ def matching(pattern: str, description: str) -> Meta:
 
 
 ServiceId = Annotated[
-    str,
-    matching(
-        SERVICE_ID[1:-1], "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit"
-    ),
+    str, matching(SERVICE_ID[1:-1], "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit")
 ]
 Line = Annotated[str, matching(r"[^\x00-\x1f\x7f]+", "text on one line")]
 AbsolutePath = Annotated[str, matching(r"/[^\x00-\x1f\x7f]*", "an absolute path")]
@@ -32,23 +29,19 @@ PlainPath = Annotated[
 Name = Annotated[
     str,
     matching(
-        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}",
-        "letters, digits and _ . -, starting with a letter or digit, at most 128",
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "letters, digits and _ . -, starting with a letter or digit, at most 128"
     ),
 ]
 EnvName = Annotated[
     str, matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits and _ . -, starting with a letter or _")
 ]
 LabelName = Annotated[
-    str,
-    matching(r"(?!conductor\.)[!-~]+", 'a label\'s name that does not start with "conductor." (our own)'),
+    str, matching(r"(?!conductor\.)[!-~]+", 'a label\'s name that does not start with "conductor." (our own)')
 ]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port number, 1 to 65535")]
 Count = Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
 Positive = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
-Words = Annotated[
-    tuple[str, ...], Meta(min_length=1, description="a list of words, for example [bin/web, --fast]")
-]
+Words = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of words, for example [bin/web, --fast]")]
 SignalName = Annotated[
     str,
     matching(
@@ -75,16 +68,12 @@ Volume = Annotated[
     ),
 ]
 Listen = Annotated[
-    str,
-    matching(
-        r"[A-Za-z0-9 ._:*=/\[\]-]+", 'a value of nginx\'s listen, for example "443 ssl" (no ; { } or quotes)'
-    ),
+    str, matching(r"[A-Za-z0-9 ._:*=/\[\]-]+", 'a value of nginx\'s listen, for example "443 ssl" (no ; { } or quotes)')
 ]
 # A backslash at the end would swallow the space or semicolon after it.
 ServerName = Annotated[
     str,
     matching(
-        r"""[^\s;{}"'#\x00-\x1f\x7f]*[^\s;{}"'#\x00-\x1f\x7f\\]""",
-        "a host name without spaces, ; { } # or quotes",
+        r"""[^\s;{}"'#\x00-\x1f\x7f]*[^\s;{}"'#\x00-\x1f\x7f\\]""", "a host name without spaces, ; { } # or quotes"
     ),
 ]

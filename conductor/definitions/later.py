@@ -2,23 +2,15 @@
 
 from collections.abc import Callable
 
-from conductor.definitions.model import Definition, Health, Host, Service
-
-_NO_HEALTH = Health()
+from conductor.definitions.model import Definition, Host, Service
 
 _OF_SERVICES: dict[str, Callable[[Service], object]] = {
     "before_upgrade": lambda service: service.before_upgrade,
     "cron": lambda service: service.cron,
     "notify": lambda service: service.notify,
     "order: stop-first": lambda service: service.order == "stop-first",
-    "health.command": lambda service: (service.health or _NO_HEALTH).command,
-    "health.tcp": lambda service: (service.health or _NO_HEALTH).tcp,
-    "health.none": lambda service: (service.health or _NO_HEALTH).none,
-    "count without nginx": lambda service: service.count > 0 and service.nginx is None,
 }
-_OF_HOSTS: dict[str, Callable[[Host], object]] = {
-    "nginx.cutover: live": lambda host: host.nginx.cutover == "live",
-}
+_OF_HOSTS: dict[str, Callable[[Host], object]] = {"nginx.cutover: live": lambda host: host.nginx.cutover == "live"}
 
 
 def unsupported(wanted: Definition | Service | Host) -> tuple[str, ...]:

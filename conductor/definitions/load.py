@@ -46,9 +46,7 @@ def load(path: Path) -> Definitions:
     root, problems = read(_text(path), file)
     odd_text(root, lambda *finding: problems.append(Problem(file, *finding)))
     if isinstance(root.value, dict):
-        root = root._replace(
-            value={name: node for name, node in root.value.items() if node.value is not None}
-        )
+        root = root._replace(value={name: node for name, node in root.value.items() if node.value is not None})
     problems += [Problem(file, *finding) for finding in explain(root, File)]
     top = root.value
     if not isinstance(top, dict) or any(problem.key == "version" for problem in problems):
@@ -63,9 +61,7 @@ def load(path: Path) -> Definitions:
     )
     definitions, broken = _services(file, trees, problems)
     host, host_problems = build_host(file, merge(NOTHING, top.get("host", Node({}, "host"))), problems)
-    everything = in_order(
-        [*problems, *host_problems, *(problem for those in broken.values() for problem in those)]
-    )
+    everything = in_order([*problems, *host_problems, *(problem for those in broken.values() for problem in those)])
     if host is None:
         raise DefinitionsError(file, everything)
     return Definitions(path, host, tuple(trees), definitions, everything, broken)
@@ -90,9 +86,7 @@ def _services(
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
     """Good and broken ones; what is wrong outside services and host (`defaults`, a stray key) breaks all of them."""
     shared = [
-        problem
-        for problem in problems
-        if not within(problem.key, "host") and not problem.key.startswith("services.")
+        problem for problem in problems if not within(problem.key, "host") and not problem.key.startswith("services.")
     ]
     good: dict[str, Definition] = {}
     broken: dict[str, list[Problem]] = {}
@@ -105,9 +99,7 @@ def _services(
             broken[service_id] = found
     for service_id, path, sentence in list(clashes(good.values())):
         key = ".".join(("services", service_id, *map(str, path)))
-        broken.setdefault(service_id, []).append(
-            Problem(file, find(trees[service_id], path).line, key, sentence)
-        )
+        broken.setdefault(service_id, []).append(Problem(file, find(trees[service_id], path).line, key, sentence))
         good.pop(service_id, None)
     return good, {service_id: in_order(found) for service_id, found in broken.items()}
 

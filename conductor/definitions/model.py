@@ -101,8 +101,7 @@ class Host(Shape):
     docker: Annotated[
         str,
         matching(
-            r"(unix|tcp|http|https|npipe|ssh)://[!-~]+",
-            "the daemon's address, for example unix:///run/docker.sock",
+            r"(unix|tcp|http|https|npipe|ssh)://[!-~]+", "the daemon's address, for example unix:///run/docker.sock"
         ),
     ] = "unix:///var/run/docker.sock"
     network: Network = msgspec.field(default_factory=Network)
@@ -159,8 +158,7 @@ class Server(Shape):
         tuple[Listen, ...], Meta(min_length=1, description="a list of at least one, for example [443 ssl]")
     ]
     names: Annotated[
-        tuple[ServerName, ...],
-        Meta(min_length=1, description="a list of at least one, for example [api.example.com]"),
+        tuple[ServerName, ...], Meta(min_length=1, description="a list of at least one, for example [api.example.com]")
     ]
     tls: Tls | None = None
     body_limit: ByteSize = _bytes(2**20)
@@ -210,18 +208,14 @@ class Service(Shape):
     env: dict[EnvName, str | SecretRef] = {}
     env_file: AbsolutePath | None = None
     port: Port | None = None
-    publish: (
-        Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21015]")] | None
-    ) = None
+    publish: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21015]")] | None = None
     health: Health | None = None
     nginx: Nginx | None = None
     order: Literal["start-first", "stop-first"] = "start-first"
     stop: Stop = msgspec.field(default_factory=Stop)
     logging: Logging = msgspec.field(default_factory=Logging)
     memory: ByteSize | None = None
-    cpus: (
-        Annotated[float, Meta(gt=0, le=4096, description="a number of processors, for example 1.5")] | None
-    ) = None
+    cpus: Annotated[float, Meta(gt=0, le=4096, description="a number of processors, for example 1.5")] | None = None
     shm_size: ByteSize | None = None
     init: bool = False
     read_only: bool = False

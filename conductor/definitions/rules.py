@@ -151,7 +151,4 @@ def host_rules(host: Host) -> Found:
     elif tasks == subnet or not tasks.subnet_of(subnet):
         yield ("network", "tasks"), f"must be a smaller network inside the subnet {subnet}"
     elif subnet.network_address + 1 in tasks:
-        yield (
-            ("network", "tasks"),
-            f"must not hold {subnet.network_address + 1}, the gateway: take the subnet's end",
-        )
+        yield (("network", "tasks"), f"must not hold {subnet.network_address + 1}, the gateway: take the subnet's end")

@@ -8,14 +8,7 @@ from typing import Self
 DURATION = r"[0-9]{1,12}(\.[0-9]{1,20})?(ms|s|m|h|d)?"
 SIZE = r"[0-9]{1,19}(\.[0-9]{1,20})?(B|[kKMGT]B|[KMGT]iB|[kKmMgG])?"
 _SPLIT = re.compile(r"([0-9.]+)([a-zA-Z]*)")
-_DURATION_UNITS: Mapping[str, Decimal | int] = {
-    "ms": Decimal("0.001"),
-    "s": 1,
-    "m": 60,
-    "h": 3600,
-    "d": 86400,
-    "": 1,
-}
+_DURATION_UNITS: Mapping[str, Decimal | int] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 _SIZE_UNITS = {
     "": 1, "B": 1,
     "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,

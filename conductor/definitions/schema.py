@@ -33,12 +33,7 @@ def _leaf(kind: type) -> dict[str, Any]:
     if issubclass(kind, Seconds):
         least = {"exclusiveMinimum": 0} if issubclass(kind, Period) else {"minimum": 0}
         words = "a duration: 30s, 1500ms, 2m, 1h; a bare number is seconds"
-        return {
-            "type": ["string", "number"],
-            "pattern": f"^\\s*{DURATION}\\s*$",
-            **least,
-            "description": words,
-        }
+        return {"type": ["string", "number"], "pattern": f"^\\s*{DURATION}\\s*$", **least, "description": words}
     words = "a size: 512MiB, 1GiB; a bare number is bytes"
     return {"type": ["string", "number"], "pattern": f"^\\s*{SIZE}\\s*$", "minimum": 0, "description": words}
 

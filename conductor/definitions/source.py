@@ -62,9 +62,7 @@ class _Reader:
             value = self._scalar(node, key, line)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in {_TAG + "map", _TAG + "seq"}:
             self._say(
-                line,
-                key,
-                f"the tag {node.tag.removeprefix(_TAG)} has no meaning here: write the value without it",
+                line, key, f"the tag {node.tag.removeprefix(_TAG)} has no meaning here: write the value without it"
             )
         return Node(value, key, line)
 
@@ -98,9 +96,7 @@ class _Reader:
             self._say(line, key, "has a key that is no text: write the key as one word")
             return "?"
         if node.tag not in {_TAG + "str", _TAG + "value"}:
-            self._say(
-                line, under(key, node.value), "YAML does not read this key as text: put the key in quotes"
-            )
+            self._say(line, under(key, node.value), "YAML does not read this key as text: put the key in quotes")
         return str(node.value)
 
     def _scalar(self, node: yaml.Node, key: str, line: int) -> Any:

@@ -38,6 +38,9 @@ class Engine(Protocol):
     def inspect(self, container: str) -> ContainerState | None:
         """How it is now, or None when there is no such container."""
 
+    def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> Attempt:
+        """Run a command inside it as a health check: exit code 0 is healthy, the last output is the head."""
+
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         """The last lines of both streams."""
 
@@ -49,7 +52,7 @@ class Engine(Protocol):
 
 
 class Probe(Protocol):
-    """One health check of one container."""
+    """One health check of one container over the network: HTTP or TCP."""
 
     def __call__(self, address: str, health: Health) -> Attempt:
         """Ask `address` (`IP:PORT`) once, within `health.timeout` as a whole."""

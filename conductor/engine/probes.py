@@ -1,4 +1,4 @@
-"""The one door to health checks: HTTP by the standard library.
+"""The one door to health checks over the network: HTTP and TCP by the standard library.
 
 `http.client` costs 0.35 ms of CPU a check against 0.95 ms with `requests` (measured, 200 containers), follows no
 redirect and knows no proxy variables. The deadline covers the whole exchange, so an app that dribbles cannot stretch it.
@@ -27,6 +27,25 @@ class _DeadlineSocket(socket.socket):
         return super().recv_into(buffer, nbytes, flags)
 
 
+def probe(address: str, health: Health) -> Attempt:
+    """Over the network, as the definition says: HTTP, or a TCP connection that is accepted."""
+    return tcp_probe(address, health) if health.tcp else http_probe(address, health)
+
+
+def tcp_probe(address: str, health: Health) -> Attempt:
+    """Connect once; accepted is healthy."""
+    began = time.monotonic()
+    host, _, port = address.rpartition(":")
+    error = ""
+    try:
+        socket.create_connection((host, int(port)), health.timeout).close()
+    except TimeoutError:
+        error = f"not accepted within {health.timeout:g}s"
+    except OSError as refused:
+        error = (refused.strerror or str(refused)).lower()
+    return Attempt(ok=not error, seconds=time.monotonic() - began, error=error)
+
+
 def http_probe(address: str, health: Health) -> Attempt:
     """GET `health.path` once; any 2xx is healthy."""
     began = time.monotonic()
@@ -46,17 +65,11 @@ def http_probe(address: str, health: Health) -> Attempt:
             answer = connection.getresponse()
             head = answer.read(HEAD_BYTES).decode(errors="replace").strip()
     except TimeoutError:
-        return Attempt(
-            ok=False, seconds=time.monotonic() - began, error=f"no answer within {health.timeout:g}s"
-        )
+        return Attempt(ok=False, seconds=time.monotonic() - began, error=f"no answer within {health.timeout:g}s")
     except OSError as error:
-        return Attempt(
-            ok=False, seconds=time.monotonic() - began, error=(error.strerror or str(error)).lower()
-        )
+        return Attempt(ok=False, seconds=time.monotonic() - began, error=(error.strerror or str(error)).lower())
     except http.client.HTTPException as error:
-        return Attempt(
-            ok=False, seconds=time.monotonic() - began, error=f"no HTTP answer: {str(error).strip()!r}"
-        )
+        return Attempt(ok=False, seconds=time.monotonic() - began, error=f"no HTTP answer: {str(error).strip()!r}")
     ok = 200 <= answer.status < 300
     location = answer.getheader("Location")
     shown = f"redirects to {location}" if location and 300 <= answer.status < 400 else head

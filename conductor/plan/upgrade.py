@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from conductor.definitions.model import Definition
+from conductor.plan import gate
 from conductor.plan.values import Container, Release, Wanted
 
 StepName = Literal["start", "gate", "cutover", "commit", "drain", "retire", "record"]
@@ -42,17 +43,11 @@ def decide(
         return Plan((), f"{definition.id} already runs {revision}: {count} of {count} healthy; nothing to do")
     old = [c for c in containers if c.kind == "service"]
     was = live.revision if live else "nothing"
-    start = (
-        f"start {count} × {definition.id} {revision}"
-        if count
-        else f"{definition.id} has count 0: start nothing"
-    )
+    start = f"start {count} × {definition.id} {revision}" if count else f"{definition.id} has count 0: start nothing"
     steps = [Step("start", f"{start} (live: {was})")]
     service = definition.service
     if count and service.health:
-        steps.append(
-            Step("gate", f"{service.health.successes} checks of {service.health.path} in a row, each")
-        )
+        steps.append(Step("gate", f"each: {gate.wording(service.health)}"))
     if service.nginx:
         steps.append(Step("cutover", f"send requests for {definition.upstream} to {revision}"))
     steps.append(Step("commit", f"{definition.id} is {revision} from here on"))

@@ -24,7 +24,5 @@ def look(sockets: Sockets, listening_ports: Collection[int], addresses: Collecti
     upstream = [c for c in sockets.connections if c.local_port not in listening_ports]
     to_old = sum(c.remote in addresses for c in upstream)
     return View(
-        to_old,
-        max(0, clients - len(upstream)),
-        to_old == 0 and bool(listening_ports) and clients == len(upstream),
+        to_old, max(0, clients - len(upstream)), to_old == 0 and bool(listening_ports) and clients == len(upstream)
     )

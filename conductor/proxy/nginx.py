@@ -53,8 +53,7 @@ class Nginx:
         """
         if not Path(self._host.binary).exists():
             raise ConductorError(
-                f"cannot find nginx: there is no {self._host.binary}",
-                "install nginx, or set host.nginx.binary",
+                f"cannot find nginx: there is no {self._host.binary}", "install nginx, or set host.nginx.binary"
             )
         pairs = [str(path) for real, candidate in overlays.items() for path in (candidate, real)]
         nginx = [self._host.binary, "-T", "-q", "-c", self._host.config]
@@ -64,17 +63,12 @@ class Nginx:
                 capture_output=True, timeout=CHECK_SECONDS, check=False, text=True, errors="surrogateescape",
             )  # fmt: skip
         except FileNotFoundError as error:
-            raise ConductorError(
-                f"cannot check nginx's configuration: {error.filename} is not installed"
-            ) from error
+            raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
         except subprocess.TimeoutExpired as error:
-            raise ConductorError(
-                f"cannot check nginx's configuration: no answer in {CHECK_SECONDS} s"
-            ) from error
+            raise ConductorError(f"cannot check nginx's configuration: no answer in {CHECK_SECONDS} s") from error
         if done.stderr.startswith(("unshare:", "mount:")):
             raise ConductorError(
-                f"cannot check nginx's configuration in a mount namespace: {done.stderr.strip()}",
-                "run as root",
+                f"cannot check nginx's configuration in a mount namespace: {done.stderr.strip()}", "run as root"
             )
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if "test failed" not in line]
@@ -113,9 +107,7 @@ class Nginx:
     def _built_in(self, option: str, named: str | None) -> Path:
         if named is not None and named.startswith("/"):
             return Path(named)
-        built = subprocess.run(
-            [self._host.binary, "-V"], capture_output=True, text=True, timeout=5, check=False
-        ).stderr
+        built = subprocess.run([self._host.binary, "-V"], capture_output=True, text=True, timeout=5, check=False).stderr
         options = dict(re.findall(r"--([a-z-]+)=(\S+)", built))
         return Path(options.get("prefix", "/usr/share/nginx"), named or options.get(option, ""))
 

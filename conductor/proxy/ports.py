@@ -27,9 +27,7 @@ class Proxy(Protocol):
     def in_force(self, sites: tuple[Site, ...]) -> bool:
         """Whether running workers already serve exactly `sites`."""
 
-    def switch(
-        self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool
-    ) -> None:
+    def switch(self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool) -> None:
         """Send new requests to `sites`, proven; an error when it cannot be proven.
 
         `ahead` gets the workers of before, before anything is changed: none when the running ones serve exactly that
@@ -38,11 +36,7 @@ class Proxy(Protocol):
         """
 
     def drain(
-        self,
-        workers: tuple[Worker, ...],
-        addresses: tuple[str, ...],
-        seconds: float,
-        waiting: Callable[[str], None],
+        self, workers: tuple[Worker, ...], addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
     ) -> Drained:
         """Wait until no request can reach, or is in, `addresses` through `workers`; at most `seconds`."""
 

@@ -19,19 +19,13 @@ from conductor.proxy.render import OWN, STAMP, Renderer, Site
 from conductor.state import files
 from conductor.state.locks import Locks
 
-PROVE_SECONDS = (
-    20  # a large configuration takes nginx seconds to read; a failed one is told sooner by its log
-)
+PROVE_SECONDS = 20  # a large configuration takes nginx seconds to read; a failed one is told sooner by its log
 LOCK_SECONDS = 120  # other services' cutovers of this host go first; each takes about a second
 ANNOUNCE_LEAST_SECONDS = 0.1  # a busy client needs this long to be told (measured)
 POLL_SECONDS = 0.01
 DRAIN_POLL_SECONDS = 0.2  # the longest pause between two looks at old workers
-LOOK_CLOSER_SECONDS = (
-    1.0  # most old workers are gone by then; looking into the others costs a check of the tree
-)
-_ONE_CLIENT_MANY_UPSTREAMS = re.compile(
-    r"\b(http2|auth_request|mirror|ssi|slice|add_before_body|add_after_body)\b"
-)
+LOOK_CLOSER_SECONDS = 1.0  # most old workers are gone by then; looking into the others costs a check of the tree
+_ONE_CLIENT_MANY_UPSTREAMS = re.compile(r"\b(http2|auth_request|mirror|ssi|slice|add_before_body|add_after_body)\b")
 
 
 class ReloadProxy:
@@ -53,17 +47,13 @@ class ReloadProxy:
     def in_force(self, sites: tuple[Site, ...]) -> bool:
         """By bytes on disk and by the generation that a worker answers."""
         candidate = self._candidate(sites)
-        return candidate == self._present() and self._nginx.generation() == self._renderer.generation(
-            candidate
-        )
+        return candidate == self._present() and self._nginx.generation() == self._renderer.generation(candidate)
 
     def living(self, workers: Iterable[Worker]) -> frozenset[Worker]:
         """By pid and start time."""
         return frozenset(worker for worker in workers if processes.alive(worker))
 
-    def switch(
-        self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool
-    ) -> None:
+    def switch(self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool) -> None:
         """Under the nginx lock, so that one flag and one reload are under way at a time."""
         with self._alone():
             candidate = self._candidate(sites)
@@ -99,9 +89,7 @@ class ReloadProxy:
         """Only the files that Conductor writes."""
         present = self._present()
         files_ = self._renderer.candidate(present, sites)
-        return {
-            name: (text, present.get(name) == text) for name, text in files_.items() if text.startswith(STAMP)
-        }
+        return {name: (text, present.get(name) == text) for name, text in files_.items() if text.startswith(STAMP)}
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -164,9 +152,7 @@ class ReloadProxy:
         present = self._present()
         changed = [name for name, text in candidate.items() if present.get(name) != text]
         for name in changed:
-            files.write_bytes(
-                self._include_dir / name, candidate[name].encode(errors="surrogateescape"), 0o644
-            )
+            files.write_bytes(self._include_dir / name, candidate[name].encode(errors="surrogateescape"), 0o644)
         gone = [name for name in present if name not in candidate]
         for name in gone:
             files.remove(self._include_dir / name)
@@ -214,11 +200,7 @@ class ReloadProxy:
         )
 
     def drain(
-        self,
-        workers: tuple[Worker, ...],
-        addresses: tuple[str, ...],
-        seconds: float,
-        waiting: Callable[[str], None],
+        self, workers: tuple[Worker, ...], addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
     ) -> Drained:
         """Until every old worker is gone, or each survivor's clients are all tied to other addresses."""
         began, pause = self._clock.monotonic(), POLL_SECONDS
@@ -233,9 +215,7 @@ class ReloadProxy:
             if waited >= seconds:
                 cut, silent = sum(v.to_old for v in seen), sum(v.silent for v in seen)
                 return Drained(survivors=left, cut=cut, silent=silent)
-            waiting(
-                f"{len(left)} old nginx workers, {sum(v.to_old for v in seen)} requests with old containers"
-            )
+            waiting(f"{len(left)} old nginx workers, {sum(v.to_old for v in seen)} requests with old containers")
             self._clock.wait(pause)
             pause = min(pause * 1.5, DRAIN_POLL_SECONDS)
         return Drained()
@@ -244,14 +224,9 @@ class ReloadProxy:
         """Whether one client connection is one upstream connection in this configuration, and where clients arrive."""
         try:
             dump = self._nginx.check({})
-            return not _ONE_CLIENT_MANY_UPSTREAMS.search(dump), processes.listening_ports(
-                self._nginx.master(dump)
-            )
+            return not _ONE_CLIENT_MANY_UPSTREAMS.search(dump), processes.listening_ports(self._nginx.master(dump))
         except ConductorError:
-            return (
-                False,
-                frozenset(),
-            )  # somebody broke the tree meanwhile: only workers that are gone prove anything
+            return (False, frozenset())  # somebody broke the tree meanwhile: only workers that are gone prove anything
 
 
 class _Tail:
@@ -273,7 +248,4 @@ class _Tail:
 
     def says_failed(self) -> bool:
         """Whether the master has given the reload up; single failed binds are tried again by nginx."""
-        return any(
-            "[emerg]" in line and ("bind()" not in line or "still could not" in line)
-            for line in self.errors()
-        )
+        return any("[emerg]" in line and ("bind()" not in line or "still could not" in line) for line in self.errors())

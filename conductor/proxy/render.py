@@ -53,10 +53,7 @@ class Renderer:
         files.update({site.file_name: self.site(site) for site in sites})
         generation = self.generation(files)
         files[OWN] = STAMP + self._templates.get_template("conductor.conf.j2").render(
-            flag=self.flag,
-            generation=generation,
-            status_socket=self.status_socket,
-            unavailable=self.unavailable,
+            flag=self.flag, generation=generation, status_socket=self.status_socket, unavailable=self.unavailable
         )
         return files
 
@@ -83,9 +80,7 @@ class Renderer:
             "upstream": definition.upstream,
             "server": nginx.server,
             "include_dir": self._include_dir,
-            "header_timeout_ms": max(
-                1, int(nginx.drain * 800)
-            ),  # below drain, so that silence never outlasts it
+            "header_timeout_ms": max(1, int(nginx.drain * 800)),  # below drain, so that silence never outlasts it
             "service": definition.id,
         }
         return text + self._server(nginx.server.template, values)
@@ -99,6 +94,4 @@ class Renderer:
             raise UsageError(f"cannot read template {template}: {error.strerror}") from error
         except jinja2.TemplateError as error:
             line = getattr(error, "lineno", None)
-            raise UsageError(
-                f"cannot render template {template}{f':{line}' if line else ''}: {error}"
-            ) from error
+            raise UsageError(f"cannot render template {template}{f':{line}' if line else ''}: {error}") from error

@@ -76,9 +76,7 @@ def line(event: Event) -> str | None:
         case Warned(text):
             return f"warning: {text}"
         case Failed(text, details, hint, _):
-            return "\n".join(
-                [f"error: {text}", *(f"  {d}" for d in details), *([f"  {hint}"] if hint else [])]
-            )
+            return "\n".join([f"error: {text}", *(f"  {d}" for d in details), *([f"  {hint}"] if hint else [])])
         case Finished(text, seconds, warnings, _):
             counted = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
             return f"{text} ({seconds:.1f}s{counted})"

@@ -52,8 +52,7 @@ class Locks:
             except BlockingIOError:
                 if self._clock.monotonic() >= give_up:
                     raise BusyError(
-                        f"cannot lock {name}: {self._holder(handle)}",
-                        "wait for it with --wait 5m, or try again later",
+                        f"cannot lock {name}: {self._holder(handle)}", "wait for it with --wait 5m, or try again later"
                     ) from None
                 self._clock.wait(POLL_SECONDS)
             else:

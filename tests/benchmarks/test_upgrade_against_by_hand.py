@@ -6,6 +6,7 @@ Two containers, boot 0.3 s, announce 500 ms, no load. The bound is the issue's: 
 import os
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -58,8 +59,15 @@ class ByHand:
         ips = [f"{self.network}.{self.number + n}" for n in range(2)]
         self.number += 2
         began = time.monotonic()
-        subprocess.run([SCRIPT, revision, *ips], env=self.env, check=True)
+        subprocess.run([SCRIPT, revision, *ips], env=self.env, check=True, capture_output=True)
         return time.monotonic() - began
+
+
+def upgrade(host: TestHost, revision: str) -> float:
+    words = [sys.executable, "-m", "conductor", "service", "upgrade", "--id", "web", "--revision", revision]
+    began = time.monotonic()
+    subprocess.run(words, env=host.environment(), check=True, capture_output=True)
+    return time.monotonic() - began
 
 
 def test_at_most_a_fifth_slower_than_by_hand(images):
@@ -70,9 +78,7 @@ def test_at_most_a_fifth_slower_than_by_hand(images):
         for number in range(ROUNDS + 1):
             revision = f"r{number % 2 + 1}"
             script.append(by_hand.upgrade(revision))
-            began = time.monotonic()
-            ours.upgrade(revision, check=True)
-            conductor.append(time.monotonic() - began)
+            conductor.append(upgrade(ours, revision))
             for host in (ours, theirs):
                 assert host.get().revision == revision
     ours_s, theirs_s = statistics.median(conductor[1:]), statistics.median(script[1:])

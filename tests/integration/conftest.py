@@ -2,10 +2,13 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.aftermath import QUICK, nothing_left_behind
+from tests.support.host import TestHost
 from tests.support.nginx import BINARY
 
 
@@ -21,3 +24,31 @@ def real_parts() -> None:
         pytest.exit(
             f"integration tests need {', '.join(missing)}: run `tests/run integration` as root", returncode=2
         )
+
+
+@pytest.fixture(scope="module")
+def module_host(images: None) -> Iterator[TestHost]:
+    """The host behind `serving`."""
+    with TestHost() as made:
+        yield made
+
+
+@pytest.fixture
+def serving(module_host: TestHost, request: pytest.FixtureRequest) -> Iterator[TestHost]:
+    """A host where one container of `web` r1 serves. A module's tests share it, so each leaves it as `aftermath` says."""
+    module_host.define({"web": QUICK})
+    if not is_as_left(module_host):
+        module_host.upgrade("r1", "web", "--force", check=True)
+    before = request.session.testsfailed
+    yield module_host
+    if request.session.testsfailed > before:
+        print(module_host.describe())
+
+
+def is_as_left(host: TestHost) -> bool:
+    """Nothing to do between two tests: most leave r1 serving."""
+    try:
+        nothing_left_behind(host, "r1")
+    except (AssertionError, OSError):
+        return False
+    return True

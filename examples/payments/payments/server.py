@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ from payments.connections import Connections
 BACKLOG = 1024
 IDLE_SECONDS = 90  # longer than a proxy keeps its connections (nginx: 60), so that the proxy closes first
 LARGEST_BODY = 1 << 20
+COMPLAINT_SECONDS = 1.0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if answer.status >= 500:
-            settings.log(f"{answer.status} for {self.requestline!r}: {answer.body.get('error')}")
+            self.server.complain(f"{answer.status} for {self.requestline!r}: {answer.body.get('error')}")
         revision = settings.revision()
         body = json.dumps(answer.body | {"revision": revision}).encode() + b"\n"
         headers = {
@@ -120,6 +122,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.api = api
         self.connections = Connections()
+        self._complained = ("", 0.0)
         self._stop, self._told = socket.socketpair()
         self._accepting = threading.Thread(target=self._accept, name="accepting")
 
@@ -132,6 +135,13 @@ class Server(ThreadingHTTPServer):
         self._stop.close()
         self._accepting.join()
         return self.connections.finish(within)
+
+    def complain(self, text: str) -> None:
+        """Log it, but the same thing once a second: a failing health check should not bury all else."""
+        last, when = self._complained
+        if text != last or time.monotonic() - when >= COMPLAINT_SECONDS:
+            self._complained = (text, time.monotonic())
+            settings.log(text)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections.opened(request)

@@ -14,7 +14,9 @@ from conductor.commands.config import config
 from conductor.definitions.problems import DefinitionsError
 from conductor.errors import UsageError
 
-WEB = "version: 1\nservices:\n  web: {image: x, port: 80, health: {path: /}, nginx: {}, env: {A: {file: /nope/secret}}}\n"
+WEB = (
+    "version: 1\nservices:\n  web: {image: x, port: 80, health: {path: /}, nginx: {}, env: {A: {file: /nope/secret}}}\n"
+)
 
 
 def run(*words: str, text: str = WEB, path: Path) -> Result:
@@ -36,7 +38,9 @@ def test_check_of_a_good_file(path: Path) -> None:
 def test_check_warns_of_what_comes_later(path: Path) -> None:
     result = run("check", text=WEB.replace("image: x", "image: x, notify: [y]"), path=path)
     assert result.exit_code == 0
-    expected = f"warning: {path}: services.web.notify: not supported by this version yet; `service upgrade` will refuse it\n"
+    expected = (
+        f"warning: {path}: services.web.notify: not supported by this version yet; `service upgrade` will refuse it\n"
+    )
     assert result.stderr == expected
 
 
@@ -51,9 +55,7 @@ def test_check_raises_all_problems(path: Path) -> None:
 def test_check_reads_files_only_when_asked(path: Path) -> None:
     result = run("check", "--files", path=path)
     assert isinstance(result.exception, DefinitionsError)
-    assert result.exception.details == (
-        "/nope/secret: services.web.env.A: cannot be read: No such file or directory",
-    )
+    assert result.exception.details == ("/nope/secret: services.web.env.A: cannot be read: No such file or directory",)
 
 
 def test_show(path: Path) -> None:

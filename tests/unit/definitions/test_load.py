@@ -24,9 +24,7 @@ EXAMPLE = Path(conductor.__file__).parent / "templates/services.example.yml"
 
 
 def job(read: Read, body: str, top: str = "") -> Service:
-    return (
-        read(f"version: 1\n{top}\nservices:\n  job: {{image: x, count: 0, {body}}}\n").service("job").service
-    )
+    return read(f"version: 1\n{top}\nservices:\n  job: {{image: x, count: 0, {body}}}\n").service("job").service
 
 
 def test_defaults_are_merged(read: Read) -> None:
@@ -118,17 +116,13 @@ def test_the_digest_ignores_how_often_and_how_it_is_checked(read: Read) -> None:
         "port: 80, health: {path: /x}",
         "health: {command: [x]}",
     ]
-    digests = {
-        read(f"version: 1\nservices: {{a: {{image: x, {body}}}}}").service("a").digest for body in texts
-    }
+    digests = {read(f"version: 1\nservices: {{a: {{image: x, {body}}}}}").service("a").digest for body in texts}
     assert len(digests) == 1
 
 
 def test_the_digest_is_fixed(read: Read) -> None:
     # Written into the labels of running containers: another value here would replace them all.
-    text = (
-        "version: 1\nservices: {a: {image: r.example.com/e, env: {B: x, A: {file: /s}}, cpus: 1.5, count: 0}}"
-    )
+    text = "version: 1\nservices: {a: {image: r.example.com/e, env: {B: x, A: {file: /s}}, cpus: 1.5, count: 0}}"
     assert read(text).service("a").digest == "daa5869fbe7d974d"
 
 
@@ -147,9 +141,7 @@ def test_what_is_stored_reads_back() -> None:
         ("a", [], "stored definition: services.a: must be a mapping"),
     ],
 )  # fmt: skip
-def test_a_stored_definition_is_judged_as_a_file_is(
-    service_id: str, written: dict[str, object], problem: str
-) -> None:
+def test_a_stored_definition_is_judged_as_a_file_is(service_id: str, written: dict[str, object], problem: str) -> None:
     with pytest.raises(DefinitionsError) as caught:
         restore(service_id, written)
     assert any(line.startswith(problem) for line in caught.value.details)
@@ -185,9 +177,7 @@ FRAGMENTS = st.lists(
     ),
     max_size=40,
 )  # fmt: skip
-often = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200
-)
+often = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 
 
 @often
@@ -217,9 +207,7 @@ def test_the_walk_finds_whatever_msgspec_refuses_and_nothing_else(data: st.DataO
     for _ in range(data.draw(st.integers(1, 3))):
         place = written
         while isinstance(place, dict | list) and place:
-            name = data.draw(
-                st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place))))
-            )
+            name = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
             if data.draw(st.booleans()) or not isinstance(place[name], dict | list) or not place[name]:
                 place[name] = data.draw(JUNK)
                 break

@@ -112,9 +112,7 @@ def test_images(read: Read, image: str) -> None:
 )
 def test_no_images(read: Read, image: str) -> None:
     (problem,) = told(read(TASK.replace("image: shop", f'image: "{image}"')))
-    assert problem.startswith(
-        "4: services.job.image: must be an image's name in lower case without tag or digest"
-    )
+    assert problem.startswith("4: services.job.image: must be an image's name in lower case without tag or digest")
 
 
 @pytest.mark.parametrize(
@@ -312,9 +310,7 @@ def test_unknown_ids_suggest_the_nearest(read: Read) -> None:
 
 
 def test_a_broken_service_does_not_stop_another(read: Read) -> None:
-    definitions = read(
-        WEB + "  other: {image: x, cont: 2, health: {none: true}}\n  third: {image: y, count: 0}\n"
-    )
+    definitions = read(WEB + "  other: {image: x, cont: 2, health: {none: true}}\n  third: {image: y, count: 0}\n")
     assert definitions.service("web").service.port == 80
     assert definitions.service("third").service.count == 0
     with pytest.raises(DefinitionsError) as caught:

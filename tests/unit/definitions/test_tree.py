@@ -55,9 +55,7 @@ def test_what_is_written_wins(below: dict[str, object], over: dict[str, object])
 
 
 def test_a_merged_value_knows_where_it_was_written() -> None:
-    below = Node(
-        {"stop": Node({"grace": Node(1, "defaults.stop.grace", 3)}, "defaults.stop", 2)}, "defaults", 1
-    )
+    below = Node({"stop": Node({"grace": Node(1, "defaults.stop.grace", 3)}, "defaults.stop", 2)}, "defaults", 1)
     over = Node(
         {"stop": Node({"signal": Node("X", "services.x.stop.signal", 9)}, "services.x.stop", 8)},
         "services.x",

@@ -64,9 +64,7 @@ def test_nothing_listens():
     assert str(http_probe(f"127.0.0.1:{port}", health())) == "connection refused"
 
 
-@pytest.mark.parametrize(
-    "pieces", [(), (b"HTTP/1.1 200 OK\r\n",) + (b"X: y\r\n",) * 50], ids=["silent", "dribbles"]
-)
+@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 200 OK\r\n",) + (b"X: y\r\n",) * 50], ids=["silent", "dribbles"])
 def test_the_deadline_covers_the_whole_exchange(pieces):
     with server(*pieces, b"", pause=0.1 if pieces else 3.0) as (address, _):
         began = time.monotonic()

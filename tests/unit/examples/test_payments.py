@@ -201,9 +201,7 @@ store.close()
 
 def test_processes_that_begin_together_on_an_empty_volume_store_each_key_once(tmp_path: Path) -> None:
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-B", "-c", WRITES, tmp_path], cwd=APP, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-B", "-c", WRITES, tmp_path], cwd=APP, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     said = [process.communicate(timeout=20)[0] for process in processes]
@@ -408,9 +406,7 @@ def test_sigterm_while_booting_exits_0(tmp_path: Path) -> None:
         ("web", "shop:exits", 1, "there is no bin/shop to break"),
     ],
 )
-def test_broken_programs_say_why_and_exit(
-    tmp_path: Path, program: str, word: str, code: int, said: str
-) -> None:
+def test_broken_programs_say_why_and_exit(tmp_path: Path, program: str, word: str, code: int, said: str) -> None:
     quick = {"BROKEN_SECONDS": "0.1", "WORKER_SECONDS": "0.1", "CLOCK_SECONDS": "0.1"}
     assert said in output(program, tmp_path, code=code, BROKEN=word, **quick)
 
@@ -453,9 +449,7 @@ def test_the_clock_writes_its_start_and_end(tmp_path: Path) -> None:
 
 
 def test_the_small_programs(tmp_path: Path) -> None:
-    table = [
-        line for line in output("generate-cron", tmp_path).splitlines() if line and not line.startswith("#")
-    ]
+    table = [line for line in output("generate-cron", tmp_path).splitlines() if line and not line.startswith("#")]
     assert (table[0], len(table)) == ("MAILTO=payments@example.com", 4)
     assert output("generate-cron", tmp_path, BROKEN="generate-cron:prints-nothing") == ""
     assert output("whoami", tmp_path) == "7\n"

@@ -35,9 +35,7 @@ WORKER = Worker(7, 1)
             ["10.9.0.7:80", "10.9.0.2:80"],
             id="wraps",
         ),
-        pytest.param(
-            Addresses(), WEB, ["10.9.0.2", "10.9.0.3:8080"], 1, ["10.9.0.4:80"], id="used-by-ip-or-label"
-        ),
+        pytest.param(Addresses(), WEB, ["10.9.0.2", "10.9.0.3:8080"], 1, ["10.9.0.4:80"], id="used-by-ip-or-label"),
         pytest.param(
             Addresses(reserved={"10.9.0.2:99": "c"}),
             WEB,
@@ -46,12 +44,8 @@ WORKER = Worker(7, 1)
             ["10.9.0.3:80"],
             id="reserved-at-another-port",
         ),
-        pytest.param(
-            Addresses(quarantine={"10.9.0.2:80": (WORKER,)}), WEB, [], 1, ["10.9.0.3:80"], id="quarantine"
-        ),
-        pytest.param(
-            Addresses(), PUBLISHED, ["127.0.0.1:21000"], 1, ["127.0.0.1:21001"], id="published-port"
-        ),
+        pytest.param(Addresses(quarantine={"10.9.0.2:80": (WORKER,)}), WEB, [], 1, ["10.9.0.3:80"], id="quarantine"),
+        pytest.param(Addresses(), PUBLISHED, ["127.0.0.1:21000"], 1, ["127.0.0.1:21001"], id="published-port"),
         pytest.param(Addresses(), WEB, [], 0, [], id="none"),
     ],
 )

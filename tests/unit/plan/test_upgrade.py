@@ -12,9 +12,7 @@ WEB = Definition(
     written={},
     digest="d1",
 )
-EMPTY = Definition(
-    id="web", service=Service(image="app", port=80, count=0, nginx=Nginx()), written={}, digest="d1"
-)
+EMPTY = Definition(id="web", service=Service(image="app", port=80, count=0, nginx=Nginx()), written={}, digest="d1")
 LIVE = Wanted(service="web", release=release(WEB, "r1", "sha256:1", "c1"))
 FIRST = Wanted(service="web")
 ALL = ("start", "gate", "cutover", "commit", "drain", "retire", "record")
@@ -49,9 +47,7 @@ def test_steps(wanted, definition, revision, image, containers, healthy, force, 
 
 
 def test_tasks_are_not_retired():
-    plan = decide(
-        FIRST, WEB, release(WEB, "r1", "i", "c"), [container("x", kind="task")], healthy=False, force=False
-    )
+    plan = decide(FIRST, WEB, release(WEB, "r1", "i", "c"), [container("x", kind="task")], healthy=False, force=False)
     assert "retire" not in [step.name for step in plan.steps]
 
 

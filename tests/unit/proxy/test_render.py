@@ -14,9 +14,7 @@ RENDERER = Renderer(Host())
 
 def test_upstream():
     text = RENDERER.site(site(("10.0.0.2:80", "10.0.0.3:80")))
-    assert (
-        "upstream shop {\n    server 10.0.0.2:80 max_fails=0;\n    server 10.0.0.3:80 max_fails=0;\n" in text
-    )
+    assert "upstream shop {\n    server 10.0.0.2:80 max_fails=0;\n    server 10.0.0.3:80 max_fails=0;\n" in text
     assert "server {" not in text
 
 

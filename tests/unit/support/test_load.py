@@ -317,9 +317,7 @@ def test_bytes_that_are_no_http() -> None:
 
 
 def test_a_load_process_tells_what_it_sees_and_gives_the_result(server: Callable[[Serve], Server]) -> None:
-    with Load(
-        f"http://127.0.0.1:{server(keep_answering).port}/pay", busy=2, idle=2, idle_seconds=0.02
-    ) as running:
+    with Load(f"http://127.0.0.1:{server(keep_answering).port}/pay", busy=2, idle=2, idle_seconds=0.02) as running:
         running.wait_for_revision("r1")
         before = running.so_far()["answered"]
         running.wait_for(lambda now: now["answered"] > before, 5, "more answers")

@@ -1,0 +1,62 @@
+"""What the daemon answers, as our values: the shapes are those of the Engine API, v1.41."""
+
+from collections.abc import Callable
+from typing import Any
+
+from conductor.plan.spec import LABEL
+from conductor.plan.values import Container, ContainerState
+
+
+def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
+    """All that a command prints within `left()` seconds, to its end; `TimeoutError` when there is no end: the daemon sends frames of 8 bytes head (the size last) and data."""
+    raw, received = getattr(stream, "_sock", stream), b""
+    try:
+        while True:
+            raw.settimeout(max(left(), 0.001))
+            data = raw.recv(65536)
+            if not data:
+                break
+            received += data
+    finally:
+        stream.close()
+    output = b""
+    while len(received) >= 8:
+        size = int.from_bytes(received[4:8], "big")
+        output, received = output + received[8 : 8 + size], received[8 + size :]
+    return output
+
+
+def container(listed: dict[str, Any]) -> Container:
+    """One row of the daemon's list."""
+    labels = listed.get("Labels") or {}
+    return Container(
+        id=listed["Id"],
+        name=listed["Names"][0].lstrip("/"),
+        service=labels.get(LABEL + "service", ""),
+        revision=labels.get(LABEL + "revision", ""),
+        kind=labels.get(LABEL + "kind", ""),
+        digest=labels.get(LABEL + "definition", ""),
+        change=labels.get(LABEL + "upgrade", ""),
+        address=labels.get(LABEL + "address", ""),
+        image_id=listed["ImageID"],
+        state=listed["State"],
+    )
+
+
+def container_state(found: dict[str, Any]) -> ContainerState:
+    """An inspected container; its address is what the daemon says now, never what was asked for."""
+    state, settings = found["State"], found["NetworkSettings"]
+    label = (found["Config"].get("Labels") or {}).get(LABEL + "address", "")
+    ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
+    bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
+    _, _, port = label.rpartition(":")
+    return ContainerState(
+        running=state["Running"],
+        exit_code=None if state["Running"] else state["ExitCode"],
+        out_of_memory=state["OOMKilled"],
+        address=next(iter(bound), f"{ips[0]}:{port}" if ips else ""),
+        error=state.get("Error", ""),
+    )
+
+
+_RUNTIME_WORDS = "unable to start container process: "  # before it: four layers of the daemon naming themselves

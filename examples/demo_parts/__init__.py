@@ -1,0 +1,1 @@
+"""The demo once everything is installed: `examples/demo` is the command."""

@@ -1,0 +1,152 @@
+"""New containers that never get well: what the operator reads, and a release that serves on as if nothing had been."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind
+from tests.support.host import TestHost, merged
+
+STILL = "\n  web r1 still runs: 1 container\n"
+LISTENS = "\n      web r2: listening on 8080\n"
+# One fault of the app each, and what is told of it. `after` is when the gate gave up.
+UNWELL = {
+    "exit": (
+        {},
+        r"did not become healthy: web-r2-\w{8}-1 exited with code 3\n",
+        ("check /health: connection refused", "\n      web r2: cannot start: the configuration is missing its moon phase\n"),
+    ),
+    "exit-later": (
+        {"start_timeout": "30s", "successes": 1000},
+        r"did not become healthy: web-r2-\w{8}-1 exited with code 3\n",
+        ("check /health: status 200 ", f"{LISTENS}      web r2: out of ideas\n"),
+    ),
+    "never": (
+        {},
+        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: connection refused",
+        ("; running\n", "check /health: connection refused (×", "\n      web r2: thinking about listening\n"),
+    ),
+    "500": (
+        {},
+        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: status 500",
+        ("check /health: status 500 '{\"error\": \"the database is on holiday\"", LISTENS),
+    ),
+    "redirect": (
+        {},
+        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: status 302",
+        ("check /health: status 302 'redirects to /elsewhere' (×", LISTENS),
+    ),
+    "hang": (
+        {},
+        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: no answer within 0.5s",
+        ("check /health: no answer within 0.5s (×", LISTENS),
+    ),
+    "silent": (
+        {},
+        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: no answer within 0.5s",
+        ("check /health: no answer within 0.5s (×", LISTENS),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", UNWELL)
+def test_a_container_that_never_gets_healthy(serving: TestHost, fault: str) -> None:
+    health, sentence, words = UNWELL[fault]
+    serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": fault}, "health": health})})
+    result = serving.upgrade("r2")
+    told = failed(result, 1, "error: cannot upgrade web: the new containers ", *words, STILL)
+    assert_matches(sentence, told)
+    assert_matches(r"\n  web-r2-\w{8}-1 at [\d.]+:8080: not healthy after ", told)
+    assert result.seconds < 7
+    nothing_left_behind(serving, "r1")
+    last = serving.history()[-1]
+    assert (last["outcome"], last["from"], last["to"]) == ("failed, undone", "r1", "r2")
+
+
+def assert_matches(pattern: str, told: str) -> None:
+    """A search that shows the text when it fails."""
+    assert re.search(pattern, told), told
+
+
+def test_one_of_two_is_unwell(serving: TestHost) -> None:
+    """The other is told as healthy, and both go. The one that binds the volume's only lock wins."""
+    once = ["sh", "-c", "mkdir /shared/first && exec python3 /app/app.py; echo no room for two >&2; exit 7"]
+    shared = serving.directory / "shared"
+    shared.mkdir()
+    extra = {"count": 2, "command": once, "volumes": [f"{shared}:/shared"], "health": {"start_timeout": "5s"}}
+    serving.define({"web": merged(QUICK, extra)})
+    told = failed(
+        serving.upgrade("r2"), 1, "exited with code 7", ": healthy; running\n", "\n      no room for two\n", STILL
+    )
+    assert told.count("\n  web-r2-") == 2
+    nothing_left_behind(serving, "r1")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["bin/no-such-thing"], ('exec: "bin/no-such-thing"', "no such file or directory")),
+        (["no-such-thing"], ('exec: "no-such-thing": executable file not found in $PATH',)),
+        (["/etc"], ('exec: "/etc": permission denied',)),
+    ],
+    ids=["no file", "not in PATH", "not executable"],
+)
+def test_a_command_that_is_not_in_the_image(
+    serving: TestHost, command: list[str], words: tuple[str, ...]
+) -> None:
+    serving.define({"web": merged(QUICK, {"command": command})})
+    told = failed(
+        serving.upgrade("r2"), 1, "cannot upgrade web: cannot start container web-r2-", *words, STILL
+    )
+    assert told.count("\n") < 10
+    nothing_left_behind(serving, "r1")
+
+
+def test_a_container_that_is_killed_for_its_memory(serving: TestHost) -> None:
+    eats = ["python3", "-c", "print('hungry', flush=True); x = bytearray(200_000_000); input()"]
+    serving.define({"web": merged(QUICK, {"command": eats, "memory": "16MiB"})})
+    told = failed(serving.upgrade("r2"), 1, "killed: out of memory (exit code 137)", "\n      hungry\n", STILL)
+    assert told.count("out of memory") == 2
+    nothing_left_behind(serving, "r1")
+
+
+def test_only_the_end_of_a_long_log_and_no_secret_in_it(serving: TestHost) -> None:
+    secret = serving.directory / "token"
+    secret.write_text("hunter2-hunter2\n")
+    chatty = ["sh", "-c", "for n in $(seq 100); do echo line $n of $TOKEN; done; printf '\\377'; exit 1"]
+    env = {"TOKEN": {"file": str(secret)}}
+    serving.define({"web": merged(QUICK, {"command": chatty, "env": env})})
+    told = failed(serving.upgrade("r2"), 1, "exited with code 1", "      line 100 of [secret]\n", STILL)
+    assert "line 79 " not in told
+    assert "hunter2" not in told
+    nothing_left_behind(serving, "r1")
+
+
+def test_a_first_deployment_that_fails(host: TestHost) -> None:
+    """There is nothing to go back to: the container goes, and nothing answers."""
+    host.define({"web": merged(QUICK, {"env": {"FAULT": "exit"}})})
+    failed(host.upgrade("r1"), 1, "exited with code 3", "\n  nothing of web ran before, and nothing does now\n")
+    nothing_left_behind(host, None)
+    host.define({"web": QUICK})
+    host.upgrade("r1", check=True)
+    nothing_left_behind(host, "r1")
+
+
+def test_proxy_variables_do_not_steer_the_checks(serving: TestHost) -> None:
+    nowhere: dict[str, Any] = {name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY")}
+    serving.upgrade("r2", env=nowhere, check=True)
+    nothing_left_behind(serving, "r2")
+
+
+def test_the_containers_of_a_failure_are_gone_from_the_daemon_too(serving: TestHost) -> None:
+    """By name, whatever their labels."""
+    serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": "exit"}})})
+    serving.upgrade("r2").expect(1)
+    names = subprocess.run(
+        ["docker", "ps", "--all", "--filter", f"network={serving.network}", "--format", "{{.Names}}"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert names == [c.name for c in serving.containers()]
+    assert len(names) == 1

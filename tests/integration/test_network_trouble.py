@@ -1,0 +1,142 @@
+"""Networks and addresses that somebody else has: refused by name before anything is made, or simply passed over."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import docker.types
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind, reservations
+from tests.support.host import TestHost, merged
+from tests.support.images import APP
+
+STILL = "web r1 still runs: 1 container\n"
+
+
+def test_a_network_name_that_is_somebody_elses(serving: TestHost) -> None:
+    name = f"{serving.network}-foreign"
+    network = serving.daemon.api.create_network(name)["Id"]
+    try:
+        serving.define({"web": QUICK}, host_extra={"network": {"name": name}})
+        told = failed(
+            serving.upgrade("r2"), 1,
+            f"cannot upgrade web: cannot use network {name}: a network of that name exists and is not Conductor's",
+            "choose another host.network.name, or remove that network", STILL,
+        )  # fmt: skip
+        assert not serving.daemon.api.inspect_network(network)["Containers"]
+    finally:
+        serving.daemon.api.remove_network(network)
+    nothing_left_behind(serving, "r1")
+
+
+def test_a_subnet_that_is_not_the_one_the_network_has(serving: TestHost) -> None:
+    first = serving.subnet.rpartition(".")[0]
+    serving.define({"web": QUICK}, host_extra={"network": {"tasks": f"{first}.128/25"}})
+    failed(
+        serving.upgrade("r2"), 1,
+        f"cannot use network {serving.network}: it has subnet {serving.subnet} with {first}.192/26 for tasks, "
+        f"the definitions say {serving.subnet} with {first}.128/25",
+        "set host.network as it was, or remove the network when nothing runs on it", STILL,
+    )  # fmt: skip
+    nothing_left_behind(serving, "r1")
+
+
+def test_a_subnet_that_covers_a_route_of_the_host(serving: TestHost) -> None:
+    wide, name = serving.subnet.replace(".0/24", ".0/25"), f"{serving.network}-routed"
+    tasks = serving.subnet.replace(".0/24", ".64/26")
+    network = {"name": name, "subnet": wide, "tasks": tasks}
+    serving.define({"web": QUICK}, host_extra={"network": network})
+    failed(
+        serving.upgrade("r2"), 1,
+        f"cannot make network {name}: its subnet {wide} overlaps the host's route {serving.subnet} dev ",
+        "choose another host.network.subnet", STILL,
+    )  # fmt: skip
+    assert serving.daemon.api.networks(names=[name]) == []
+    nothing_left_behind(serving, "r1")
+
+
+def test_a_service_that_never_ran_leaves_nothing(host: TestHost) -> None:
+    """Not even a network."""
+    subnet = host.claims.subnet()
+    pool = docker.types.IPAMPool(subnet=subnet)
+    ipam = docker.types.IPAMConfig(pool_configs=[pool])
+    foreign = host.daemon.api.create_network(f"{host.network}-foreign", ipam=ipam)["Id"]
+    try:
+        tasks = subnet.replace(".0/24", ".192/26")
+        host.define({"web": QUICK}, host_extra={"network": {"subnet": subnet, "tasks": tasks}})
+        failed(
+            host.upgrade("r1"), 1,
+            f"cannot upgrade web: cannot make network {host.network}: its subnet {subnet} overlaps the host's route",
+            "nothing of web ran before, and nothing does now",
+        )  # fmt: skip
+    finally:
+        host.daemon.api.remove_network(foreign)
+    nothing_left_behind(host, None)
+    assert host.daemon.networks() == []
+
+
+def test_an_address_that_a_foreign_container_has_is_passed_over(serving: TestHost) -> None:
+    (live,) = serving.containers("web")
+    first, _, last = live.address.rpartition(".")
+    taken, after = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
+    with foreign_container(serving, taken) as container:
+        serving.upgrade("r2", check=True)
+        assert [c.address for c in serving.containers("web")] == [after]
+        assert serving.daemon.api.inspect_container(container)["State"]["Running"]
+    nothing_left_behind(serving, "r2")
+
+
+def test_a_network_without_a_free_address(host: TestHost) -> None:
+    """A /28 has 13 addresses beside the bridge's own, 8 of them for tasks, and two foreign containers have two."""
+    small = host.subnet.replace(".0/24", ".0/28")
+    network = {"subnet": small, "tasks": host.subnet.replace(".0/24", ".8/29")}
+    host.define({"web": merged(QUICK, {"count": 4})}, host_extra={"network": network})
+    host.upgrade("r1", check=True)
+    told = failed(
+        host.upgrade("r2"), 1,
+        f"cannot upgrade web: cannot find 4 free addresses in {small}: ",
+        "widen the range, or wait until nginx workers from before earlier upgrades are gone",
+        "web r1 still runs: 4 containers",
+    )  # fmt: skip
+    assert "undoing" in told
+    nothing_left_behind(host, "r1", count=4)
+
+
+def test_a_published_port_that_another_program_has(host: TestHost) -> None:
+    low = three_ports(host)
+    host.define({"web": merged(QUICK, {"publish": [low, low + 2]})})
+    host.upgrade("r1", check=True)
+    with socket.create_server(("127.0.0.1", low + 1)):
+        told = failed(
+            host.upgrade("r2"), 1, "cannot upgrade web: cannot start container web-r2-",
+            f"127.0.0.1:{low + 1}", "address already in use", STILL,
+        )  # fmt: skip
+        assert told.count("\n") < 10
+        nothing_left_behind(host, "r1")
+        host.upgrade("r2", check=True)  # the cursor has moved on
+        nothing_left_behind(host, "r2")
+    assert reservations(host) == {}
+
+
+def three_ports(host: TestHost) -> int:
+    """The first of three adjacent ports that nobody listens on."""
+    while True:
+        low = host.claims.port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(low, low + 3):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return low
+
+
+@contextlib.contextmanager
+def foreign_container(host: TestHost, address: str) -> Iterator[str]:
+    """A container that is not Conductor's, on its network at `address`."""
+    api: Any = host.daemon.api
+    endpoint = api.create_networking_config({host.network: api.create_endpoint_config(ipv4_address=address)})
+    made = api.create_container(f"{APP}:r1", host_config=api.create_host_config(), networking_config=endpoint)
+    try:
+        api.start(made["Id"])
+        yield made["Id"]
+    finally:
+        api.remove_container(made["Id"], force=True)

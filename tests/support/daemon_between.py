@@ -1,0 +1,93 @@
+"""A socket between Conductor and the real daemon that answers some requests itself: a daemon that is not to be trusted."""
+
+import http.client
+import re
+import socket
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support.daemon import SOCKET
+
+BODY = b'{"message": "the disk under the daemon is tired"}'
+HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+
+
+class Trouble(NamedTuple):
+    """What happens to a request whose `METHOD PATH` matches: passed on first if `done`, then answered with 500."""
+
+    pattern: str
+    done: bool = False
+
+
+class DaemonBetween:
+    """`with DaemonBetween(path) as between`: set `between.trouble` at any time; `between.url` goes into `host.docker`."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"unix://{path}"
+        self.trouble: tuple[Trouble, ...] = ()
+        self._path = path
+
+    def __enter__(self) -> "DaemonBetween":
+        self._server = _Server(str(self._path), _Handler)
+        self._server.between = self
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    between: DaemonBetween
+
+
+class _Daemon(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(SOCKET.removeprefix("unix://"))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def handle_one_request(self) -> None:
+        """One request of a kept connection: passed on, or answered here."""
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        trouble = next((t for t in self.server.between.trouble if self._matches(t)), None)
+        if trouble is None or trouble.done:
+            status, headers, answer = self._pass_on(body)
+        if trouble is not None:
+            status, headers, answer = 500, [("Content-Type", "application/json")], BODY
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def _matches(self, trouble: Trouble) -> bool:
+        return re.search(trouble.pattern, f"{self.command} {self.path}") is not None
+
+    def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = _Daemon("localhost", timeout=120)
+        connection.request(self.command, self.path, body, dict(self.headers.items()))
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
+        return answer.status, kept, content
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
