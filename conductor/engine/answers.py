@@ -8,7 +8,10 @@ from conductor.plan.values import Container, ContainerState
 
 
 def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
-    """All that a command prints within `left()` seconds, to its end; `TimeoutError` when there is no end: the daemon sends frames of 8 bytes head (the size last) and data."""
+    """All that a command prints, to its end; `TimeoutError` when `left()` seconds are over.
+
+    The daemon sends frames: 8 bytes of head, the size last, then data.
+    """
     raw, received = getattr(stream, "_sock", stream), b""
     try:
         while True:
@@ -57,6 +60,3 @@ def container_state(found: dict[str, Any]) -> ContainerState:
         address=next(iter(bound), f"{ips[0]}:{port}" if ips else ""),
         error=state.get("Error", ""),
     )
-
-
-_RUNTIME_WORDS = "unable to start container process: "  # before it: four layers of the daemon naming themselves

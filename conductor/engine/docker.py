@@ -269,6 +269,7 @@ class DockerEngine:
                     raise
 
 
+_RUNTIME_WORDS = "unable to start container process: "  # before it: four layers of the daemon naming themselves
 _PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
 
 
