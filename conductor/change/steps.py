@@ -262,7 +262,7 @@ class Change:
         except ConductorError as error:
             raise ConductorError(
                 f"cannot undo the cutover of {self.journal.service}: {error.sentence}",
-                "old and new containers both stay; the next command on this service finishes the undoing",
+                "old and new containers both stay until it is undone",
                 error.details,
             ) from error
         self._drain(self.journal.after)

@@ -16,6 +16,8 @@ from conductor.plan.values import Container, Journal, Release, Wanted
 from conductor.proxy.render import Site
 from conductor.report.events import Began, Ended, Finished, Told, Waiting
 
+UNDO_HINT = "mend that; the next command on this service finishes the undoing"
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says beyond id and revision."""
@@ -149,8 +151,12 @@ def _undo(change: Change, wanted: Wanted, error: BaseException) -> None:
     try:
         change.undo("interrupted, undone" if isinstance(error, Interrupted) else "failed, undone")
     except ConductorError as second:
-        first = error.sentence if isinstance(error, ConductorError) else str(error)
-        raise ConductorError(f"{first}; then: {second.sentence}", second.hint, second.details) from error
+        first, details = str(error), second.details
+        if isinstance(error, ConductorError):
+            first, details = error.sentence, (*error.details, *second.details)
+        told = (*details, second.hint) if second.hint else details
+        both = ConductorError(f"{first}; then the undoing failed: {second.sentence}", UNDO_HINT, told)
+        raise _still_running(doors, service, wanted, both) from error
     if isinstance(error, Interrupted):
         raise Interrupted(error.signal_number, _what_runs(doors, service, wanted)) from error
     if isinstance(error, ConductorError):
