@@ -214,16 +214,17 @@ class Change:
         return killed
 
     def end(self, outcome: str) -> None:
-        """Give the addresses back, write the history, and forget the change. Nothing of this can fail the change."""
+        """Give the addresses back, write the history, and forget the change. Nothing of this can fail the change: what
+        cannot be written (a full disk) stays with the journal, and the next command on the service settles it."""
         gone = self.journal.before if outcome.startswith("done") else self.journal.after
         try:
             with self.doors.locks.hold("addresses", wait_seconds=30):
                 book = self.doors.store.addresses()
                 self.doors.store.write_addresses(book.released(self.journal.change, gone, self._survivors))
             self.doors.store.record(self._history(outcome))
+            self.doors.store.remove_journal(self.journal.service)
         except ConductorError as error:
-            self.warn(error.sentence)
-        self.doors.store.remove_journal(self.journal.service)
+            self.warn(f"{error.sentence}; mend that, the next command on {self.journal.service} ends this one")
 
     def _history(self, outcome: str) -> dict[str, Any]:
         journal = self.journal

@@ -136,7 +136,7 @@ def test_a_first_deployment_that_fails(host: TestHost) -> None:
 
 
 def test_proxy_variables_do_not_steer_the_checks(serving: TestHost) -> None:
-    nowhere: dict[str, Any] = {name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY")}
+    nowhere: dict[str, Any] = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     serving.upgrade("r2", env=nowhere, check=True)
     nothing_left_behind(serving, "r2")
 
