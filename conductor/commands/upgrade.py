@@ -54,7 +54,10 @@ def command(
         doors.clock.listen()
         doors.clock.on_late_signal = lambda: report.emit(Told("already switched, finishing"))
         options = Options(plan_only=plan_only, force=force, wait_seconds=wait_seconds)
-        finished = upgrade(doors, definition, revision, options)
+        try:
+            finished = upgrade(doors, definition, revision, options)
+        finally:
+            doors.clock.stop_listening()
     except ConductorError as error:
         code = error.code if isinstance(error, Interrupted) else error.exit_code
         report.emit(Failed(error.sentence, error.details, error.hint, code))

@@ -15,6 +15,7 @@ from tests.support.odd_clients import EarlyBird, SlowUpload
 
 STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
 DRAIN_SECONDS = 3.0
+Uploading = Callable[[float], SlowUpload]
 
 
 def begin(host: TestHost) -> Spawned:
@@ -79,7 +80,7 @@ def test_after_the_rename_of_nginxs_files(serving: TestHost) -> None:
     settled_by_the_next(serving, "undoing")
 
 
-def test_after_the_reload_before_the_commit(serving: TestHost) -> None:
+def test_after_the_reload_before_the_commit(serving: TestHost, uploading: Uploading) -> None:
     """r2 has requests already; they are moved back and let finish before r2's container goes."""
     serving.define({"web": QUICK}, host_extra={"nginx": {"announce": "5s"}})
     with contextlib.closing(EarlyBird(serving.url())):
@@ -90,14 +91,14 @@ def test_after_the_reload_before_the_commit(serving: TestHost) -> None:
         serving.nginx.reload()
         serving.wait_for(lambda: serving.get().revision == "r2", "the reload")
         die(serving, upgrade, lambda: True, "nothing")
-    upload = SlowUpload(serving.url(), seconds=DRAIN_SECONDS)
+    upload = uploading(DRAIN_SECONDS)
     time.sleep(0.2)
     settled_by_the_next(serving, "undoing")
     assert upload.result(10).revision == "r2"
 
 
-def test_after_the_commit(serving: TestHost) -> None:
-    upload = SlowUpload(serving.url(), seconds=DRAIN_SECONDS)
+def test_after_the_commit(serving: TestHost, uploading: Uploading) -> None:
+    upload = uploading(DRAIN_SECONDS)
     wanted = serving.state_dir / "services" / "web.json"
     upgrade = begin(serving)
     die(serving, upgrade, lambda: json.loads(wanted.read_text())["release"]["revision"] == "r2", "the commit")
@@ -107,9 +108,9 @@ def test_after_the_commit(serving: TestHost) -> None:
     assert outcomes(serving) == [("r2", "done, finished after a crash"), ("r3", "done")]
 
 
-def test_during_the_drain(serving: TestHost) -> None:
+def test_during_the_drain(serving: TestHost, uploading: Uploading) -> None:
     """The old container is in use, so the next upgrade lets it finish too; asking for r2 again is enough."""
-    upload = SlowUpload(serving.url(), seconds=DRAIN_SECONDS)
+    upload = uploading(DRAIN_SECONDS)
     upgrade = begin(serving)
     began = time.monotonic()
     die(
@@ -125,9 +126,9 @@ def test_during_the_drain(serving: TestHost) -> None:
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after it"])
-def test_the_settling_dies_too(serving: TestHost, committed: bool) -> None:
+def test_the_settling_dies_too(serving: TestHost, uploading: Uploading, committed: bool) -> None:
     """And is settled by the one after."""
-    upload = SlowUpload(serving.url(), seconds=DRAIN_SECONDS + 3) if committed else None
+    upload = uploading(DRAIN_SECONDS + 3) if committed else None
     serving.define({"web": QUICK if committed else STUCK})
     upgrade = begin(serving)
     if committed:

@@ -93,13 +93,9 @@ def test_one_of_two_is_unwell(serving: TestHost) -> None:
     ],
     ids=["no file", "not in PATH", "not executable"],
 )
-def test_a_command_that_is_not_in_the_image(
-    serving: TestHost, command: list[str], words: tuple[str, ...]
-) -> None:
+def test_a_command_that_is_not_in_the_image(serving: TestHost, command: list[str], words: tuple[str, ...]) -> None:
     serving.define({"web": merged(QUICK, {"command": command})})
-    told = failed(
-        serving.upgrade("r2"), 1, "cannot upgrade web: cannot start container web-r2-", *words, STILL
-    )
+    told = failed(serving.upgrade("r2"), 1, "cannot upgrade web: cannot start container web-r2-", *words, STILL)
     assert told.count("\n") < 10
     nothing_left_behind(serving, "r1")
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ STILL = "\n  web r1 still runs: 1 container\n"
 UNDONE = "error: interrupted; what was begun is undone\n"
 STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
 SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "10s"}})
+Uploading = Callable[[float], SlowUpload]
 LONG_ANNOUNCE = {"nginx": {"announce": "2s"}}  # as long as a client stays idle, which `EarlyBird` does
 
 
@@ -92,8 +93,8 @@ def _listens(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_after_the_commit_it_says_so_and_finishes(serving: TestHost, number: int) -> None:
-    upload = SlowUpload(serving.url(), seconds=3)
+def test_after_the_commit_it_says_so_and_finishes(serving: TestHost, uploading: Uploading, number: int) -> None:
+    upload = uploading(3)
     upgrade = begin(serving)
     serving.wait_for(lambda: "   drain  " in upgrade.stderr, "the drain")
     upgrade.signal(number)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +57,12 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
     claims.release()
 
 
+def held_by(worker: Worker) -> tuple[Connection, ...]:
+    """The connections of one worker."""
+    (found,) = processes.connections((worker,))
+    return found
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
     """Whether it came true in time."""
     for _ in range(int(seconds * 100)):
@@ -73,7 +80,10 @@ def test_workers_that_serve(traffic: Traffic) -> None:
     for worker in workers:
         assert processes.alive(worker)
         assert not processes.alive(worker._replace(started=worker.started + 1)), "another process with this pid"
-        assert processes.sockets(worker) == processes.Sockets((), 3)
+    assert processes.connections(workers) == ((), ())
+    listeners = processes.listeners(traffic.nginx.pid)
+    assert all(processes.listens(worker, listeners) for worker in workers)
+    assert not any(processes.listens(worker, frozenset()) for worker in workers)
     assert processes.listening_ports(traffic.nginx.pid) == {traffic.port, traffic.nginx.own_port}
 
 
@@ -84,20 +94,22 @@ def test_a_client_and_its_upstream_during_and_after_a_reload(traffic: Traffic) -
         address = client._sock.getsockname()
         client._sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         upstream, nginx_side = traffic.backend.accept()
-        (holder,) = [w for w in before if processes.sockets(w).connections]
+        (holder,) = [w for w in before if held_by(w)]
         theirs = Connection(traffic.port, f"127.0.0.1:{address[1]}")
         ours = Connection(nginx_side[1], traffic.backend_address)
-        assert set(processes.sockets(holder).connections) == {theirs, ours}
+        assert set(held_by(holder)) == {theirs, ours}
 
+        listeners = processes.listeners(traffic.nginx.pid)
         traffic.nginx.reload()
         assert wait_until(lambda: len(traffic.workers() - before) == 2)
         assert wait_until(lambda: traffic.workers() & before == {holder})
-        assert wait_until(lambda: processes.sockets(holder).listening == 0)
-        assert set(processes.sockets(holder).connections) == {theirs, ours}
-        assert all(processes.sockets(w) == processes.Sockets((), 3) for w in traffic.workers() - before)
+        assert wait_until(lambda: not processes.listens(holder, listeners))
+        assert set(held_by(holder)) == {theirs, ours}
+        assert all(processes.listens(w, listeners) and not held_by(w) for w in traffic.workers() - before)
         (idle,) = before - {holder}
         assert not processes.alive(idle)
-        assert processes.sockets(idle) == processes.Sockets((), 0)
+        assert not processes.listens(idle, listeners)
+        assert processes.connections((idle, holder)) == ((), held_by(holder)), "the table is read although one is gone"
 
         upstream.close()  # nginx answers 502 and the worker has nothing left
     assert wait_until(lambda: not processes.alive(holder))
@@ -110,24 +122,37 @@ def test_a_client_without_a_whole_request_is_seen_too(traffic: Traffic, silent: 
     before = traffic.workers()
     with closing(EarlyBird(traffic.url)) as client:
         client._sock.sendall(silent)
-        assert wait_until(lambda: any(processes.sockets(w).connections for w in before))
+        assert wait_until(lambda: any(processes.connections(before)))
         traffic.nginx.reload()
         assert wait_until(lambda: len(traffic.workers() & before) == 1)
         (holder,) = traffic.workers() & before
-        assert [c.local_port for c in processes.sockets(holder).connections] == [traffic.port]
+        assert [c.local_port for c in held_by(holder)] == [traffic.port]
 
 
 def test_a_backend_that_does_not_answer_the_handshake_is_an_upstream_connection(traffic: Traffic) -> None:
-    """SYN_SENT: the request is on its way to a container already."""
-    traffic.backend.close()
-    text = BACKEND.format(port=traffic.port, socket=traffic.nginx.directory / "a.sock", backend="80")
-    traffic.nginx.add_server("backend", text.replace("127.0.0.1:80", "192.0.2.1:80"))
-    before = traffic.workers()
-    traffic.nginx.reload()
-    assert wait_until(lambda: len(traffic.workers()) == 2 and not traffic.workers() & before)
-    with closing(EarlyBird(traffic.url)) as client:
+    """SYN_SENT: the request is on its way to a container already. The backend's queue is full, so its kernel is silent."""
+    traffic.backend.listen(0)
+    with ExitStack() as stack:
+        for _ in range(2):
+            full = stack.enter_context(socket.socket())
+            full.setblocking(False)
+            full.connect_ex(traffic.backend.getsockname())
+        client = stack.enter_context(closing(EarlyBird(traffic.url)))
         client._sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert wait_until(lambda: "192.0.2.1:80" in {c.remote for w in traffic.workers() for c in processes.sockets(w).connections})
+        assert wait_until(lambda: traffic.backend_address in remotes(traffic))
+        states = {line.split()[3] for line in rows(traffic.backend_address)}
+        assert "02" in states
+
+
+def remotes(traffic: Traffic) -> set[str]:
+    """The other ends of all connections that workers hold."""
+    return {c.remote for held in processes.connections(traffic.workers()) for c in held}
+
+
+def rows(remote: str) -> list[str]:
+    """The kernel's rows with this other end."""
+    number = f"0100007F:{int(remote.rpartition(':')[2]):04X}"
+    return [line for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[2] == number]
 
 
 def test_only_an_nginx_master_is_a_master(traffic: Traffic) -> None:
@@ -151,9 +176,8 @@ def test_only_an_nginx_master_is_a_master(traffic: Traffic) -> None:
 def test_a_dead_worker_that_nobody_has_reaped_is_not_alive() -> None:
     """A zombie keeps its pid and its start time."""
     child = subprocess.Popen(["sleep", "60"])
-    stat = f"/proc/{child.pid}/stat"
-    with open(stat) as stream:
-        worker = Worker(child.pid, int(stream.read().rpartition(")")[2].split()[19]))
+    stat = Path(f"/proc/{child.pid}/stat")
+    worker = Worker(child.pid, int(stat.read_text().rpartition(")")[2].split()[19]))
     assert processes.alive(worker)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
