@@ -1,25 +1,12 @@
-"""The door to `/proc`: nginx's workers, what they listen on, and whom they talk to.
-
-Sockets are read in nginx's own network namespace (`/proc/PID/net`). States are the kernel's numbers (`tcp_states.h`).
-"""
+"""The door to `/proc`: nginx's workers, what they listen on, and whom they talk to (in nginx's own network namespace)."""
 
 import os
-import re
-import socket
-import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from conductor.plan.values import Worker
-
-_LISTEN = 0x0A
-_UNIX_ACCEPTS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
-# Local port, remote address and port, state, inode. States: ESTABLISHED, SYN_SENT, CLOSE_WAIT, LISTEN; rows of others, of
-# which a busy host has tens of thousands in TIME_WAIT, do not match.
-_ROW = re.compile(
-    rb"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]+):([0-9A-F]{4}) (01|02|08|0A) (?:\S+ +){5}(\d+)", re.MULTILINE
-)
+from conductor.proxy.sockets import LISTEN, tcp, unix_listeners
 
 
 class Connection(NamedTuple):
@@ -55,19 +42,16 @@ def alive(worker: Worker) -> bool:
 
 
 def connections(workers: Collection[Worker]) -> tuple[tuple[Connection, ...], ...]:
-    """The open TCP connections of each worker of one nginx, right now; none of one that is gone.
-
-    One look at the kernel's table for all of them: with 40,000 connections in TIME_WAIT it takes 0.15 s.
-    """
+    """The open TCP connections of each worker of one nginx, right now, in one look; none of one that is gone."""
     held = [_inodes(worker.pid) for worker in workers]
-    table = next((table for worker in workers if (table := list(_tcp(worker.pid)))), [])
-    opened = [(inode, connection) for inode, state, connection in table if state != _LISTEN]
+    table = next((found for worker in workers if (found := tcp(worker.pid))), [])
+    opened = [(row.inode, Connection(row.local_port, row.remote)) for row in table if row.state != LISTEN]
     return tuple(tuple(connection for inode, connection in opened if inode in mine) for mine in held)
 
 
 def listeners(pid: int) -> frozenset[int]:
     """Every socket that anybody listens on in the network namespace of a process, TCP and unix, by inode."""
-    return frozenset(inode for inode, state, _ in _tcp(pid) if state == _LISTEN) | _unix_listeners(pid)
+    return frozenset(row.inode for row in tcp(pid) if row.state == LISTEN) | unix_listeners(pid)
 
 
 def listens(worker: Worker, among: frozenset[int]) -> bool:
@@ -78,7 +62,7 @@ def listens(worker: Worker, among: frozenset[int]) -> bool:
 def listening_ports(master: int) -> frozenset[int]:
     """The TCP ports nginx listens on: a connection to one of these is a client's."""
     held = _inodes(master)
-    return frozenset(c.local_port for inode, state, c in _tcp(master) if state == _LISTEN and inode in held)
+    return frozenset(row.local_port for row in tcp(master) if row.state == LISTEN and row.inode in held)
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
@@ -110,28 +94,3 @@ def _inodes(pid: int) -> frozenset[int]:
     except OSError:
         return frozenset()
     return frozenset(found)
-
-
-def _tcp(pid: int) -> Iterator[tuple[int, int, Connection]]:
-    """Inode, state and connection of each socket that listens or is open."""
-    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for port, remote, remote_port, state, inode in _ROW.findall(_table(pid, table)):
-            where = f"{_ip(remote, family)}:{int(remote_port, 16)}"
-            yield int(inode), int(state, 16), Connection(int(port, 16), where)
-
-
-def _ip(little_endian_words: bytes, family: int) -> str:
-    words = [int(little_endian_words[i : i + 8], 16) for i in range(0, len(little_endian_words), 8)]
-    return socket.inet_ntop(family, struct.pack(f"<{len(words)}L", *words))
-
-
-def _unix_listeners(pid: int) -> frozenset[int]:
-    rows = (line.split() for line in _table(pid, "unix").splitlines()[1:])
-    return frozenset(int(row[6]) for row in rows if int(row[3], 16) & _UNIX_ACCEPTS)
-
-
-def _table(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/net/{name}").read_bytes()
-    except OSError:
-        return b""
