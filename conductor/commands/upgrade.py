@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--revision", required=True, help="The git revision, which is the image's tag.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the steps and stop.")
 @click.option("--force", is_flag=True, help="Also when this revision runs and is healthy.")
+@click.option("--start", is_flag=True, help="Also when the service was stopped: it is started with this release.")
 @click.option("--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service.")
 @json_option
 def command(
@@ -30,6 +31,7 @@ def command(
     revision: str,
     plan_only: bool,
     force: bool,
+    start: bool,
     wait_seconds: float,
     as_json: bool,
 ) -> int:
@@ -40,21 +42,22 @@ def command(
     from conductor.report.events import Failed, Told
     from conductor.report.printers import make_printer
 
-    if len(ids) > 1:
-        raise UsageError("cannot upgrade several services in one call: not supported by this version yet")
     if not re.fullmatch(REVISION, revision):
         raise UsageError(
             f"cannot use revision {revision!r}: it is no image tag", "write letters, digits, _ . - (128 at most)"
         )
     report = make_printer(json=as_json, stdout=sys.stdout, stderr=sys.stderr)
     try:
-        definitions, doors = open_doors(config, f"service upgrade --id {ids[0]} --revision {revision}", report)
-        definition = definitions.service(ids[0])
-        _refuse_unsupported(definitions, definition)
+        definitions, doors = open_doors(
+            config, f"service upgrade {' '.join(f'--id {i}' for i in ids)} --revision {revision}", report
+        )
+        wanted = [definitions.service(i) for i in dict.fromkeys(ids)]
+        for definition in wanted:
+            _refuse_unsupported(definitions, definition)
         doors.clock.listen()
         doors.clock.on_late_signal = lambda: report.emit(Told("already switched, finishing"))
-        options = Options(plan_only=plan_only, force=force, wait_seconds=wait_seconds)
-        finished = upgrade(doors, definition, revision, options)
+        options = Options(plan_only=plan_only, force=force, start=start, wait_seconds=wait_seconds)
+        finished = upgrade(doors, wanted, revision, options)
     except ConductorError as error:
         code = error.code if isinstance(error, Interrupted) else error.exit_code
         report.emit(Failed(error.sentence, error.details, error.hint, code))
