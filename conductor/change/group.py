@@ -213,7 +213,7 @@ class Group:
         except ConductorError as error:
             raise ConductorError(
                 f"cannot undo the cutover of {', '.join(m.id for m in self._through_nginx)}: {error.sentence}",
-                "old and new containers both stay; the next command on this service finishes the undoing",
+                "old and new containers both stay until it is undone",
                 error.details,
             ) from error
         self._drain({a for m in self._through_nginx for a in m.added})

@@ -12,6 +12,8 @@ from conductor.plan.values import Journal
 from conductor.proxy.render import Site
 from conductor.report.events import Finished, Told
 
+UNDO_HINT = "mend that; the next command on this service finishes the undoing"
+
 
 def run(doors: Doors, moves: Sequence[Move], change: str, began: float) -> Finished:
     """Make `moves` one change, under the locks of their services; an error leaves what ran running, and says so."""
@@ -104,8 +106,12 @@ def _undo(group: Group, moves: Sequence[Move], error: BaseException) -> None:
     try:
         group.undo("interrupted, undone" if isinstance(error, Interrupted) else "failed, undone")
     except ConductorError as second:
-        first = error.sentence if isinstance(error, ConductorError) else str(error)
-        raise ConductorError(f"{first}; then: {second.sentence}", second.hint, second.details) from error
+        first, details = str(error), second.details
+        if isinstance(error, ConductorError):
+            first, details = error.sentence, (*error.details, *second.details)
+        told = (*details, second.hint) if second.hint else details
+        both = ConductorError(f"{first}; then the undoing failed: {second.sentence}", UNDO_HINT, told)
+        raise _explain(doors, moves, both) from error
     if isinstance(error, ConductorError):
         _explain(doors, moves, error)
 

@@ -260,13 +260,19 @@ class DockerEngine:
         return state is not None and state.exit_code == 137 and not state.out_of_memory
 
     def remove(self, container: str) -> None:
-        """404 and "removal already in progress" are success."""
-        with _sentence(f"cannot remove container {container[:12]}"):
-            try:
+        """404 and "removal already in progress" are success, and so is any answer once it is gone."""
+        try:
+            with _sentence(f"cannot remove container {self._name(container)}"):
                 self._api.remove_container(container, force=True, v=True)
-            except docker.errors.APIError as error:
-                if error.status_code != 404 and "already in progress" not in str(error.explanation):
-                    raise
+        except ConductorError as error:
+            if "already in progress" not in error.sentence and not self._gone(container):
+                raise
+
+    def _gone(self, container: str) -> bool:
+        """Unknown is not gone."""
+        with contextlib.suppress(ConductorError):
+            return self.inspect(container) is None
+        return False
 
 
 _RUNTIME_WORDS = "unable to start container process: "  # before it: four layers of the daemon naming themselves
@@ -281,9 +287,8 @@ def _sentence(what: str, base_url: str = "", hint: str = "") -> Iterator[None]:
     except docker.errors.APIError as error:
         raise ConductorError(f"{what}: {_reason(error)}", hint) from error
     except docker.errors.DockerException as error:
-        raise ConductorError(
-            f"{what}: {_unreachable(error, base_url)}", "is Docker running? (systemctl status docker)"
-        ) from error
+        why, hint = _unreachable(error, base_url)
+        raise ConductorError(f"{what}: {why}", hint) from error
     except requests.exceptions.Timeout as error:
         raise ConductorError(f"{what}: Docker did not answer within {DEADLINE_SECONDS} s") from error
     except _LOST as error:
@@ -295,10 +300,11 @@ def _reason(error: docker.errors.APIError) -> str:
     return text.rpartition(_RUNTIME_WORDS)[2].removesuffix(": unknown")
 
 
-def _unreachable(error: Exception, base_url: str) -> str:
+def _unreachable(error: Exception, base_url: str) -> tuple[str, str]:
+    """Why, and what to do."""
     text = str(error)
     if "Permission denied" in text:
-        return f"permission denied on {base_url}; run as root or as a member of the group docker"
+        return f"permission denied on {base_url}", "run as root or as a member of the group docker"
     if "No such file" in text or "Connection refused" in text:
-        return "Docker is not running"
-    return text
+        return "Docker is not running", "start it (systemctl start docker)"
+    return text, "is Docker running? (systemctl status docker)"

@@ -1,10 +1,8 @@
 """What the demo stands on: images of four revisions, an nginx, a definitions file, and the command that reads it."""
 
-import contextlib
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +19,6 @@ BASE = "conductor-example-base:bookworm"  # what `build` makes when it is not th
 REVISIONS = {"1": (), "2": (), "3": ("--broken", "unhealthy"), "4": ()}
 PORT = 8090
 NGINX_SECONDS = 5.0
-CLEANING_SECONDS = 30.0
 
 
 class StageError(Exception):
@@ -55,7 +52,7 @@ class Stage(NamedTuple):
                 environment["XDG_CACHE_HOME"] = str(self.directory / "cache")
         for revision, how in REVISIONS.items():
             words = [sys.executable, str(BUILD), revision, "--image", self.name, *how]
-            # a session of its own: when the demo is told to stop, all that a build started is told too
+            # a session of its own, so that Ctrl-C reaches it once and in order: it has things to clean up
             with subprocess.Popen(
                 words,
                 env=environment,
@@ -67,7 +64,8 @@ class Stage(NamedTuple):
                 try:
                     said, _ = process.communicate()
                 except BaseException:
-                    end_session(process)
+                    process.terminate()
+                    process.communicate()
                     raise
             if process.returncode != 0:
                 raise StageError(said.strip())
@@ -121,17 +119,6 @@ class Stage(NamedTuple):
             if time.monotonic() > until:
                 raise StageError(f"cannot start nginx: nobody listens on port {port}; see {log}")
             time.sleep(0.02)
-
-
-def end_session(process: subprocess.Popen[str]) -> None:
-    """Tell all of a session to stop, and wait: mmdebstrap has mounts and temporary files to clean up."""
-    until = time.monotonic() + CLEANING_SECONDS
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        while time.monotonic() < until:
-            process.poll()
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
 
 
 def environment_of_conductor() -> dict[str, str]:

@@ -105,10 +105,11 @@ def test_a_command_that_is_not_in_the_image(
 
 
 def test_a_container_that_is_killed_for_its_memory(serving: TestHost) -> None:
+    """Not every kernel tells the daemon why; the code and the log are always there."""
     eats = ["python3", "-c", "print('hungry', flush=True); x = bytearray(200_000_000); input()"]
     serving.define({"web": merged(QUICK, {"command": eats, "memory": "16MiB"})})
-    told = failed(serving.upgrade("r2"), 1, "killed: out of memory (exit code 137)", "\n      hungry\n", STILL)
-    assert told.count("out of memory") == 2
+    told = failed(serving.upgrade("r2"), 1, "\n      hungry\n", STILL)
+    assert_matches(r"-1 (exited with code 137|killed: out of memory \(exit code 137\))\n", told)
     nothing_left_behind(serving, "r1")
 
 

@@ -28,6 +28,12 @@ class Claims:
         """A port nobody listens on, on any address."""
         return self._first("port", random.sample(PORTS, 200), _free_port)
 
+    def ports(self, count: int) -> tuple[int, int]:
+        """First and last of as many free ports in a row."""
+        starts = random.sample(range(PORTS.start, PORTS.stop - count), 200)
+        first = self._first("ports", starts, lambda start: self._row(range(start, start + count)))
+        return first, first + count - 1
+
     def subnet(self) -> str:
         """A /24 that no Docker network and no route of the host overlaps."""
         taken = _taken_networks()
@@ -39,6 +45,17 @@ class Claims:
         """Give everything back."""
         while self._held:
             self._held.pop().close()
+
+    def _row(self, ports: range) -> bool:
+        claimed = Claims()
+        try:
+            for port in ports:
+                claimed._first("port", [port], _free_port)
+        except RuntimeError:
+            claimed.release()
+            return False
+        self._held += claimed._held
+        return True
 
     def _first(self, kind: str, candidates: Sequence[Wanted], is_free: Callable[[Wanted], bool]) -> Wanted:
         for candidate in candidates:

@@ -13,7 +13,8 @@ class OneConnection:
 
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
         parts = urlsplit(url)
-        self._host, self._path = parts.netloc, parts.path or "/"
+        self._host = parts.netloc
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=timeout)
 
     def close(self) -> None:

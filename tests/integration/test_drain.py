@@ -1,0 +1,167 @@
+"""The drain: it waits for every request that could still be, or come, with an old container, and for nothing else."""
+
+import contextlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.aftermath import QUICK, nothing_left_behind
+from tests.support.commands import Result, Spawned
+from tests.support.host import TestHost, merged
+from tests.support.load import EarlyBird, SlowUpload
+from tests.support.own_server import install_own_server
+from tests.support.websocket import WebSocket
+
+UPLOAD_SECONDS = 20.0
+
+
+def begin(host: TestHost, revision: str, service: str = "web") -> Spawned:
+    """An upgrade that has cut over already."""
+    upgrade = host.spawn("service", "upgrade", "--id", service, "--revision", revision)
+    host.wait_for(lambda: host.get(service=service).revision == revision, f"an answer of {revision}")
+    return upgrade
+
+
+def last_drain_seconds(host: TestHost) -> float:
+    """How long the last change drained."""
+    return float(host.history()[-1]["steps"]["drain"])
+
+
+def test_a_slow_upload_and_a_client_that_speaks_late_are_answered_by_the_old_release(host: TestHost) -> None:
+    host.define({"web": merged(QUICK, {"nginx": {"drain": "40s"}})})
+    host.upgrade("r1", check=True)
+    with contextlib.closing(EarlyBird(host.url())) as early:
+        began = time.monotonic()
+        upload = SlowUpload(host.url("web", "/upload"), seconds=UPLOAD_SECONDS)
+        upgrade = begin(host, "r2")
+        cutover = time.monotonic() - began
+        assert cutover < UPLOAD_SECONDS / 2, "too late to show anything"
+        answer = early.send()
+        assert (answer.status, answer.revision) == (200, "r1")
+        assert upgrade.running()
+        answer = upload.result()
+        assert (answer.status, answer.revision) == (200, "r1")
+        assert json.loads(answer.body)["received"] == 20000
+    result = upgrade.wait(30).expect(0)
+    assert "warning" not in result.stderr
+    assert UPLOAD_SECONDS - cutover - 0.5 < last_drain_seconds(host) < UPLOAD_SECONDS
+    nothing_left_behind(host, "r2")
+
+
+@pytest.mark.parametrize("path", ["/slow?s=8", "/ws"])
+def test_a_request_that_outlasts_the_drain_is_told_and_counted(host: TestHost, path: str) -> None:
+    """Done, with a warning: exit code 0."""
+    host.define({"web": merged(QUICK, {"nginx": {"drain": "2s", "server": {"websockets": True}}})})
+    host.upgrade("r1", check=True)
+    with ThreadPoolExecutor() as pool, contextlib.ExitStack() as stack:
+        if path == "/ws":
+            stack.enter_context(contextlib.closing(WebSocket(host.url())))
+        else:
+            answer = pool.submit(stack.enter_context(contextlib.closing(EarlyBird(host.url("web", path)))).send)
+            time.sleep(0.2)
+        result = host.upgrade("r2", check=True)
+        if path != "/ws":
+            assert answer.result(15).status == 502
+    assert_deadline_told(host, result, "1 requests cut, 0 silent connections closed")
+
+
+@pytest.mark.parametrize("own_block", [False, True], ids=["Conductor's block", "the operator's block"])
+def test_a_client_that_never_speaks(host: TestHost, own_block: bool) -> None:
+    """Conductor's own blocks end it within the drain (`client_header_timeout`); in others it is told apart from requests."""
+    host.define({"web": merged({"nginx": {"server": None}} if own_block else {}, merged(QUICK, {"nginx": {"drain": "2s"}}))})
+    if own_block:
+        install_own_server(host)
+    host.upgrade("r1", check=True)
+    with contextlib.closing(EarlyBird(host.url())):
+        result = host.upgrade("r2", check=True)
+    if own_block:
+        assert_deadline_told(host, result, "0 requests cut, 1 silent connections closed")
+    else:
+        assert "warning" not in result.stderr, str(result)
+        nothing_left_behind(host, "r2")
+
+
+def assert_deadline_told(host: TestHost, result: Result, counted: str) -> None:
+    """One warning, counted; the old release is gone all the same."""
+    assert f"warning: the drain reached its deadline of 2s: {counted}\n" in result.stderr, str(result)
+    assert ", 1 warning)" in result.stderr
+    assert host.history()[-1]["warnings"] == 1
+    assert 2 <= last_drain_seconds(host) < 3
+    nothing_left_behind(host, "r2")
+
+
+def test_a_websocket_of_another_service_holds_up_nobody_and_its_worker_keeps_the_old_addresses_from_reuse(
+    host: TestHost,
+) -> None:
+    chat = merged(QUICK, {"nginx": {"drain": "8s", "server": {"websockets": True}}})
+    host.define({"web": merged(QUICK, {"nginx": {"drain": "15s"}}), "chat": chat})
+    host.upgrade("r1", "chat", check=True)
+    host.upgrade("r1", check=True)
+    with contextlib.closing(WebSocket(host.url("chat"))) as socket:
+        retired: list[str] = []
+        for revision in ("r2", "r3"):
+            retired += addresses_of(host)
+            result = host.upgrade(revision, check=True)
+            assert "warning" not in result.stderr
+            assert last_drain_seconds(host) < 5
+            assert socket.echo(b"still here?") == b"still here?"
+            assert set(retired) <= set(quarantine(host))
+            assert not set(addresses_of(host)) & set(retired)
+        assert len(set(retired)) == 2
+    host.wait_for(lambda: len(host.nginx.workers()) == 2, "the old workers to end")
+    host.upgrade("r4", check=True)
+    assert quarantine(host) == {}
+    nothing_left_behind(host, "r4")
+
+
+def addresses_of(host: TestHost, service: str = "web") -> list[str]:
+    """What nginx is told of the service's containers."""
+    return [c.labels["conductor.address"] for c in host.containers(service)]
+
+
+def quarantine(host: TestHost) -> dict[str, Any]:
+    """Addresses that a worker which still lives may know."""
+    found: dict[str, Any] = json.loads((host.state_dir / "addresses.json").read_text())["quarantine"]
+    return found
+
+
+def test_unchanged_bytes_mean_no_reload(host: TestHost) -> None:
+    host.define({"web": QUICK})
+    host.conductor("nginx", "install", check=True)
+    host.upgrade("r1", check=True)
+    before, files = workers_now(host), mtimes(host)
+    for _ in range(2):
+        told = host.conductor("nginx", "install", check=True)
+        assert "everything is in place" in told.stderr
+    assert workers_now(host) == before
+    assert mtimes(host) == files
+
+
+def workers_now(host: TestHost) -> set[int]:
+    """The workers, once those of before the last reload have gone."""
+    host.wait_for(lambda: len(host.nginx.workers()) == 2, "the old workers to end")
+    return host.nginx.workers()
+
+
+def mtimes(host: TestHost) -> dict[Path, int]:
+    """When each file that nginx includes was written."""
+    places = (host.nginx.include_dir, host.nginx.modules_dir)
+    return {path: path.stat().st_mtime_ns for place in places for path in place.iterdir()}
+
+
+def test_the_live_healthy_release_is_left_alone_unless_forced(host: TestHost) -> None:
+    host.define({"web": QUICK})
+    host.upgrade("r1", check=True)
+    before, ids, lines = workers_now(host), {c.id for c in host.containers()}, len(host.history())
+    result = host.upgrade("r1", check=True)
+    assert "web already runs r1: 1 of 1 healthy; nothing to do" in result.stderr
+    assert "start " not in result.stderr
+    assert (workers_now(host), {c.id for c in host.containers()}, len(host.history())) == (before, ids, lines)
+    host.upgrade("r1", "web", "--force", check=True)
+    nothing_left_behind(host, "r1")
+    assert not {c.id for c in host.containers()} & ids
+    assert not workers_now(host) & before

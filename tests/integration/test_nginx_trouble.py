@@ -1,0 +1,172 @@
+"""nginx that is down, broken by somebody else's file, or takes a reload and does not apply it."""
+
+import contextlib
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind
+from tests.support.host import TestHost, merged
+
+STILL = "\n  web r1 still runs: 1 container\n"
+
+
+@contextlib.contextmanager
+def other_file(host: TestHost, name: str, text: str) -> Iterator[str]:
+    """A file of the operator's beside Conductor's."""
+    path = host.nginx.add_server(name, text)
+    try:
+        yield str(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def nothing_was_started(host: TestHost, told: str) -> None:
+    """The refusal came before any container was made."""
+    assert "start  " not in told
+    assert {c.revision for c in host.containers()} == {"r1"}
+    assert host.journal() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("server { lisen 80; }\n", 'unknown directive "lisen" in {path}:1'),
+        ("server {\n  listen 127.0.0.1:1;\n", 'unexpected end of file, expecting "}}" in {path}:3'),
+        ("upstream web { server 127.0.0.1:1; }\n", 'duplicate upstream "web" in '),
+        ("include /nonexistent/tls.conf;\n", 'open() "/nonexistent/tls.conf" failed (2: No such file or directory) in {path}:1'),
+    ],
+    ids=["a wrong word", "an open brace", "our upstream", "a missing file"],
+)  # fmt: skip
+def test_a_tree_that_another_file_broke(serving: TestHost, text: str, why: str) -> None:
+    with other_file(serving, "other", text) as path:
+        told = failed(
+            serving.upgrade("r2"), 1, f"cannot upgrade web: nginx refuses its configuration: {why.format(path=path)}",
+            f"{path}:", "mend the file it names; nothing was changed", STILL,
+        )  # fmt: skip
+        nothing_was_started(serving, told)
+    nothing_left_behind(serving, "r1")
+
+
+def test_nginx_does_not_run(serving: TestHost) -> None:
+    serving.nginx.stop()
+    told = failed(
+        serving.upgrade("r2"), 1,
+        f"cannot upgrade web: nginx is not running: {serving.nginx.pid_file} names no nginx master",
+        "start it (systemctl start nginx)", STILL,
+    )  # fmt: skip
+    nothing_was_started(serving, told)
+    assert not serving.nginx.pid_file.exists()  # an empty one would break the next command that nginx is given
+    serving.nginx.start()
+    nothing_left_behind(serving, "r1")
+
+
+def test_nginx_is_not_installed(serving: TestHost) -> None:
+    serving.define({"web": QUICK}, host_extra={"nginx": {"binary": "/nonexistent/nginx"}})
+    told = failed(serving.upgrade("r2"), 1, "/nonexistent/nginx is not installed", STILL)
+    nothing_was_started(serving, told)
+    nothing_left_behind(serving, "r1")
+
+
+def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
+    line = f"include {host.nginx.include_dir}/*.conf;"
+    text = host.nginx.config.read_text()
+    assert line in text
+    host.nginx.config.write_text(text.replace(line, ""))
+    host.define({"web": QUICK})
+    failed(
+        host.upgrade("r1"), 1,
+        f"cannot upgrade web: cannot use nginx: {host.nginx.config} does not include {host.nginx.include_dir}/*.conf",
+        f"write inside its http {{}}:  {line}", "nothing of web ran before, and nothing does now",
+    )  # fmt: skip
+    nothing_left_behind(host, None)
+    assert host.daemon.networks() == []
+
+
+# A reload that is accepted and not applied: nginx's own test binds nothing.
+
+
+def test_a_port_of_our_server_block_that_another_program_has(serving: TestHost) -> None:
+    """The cutover is undone by a reload of the old files, which nginx does take."""
+    port = serving.port("taken")
+    with socket.create_server(("127.0.0.1", port)):
+        listen = [f"127.0.0.1:{serving.port()}", f"127.0.0.1:{port}"]
+        serving.define({"web": merged(QUICK, {"nginx": {"server": {"listen": listen}}})})
+        told = failed(
+            serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx took the new configuration",
+            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "undoing the upgrade of web", STILL,
+        )  # fmt: skip
+        assert "undoing failed" not in told
+        nothing_left_behind(serving, "r1")
+    assert str(port) not in (serving.nginx.include_dir / "web.conf").read_text()
+
+
+def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> None:
+    """No reload is applied while that stands, so the undoing cannot be proven either: both releases stay, r1 serves,
+    and once the port is free the next command ends it."""
+    port = serving.port("taken")
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        other_file(serving, "other", f"server {{ listen 127.0.0.1:{port}; return 204; }}\n"),
+    ):
+        failed(
+            serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx took the new configuration",
+            "then the undoing failed: cannot undo the cutover of web: ",
+            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)",
+            "old and new containers both stay until it is undone",
+            "the next command on this service finishes the undoing", STILL,
+        )  # fmt: skip
+        assert (serving.get().revision, serving.revisions()) == ("r1", ["r1", "r2"])
+        status = serving.conductor("service", "status", check=True)
+        assert "the upgrade to r2 begun 20" in status.stdout
+    after = serving.upgrade("r3", check=True)
+    assert "died: undoing it first" in after.stderr
+    nothing_left_behind(serving, "r3")
+
+
+# The operator's own server block.
+
+
+def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None:
+    """Without its upstream the whole tree is broken, which is told with the way out; with it, it answers 503."""
+    port = host.port("shop")
+    block = f"server {{\n  listen 127.0.0.1:{port};\n  location / {{ proxy_pass http://shop; }}\n}}\n"
+    host.define({"web": QUICK, "shop": merged(QUICK, {"nginx": {"server": None}})})
+    host.nginx.add_server("own", block)
+    path = host.nginx.servers_dir / "own.conf"
+    told = failed(
+        host.upgrade("r1"), 1,
+        f'cannot upgrade web: nginx refuses its configuration: host not found in upstream "shop" in {path}:3',
+        "conductor nginx install", "nothing of web ran before, and nothing does now",
+    )  # fmt: skip
+    assert "start  " not in told
+    nothing_left_behind(host, None)
+
+    assert "shop.conf" in host.conductor("nginx", "install", check=True).stderr
+    host.wait_for(lambda: status_of(port) == 503, "the reload of nginx install")
+    host.upgrade("r1", check=True)
+    assert status_of(port) == 503
+    host.upgrade("r1", "shop", check=True)
+    assert status_of(port) == 200
+    nothing_left_behind(host, "r1")
+
+
+def test_the_service_itself_needs_no_install(host: TestHost) -> None:
+    port = host.port("shop")
+    host.define({"shop": merged(QUICK, {"nginx": {"server": None}})})
+    host.nginx.add_server("own", f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://shop; }} }}\n")
+    host.upgrade("r1", "shop", check=True)
+    assert status_of(port) == 200
+
+
+def status_of(port: int) -> int:
+    """The status of one answer; 0 while nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.suppress(ConnectionRefusedError), contextlib.closing(connection):
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    time.sleep(0.05)
+    return 0
