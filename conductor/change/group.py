@@ -92,7 +92,10 @@ class Group:
         members = [m for m, move in self._moves.items() if swaps(move)]
         for member in members:
             member.note(stopped=True)
-            self._stop([c for c in member.gone() if c.running], member.grace())
+            self._stop([(c, member.grace()) for c in member.gone()])
+            still = [c.name for c in member.gone() if c.running]
+            if still:
+                raise ConductorError(f"cannot stop {', '.join(still)}; the new may not run beside the old")
         self._start(members)
         self._gate("swap", members)
 
@@ -149,36 +152,38 @@ class Group:
 
     def retire(self) -> None:
         """Stop and remove the old containers side by side."""
-        for member in self.members:
-            self._retire(member.gone(), member.grace())
+        self._retire([(c, member.grace()) for member in self.members for c in member.gone()])
 
-    def _retire(self, containers: Sequence[Container], grace: float) -> None:
-        self._stop([c for c in containers if c.running], grace)
-        self._each(containers, lambda c: self.doors.engine.remove(c.id))
+    def _retire(self, containers: Sequence[tuple[Container, float]]) -> None:
+        """Stop and remove, each with its grace; what cannot be done is for an operator, and stops nothing else."""
+        engine, killed = self.doors.engine, self._stop(containers)
+        for name, grace in killed:
+            self.warn(f"{name} did not stop within {grace:g}s and was killed")
+        for container, error in self._each([c for c, _ in containers], lambda c: engine.remove(c.id)):
+            self.must_act.append(container.name)
+            self.warn(f"{error.sentence}; remove it by hand: docker rm -f {container.name}")
 
-    def _stop(self, containers: Sequence[Container], grace: float) -> None:
-        if containers:
-            self._waiting("retire")(f"{len(containers)} containers, grace {grace:g}s")
-        killed: list[str] = []
+    def _stop(self, containers: Sequence[tuple[Container, float]]) -> list[tuple[str, float]]:
+        """Stop those that run; the names of those that had to be killed, with their grace. A failure shows in `_each`."""
+        graces = {c.id: grace for c, grace in containers if c.running}
+        if graces:
+            self._waiting("retire")(f"{len(graces)} containers, grace {max(graces.values()):g}s")
+        killed: list[tuple[str, float]] = []
 
         def stop(container: Container) -> None:
-            if self.doors.engine.stop(container.id, grace):
-                killed.append(container.name)
+            if self.doors.engine.stop(container.id, graces[container.id]):
+                killed.append((container.name, graces[container.id]))
 
-        self._each(containers, stop)
-        for name in sorted(killed):
-            self.warn(f"{name} did not stop within {grace:g}s and was killed")
+        self._each([c for c, _ in containers if c.running], stop)
+        return sorted(killed)
 
-    def _each(self, containers: Sequence[Container], act: Callable[[Container], None]) -> None:
-        """Side by side; what cannot be done is for an operator, and stops nothing else."""
+    def _each(
+        self, containers: Sequence[Container], act: Callable[[Container], None]
+    ) -> list[tuple[Container, ConductorError]]:
+        """Side by side; those for which it failed."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             futures = [(container, pool.submit(act, container)) for container in containers]
-        for container, future in futures:
-            try:
-                future.result()
-            except ConductorError as error:
-                self.must_act.append(container.name)
-                self.warn(f"{error.sentence}; remove it by hand: docker rm -f {container.name}")
+        return [(c, e) for c, future in futures if isinstance(e := future.exception(), ConductorError)]
 
     def end(self, outcome: str) -> None:
         """Addresses, history, journals. Nothing of this can fail the change."""
@@ -197,15 +202,19 @@ class Group:
             if any(m.journal.workers is not None for m in self._through_nginx):
                 self._cut_back()
             for member in self.members:
-                self._retire(member.new(), min(member.definition.service.stop.grace, UNDO_GRACE_SECONDS))
+                grace = min(member.definition.service.stop.grace, UNDO_GRACE_SECONDS)
+                self._retire([(c, grace) for c in member.new()])
             self.end(outcome)
 
     def _swap_back(self) -> None:
         """The old of `order: stop-first` start again at their own addresses, after the new are gone: never both."""
         for member in self.members:
             if member.journal.stopped:
-                self._retire(member.new(), member.definition.service.stop.grace)
-                self._each([c for c in member.gone() if not c.running], lambda c: self.doors.engine.start(c.id))
+                self._retire([(c, member.definition.service.stop.grace) for c in member.new()])
+                stopped = [c for c in member.gone() if not c.running and c.address in member.journal.before]
+                for container, error in self._each(stopped, lambda c: self.doors.engine.start(c.id)):
+                    self.must_act.append(container.name)
+                    self.warn(f"{error.sentence}; start it by hand: docker start {container.name}")
 
     def _cut_back(self) -> None:
         try:
