@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from conductor.definitions.model import Definition, Hook
-from conductor.errors import ConductorError, UsageError
+from conductor.errors import ConductorError
 from conductor.plan.values import Container, Held, Release, Wanted
 
 Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale"]
@@ -57,7 +57,7 @@ def release(definition: Definition, revision: str, image_id: str, change: str) -
 def live_release(wanted: Wanted) -> Release:
     """The committed release; a sentence when nothing was deployed yet."""
     if wanted.release is None:
-        raise UsageError(
+        raise ConductorError(
             f"cannot find a release of {wanted.service}: nothing of it was deployed here yet",
             f"conductor service upgrade --id {wanted.service} --revision REV",
         )
@@ -74,7 +74,7 @@ def previous_release(wanted: Wanted, revision: str | None) -> Release:
         return kept[revision]
     known = ", ".join(r.revision for r in wanted.kept) or "none"
     what = f"release {revision}" if revision else f"a release before {live.revision}"
-    raise UsageError(f"cannot roll {wanted.service} back: {what} is not kept", f"kept are: {known}")
+    raise ConductorError(f"cannot roll {wanted.service} back: {what} is not kept", f"kept are: {known}")
 
 
 def replace_all(
