@@ -10,6 +10,7 @@ import msgspec
 
 from conductor.change.doors import Doors
 from conductor.change.gate import Candidate, Gate
+from conductor.change.hook import remove_hooks, run_hook
 from conductor.change.member import Member
 from conductor.errors import ConductorError
 from conductor.plan.moves import Move
@@ -62,6 +63,12 @@ class Group:
         return waiting
 
     # Before the commit.
+
+    def hook(self) -> None:
+        """Run the hooks one after the other."""
+        for member, move in self._moves.items():
+            if move.hook:
+                run_hook(member, move.hook)
 
     def start(self) -> None:
         """Make and start all new containers side by side, but for those that must not overlap with old ones."""
@@ -156,10 +163,16 @@ class Group:
 
     def _retire(self, containers: Sequence[tuple[Container, float]]) -> None:
         """Stop and remove, each with its grace; what cannot be done is for an operator, and stops nothing else."""
+        named = {member.id: member for member in self.members}
         engine, killed = self.doors.engine, self._stop(containers)
         for name, grace in killed:
             self.warn(f"{name} did not stop within {grace:g}s and was killed")
-        for container, error in self._each([c for c, _ in containers], lambda c: engine.remove(c.id)):
+
+        def remove(container: Container) -> None:
+            named[container.service].keep_log(container)
+            engine.remove(container.id)
+
+        for container, error in self._each([c for c, _ in containers], remove):
             self.must_act.append(container.name)
             self.warn(f"{error.sentence}; remove it by hand: docker rm -f {container.name}")
 
@@ -198,6 +211,8 @@ class Group:
     def undo(self, outcome: str) -> None:
         """Back to what ran before: a cutover back if one had begun, and new containers go once nobody knows them."""
         with self.doors.clock.shielded():
+            for member in self.members:
+                remove_hooks(member)
             self._swap_back()
             if any(m.journal.workers is not None for m in self._through_nginx):
                 self._cut_back()

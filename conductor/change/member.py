@@ -4,6 +4,7 @@ All that is known between two steps stands in the journal, so that a change that
 code that would have done it (`settle.py`).
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ class Member:
         self.definition = restore(journal.service, journal.release.definition)
         self.survivors: tuple[Worker, ...] = ()
         self._secrets: tuple[str, ...] = ()
+        self._secrets_read = False
 
     def note(self, **fields: Any) -> None:
         """Write ahead."""
@@ -62,14 +64,24 @@ class Member:
     def read_secrets(self) -> dict[str, str | Secret]:
         """The environment of the new containers; read before anything is made."""
         values = environment(self.definition.service)
+        self._secrets_read = True
         self._secrets = tuple(v.reveal() for v in values.values() if isinstance(v, Secret) and len(v.reveal()) >= 4)
         return values
 
     def redact(self, text: str) -> str:
         """The text without the values of secrets; an app may well log what it was given."""
+        if not self._secrets_read:
+            with contextlib.suppress(ConductorError):
+                self.read_secrets()
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return text
+
+    def keep_log(self, container: Container) -> None:
+        """What a container that goes has said, for the day after; a failure here fails nothing."""
+        with contextlib.suppress(ConductorError):
+            lines = self.doors.engine.logs(container.id, KEPT_LOG_LINES)
+            self.doors.store.keep_log(container.name, [self.redact(line) for line in lines])
 
     # Starting.
 
@@ -104,7 +116,7 @@ class Member:
         engine, host = self.doors.engine, self.doors.host
         spec = container_spec(
             self.definition, self.journal.release, values, instance=host.instance,
-            network=host.network.name, kind="service", number=number, address=address,
+            network=host.network.name, kind="service", name=str(number), address=address,
         )  # fmt: skip
 
         def start() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from conductor.change.doors import Doors, who
 from conductor.change.group import Group
+from conductor.change.hook import NOT_UNDONE
 from conductor.change.member import Member
 from conductor.errors import ConductorError, Interrupted, OperatorError
 from conductor.plan.moves import Move
@@ -65,6 +66,7 @@ def _journal(doors: Doors, move: Move, change: str, moves: Sequence[Move]) -> Jo
 def _walk(group: Group, plan: Sequence[Step], moves: Sequence[Move]) -> None:
     doors = group.doors
     walk: dict[StepName, Callable[[], None]] = {
+        "hook": group.hook,
         "start": group.start,
         "gate": group.gate,
         "swap": group.swap,
@@ -113,6 +115,9 @@ def _undo(group: Group, moves: Sequence[Move], error: BaseException) -> None:
         both = ConductorError(f"{first}; then the undoing failed: {second.sentence}", UNDO_HINT, told)
         raise _explain(doors, moves, both) from error
     if isinstance(error, ConductorError):
+        ran = [member.id for member in group.members if "hook" in member.journal.steps]
+        if any(move.hook for move in moves) and ran:
+            error.details = (*error.details, f"before_upgrade {NOT_UNDONE}")
         _explain(doors, moves, error)
 
 

@@ -4,6 +4,7 @@ import contextlib
 
 from conductor.change.doors import Doors
 from conductor.change.group import Group
+from conductor.change.hook import await_hooks
 from conductor.change.member import Member
 from conductor.errors import ConductorError
 from conductor.plan.values import Journal
@@ -29,6 +30,8 @@ def _settle(doors: Doors, journal: Journal) -> None:
     what = f"the {journal.action} of {', '.join(journal.group)} begun {journal.began} died"
     doors.report.emit(Told(f"{what}: {'finishing' if committed else 'undoing'} it first"))
     group = Group(doors, members)
+    for member in members:
+        await_hooks(member)
     try:
         if committed:
             finish(group)

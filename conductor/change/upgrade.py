@@ -24,6 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     plan_only: bool = False
     force: bool = False
     start: bool = False
+    skip_hooks: bool = False
     wait_seconds: float = 0.0
 
 
@@ -77,7 +78,8 @@ def _resolve(doors: Doors, move: Move, options: Options) -> Move:
         return move
     to = msgspec.structs.replace(move.new.release, image_id=_image(doors, move.new.release.image, options))
     containers = doors.engine.containers(move.definition.id)
-    return replace_all("upgrade", move.old, move.definition, to, containers, keep_releases=doors.host.keep)
+    hook = None if options.skip_hooks else move.definition.service.before_upgrade
+    return replace_all("upgrade", move.old, move.definition, to, containers, keep_releases=doors.host.keep, hook=hook)
 
 
 def _image(doors: Doors, reference: str, options: Options) -> str:

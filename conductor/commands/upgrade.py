@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_only", is_flag=True, help="Print the steps and stop.")
 @click.option("--force", is_flag=True, help="Also when this revision runs and is healthy.")
 @click.option("--start", is_flag=True, help="Also when the service was stopped: it is started with this release.")
+@click.option("--skip-hooks", is_flag=True, help="Do not run before_upgrade.")
 @wait_option
 @json_option
 def command(
@@ -34,6 +35,7 @@ def command(
     plan_only: bool,
     force: bool,
     start: bool,
+    skip_hooks: bool,
     wait_seconds: float,
     as_json: bool,
 ) -> int:
@@ -45,7 +47,7 @@ def command(
         raise UsageError(
             f"cannot use revision {revision!r}: it is no image tag", "write letters, digits, _ . - (128 at most)"
         )
-    options = Options(plan_only=plan_only, force=force, start=start, wait_seconds=wait_seconds)
+    options = Options(plan_only=plan_only, force=force, start=start, skip_hooks=skip_hooks, wait_seconds=wait_seconds)
 
     def action(definitions: "Definitions", doors: "Doors") -> "Finished":
         wanted = [definitions.service(service) for service in dict.fromkeys(ids)]

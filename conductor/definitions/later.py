@@ -5,7 +5,6 @@ from collections.abc import Callable
 from conductor.definitions.model import Definition, Host, Service
 
 _OF_SERVICES: dict[str, Callable[[Service], object]] = {
-    "before_upgrade": lambda service: service.before_upgrade,
     "cron": lambda service: service.cron,
     "notify": lambda service: service.notify,
 }

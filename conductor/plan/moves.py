@@ -90,9 +90,7 @@ def replace_all(
     """Upgrade, rollback and restart: every container is a new one."""
     new = msgspec.structs.replace(wanted.with_release(to, keep_releases), change=to.change)
     count, gone = wanted_count(new, definition), _services(containers)
-    return Move(
-        action=action, definition=definition, old=wanted, new=new, count=count, gone=gone, hook=hook if count else None
-    )
+    return Move(action=action, definition=definition, old=wanted, new=new, count=count, gone=gone, hook=hook)
 
 
 def adjust(
