@@ -64,6 +64,13 @@ class Root(click.Group):
             return group
         return LazyGroup(cmd_name) if cmd_name in VERBS else None
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Whoever read our output has seen enough: that is no failure (click itself would exit with 1)."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return 0
+
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="conductor %(version)s")
@@ -86,8 +93,6 @@ def run(argv: Sequence[str]) -> int:
     except ConductorError as error:
         _say(_text(error))
         code = error.code if isinstance(error, Interrupted) else error.exit_code
-    except BrokenPipeError:
-        code = 0  # whoever read our output has seen enough
     except Exception:  # noqa: BLE001 (the boundary: a bug must become a report and a sentence)
         report = _write_report(argv)
         _say(f"error: this is a bug in Conductor; please send in the report: {report}")

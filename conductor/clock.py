@@ -31,6 +31,11 @@ class Clock:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
+    def stop_listening(self) -> None:
+        """The outcome is known: no signal changes the exit code any more, not even while Python itself ends."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._shielded:
             self._late = True

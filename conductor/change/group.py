@@ -204,7 +204,7 @@ class Group:
             try:
                 member.end(outcome, self.warnings)
             except ConductorError as error:
-                self.warn(error.sentence)
+                self.warn(f"{error.sentence}; mend that, the next command on {member.id} ends this one")
 
     # Undoing.
 

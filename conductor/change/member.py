@@ -148,16 +148,16 @@ class Member:
         return definition.service.stop.grace
 
     def end(self, outcome: str, warnings: int) -> None:
-        """Give the addresses back, write the history, and forget the change."""
+        """Give the addresses back, write the history, and forget the change; when one of these cannot be written, the
+        journal stays, and the next command ends the change.
+        """
         done = outcome.startswith("done")
         gone = set(self.journal.before) - set(self.journal.after) if done else set(self.added)
-        try:
-            with self.doors.locks.hold("addresses", wait_seconds=30):
-                book = self.doors.store.addresses()
-                self.doors.store.write_addresses(book.released(self.journal.change, gone, self.survivors))
-            self.doors.store.record(self._history(outcome, warnings))
-        finally:
-            self.doors.store.remove_journal(self.id)
+        with self.doors.locks.hold("addresses", wait_seconds=30):
+            book = self.doors.store.addresses()
+            self.doors.store.write_addresses(book.released(self.journal.change, gone, self.survivors))
+        self.doors.store.record(self._history(outcome, warnings))
+        self.doors.store.remove_journal(self.id)
 
     def _history(self, outcome: str, warnings: int) -> dict[str, Any]:
         journal, old = self.journal, self.journal.old.release

@@ -27,7 +27,10 @@ def act(config: Path, words: str, action: "Callable[[Definitions, Doors], Finish
         definitions, doors = open_doors(config, words, report)
         doors.clock.listen()
         doors.clock.on_late_signal = lambda: report.emit(Told("already switched, finishing"))
-        finished = action(definitions, doors)
+        try:
+            finished = action(definitions, doors)
+        finally:
+            doors.clock.stop_listening()
     except ConductorError as error:
         code = error.code if isinstance(error, Interrupted) else error.exit_code
         report.emit(Failed(error.sentence, error.details, error.hint, code))

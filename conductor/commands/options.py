@@ -35,7 +35,7 @@ config_option = click.option(
     show_default=True,
     show_envvar=True,
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # reading it says more
     help="The definitions file.",
 )
 ids_option = click.option(

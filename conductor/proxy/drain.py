@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from conductor.proxy.processes import Sockets
+from conductor.proxy.processes import Connection
 
 
 class View(NamedTuple):
@@ -15,13 +15,13 @@ class View(NamedTuple):
     harmless: bool
 
 
-def look(sockets: Sockets, listening_ports: Collection[int], addresses: Collection[str]) -> View:
+def look(connections: Collection[Connection], listening_ports: Collection[int], addresses: Collection[str]) -> View:
     """Judge one worker that is shutting down; it accepts nobody new and keeps no connection alive.
 
     Sound where one client connection uses one upstream connection at a time: not with HTTP/2 or subrequests.
     """
-    clients = sum(c.local_port in listening_ports for c in sockets.connections)
-    upstream = [c for c in sockets.connections if c.local_port not in listening_ports]
+    clients = sum(c.local_port in listening_ports for c in connections)
+    upstream = [c for c in connections if c.local_port not in listening_ports]
     to_old = sum(c.remote in addresses for c in upstream)
     return View(
         to_old, max(0, clients - len(upstream)), to_old == 0 and bool(listening_ports) and clients == len(upstream)

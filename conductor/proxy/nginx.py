@@ -21,6 +21,7 @@ CHECK_SECONDS = 30
 STATUS_SECONDS = 2
 # In a mount namespace of its own each candidate directory lies over the real one, then nginx takes over the process.
 _OVERLAY = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 90; shift 2; done; shift; exec "$@"'
+_NO_UPSTREAM = "if that is a service of yours that never ran here: conductor nginx install; nothing was changed"
 
 
 class NginxNotRunning(ConductorError):  # noqa: N818 (a state that `install` accepts)
@@ -72,11 +73,11 @@ class Nginx:
             )
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if "test failed" not in line]
-            raise ConductorError(
-                f"nginx refuses its configuration: {_first_error(words)}",
-                "mend the file it names; nothing was changed",
-                tuple(words[:10]),
+            why = _first_error(words)
+            hint = (
+                _NO_UPSTREAM if "host not found in upstream" in why else "mend the file it names; nothing was changed"
             )
+            raise ConductorError(f"nginx refuses its configuration: {why}", hint, tuple(words[:10]))
         return done.stdout
 
     def master(self, dump: str) -> int:
@@ -146,5 +147,5 @@ class Nginx:
 def _first_error(words: list[str]) -> str:
     for line in words:
         if "[emerg]" in line or "[crit]" in line:
-            return line.partition("] ")[2].strip()
+            return re.sub(r"^\d+#\d+: ", "", line.partition("] ")[2]).strip()
     return words[0].strip() if words else "no reason given"

@@ -102,8 +102,9 @@ class ReloadProxy:
     def _reload(self, dump: str, master: int, before: frozenset[Worker], generation: str) -> None:
         with self._announced():
             log = _Tail(self._nginx.error_log(dump))
+            listeners = processes.listeners(master)
             self._nginx.reload(master)
-            self._prove(master, before, generation, log)
+            self._prove(master, before, listeners, generation, log)
 
     def _drop_in(self) -> tuple[Path, str] | None:
         """`worker_shutdown_timeout` for the main context, where the layout has a place for it (Debian's has)."""
@@ -184,12 +185,14 @@ class ReloadProxy:
         finally:
             self._renderer.flag.unlink(missing_ok=True)
 
-    def _prove(self, master: int, before: frozenset[Worker], generation: str, log: "_Tail") -> None:
-        """New workers live, no old one listens, and who answers says the new generation."""
+    def _prove(
+        self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "_Tail"
+    ) -> None:
+        """New workers live, no old one holds any of `listeners`, and who answers says the new generation."""
         until = self._clock.monotonic() + PROVE_SECONDS
         while self._clock.monotonic() < until and not log.says_failed():
             fresh = processes.workers(master) - before
-            listening = any(processes.sockets(worker).listening for worker in before)
+            listening = any(processes.listens(worker, listeners) for worker in before)
             if fresh and not listening and self._nginx.generation() == generation:
                 return
             self._clock.wait(POLL_SECONDS)
@@ -209,7 +212,7 @@ class ReloadProxy:
             waited = self._clock.monotonic() - began
             if waited > LOOK_CLOSER_SECONDS and not ports:
                 simple, ports = self._traffic()
-            seen = [look(processes.sockets(worker), ports, addresses) for worker in left]
+            seen = [look(held, ports, addresses) for held in processes.connections(left)]
             if simple and all(view.harmless for view in seen):
                 return Drained(survivors=left)
             if waited >= seconds:

@@ -1,8 +1,9 @@
 """What integration tests need before any of them runs: root, the Docker daemon and nginx. `tests/run` sees to it."""
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost
 from tests.support.nginx import BINARY
+from tests.support.odd_clients import SlowUpload
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,6 +45,13 @@ def serving(module_host: TestHost, request: pytest.FixtureRequest) -> Iterator[T
     yield module_host
     if request.session.testsfailed > before:
         print(module_host.describe())
+
+
+@pytest.fixture
+def uploading(serving: TestHost) -> Iterator[Callable[[float], SlowUpload]]:
+    """Begins an upload to `web` that takes so many seconds."""
+    with contextlib.ExitStack() as stack:
+        yield lambda seconds: stack.enter_context(contextlib.closing(SlowUpload(serving.url(), seconds=seconds)))
 
 
 def is_as_left(host: TestHost) -> bool:

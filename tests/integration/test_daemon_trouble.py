@@ -41,9 +41,7 @@ def test_docker_does_not_run(serving: TestHost, left: bool) -> None:
             "start it (systemctl start docker)", NOT_TOUCHED,
         )  # fmt: skip
         for verb in ("list", "status"):
-            failed(
-                serving.conductor("service", verb), 1, f"cannot reach Docker at {url}: Docker is not running"
-            )
+            failed(serving.conductor("service", verb), 1, f"cannot reach Docker at {url}: Docker is not running")
     nothing_left_behind(serving, "r1")
 
 
@@ -74,9 +72,7 @@ def test_no_permission_on_dockers_socket(serving: TestHost) -> None:
 def test_no_permission_on_the_definitions(serving: TestHost) -> None:
     serving.config.chmod(0)
     result = serving.upgrade("r2", preexec_fn=without_the_right_to_any_file)
-    failed(
-        result, 2, f"cannot read {serving.config}: permission denied", "run as root, or as a user who may read it"
-    )
+    failed(result, 2, f"cannot read {serving.config}: permission denied", "run as root, or as a user who may read it")
     nothing_left_behind(serving, "r1")
 
 
@@ -110,9 +106,7 @@ def test_a_container_that_cannot_be_made_or_started(
     nothing_left_behind(serving, "r1")
 
 
-def test_an_old_container_that_cannot_be_removed_is_an_operators(
-    serving: TestHost, between: DaemonBetween
-) -> None:
+def test_an_old_container_that_cannot_be_removed_is_an_operators(serving: TestHost, between: DaemonBetween) -> None:
     (old,) = serving.containers("web")
     between.trouble = (Trouble(REMOVED),)
     result = serving.upgrade("r2").expect(4)

@@ -93,13 +93,9 @@ def test_one_of_two_is_unwell(serving: TestHost) -> None:
     ],
     ids=["no file", "not in PATH", "not executable"],
 )
-def test_a_command_that_is_not_in_the_image(
-    serving: TestHost, command: list[str], words: tuple[str, ...]
-) -> None:
+def test_a_command_that_is_not_in_the_image(serving: TestHost, command: list[str], words: tuple[str, ...]) -> None:
     serving.define({"web": merged(QUICK, {"command": command})})
-    told = failed(
-        serving.upgrade("r2"), 1, "cannot upgrade web: cannot start container web-r2-", *words, STILL
-    )
+    told = failed(serving.upgrade("r2"), 1, "cannot upgrade web: cannot start container web-r2-", *words, STILL)
     assert told.count("\n") < 10
     nothing_left_behind(serving, "r1")
 
@@ -136,7 +132,7 @@ def test_a_first_deployment_that_fails(host: TestHost) -> None:
 
 
 def test_proxy_variables_do_not_steer_the_checks(serving: TestHost) -> None:
-    nowhere: dict[str, Any] = {name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY")}
+    nowhere: dict[str, Any] = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     serving.upgrade("r2", env=nowhere, check=True)
     nothing_left_behind(serving, "r2")
 

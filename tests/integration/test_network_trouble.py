@@ -19,7 +19,7 @@ def test_a_network_name_that_is_somebody_elses(serving: TestHost) -> None:
     network = serving.daemon.api.create_network(name)["Id"]
     try:
         serving.define({"web": QUICK}, host_extra={"network": {"name": name}})
-        told = failed(
+        failed(
             serving.upgrade("r2"), 1,
             f"cannot upgrade web: cannot use network {name}: a network of that name exists and is not Conductor's",
             "choose another host.network.name, or remove that network", STILL,

@@ -66,7 +66,7 @@ def test_nginx_does_not_run(serving: TestHost) -> None:
 
 def test_nginx_is_not_installed(serving: TestHost) -> None:
     serving.define({"web": QUICK}, host_extra={"nginx": {"binary": "/nonexistent/nginx"}})
-    told = failed(serving.upgrade("r2"), 1, "/nonexistent/nginx is not installed", STILL)
+    told = failed(serving.upgrade("r2"), 1, "cannot find nginx: there is no /nonexistent/nginx", "install nginx", STILL)
     nothing_was_started(serving, told)
     nothing_left_behind(serving, "r1")
 

@@ -31,9 +31,7 @@ def nothing_left_behind(host: TestHost, revision: str | None, service: str = "we
     wanted = host.wanted(service)
     live = (wanted or {}).get("release")
     assert (live["revision"] if live else None) == revision
-    found = [
-        (c.kind, c.revision, c.labels["conductor.upgrade"], c.state) for c in host.containers(service)
-    ]
+    found = [(c.kind, c.revision, c.labels["conductor.upgrade"], c.state) for c in host.containers(service)]
     assert found == ([("service", revision, live["change"], "running")] * count if live else [])
     assert host.journal(service) is None
     assert not (host.runtime_dir / "nginx" / "announce").exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from conductor.proxy.drain import look
-from conductor.proxy.processes import Connection, Sockets
+from conductor.proxy.processes import Connection
 
 OLD, OTHER = "10.0.0.2:80", "10.0.0.9:80"
 CLIENT = Connection(443, "192.0.2.1:5000")
@@ -22,8 +22,8 @@ TO_OLD, TO_OTHER = Connection(40001, OLD), Connection(40002, OTHER)
     ],
 )
 def test_look(connections, to_old, silent, harmless):
-    assert look(Sockets(tuple(connections), 0), {443}, {OLD}) == (to_old, silent, harmless)
+    assert look(connections, {443}, {OLD}) == (to_old, silent, harmless)
 
 
 def test_without_known_ports_nothing_is_harmless():
-    assert not look(Sockets((), 0), set(), {OLD}).harmless
+    assert not look((), set(), {OLD}).harmless

@@ -1,0 +1,166 @@
+"""People who leave or change their mind: Ctrl-C, SIGTERM, a lost SSH connection, a reader who has seen enough."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind
+from tests.support.commands import Spawned
+from tests.support.host import TestHost, merged
+from tests.support.odd_clients import EarlyBird, SlowUpload
+
+STILL = "\n  web r1 still runs: 1 container\n"
+UNDONE = "error: interrupted; what was begun is undone\n"
+STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
+SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "10s"}})
+Uploading = Callable[[float], SlowUpload]
+LONG_ANNOUNCE = {"nginx": {"announce": "2s"}}  # as long as a client stays idle, which `EarlyBird` does
+
+
+def begin(host: TestHost, *more: str, **popen: Any) -> Spawned:
+    """The upgrade that will be interrupted."""
+    return host.spawn("service", "upgrade", "--id", "web", "--revision", "r2", *more, **popen)
+
+
+def at_the_gate(host: TestHost) -> None:
+    """The new container runs."""
+    host.wait_for(lambda: host.revisions() == ["r1", "r2"], "the gate")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_at_the_gate_it_is_undone(serving: TestHost, number: int, code: int) -> None:
+    serving.define({"web": STUCK})
+    upgrade = begin(serving)
+    at_the_gate(serving)
+    upgrade.signal(number)
+    result = upgrade.wait(20)
+    failed(result, code, UNDONE, STILL, "undoing the upgrade of web")
+    assert result.seconds < 10
+    nothing_left_behind(serving, "r1")
+    assert serving.history()[-1]["outcome"] == "interrupted, undone"
+
+
+def test_an_impatient_second_ctrl_c_does_not_leave_the_undoing_half_done(serving: TestHost) -> None:
+    serving.define({"web": STUCK})
+    upgrade = begin(serving)
+    at_the_gate(serving)
+    upgrade.signal(signal.SIGINT)
+    while upgrade.running():
+        upgrade.signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            upgrade.process.wait(0.05)
+    failed(upgrade.wait(20), 130, UNDONE, STILL)
+    nothing_left_behind(serving, "r1")
+
+
+def test_during_the_announce_it_is_undone(serving: TestHost) -> None:
+    """nginx's files are new on disk by then, and are put back."""
+    serving.define({"web": QUICK}, host_extra=LONG_ANNOUNCE)
+    flag = serving.runtime_dir / "nginx" / "announce"
+    with contextlib.closing(EarlyBird(serving.url())):
+        upgrade = begin(serving)
+        serving.wait_for(flag.exists, "the announce")
+        upgrade.signal(signal.SIGINT)
+        failed(upgrade.wait(20), 130, UNDONE, STILL)
+        nothing_left_behind(serving, "r1")
+
+
+def test_while_waiting_for_the_lock(serving: TestHost) -> None:
+    """The one who waits goes; the one who works is not disturbed."""
+    serving.define({"web": SLOW_BOOT})
+    first = begin(serving)
+    at_the_gate(serving)
+    second = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r3", "--wait", "1m")
+    serving.wait_for(lambda: _listens(second.pid), "the second's handlers")
+    second.signal(signal.SIGINT)
+    failed(second.wait(10), 130, "error: interrupted")
+    first.wait(20).expect(0)
+    nothing_left_behind(serving, "r2")
+
+
+def _listens(pid: int) -> bool:
+    """It catches SIGTERM, which Python by itself does not."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt:")).split()[1]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_the_commit_it_says_so_and_finishes(serving: TestHost, uploading: Uploading, number: int) -> None:
+    upload = uploading(3)
+    upgrade = begin(serving)
+    serving.wait_for(lambda: "   drain  " in upgrade.stderr, "the drain")
+    upgrade.signal(number)
+    serving.wait_for(lambda: "already switched, finishing\n" in upgrade.stderr, "the answer", timeout=2)
+    assert upgrade.running()
+    result = upgrade.wait(20).expect(0)
+    assert result.stderr.count("already switched, finishing") == 1
+    assert "web runs r2: 1 of 1 healthy" in result.stderr
+    assert upload.result(10).revision == "r1"
+    nothing_left_behind(serving, "r2")
+
+
+def test_a_lost_ssh_connection_sends_sighup_and_stops_nothing(serving: TestHost) -> None:
+    serving.define({"web": SLOW_BOOT})
+    upgrade = begin(serving)
+    at_the_gate(serving)
+    for _ in range(3):
+        upgrade.signal(signal.SIGHUP)
+    upgrade.wait(20).expect(0)
+    nothing_left_behind(serving, "r2")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[FileIO, FileIO]]:
+    """The ends to read and to write."""
+    with contextlib.ExitStack() as stack:
+        reader, writer = (stack.enter_context(FileIO(end, mode)) for end, mode in zip(os.pipe(), "rw", strict=True))
+        yield reader, writer
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
+def test_readers_who_leave_after_the_first_line(
+    serving: TestHost, pipe: tuple[FileIO, FileIO], words: tuple[str, ...]
+) -> None:
+    """Both streams are that pipe, as with `ssh host conductor … | head -1`."""
+    reader, writer = pipe
+    serving.define({"web": SLOW_BOOT})
+    upgrade = begin(serving, *words, stdout=writer, stderr=writer)
+    writer.close()
+    first = reader.read(1000)
+    assert b"start 1 \xc3\x97 web r2" in first
+    reader.close()
+    upgrade.wait(30).expect(0)
+    nothing_left_behind(serving, "r2")
+
+
+def test_a_failure_that_nobody_reads_has_its_exit_code(serving: TestHost, pipe: tuple[FileIO, FileIO]) -> None:
+    reader, writer = pipe
+    reader.close()
+    serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": "exit"}})})
+    begin(serving, stdout=writer, stderr=writer).wait(20).expect(1)
+    nothing_left_behind(serving, "r1")
+    for words, code in ((("service", "list"), 0), (("service", "upgrade"), 2), (("config", "example"), 0)):
+        serving.conductor(*words, stdout=writer, stderr=writer).expect(code)
+
+
+def close_the_standard_streams() -> None:
+    """As `conductor … <&- >&- 2>&-`."""
+    for number in (0, 1, 2):
+        os.close(number)
+
+
+def test_streams_that_were_never_open(serving: TestHost) -> None:
+    """No file that is opened later gets in their place, or nginx's and the shell's words would go into it."""
+    serving.upgrade("r2", preexec_fn=close_the_standard_streams).expect(0)
+    nothing_left_behind(serving, "r2")
+    for lock in (serving.runtime_dir / "locks").iterdir():
+        assert lock.read_text().startswith('{"pid": ')
+        assert lock.read_text().endswith("}")
