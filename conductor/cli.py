@@ -13,14 +13,19 @@ from conductor import __version__
 from conductor.errors import ConductorError, Interrupted
 
 BUG, INTERRUPTED = 3, 130
-# Verb → module with a `command`; imported when used, so that each verb pays only for the libraries it needs.
+# Verb → module and name of its command; imported when used, so that each verb pays only for the libraries it needs.
 VERBS = {
     "service": {
-        "upgrade": "conductor.commands.upgrade",
-        "list": "conductor.commands.service_list",
-        "status": "conductor.commands.status",
+        "upgrade": "conductor.commands.upgrade:command",
+        "rollback": "conductor.commands.verbs:rollback",
+        "start": "conductor.commands.verbs:start",
+        "stop": "conductor.commands.verbs:stop",
+        "restart": "conductor.commands.verbs:restart",
+        "scale": "conductor.commands.verbs:scale",
+        "list": "conductor.commands.service_list:command",
+        "status": "conductor.commands.status:command",
     },
-    "nginx": {"install": "conductor.commands.nginx_install", "show": "conductor.commands.nginx_show"},
+    "nginx": {"install": "conductor.commands.nginx_install:command", "show": "conductor.commands.nginx_show:command"},
 }
 HELP = {"service": "Deploy and look at services.", "nginx": "The files that the host's nginx includes."}
 
@@ -37,10 +42,11 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb."""
-        module = VERBS[str(self.name)].get(cmd_name)
-        if module is None:
+        place = VERBS[str(self.name)].get(cmd_name)
+        if place is None:
             return None
-        command: click.Command = importlib.import_module(module).command
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
 

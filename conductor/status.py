@@ -8,7 +8,7 @@ from conductor.change.checks import check
 from conductor.change.doors import Doors
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
-from conductor.plan.upgrade import wanted_count
+from conductor.plan.moves import wanted_count
 from conductor.plan.values import Container, Wanted
 
 
@@ -71,7 +71,7 @@ def _notes(doors: Doors, wanted: Wanted, definition: Definition | None, mine: li
         notes.append(f"busy: {holder}")
     elif (journal := doors.store.journal(wanted.service)) is not None:
         notes.append(
-            f"the {journal.action} to {journal.new.revision} begun {journal.began} died; the next one settles it"
+            f"the {journal.action} to {journal.release.revision} begun {journal.began} died; the next one settles it"
         )
     if definition and wanted.release and definition.digest != wanted.release.digest:
         notes.append("drifted: the definition has changed since the release; upgrade to apply it")

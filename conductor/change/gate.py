@@ -1,7 +1,7 @@
 """Step 5: each new container must pass its checks in a row, through the very address nginx will use."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import msgspec
@@ -18,10 +18,18 @@ CHECK_SIGNALS_SECONDS = 0.05
 LOG_LINES = 20
 
 
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A container at the gate: how it is checked, and how what it says is made safe to tell."""
+
+    container: Container
+    health: Health
+    redact: Callable[[str], str]
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """How the gate ended for one container; `state` is what the daemon said last."""
 
-    container: Container
+    candidate: Candidate
     healthy: bool
     seconds: float
     attempts: tuple[str, ...]
@@ -29,21 +37,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate:
-    """Asks all containers side by side; the first that fails ends the waiting for all."""
+    """Asks all candidates side by side; the first that fails ends the waiting for all."""
 
-    def __init__(self, doors: Doors, health: Health, redact: Callable[[str], str]) -> None:
+    def __init__(self, doors: Doors, candidates: Sequence[Candidate]) -> None:
         self._doors = doors
-        self._health = health
-        self._redact = redact
+        self._candidates = candidates
         self._over = threading.Event()
         self._seen: dict[str, str] = {}
 
-    def pass_all(self, containers: tuple[Container, ...], waiting: Callable[[str], None]) -> None:
+    def pass_all(self, waiting: Callable[[str], None]) -> None:
         """Return when all are healthy; else raise with what is known of each one."""
-        if not containers:
+        if not self._candidates:
             return
-        with ThreadPoolExecutor(len(containers)) as pool:
-            futures = {pool.submit(self._one, container) for container in containers}
+        with ThreadPoolExecutor(len(self._candidates)) as pool:
+            futures = {pool.submit(self._one, candidate) for candidate in self._candidates}
             try:
                 verdicts = self._await(futures, waiting)
             finally:
@@ -59,39 +66,35 @@ class Gate:
             if any(not f.result().healthy for f in done):
                 self._over.set()
             latest = "; ".join(sorted(set(self._seen.values()))[:2])
-            waiting(f"{len(futures) - len(pending)} of {len(futures)} healthy" + (f" ({latest})" if latest else ""))
-        return sorted((f.result() for f in futures), key=lambda v: v.container.name)
+            healthy = sum(f.result().healthy for f in futures - pending)
+            waiting(f"{healthy} of {len(futures)} healthy" + (f" ({latest})" if latest else ""))
+        return sorted((f.result() for f in futures), key=lambda v: v.candidate.container.name)
 
-    def _one(self, container: Container) -> Verdict:
-        clock, health = self._doors.clock, self._health
+    def _one(self, candidate: Candidate) -> Verdict:
+        clock, health, container = self._doors.clock, candidate.health, candidate.container
         began = looked = clock.monotonic()
         attempts: list[Attempt] = []
         state: ContainerState | None = None
+        healthy = False
         while (elapsed := clock.monotonic() - began) < gate.budget(health) and not self._over.is_set():
             attempts.append(check(self._doors, container, health))
-            self._seen[container.id] = self._redact(str(attempts[-1]))
-            if gate.passed(health, attempts, clock.monotonic() - began):
-                return self._verdict(container, True, began, attempts, state)
+            self._seen[container.id] = candidate.redact(str(attempts[-1]))
+            healthy = gate.passed(health, attempts, clock.monotonic() - began)
             if not attempts[-1].ok and clock.monotonic() - looked >= LOOK_SECONDS:
                 looked = clock.monotonic()
                 state = self._look(container)
-                if state is not None and not state.running:
-                    break
+            if healthy or (state is not None and not state.running):
+                break
             self._over.wait(gate.interval(health, elapsed))
-        return self._verdict(container, False, began, attempts, state)
+        said = tuple(candidate.redact(text) for text in gate.summary(attempts))
+        seconds = clock.monotonic() - began
+        return Verdict(candidate=candidate, healthy=healthy, seconds=seconds, attempts=said, state=state)
 
     def _look(self, container: Container) -> ContainerState | None:
         try:
             return self._doors.engine.inspect(container.id)
         except ConductorError:
             return None  # unknown is not dead: the budget decides
-
-    def _verdict(
-        self, container: Container, healthy: bool, began: float, attempts: list[Attempt], state: ContainerState | None
-    ) -> Verdict:
-        seconds = self._doors.clock.monotonic() - began
-        said = tuple(self._redact(text) for text in gate.summary(attempts))
-        return Verdict(container=container, healthy=healthy, seconds=seconds, attempts=said, state=state)
 
     def _failure(self, verdicts: list[Verdict]) -> ConductorError:
         bad = [v for v in verdicts if not v.healthy]
@@ -100,20 +103,21 @@ class Gate:
         last = first.attempts[-1] if first.attempts else "not asked yet"
         why = str(first.state) if exited else f"after {first.seconds:.1f}s: {last}"
         details = [line for verdict in verdicts for line in self._explain(verdict)]
-        sentence = f"the new containers did not become healthy: {first.container.name} {why}"
+        sentence = f"the new containers did not become healthy: {first.candidate.container.name} {why}"
         return ConductorError(sentence, "", tuple(details))
 
     def _explain(self, verdict: Verdict) -> list[str]:
-        container, state = verdict.container, self._look(verdict.container) or verdict.state
+        container, health, redact = verdict.candidate.container, verdict.candidate.health, verdict.candidate.redact
+        state = self._look(container) or verdict.state
         head = "healthy" if verdict.healthy else f"not healthy after {verdict.seconds:.1f}s"
         lines = [f"{container.name} at {container.address}: {head}; {state or 'state unknown'}"]
         if verdict.healthy:
             return lines
-        asked = f"check {self._health.path}" if self._health.path else "check"
+        asked = f"check {health.path}" if health.path else "check"
         lines += [f"  {asked}: {text}" for text in verdict.attempts]
         try:
             log = self._doors.engine.logs(container.id, LOG_LINES)
         except ConductorError as error:
             return [*lines, f"  {error.sentence}"]
-        said = [f"    {self._redact(text)}" for text in log]
+        said = [f"    {redact(text)}" for text in log]
         return lines + (["  last log lines:", *said] if said else ["  it logged nothing"])

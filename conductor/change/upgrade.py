@@ -1,57 +1,88 @@
-"""`service upgrade` as its own runbook (DESIGN section 5): resolve, decide, check, then walk the plan."""
+"""`service upgrade`: lock, settle, resolve, and hand what is to change to the runbook (`run.py`)."""
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import msgspec
 
 from conductor.change.checks import check
-from conductor.change.doors import Doors, who
+from conductor.change.doors import Doors
+from conductor.change.run import refused, run
 from conductor.change.settle import settle
-from conductor.change.steps import Change
 from conductor.definitions.model import Definition
-from conductor.errors import ConductorError, Interrupted, OperatorError
-from conductor.plan.upgrade import Plan, StepName, decide, release, wanted_count
-from conductor.plan.values import Container, Journal, Release, Wanted
+from conductor.errors import ConductorError
+from conductor.plan.moves import Move, refuse_stopped, release, replace_all
+from conductor.plan.steps import steps
 from conductor.proxy.render import Site
 from conductor.report.events import Began, Ended, Finished, Told, Waiting
 
-UNDO_HINT = "mend that; the next command on this service finishes the undoing"
-
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says beyond id and revision."""
+    """What the command line says beyond ids and revision."""
 
     plan_only: bool = False
     force: bool = False
+    start: bool = False
+    skip_hooks: bool = False
     wait_seconds: float = 0.0
 
 
-def upgrade(doors: Doors, definition: Definition, revision: str, options: Options) -> Finished:
-    """Move one service to a revision; an error leaves what ran running, and says so."""
+def upgrade(doors: Doors, definitions: Sequence[Definition], revision: str, options: Options) -> Finished:
+    """Move services to a revision, all or none."""
     began = doors.clock.monotonic()
-    with doors.locks.hold(definition.id, options.wait_seconds):
-        if not options.plan_only:
-            settle(doors, definition.id)
-        elif doors.store.journal(definition.id) is not None:
-            doors.report.emit(Told(f"a change of {definition.id} died; it would be settled first"))
-        wanted = doors.store.wanted(definition.id)
+    with contextlib.ExitStack() as locks:
+        for service in sorted(d.id for d in definitions):
+            locks.enter_context(doors.locks.hold(service, options.wait_seconds))
+        for definition in definitions:
+            _settle(doors, definition.id, options)
+        change = secrets.token_hex(4)
+        moves = [_move(doors, d, revision, change, options) for d in definitions]
         try:
-            new = release(definition, revision, _image(doors, definition, revision, options), secrets.token_hex(4))
-            containers = doors.engine.containers(definition.id)
-            healthy = _live_is_healthy(doors, wanted, definition, containers)
-            plan = decide(wanted, definition, new, containers, healthy=healthy, force=options.force)
-            if options.plan_only or not plan.steps:
-                return _told(doors, plan, began)
-            change = _begin(doors, definition, wanted, new, containers)
+            moves = [_resolve(doors, move, options) for move in moves]
+            needed = [move for move in moves if options.force or not _is_live(doors, move)]
         except ConductorError as error:
-            _refused(doors, definition.id, wanted, revision, error)
-            raise _still_running(doors, definition.id, wanted, error) from None
-        return _walk(change, plan, wanted, began)
+            raise refused(doors, moves, error) from None
+        for move in moves:
+            if move not in needed:
+                text = (
+                    f"{move.definition.id} already runs {revision}: {move.count} of {move.count} healthy; nothing to do"
+                )
+                if not needed and move is moves[-1]:
+                    return Finished(text, doors.clock.monotonic() - began, 0, 0)
+                doors.report.emit(Told(text))
+        if options.plan_only:
+            return _told(doors, needed, began)
+        return run(doors, needed, change, began)
 
 
-def _image(doors: Doors, definition: Definition, revision: str, options: Options) -> str:
-    reference = f"{definition.service.image}:{revision}"
+def _settle(doors: Doors, service: str, options: Options) -> None:
+    if not options.plan_only:
+        settle(doors, service)
+    elif doors.store.journal(service) is not None:
+        doors.report.emit(Told(f"a change of {service} died; it would be settled first"))
+
+
+def _move(doors: Doors, definition: Definition, revision: str, change: str, options: Options) -> Move:
+    wanted = doors.store.wanted(definition.id)
+    if options.start:
+        wanted = msgspec.structs.replace(wanted, stopped=None)
+    refuse_stopped(wanted)
+    to = release(definition, revision, "", change)
+    return replace_all("upgrade", wanted, definition, to, (), keep_releases=doors.host.keep)
+
+
+def _resolve(doors: Doors, move: Move, options: Options) -> Move:
+    """The move with the image id that everything uses from here on, and with what runs now."""
+    if move.new.release is None:
+        return move
+    to = msgspec.structs.replace(move.new.release, image_id=_image(doors, move.new.release.image, options))
+    containers = doors.engine.containers(move.definition.id)
+    hook = None if options.skip_hooks else move.definition.service.before_upgrade
+    return replace_all("upgrade", move.old, move.definition, to, containers, keep_releases=doors.host.keep, hook=hook)
+
+
+def _image(doors: Doors, reference: str, options: Options) -> str:
     found = doors.engine.image_id(reference)
     if found is None and options.plan_only:
         doors.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
@@ -68,132 +99,21 @@ def _image(doors: Doors, definition: Definition, revision: str, options: Options
     return found or ""
 
 
-def _live_is_healthy(doors: Doors, wanted: Wanted, definition: Definition, containers: tuple[Container, ...]) -> bool:
-    """At full count and no more, each answering, and nginx at exactly these."""
-    live = [c for c in containers if c.kind == "service"]
-    health = definition.service.health
-    if wanted.release is None or len(live) != wanted_count(wanted, definition):
+def _is_live(doors: Doors, move: Move) -> bool:
+    """The same release, at full count and no more, each answering, and nginx at exactly these."""
+    live, to, service = move.old.release, move.new.release, move.definition.service
+    if live is None or to is None or len(move.gone) != move.count:
         return False
-    if not all(c.running and c.change == wanted.release.change for c in live):
+    if (live.revision, live.image_id, live.digest) != (to.revision, to.image_id, to.digest):
         return False
-    if definition.service.nginx and not doors.proxy.in_force((Site(definition, tuple(c.address for c in live)),)):
+    if not all(c.running and c.change == live.change for c in move.gone):
         return False
-    return health is None or all(check(doors, c, health).ok for c in live)
+    if service.nginx and not doors.proxy.in_force((Site(move.definition, tuple(c.address for c in move.gone)),)):
+        return False
+    return service.health is None or all(check(doors, c, service.health).ok for c in move.gone)
 
 
-def _begin(
-    doors: Doors, definition: Definition, wanted: Wanted, new: Release, containers: tuple[Container, ...]
-) -> Change:
-    """Everything that can be refused is refused here; then the intent goes to the journal."""
-    before = tuple(c.address for c in containers if c.kind == "service" and c.running and c.address)
-    journal = Journal(
-        change=new.change,
-        service=definition.id,
-        action="upgrade",
-        command=doors.command,
-        who=who(),
-        began=doors.clock.now(),
-        old=wanted.release,
-        new=new,
-        before=before,
-    )
-    change = Change(doors, journal)
-    change.read_secrets()
-    if definition.service.publish:
-        doors.engine.check_ports(*definition.service.publish)
-    if definition.service.nginx:
-        doors.proxy.check((Site(definition, before),))
-    change.note()
-    return change
-
-
-def _walk(change: Change, plan: Plan, wanted: Wanted, began: float) -> Finished:
-    doors, service = change.doors, change.journal.service
-    walk: dict[StepName, Callable[[], None]] = {
-        "start": change.start, "gate": change.gate, "cutover": change.cutover, "commit": change.commit,
-        "drain": change.drain, "retire": change.retire, "record": lambda: change.end("done"),
-    }  # fmt: skip
-    committed = False
-    try:
-        for step in plan.steps:
-            if not committed:
-                doors.clock.check()
-            with change.step(step.name, step.text):
-                walk[step.name]()
-            committed = committed or step.name == "commit"
-    except BaseException as error:
-        if not committed:
-            _undo(change, wanted, error)
-        elif isinstance(error, ConductorError):
-            raise _unfinished(change, error) from error
-        raise
-    revision, count = change.journal.new.revision, len(change.journal.after)
-    text = f"{service} runs {revision}: {count} of {count} healthy"
-    if change.must_act:
-        text += f"; remove by hand: {', '.join(change.must_act)}"
-    seconds = doors.clock.monotonic() - began
-    return Finished(text, seconds, change.warnings, 4 if change.must_act else 0)
-
-
-def _unfinished(change: Change, error: ConductorError) -> OperatorError:
-    service, revision = change.journal.service, change.journal.new.revision
-    return OperatorError(
-        f"{service} runs {revision}, but the upgrade could not be finished: {error.sentence}",
-        "mend that; the next command on this service drains and removes what is left",
-        error.details,
-    )
-
-
-def _undo(change: Change, wanted: Wanted, error: BaseException) -> None:
-    """Undo, and raise the error with what still runs; details of the first error stay the first thing told."""
-    doors, service = change.doors, change.journal.service
-    doors.report.emit(Told(f"undoing the upgrade of {service}"))
-    try:
-        change.undo("interrupted, undone" if isinstance(error, Interrupted) else "failed, undone")
-    except ConductorError as second:
-        first, details = str(error), second.details
-        if isinstance(error, ConductorError):
-            first, details = error.sentence, (*error.details, *second.details)
-        told = (*details, second.hint) if second.hint else details
-        both = ConductorError(f"{first}; then the undoing failed: {second.sentence}", UNDO_HINT, told)
-        raise _still_running(doors, service, wanted, both) from error
-    if isinstance(error, Interrupted):
-        raise Interrupted(error.signal_number, _what_runs(doors, service, wanted)) from error
-    if isinstance(error, ConductorError):
-        _still_running(doors, service, wanted, error)
-
-
-def _still_running(doors: Doors, service: str, wanted: Wanted, error: ConductorError) -> ConductorError:
-    error.sentence = f"cannot upgrade {service}: {error.sentence}"
-    error.details = (*error.details, _what_runs(doors, service, wanted))
-    return error
-
-
-def _what_runs(doors: Doors, service: str, wanted: Wanted) -> str:
-    if wanted.release is None:
-        return f"nothing of {service} ran before, and nothing does now"
-    try:
-        running = [c for c in doors.engine.containers(service) if c.running and c.change == wanted.release.change]
-    except ConductorError:
-        return f"{service} {wanted.release.revision} was not touched"
-    count = f"{len(running)} container{'s' * (len(running) != 1)}"
-    return f"{service} {wanted.release.revision} still runs: {count}"
-
-
-def _refused(doors: Doors, service: str, wanted: Wanted, revision: str, error: ConductorError) -> None:
-    line = {
-        "at": doors.clock.now(), "who": who(), "command": doors.command, "action": "upgrade", "service": service,
-        "from": wanted.release.revision if wanted.release else None, "to": revision,
-        "outcome": "refused", "reason": error.sentence,
-    }  # fmt: skip
-    try:
-        doors.store.record(line)
-    except ConductorError:
-        return  # the reason itself is what the user must read
-
-
-def _told(doors: Doors, plan: Plan, began: float) -> Finished:
-    for step in plan.steps:
+def _told(doors: Doors, moves: Sequence[Move], began: float) -> Finished:
+    for step in steps(moves):
         doors.report.emit(Told(f"{step.name:>8}  {step.text}"))
-    text = plan.nothing or "this is the plan; nothing was done"
-    return Finished(text, doors.clock.monotonic() - began, 0, 0)
+    return Finished("this is the plan; nothing was done", doors.clock.monotonic() - began, 0, 0)

@@ -41,5 +41,9 @@ config_option = click.option(
 ids_option = click.option(
     "--id", "ids", multiple=True, required=True, shell_complete=_complete_ids, help="The service's id; repeatable."
 )
+id_option = click.option("--id", "service", required=True, shell_complete=_complete_ids, help="The service's id.")
+wait_option = click.option(
+    "--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service."
+)
 optional_id_option = click.option("--id", "service", shell_complete=_complete_ids, help="Only this service.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output on stdout.")

@@ -1,18 +1,20 @@
 """`conductor service upgrade`."""
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from conductor.commands.options import config_option, duration, ids_option, json_option
-from conductor.errors import ConductorError, Interrupted, UsageError
+from conductor.commands.acting import act
+from conductor.commands.options import config_option, ids_option, json_option, wait_option
+from conductor.errors import UsageError
 
 if TYPE_CHECKING:
+    from conductor.change.doors import Doors
     from conductor.definitions.load import Definitions
     from conductor.definitions.model import Definition
+    from conductor.report.events import Finished
 
 
 @click.command("upgrade")
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 @click.option("--revision", required=True, help="The git revision, which is the image's tag.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the steps and stop.")
 @click.option("--force", is_flag=True, help="Also when this revision runs and is healthy.")
-@click.option("--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service.")
+@click.option("--start", is_flag=True, help="Also when the service was stopped: it is started with this release.")
+@click.option("--skip-hooks", is_flag=True, help="Do not run before_upgrade.")
+@wait_option
 @json_option
 def command(
     *,
@@ -30,40 +34,29 @@ def command(
     revision: str,
     plan_only: bool,
     force: bool,
+    start: bool,
+    skip_hooks: bool,
     wait_seconds: float,
     as_json: bool,
 ) -> int:
     """Move a service to another revision without dropping a request."""
     from conductor.change.upgrade import Options, upgrade
-    from conductor.commands.opening import open_doors
     from conductor.definitions.model import REVISION
-    from conductor.report.events import Failed, Told
-    from conductor.report.printers import make_printer
 
-    if len(ids) > 1:
-        raise UsageError("cannot upgrade several services in one call: not supported by this version yet")
     if not re.fullmatch(REVISION, revision):
         raise UsageError(
             f"cannot use revision {revision!r}: it is no image tag", "write letters, digits, _ . - (128 at most)"
         )
-    report = make_printer(json=as_json, stdout=sys.stdout, stderr=sys.stderr)
-    try:
-        definitions, doors = open_doors(config, f"service upgrade --id {ids[0]} --revision {revision}", report)
-        definition = definitions.service(ids[0])
-        _refuse_unsupported(definitions, definition)
-        doors.clock.listen()
-        doors.clock.on_late_signal = lambda: report.emit(Told("already switched, finishing"))
-        options = Options(plan_only=plan_only, force=force, wait_seconds=wait_seconds)
-        try:
-            finished = upgrade(doors, definition, revision, options)
-        finally:
-            doors.clock.stop_listening()
-    except ConductorError as error:
-        code = error.code if isinstance(error, Interrupted) else error.exit_code
-        report.emit(Failed(error.sentence, error.details, error.hint, code))
-        return code
-    report.emit(finished)
-    return finished.exit_code
+    options = Options(plan_only=plan_only, force=force, start=start, skip_hooks=skip_hooks, wait_seconds=wait_seconds)
+
+    def action(definitions: "Definitions", doors: "Doors") -> "Finished":
+        wanted = [definitions.service(service) for service in dict.fromkeys(ids)]
+        for definition in wanted:
+            _refuse_unsupported(definitions, definition)
+        return upgrade(doors, wanted, revision, options)
+
+    words = f"service upgrade {' '.join(f'--id {service}' for service in ids)} --revision {revision}"
+    return act(config, words, action, as_json=as_json)
 
 
 def _refuse_unsupported(definitions: "Definitions", definition: "Definition") -> None:

@@ -5,10 +5,8 @@ from collections.abc import Callable
 from conductor.definitions.model import Definition, Host, Service
 
 _OF_SERVICES: dict[str, Callable[[Service], object]] = {
-    "before_upgrade": lambda service: service.before_upgrade,
     "cron": lambda service: service.cron,
     "notify": lambda service: service.notify,
-    "order: stop-first": lambda service: service.order == "stop-first",
 }
 _OF_HOSTS: dict[str, Callable[[Host], object]] = {"nginx.cutover: live": lambda host: host.nginx.cutover == "live"}
 

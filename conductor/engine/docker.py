@@ -26,6 +26,7 @@ from conductor.plan.spec import LABEL, ContainerSpec
 from conductor.plan.values import Attempt, Container, ContainerState
 
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
+OUTPUT_LINES = 2000  # looked at each time; a hook that says more in between loses the first of them
 HEAD_BYTES = 200  # of a check's output, kept for the operator
 _LOST = (requests.exceptions.RequestException, OSError)
 
@@ -247,6 +248,16 @@ class DockerEngine:
             except docker.errors.NotFound:
                 return ()
         return tuple(data.decode(errors="replace").splitlines())
+
+    def output(self, container: str, after: str) -> tuple[tuple[str, str], ...]:
+        """Asked again and again rather than followed: a stream that is silent for long would break."""
+        with _sentence(f"cannot read the log of container {container[:12]}"):
+            try:
+                data: bytes = self._api.logs(container, stdout=True, stderr=True, timestamps=True, tail=OUTPUT_LINES)
+            except docker.errors.NotFound:
+                return ()
+        lines = (line.partition(" ") for line in data.decode(errors="replace").splitlines())
+        return tuple((stamp, text) for stamp, _, text in lines if stamp > after)
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         """The SDK adds the grace to its own deadline when it is passed (left out, it reads out at 70 s)."""

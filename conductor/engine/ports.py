@@ -44,6 +44,9 @@ class Engine(Protocol):
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         """The last lines of both streams."""
 
+    def output(self, container: str, after: str) -> tuple[tuple[str, str], ...]:
+        """Lines of both streams with their time stamps (RFC 3339), later than the stamp `after`."""
+
     def stop(self, container: str, grace_seconds: float) -> bool:
         """Ask it to stop, kill it after the grace; True when it had to be killed. Already gone is fine."""
 

@@ -46,15 +46,18 @@ def container_spec(
     instance: str,
     network: str,
     kind: Kind,
-    number: int,
-    address: str,
+    name: str,
+    address: str = "",
+    command: tuple[str, ...] | None = None,
 ) -> ContainerSpec:
-    """The container `number` of a release; `address` is `IP:PORT`, or empty for a container without a fixed one."""
+    """A container of a release. `name` is the last part of its own, `address` is `IP:PORT`, or empty for one without a
+    fixed address; `command` replaces the service's.
+    """
     service = definition.service
     host, _, port = address.rpartition(":")
     published = service.publish is not None and bool(address)
     return ContainerSpec(
-        name=f"{definition.id}-{release.revision[:12]}-{release.change}-{number}",
+        name=f"{definition.id}-{release.revision[:12]}-{release.change}-{name}",
         image_id=release.image_id,
         network=network,
         labels={
@@ -68,7 +71,7 @@ def container_spec(
             LABEL + "address": address,
         },
         environment=environment,
-        command=service.command,
+        command=command or service.command,
         entrypoint=service.entrypoint,
         workdir=service.workdir,
         user=service.user,

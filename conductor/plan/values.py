@@ -38,11 +38,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     scale: int | None = None
     stopped: Held | None = None
     paused: Held | None = None
+    change: str = ""
 
-    def committed(self, release: Release, keep: int) -> "Wanted":
-        """The same with `release` live and the one before it kept for rollback, `keep` at most."""
-        before = (self.release,) if self.release else ()
-        return msgspec.structs.replace(self, release=release, kept=(before + self.kept)[:keep])
+    def with_release(self, release: Release, keep: int) -> "Wanted":
+        """The same with `release` live, and the ones before it kept for rollback: `keep` at most, newest first."""
+        before = (self.release, *self.kept) if self.release else self.kept
+        others = tuple(r for r in before if r.revision != release.revision)
+        return msgspec.structs.replace(self, release=release, kept=others[:keep])
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +92,12 @@ class Worker(NamedTuple):
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
-    """A change under way. Intent first; `workers` is None until the cutover is about to begin.
+    """A change of one service under way. Intent first, then each step before it begins.
 
-    `before` are the addresses nginx sent requests to when the change began, `after` those it shall send them to;
-    `workers` are the nginx workers that lived when the cutover began and may therefore know `before`.
+    `old` was wanted when it began, `new` is what the commit writes. `group` are the ids that move together.
+    `before` are the addresses of what ran, `keep` those of them that stay, `after` all that shall run.
+    `stopped`: old containers were stopped before new ones started (`order: stop-first`).
+    `workers` is None until the cutover is about to begin; then those that lived and may therefore know `before`.
     """
 
     change: str
@@ -102,13 +106,23 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     who: str
     began: str
-    old: Release | None
-    new: Release
+    old: Wanted
+    new: Wanted
     version: int = 1
+    group: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    stopped: bool = False
     after: tuple[str, ...] = ()
     workers: tuple[Worker, ...] | None = None
     steps: dict[str, float] = {}
+
+    @property
+    def release(self) -> Release:
+        """The release that new containers are of."""
+        if self.new.release is None:
+            raise ValueError(f"the journal of {self.service} names no release")
+        return self.new.release
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ class Locks:
         self._directory = directory
         self._command = command
         self._clock = clock
+        self.held: set[str] = set()
 
     @contextlib.contextmanager
     def hold(self, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
@@ -40,8 +41,10 @@ class Locks:
             with contextlib.suppress(OSError):  # a full disk: the lock itself is what counts
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(holder).encode(), 0)
+            self.held.add(name)
             yield
         finally:
+            self.held.discard(name)
             os.close(handle)
 
     def _acquire(self, handle: int, name: str, wait_seconds: float) -> None:

@@ -11,6 +11,8 @@ from conductor.plan.addresses import Addresses
 from conductor.plan.values import Journal, Wanted
 from conductor.state import files
 
+KEPT_LOGS = 100
+
 
 class Store:
     """The state directory of one host."""
@@ -57,6 +59,14 @@ class Store:
     def write_addresses(self, addresses: Addresses) -> None:
         """Replace `addresses.json`."""
         self._write(self._directory / "addresses.json", addresses)
+
+    def keep_log(self, container: str, lines: list[str]) -> None:
+        """Keep what a container said; the oldest of more than `KEPT_LOGS` go."""
+        directory = files.make_directory(files.make_directory(self._directory) / "logs")
+        files.write_bytes(directory / f"{container}.log", "\n".join([*lines, ""]).encode(errors="replace"))
+        kept = sorted(directory.glob("[!.]*.log"), key=lambda path: path.stat().st_mtime_ns)
+        for path in kept[:-KEPT_LOGS]:
+            path.unlink(missing_ok=True)
 
     def record(self, entry: dict[str, Any]) -> None:
         """Append one line to the history, on disk when this returns. A torn last line is closed first."""

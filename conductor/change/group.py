@@ -1,0 +1,243 @@
+"""The steps of a change, for one service or for several that move together: healthy all, switched by one reload, undone
+all. Each method is a step of DESIGN section 5; what it needs it finds in the journals and at the daemon.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from conductor.change.doors import Doors
+from conductor.change.gate import Candidate, Gate
+from conductor.change.hook import remove_hooks, run_hook
+from conductor.change.member import Member
+from conductor.errors import ConductorError
+from conductor.plan.moves import Move
+from conductor.plan.steps import cuts_over, swaps
+from conductor.plan.values import Container, Worker
+from conductor.report.events import Began, Ended, Waiting, Warned
+
+UNDO_GRACE_SECONDS = 5.0  # a container that never was healthy, or that drained, gets no longer to go
+AT_ONCE = 16  # calls to the daemon side by side
+
+
+class Group:
+    """The services of one call. `moves` is empty when a change that died is settled: then nothing new is started."""
+
+    def __init__(self, doors: Doors, members: Sequence[Member], moves: Sequence[Move] = ()) -> None:
+        self.doors = doors
+        self.members = tuple(members)
+        self.warnings = 0
+        self.must_act: list[str] = []
+        self._moves = dict(zip(self.members, moves, strict=False))
+        self._through_nginx = tuple(m for m in self.members if m.definition.service.nginx)
+
+    # Telling.
+
+    @contextlib.contextmanager
+    def step(self, name: str, text: str) -> Iterator[None]:
+        """Tell that a step begins and ends, and note how long it took."""
+        self.doors.report.emit(Began(name, text))
+        began = self.doors.clock.monotonic()
+        yield
+        seconds = round(self.doors.clock.monotonic() - began, 3)
+        for member in self.members:
+            member.journal = msgspec.structs.replace(member.journal, steps={**member.journal.steps, name: seconds})
+        self.doors.report.emit(Ended(name, seconds))
+
+    def warn(self, text: str) -> None:
+        """Count and tell what is done but not as it should be."""
+        self.warnings += 1
+        self.doors.report.emit(Warned(text))
+
+    def _waiting(self, step: str) -> Callable[[str], None]:
+        said = ""
+
+        def waiting(text: str) -> None:
+            nonlocal said
+            if text != said:
+                said = text
+                self.doors.report.emit(Waiting(step, text))
+
+        return waiting
+
+    # Before the commit.
+
+    def hook(self) -> None:
+        """Run the hooks one after the other."""
+        for member, move in self._moves.items():
+            if move.hook:
+                run_hook(member, move.hook)
+
+    def start(self) -> None:
+        """Make and start all new containers side by side, but for those that must not overlap with old ones."""
+        self._start([m for m, move in self._moves.items() if not swaps(move)])
+
+    def _start(self, members: Sequence[Member]) -> None:
+        jobs = [job for member in members for job in member.starts(self._moves[member].added)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            started = [pool.submit(job) for job in jobs]
+        for future in started:
+            future.result()
+
+    def gate(self) -> None:
+        """Wait until every new container is healthy."""
+        self._gate("gate", self.members)
+
+    def _gate(self, step: str, members: Sequence[Member]) -> None:
+        candidates = [
+            Candidate(container=container, health=member.definition.service.health, redact=member.redact)
+            for member in members
+            if member.definition.service.health
+            for container in member.new()
+        ]
+        Gate(self.doors, candidates).pass_all(self._waiting(step))
+
+    def swap(self) -> None:
+        """`order: stop-first`: stop the old, then start and gate the new; the old are kept until the commit."""
+        members = [m for m, move in self._moves.items() if swaps(move)]
+        for member in members:
+            member.note(stopped=True)
+            self._stop([(c, member.grace()) for c in member.gone()])
+            still = [c.name for c in member.gone() if c.running]
+            if still:
+                raise ConductorError(f"cannot stop {', '.join(still)}; the new may not run beside the old")
+        self._start(members)
+        self._gate("swap", members)
+
+    def cutover(self) -> None:
+        """Move nginx; what it knew and which workers knew it stands in the journals before the first file changes."""
+        sites = tuple(m.site() for m, move in self._moves.items() if cuts_over(move))
+        self.doors.proxy.switch(sites, self._ahead, force=False)
+
+    def _ahead(self, workers: tuple[Worker, ...]) -> None:
+        for member in self._through_nginx:
+            begun = member.journal.workers is not None
+            try:
+                member.note(workers=workers)
+            except ConductorError as error:
+                if not begun:
+                    raise
+                self.warn(error.sentence)  # a full disk; the journal says already that nginx may know either set
+
+    def commit(self) -> None:
+        """From the first of these writes on the change is finished, never undone; a signal changes nothing any more."""
+        for member in self.members:
+            self.doors.store.write_wanted(member.journal.new)
+        self.doors.clock.finishing()
+
+    # After the commit.
+
+    def resume(self) -> None:
+        """After a crash: all are committed, and nginx really is where the commit says."""
+        for member in self.members:
+            if self.doors.store.wanted(member.id).change != member.journal.change:
+                self.doors.store.write_wanted(member.journal.new)
+        sites = tuple(member.site() for member in self._through_nginx)
+        if sites and not self.doors.proxy.in_force(sites):
+            self.doors.proxy.switch(sites, self._ahead, force=True)
+
+    def drain(self) -> None:
+        """Wait until no request can reach, or is in, an old container."""
+        self._drain({a for m in self._through_nginx for a in (*m.journal.before, *(c.address for c in m.gone()))})
+
+    def _drain(self, knew: set[str]) -> None:
+        members = [m for m in self._through_nginx if m.journal.workers]
+        old = tuple(sorted(knew - {a for m in members for a in m.journal.keep}))
+        if not members or not old:
+            return
+        seconds = max(m.definition.service.nginx.drain for m in members if m.definition.service.nginx)
+        drained = self.doors.proxy.drain(members[0].journal.workers or (), old, seconds, self._waiting("drain"))
+        for member in members:
+            member.survivors = drained.survivors
+        if drained.cut or drained.silent:
+            self.warn(
+                f"the drain reached its deadline of {seconds:g}s: {drained.cut} requests cut, "
+                f"{drained.silent} silent connections closed"
+            )
+
+    def retire(self) -> None:
+        """Stop and remove the old containers side by side."""
+        self._retire([(c, member.grace()) for member in self.members for c in member.gone()])
+
+    def _retire(self, containers: Sequence[tuple[Container, float]]) -> None:
+        """Stop and remove, each with its grace; what cannot be done is for an operator, and stops nothing else."""
+        named = {member.id: member for member in self.members}
+        engine, killed = self.doors.engine, self._stop(containers)
+        for name, grace in killed:
+            self.warn(f"{name} did not stop within {grace:g}s and was killed")
+
+        def remove(container: Container) -> None:
+            named[container.service].keep_log(container)
+            engine.remove(container.id)
+
+        for container, error in self._each([c for c, _ in containers], remove):
+            self.must_act.append(container.name)
+            self.warn(f"{error.sentence}; remove it by hand: docker rm -f {container.name}")
+
+    def _stop(self, containers: Sequence[tuple[Container, float]]) -> list[tuple[str, float]]:
+        """Stop those that run; the names of those that had to be killed, with their grace. A failure shows in `_each`."""
+        graces = {c.id: grace for c, grace in containers if c.running}
+        if graces:
+            self._waiting("retire")(f"{len(graces)} containers, grace {max(graces.values()):g}s")
+        killed: list[tuple[str, float]] = []
+
+        def stop(container: Container) -> None:
+            if self.doors.engine.stop(container.id, graces[container.id]):
+                killed.append((container.name, graces[container.id]))
+
+        self._each([c for c, _ in containers if c.running], stop)
+        return sorted(killed)
+
+    def _each(
+        self, containers: Sequence[Container], act: Callable[[Container], None]
+    ) -> list[tuple[Container, ConductorError]]:
+        """Side by side; those for which it failed."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            futures = [(container, pool.submit(act, container)) for container in containers]
+        return [(c, e) for c, future in futures if isinstance(e := future.exception(), ConductorError)]
+
+    def end(self, outcome: str) -> None:
+        """Addresses, history, journals. Nothing of this can fail the change."""
+        for member in self.members:
+            try:
+                member.end(outcome, self.warnings)
+            except ConductorError as error:
+                self.warn(f"{error.sentence}; mend that, the next command on {member.id} ends this one")
+
+    # Undoing.
+
+    def undo(self, outcome: str) -> None:
+        """Back to what ran before: a cutover back if one had begun, and new containers go once nobody knows them."""
+        with self.doors.clock.shielded():
+            for member in self.members:
+                remove_hooks(member)
+            self._swap_back()
+            if any(m.journal.workers is not None for m in self._through_nginx):
+                self._cut_back()
+            for member in self.members:
+                grace = min(member.definition.service.stop.grace, UNDO_GRACE_SECONDS)
+                self._retire([(c, grace) for c in member.new()])
+            self.end(outcome)
+
+    def _swap_back(self) -> None:
+        """The old of `order: stop-first` start again at their own addresses, after the new are gone: never both."""
+        for member in self.members:
+            if member.journal.stopped:
+                self._retire([(c, member.definition.service.stop.grace) for c in member.new()])
+                stopped = [c for c in member.gone() if not c.running and c.address in member.journal.before]
+                for container, error in self._each(stopped, lambda c: self.doors.engine.start(c.id)):
+                    self.must_act.append(container.name)
+                    self.warn(f"{error.sentence}; start it by hand: docker start {container.name}")
+
+    def _cut_back(self) -> None:
+        try:
+            self.doors.proxy.switch(tuple(m.site_before() for m in self._through_nginx), self._ahead, force=True)
+        except ConductorError as error:
+            raise ConductorError(
+                f"cannot undo the cutover of {', '.join(m.id for m in self._through_nginx)}: {error.sentence}",
+                "old and new containers both stay until it is undone",
+                error.details,
+            ) from error
+        self._drain({a for m in self._through_nginx for a in m.added})

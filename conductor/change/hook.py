@@ -1,0 +1,87 @@
+"""Step 3: a command run in the new revision before anything is started, a migration for example. It is never undone."""
+
+from conductor.change.member import Member
+from conductor.definitions.model import Hook
+from conductor.errors import ConductorError, Interrupted
+from conductor.plan.spec import container_spec
+from conductor.plan.values import Container, ContainerState
+from conductor.report.events import Told
+
+LOOK_SECONDS = 0.1
+LAST_LINES = 20
+NOT_UNDONE = "has run, and what it did is not undone"
+
+
+def run_hook(member: Member, hook: Hook) -> None:
+    """Run it to its end with its output told line by line; a failure or a timeout is an error that says so."""
+    doors, engine = member.doors, member.doors.engine
+    engine.ensure_network(doors.host.network)
+    spec = container_spec(
+        member.definition, member.journal.release, member.read_secrets(), instance=doors.host.instance,
+        network=doors.host.network.name, kind="hook", name="hook", command=hook.command,
+    )  # fmt: skip
+    engine.start(engine.create(spec))
+    try:
+        state = _follow(member, hook)
+    except Interrupted:
+        _stop(member)
+        raise
+    if state is None:
+        _stop(member)
+        raise ConductorError(
+            f"before_upgrade of {member.id} did not end within {hook.timeout:g}s and was stopped", f"it {NOT_UNDONE}"
+        )
+    said = tuple(f"  {member.redact(line)}" for c in hooks(member) for line in engine.logs(c.id, LAST_LINES))
+    remove_hooks(member)
+    if state.exit_code != 0:
+        raise ConductorError(
+            f"before_upgrade of {member.id} {state}", f"it {NOT_UNDONE}", (" ".join(hook.command), *said)
+        )
+
+
+def _follow(member: Member, hook: Hook) -> ContainerState | None:
+    """How it ended; None when it had not by its timeout."""
+    doors = member.doors
+    until, last = doors.clock.monotonic() + hook.timeout, ""
+    while True:
+        (container,) = hooks(member)
+        state = doors.engine.inspect(container.id)
+        for stamp, text in doors.engine.output(container.id, last):
+            last = stamp
+            doors.report.emit(Told(f"{member.id} hook: {member.redact(text)}"))
+        if state is None or not state.running:
+            return state or ContainerState(
+                running=False, exit_code=None, out_of_memory=False, address="", error="removed"
+            )
+        if doors.clock.monotonic() >= until:
+            return None
+        doors.clock.wait(LOOK_SECONDS)
+
+
+def await_hooks(member: Member) -> None:
+    """After a crash: a hook that still runs is waited for, not killed, and never run beside another."""
+    hook = member.definition.service.before_upgrade
+    if hook is not None and hooks(member):
+        member.doors.report.emit(Told(f"waiting for before_upgrade of {member.id}, which still runs"))
+        if _follow(member, hook) is None:
+            _stop(member)
+    remove_hooks(member)
+
+
+def hooks(member: Member) -> tuple[Container, ...]:
+    """The hook containers of this change."""
+    found = member.doors.engine.containers(member.id)
+    return tuple(c for c in found if c.kind == "hook" and c.change == member.journal.change)
+
+
+def _stop(member: Member) -> None:
+    for container in hooks(member):
+        member.doors.engine.stop(container.id, member.definition.service.stop.grace)
+    remove_hooks(member)
+
+
+def remove_hooks(member: Member) -> None:
+    """Their output is kept with the logs."""
+    for container in hooks(member):
+        member.keep_log(container)
+        member.doors.engine.remove(container.id)

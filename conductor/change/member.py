@@ -1,0 +1,179 @@
+"""One service in a change: what its journal says, and what is done for it alone. `group.py` walks the steps for all.
+
+All that is known between two steps stands in the journal, so that a change that died is finished or undone by the very
+code that would have done it (`settle.py`).
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from conductor.change.doors import Doors
+from conductor.definitions.environment import environment
+from conductor.definitions.load import restore
+from conductor.definitions.model import Definition
+from conductor.definitions.scalars import Secret
+from conductor.errors import ConductorError
+from conductor.plan import addresses
+from conductor.plan.spec import container_spec
+from conductor.plan.values import Container, Journal, Worker
+from conductor.proxy.render import Site
+
+KEPT_LOG_LINES = 2000  # of a container that goes
+
+
+class Member:
+    """A service under its lock; `journal` is on disk before anything it speaks of begins."""
+
+    def __init__(self, doors: Doors, journal: Journal) -> None:
+        self.doors = doors
+        self.journal = journal
+        self.id = journal.service
+        self.definition = restore(journal.service, journal.release.definition)
+        self.survivors: tuple[Worker, ...] = ()
+        self._secrets: tuple[str, ...] = ()
+        self._secrets_read = False
+
+    def note(self, **fields: Any) -> None:
+        """Write ahead."""
+        self.journal = msgspec.structs.replace(self.journal, **fields)
+        self.doors.store.write_journal(self.journal)
+
+    # Whom this change is about, by address: containers of this service have one from before they are made.
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Addresses of the containers that this change starts."""
+        return tuple(a for a in self.journal.after if a not in self.journal.keep)
+
+    def new(self) -> tuple[Container, ...]:
+        """The containers that this change has made so far."""
+        return tuple(c for c in self._containers() if c.address in self.added)
+
+    def gone(self) -> tuple[Container, ...]:
+        """The containers that go when it is done."""
+        return tuple(c for c in self._containers() if c.address not in self.journal.after)
+
+    def _containers(self) -> tuple[Container, ...]:
+        return tuple(c for c in self.doors.engine.containers(self.id) if c.kind == "service")
+
+    # Secrets.
+
+    def read_secrets(self) -> dict[str, str | Secret]:
+        """The environment of the new containers; read before anything is made."""
+        values = environment(self.definition.service)
+        self._secrets_read = True
+        self._secrets = tuple(v.reveal() for v in values.values() if isinstance(v, Secret) and len(v.reveal()) >= 4)
+        return values
+
+    def redact(self, text: str) -> str:
+        """The text without the values of secrets; an app may well log what it was given."""
+        if not self._secrets_read:
+            with contextlib.suppress(ConductorError):
+                self.read_secrets()
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]")
+        return text
+
+    def keep_log(self, container: Container) -> None:
+        """What a container that goes has said, for the day after; a failure here fails nothing."""
+        with contextlib.suppress(ConductorError):
+            lines = self.doors.engine.logs(container.id, KEPT_LOG_LINES)
+            self.doors.store.keep_log(container.name, [self.redact(line) for line in lines])
+
+    # Starting.
+
+    def starts(self, count: int) -> list[Callable[[], None]]:
+        """What starts `count` new containers, each on an address of its own, reserved now; to be called side by side."""
+        values = self.read_secrets()
+        self.doors.engine.ensure_network(self.doors.host.network)
+        first = self._next_number()
+        picked = self._reserve(count)
+        self.note(after=self.journal.keep + picked)
+        return [self._start(number, address, values) for number, address in enumerate(picked, first)]
+
+    def _next_number(self) -> int:
+        numbers = (c.name.rpartition("-")[2] for c in self._containers() if c.change == self.journal.release.change)
+        return max((int(n) for n in numbers if n.isdigit()), default=0) + 1
+
+    def _reserve(self, count: int) -> tuple[str, ...]:
+        doors, network = self.doors, self.doors.host.network
+        with doors.locks.hold("addresses", wait_seconds=30):
+            book = doors.store.addresses()
+            if book.quarantine:
+                known = [worker for workers in book.quarantine.values() for worker in workers]
+                book = book.without_dead(doors.proxy.living(known))
+            used = doors.engine.used_addresses(network)
+            book, picked = addresses.pick(
+                book, self.definition.service, network, change=self.journal.change, count=count, used=used
+            )
+            doors.store.write_addresses(book)
+        return picked
+
+    def _start(self, number: int, address: str, values: dict[str, str | Secret]) -> Callable[[], None]:
+        engine, host = self.doors.engine, self.doors.host
+        spec = container_spec(
+            self.definition, self.journal.release, values, instance=host.instance,
+            network=host.network.name, kind="service", name=str(number), address=address,
+        )  # fmt: skip
+
+        def start() -> None:
+            container = engine.create(spec)
+            engine.start(container)
+            state = engine.inspect(container)
+            if state is not None and state.running and state.address != address:
+                raise ConductorError(f"cannot use {spec.name}: it has address {state.address}, not {address}")
+
+        return start
+
+    # Traffic.
+
+    def site(self) -> Site:
+        """What nginx shall know when the change is done."""
+        return Site(self.definition, self.journal.after)
+
+    def site_before(self) -> Site:
+        """What nginx knew when it began."""
+        old = self.journal.old.release
+        return Site(restore(self.id, old.definition) if old else self.definition, self.journal.before)
+
+    # Stopping.
+
+    def grace(self) -> float:
+        """How long old containers may take to stop, as their own release has it."""
+        old = self.journal.old.release
+        definition: Definition = restore(self.id, old.definition) if old else self.definition
+        return definition.service.stop.grace
+
+    def end(self, outcome: str, warnings: int) -> None:
+        """Give the addresses back, write the history, and forget the change; when one of these cannot be written, the
+        journal stays, and the next command ends the change.
+        """
+        done = outcome.startswith("done")
+        gone = set(self.journal.before) - set(self.journal.after) if done else set(self.added)
+        with self.doors.locks.hold("addresses", wait_seconds=30):
+            book = self.doors.store.addresses()
+            self.doors.store.write_addresses(book.released(self.journal.change, gone, self.survivors))
+        self.doors.store.record(self._history(outcome, warnings))
+        self.doors.store.remove_journal(self.id)
+
+    def _history(self, outcome: str, warnings: int) -> dict[str, Any]:
+        journal, old = self.journal, self.journal.old.release
+        return {
+            "at": self.doors.clock.now(),
+            "began": journal.began,
+            "who": journal.who,
+            "command": journal.command,
+            "action": journal.action,
+            "service": journal.service,
+            "change": journal.change,
+            "from": old.revision if old else None,
+            "to": journal.release.revision,
+            "image_id": journal.release.image_id,
+            "count": len(journal.after) if outcome.startswith("done") else len(journal.before),
+            "outcome": outcome,
+            "warnings": warnings,
+            "steps": journal.steps,
+        }

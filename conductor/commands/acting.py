@@ -1,0 +1,39 @@
+"""What all actions have in common at the command line: doors, signals, one stream of events, an exit code."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conductor.errors import ConductorError, Interrupted
+
+if TYPE_CHECKING:
+    from conductor.change.doors import Doors
+    from conductor.definitions.load import Definitions
+    from conductor.report.events import Finished
+
+
+def act(config: Path, words: str, action: "Callable[[Definitions, Doors], Finished]", *, as_json: bool) -> int:
+    """Run `action`; what it raises is told as its last event, and its exit code returned.
+
+    `words` are what locks and history show of the call; they never hold a secret.
+    """
+    from conductor.commands.opening import open_doors
+    from conductor.report.events import Failed, Told
+    from conductor.report.printers import make_printer
+
+    report = make_printer(json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+    try:
+        definitions, doors = open_doors(config, words, report)
+        doors.clock.listen()
+        doors.clock.on_late_signal = lambda: report.emit(Told("already switched, finishing"))
+        try:
+            finished = action(definitions, doors)
+        finally:
+            doors.clock.stop_listening()
+    except ConductorError as error:
+        code = error.code if isinstance(error, Interrupted) else error.exit_code
+        report.emit(Failed(error.sentence, error.details, error.hint, code))
+        return code
+    report.emit(finished)
+    return finished.exit_code

@@ -1,0 +1,120 @@
+"""What each verb wants of one service (pure): which containers stay, how many there shall be, what is committed.
+
+All verbs are one kind of move, walked by the same steps (`steps.py`) with the same gate, cutover, drain and undo.
+"""
+
+from collections.abc import Collection
+from typing import Literal
+
+import msgspec
+
+from conductor.definitions.model import Definition, Hook
+from conductor.errors import ConductorError
+from conductor.plan.values import Container, Held, Release, Wanted
+
+Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale"]
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """One service from `old` to `new`. `definition` is that of the release; `keep` are the containers that stay,
+    `gone` all others of the service, `count` how many shall run in the end."""
+
+    action: Action
+    definition: Definition
+    old: Wanted
+    new: Wanted
+    count: int
+    keep: tuple[Container, ...] = ()
+    gone: tuple[Container, ...] = ()
+    hook: Hook | None = None
+
+    @property
+    def added(self) -> int:
+        """How many containers are started."""
+        return max(0, self.count - len(self.keep))
+
+
+def wanted_count(wanted: Wanted, definition: Definition) -> int:
+    """None when stopped; the count by hand (`scale`), else the definition's."""
+    if wanted.stopped is not None:
+        return 0
+    return wanted.scale if wanted.scale is not None else definition.service.count
+
+
+def release(definition: Definition, revision: str, image_id: str, change: str) -> Release:
+    """A new release, as it will be committed."""
+    return Release(
+        service=definition.id,
+        revision=revision,
+        image=f"{definition.service.image}:{revision}",
+        image_id=image_id,
+        digest=definition.digest,
+        change=change,
+        definition=definition.written,
+    )
+
+
+def live_release(wanted: Wanted) -> Release:
+    """The committed release; a sentence when nothing was deployed yet."""
+    if wanted.release is None:
+        raise ConductorError(
+            f"cannot find a release of {wanted.service}: nothing of it was deployed here yet",
+            f"conductor service upgrade --id {wanted.service} --revision REV",
+        )
+    return wanted.release
+
+
+def previous_release(wanted: Wanted, revision: str | None) -> Release:
+    """The kept release of `revision`, or without one the release before the live one."""
+    live = live_release(wanted)
+    kept = {r.revision: r for r in reversed(wanted.kept)}
+    if revision is None and wanted.kept:
+        return wanted.kept[0]
+    if revision is not None and revision in kept:
+        return kept[revision]
+    known = ", ".join(r.revision for r in wanted.kept) or "none"
+    what = f"release {revision}" if revision else f"a release before {live.revision}"
+    raise ConductorError(f"cannot roll {wanted.service} back: {what} is not kept", f"kept are: {known}")
+
+
+def replace_all(
+    action: Action,
+    wanted: Wanted,
+    definition: Definition,
+    to: Release,
+    containers: Collection[Container],
+    *,
+    keep_releases: int,
+    hook: Hook | None = None,
+) -> Move:
+    """Upgrade, rollback and restart: every container is a new one."""
+    new = msgspec.structs.replace(wanted.with_release(to, keep_releases), change=to.change)
+    count, gone = wanted_count(new, definition), _services(containers)
+    return Move(action=action, definition=definition, old=wanted, new=new, count=count, gone=gone, hook=hook)
+
+
+def adjust(
+    action: Action, wanted: Wanted, new: Wanted, definition: Definition, containers: Collection[Container]
+) -> Move:
+    """Start, stop and scale: containers of the live release stay as far as they are wanted."""
+    live = live_release(wanted)
+    count = wanted_count(new, definition)
+    mine = _services(containers)
+    keep = tuple(c for c in mine if c.running and c.change == live.change)[:count]
+    gone = tuple(c for c in mine if c not in keep)
+    return Move(action=action, definition=definition, old=wanted, new=new, count=count, keep=keep, gone=gone)
+
+
+def refuse_stopped(wanted: Wanted) -> None:
+    """A stopped service is not deployed onto behind the back of who stopped it."""
+    held: Held | None = wanted.stopped
+    if held is not None:
+        raise ConductorError(
+            f"{wanted.service} is stopped: {held.who} stopped it at {held.since}"
+            + f" ({held.reason})" * bool(held.reason),
+            "add --start to start it with the new release, or first: conductor service start",
+        )
+
+
+def _services(containers: Collection[Container]) -> tuple[Container, ...]:
+    return tuple(c for c in containers if c.kind == "service")

@@ -1,0 +1,83 @@
+"""The steps of a change, decided before anything is done (pure): `--plan` prints the very list that is walked."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from conductor.plan import gate
+from conductor.plan.moves import Move
+
+StepName = Literal["hook", "start", "gate", "swap", "cutover", "commit", "drain", "retire", "record"]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step and why: `text` says both, for all services that it concerns."""
+
+    name: StepName
+    text: str
+
+
+def steps(moves: Sequence[Move]) -> tuple[Step, ...]:
+    """The steps of several moves as one change: everything new is healthy before any traffic moves."""
+    texts: dict[StepName, list[str]] = {
+        "hook": [f"run {' '.join(m.hook.command)} of {_to(m)}" for m in moves if m.hook],
+        "start": [_start(m) for m in moves if m.added and not swaps(m)],
+        "gate": [f"{m.definition.id}, each: {_gate(m)}" for m in moves if m.added and not swaps(m)],
+        "swap": [f"stop {m.definition.id} {_from(m)}, then {_start(m)}, each: {_gate(m)}" for m in moves if swaps(m)],
+        "cutover": [_cutover(m) for m in moves if cuts_over(m)],
+        "commit": [_commit(m) for m in moves],
+        "drain": [
+            f"let old containers of {m.definition.id} finish, at most {m.definition.service.nginx.drain:g}s"
+            for m in moves
+            if m.gone and m.definition.service.nginx
+        ],
+        "retire": [
+            f"stop and remove {_number(len(m.gone), 'old container')} of {m.definition.id}" for m in moves if m.gone
+        ],
+        "record": ["write the history"],
+    }
+    return tuple(Step(name, "; ".join(said)) for name, said in texts.items() if said)
+
+
+def swaps(move: Move) -> bool:
+    """Whether old containers must be gone before new ones start."""
+    return move.definition.service.order == "stop-first" and move.added > 0
+
+
+def cuts_over(move: Move) -> bool:
+    """Whether nginx must be told something."""
+    return move.definition.service.nginx is not None
+
+
+def _to(move: Move) -> str:
+    revision = move.new.release.revision if move.new.release else "nothing"
+    return f"{move.definition.id} {revision}"
+
+
+def _from(move: Move) -> str:
+    return move.old.release.revision if move.old.release else "nothing"
+
+
+def _start(move: Move) -> str:
+    return f"start {move.added} × {_to(move)} (live: {_from(move)})"
+
+
+def _gate(move: Move) -> str:
+    return gate.wording(move.definition.service.health) if move.definition.service.health else "started"
+
+
+def _cutover(move: Move) -> str:
+    if move.count == 0:
+        return f"answer 503 for {move.definition.upstream}"
+    return f"send requests for {move.definition.upstream} to {move.count} × {_to(move)}"
+
+
+def _commit(move: Move) -> str:
+    if move.new.stopped and not move.old.stopped:
+        return f"{move.definition.id} is stopped from here on"
+    return f"{_to(move)}, count {move.count}, from here on"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
