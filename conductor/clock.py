@@ -51,7 +51,7 @@ class Clock:
         self.check()
 
     @contextlib.contextmanager
-    def shielded(self) -> Iterator[None]:
+    def shielded(self, words: str) -> Iterator[None]:
         """While undoing: a second Ctrl-C must not leave the undo half done."""
         before, self._shielded = self._shielded, True
         self._asked.clear()

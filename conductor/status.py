@@ -1,13 +1,17 @@
 """What `list` and `status` show: wanted and running side by side, with every reason for a difference."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from conductor.change.checks import check
 from conductor.change.doors import Doors
+from conductor.definitions.environment import environment
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
+from conductor.definitions.redaction import redactor
+from conductor.errors import ConductorError
 from conductor.plan.moves import wanted_count
 from conductor.plan.values import Container, Wanted
 
@@ -81,10 +85,18 @@ def _notes(doors: Doors, wanted: Wanted, definition: Definition | None, mine: li
     return tuple(notes)
 
 
+def _redactor(definition: Definition) -> Callable[[str], str]:
+    """What an app answers may hold its secrets; where they cannot be read, nothing of it is shown."""
+    try:
+        return redactor(environment(definition.service).values())
+    except ConductorError:
+        return lambda text: text and "(not shown: its secrets cannot be read)"
+
+
 def _container(doors: Doors, definition: Definition | None, container: Container) -> ContainerRow:
     health = "-"
     if container.running and definition and definition.service.health:
-        attempt = check(doors, container, definition.service.health)
+        attempt = check(doors, container, definition.service.health, _redactor(definition))
         health = "healthy" if attempt.ok else str(attempt)
     return ContainerRow(
         name=container.name,

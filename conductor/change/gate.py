@@ -77,8 +77,8 @@ class Gate:
         state: ContainerState | None = None
         healthy = False
         while (elapsed := clock.monotonic() - began) < gate.budget(health) and not self._over.is_set():
-            attempts.append(check(self._doors, container, health))
-            self._seen[container.id] = candidate.redact(str(attempts[-1]))
+            attempts.append(check(self._doors, container, health, candidate.redact))
+            self._seen[container.id] = str(attempts[-1])
             healthy = gate.passed(health, attempts, clock.monotonic() - began)
             if not attempts[-1].ok and clock.monotonic() - looked >= LOOK_SECONDS:
                 looked = clock.monotonic()
@@ -86,7 +86,7 @@ class Gate:
             if healthy or (state is not None and not state.running):
                 break
             self._over.wait(gate.interval(health, elapsed))
-        said = tuple(candidate.redact(text) for text in gate.summary(attempts))
+        said = tuple(gate.summary(attempts))
         seconds = clock.monotonic() - began
         return Verdict(candidate=candidate, healthy=healthy, seconds=seconds, attempts=said, state=state)
 

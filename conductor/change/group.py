@@ -14,8 +14,8 @@ from conductor.change.hook import remove_hooks, run_hook
 from conductor.change.member import Member
 from conductor.errors import ConductorError
 from conductor.plan.moves import Move
-from conductor.plan.steps import cuts_over, swaps
-from conductor.plan.values import Container, Worker
+from conductor.plan.steps import drain_seconds, swaps
+from conductor.plan.values import Container, Cutover
 from conductor.report.events import Began, Ended, Waiting, Warned
 
 UNDO_GRACE_SECONDS = 5.0  # a container that never was healthy, or that drained, gets no longer to go
@@ -31,7 +31,7 @@ class Group:
         self.warnings = 0
         self.must_act: list[str] = []
         self._moves = dict(zip(self.members, moves, strict=False))
-        self._through_nginx = tuple(m for m in self.members if m.definition.service.nginx)
+        self._through_nginx = tuple(m for m in self.members if m.through_nginx)
 
     # Telling.
 
@@ -42,8 +42,10 @@ class Group:
         began = self.doors.clock.monotonic()
         yield
         seconds = round(self.doors.clock.monotonic() - began, 3)
-        for member in self.members:
-            member.journal = msgspec.structs.replace(member.journal, steps={**member.journal.steps, name: seconds})
+        if name != "record":  # after which there is no journal
+            for member in self.members:
+                with contextlib.suppress(ConductorError):  # a full disk: no step depends on how long another took
+                    member.note(steps={**member.journal.steps, name: seconds})
         self.doors.report.emit(Ended(name, seconds))
 
     def warn(self, text: str) -> None:
@@ -61,6 +63,10 @@ class Group:
                 self.doors.report.emit(Waiting(step, text))
 
         return waiting
+
+    def committed(self) -> bool:
+        """Whether the commit has begun: read from disk, as a write that failed may have been done."""
+        return any(self.doors.store.wanted(m.id).change == m.journal.change for m in self.members)
 
     # Before the commit.
 
@@ -108,18 +114,19 @@ class Group:
 
     def cutover(self) -> None:
         """Move nginx; what it knew and which workers knew it stands in the journals before the first file changes."""
-        sites = tuple(m.site() for m, move in self._moves.items() if cuts_over(move))
-        self.doors.proxy.switch(sites, self._ahead, force=False)
+        self.doors.proxy.switch(tuple(m.site() for m in self._through_nginx), self._ahead, force=False)
 
-    def _ahead(self, workers: tuple[Worker, ...]) -> None:
+    def _ahead(self, cutover: Cutover) -> None:
         for member in self._through_nginx:
-            begun = member.journal.workers is not None
+            begun = member.journal.cutover
+            if begun is not None:  # the first one has the files as they were before this change
+                cutover = msgspec.structs.replace(cutover, files=begun.files)
             try:
-                member.note(workers=workers)
+                member.note(cutover=cutover)
             except ConductorError as error:
-                if not begun:
+                if begun is None:
                     raise
-                self.warn(error.sentence)  # a full disk; the journal says already that nginx may know either set
+                self.warn(error.sentence)  # a full disk; the journal says already that nginx may know either
 
     def commit(self) -> None:
         """From the first of these writes on the change is finished, never undone; a signal changes nothing any more."""
@@ -140,21 +147,21 @@ class Group:
 
     def drain(self) -> None:
         """Wait until no request can reach, or is in, an old container."""
-        self._drain({a for m in self._through_nginx for a in (*m.journal.before, *(c.address for c in m.gone()))})
+        self._drain({address for member in self._through_nginx for address in member.knew()})
 
-    def _drain(self, knew: set[str]) -> None:
-        members = [m for m in self._through_nginx if m.journal.workers]
-        old = tuple(sorted(knew - {a for m in members for a in m.journal.keep}))
-        if not members or not old:
+    def _drain(self, old: set[str]) -> None:
+        members = [m for m in self._through_nginx if m.journal.cutover is not None]
+        cutover = members[0].journal.cutover if members else None
+        if cutover is None or not old:
             return
-        seconds = max(m.definition.service.nginx.drain for m in members if m.definition.service.nginx)
-        drained = self.doors.proxy.drain(members[0].journal.workers or (), old, seconds, self._waiting("drain"))
+        seconds = max(drain_seconds(member.definition) for member in members)
+        drained = self.doors.proxy.drain(cutover, tuple(sorted(old)), seconds, self._waiting("drain"))
         for member in members:
             member.survivors = drained.survivors
         if drained.cut or drained.silent:
             self.warn(
                 f"the drain reached its deadline of {seconds:g}s: {drained.cut} requests cut, "
-                f"{drained.silent} silent connections closed"
+                f"{drained.silent} silent connections left"
             )
 
     def retire(self) -> None:
@@ -210,12 +217,11 @@ class Group:
 
     def undo(self, outcome: str) -> None:
         """Back to what ran before: a cutover back if one had begun, and new containers go once nobody knows them."""
-        with self.doors.clock.shielded():
+        with self.doors.clock.shielded("undoing, one moment"):
             for member in self.members:
                 remove_hooks(member)
             self._swap_back()
-            if any(m.journal.workers is not None for m in self._through_nginx):
-                self._cut_back()
+            self._cut_back()
             for member in self.members:
                 grace = min(member.definition.service.stop.grace, UNDO_GRACE_SECONDS)
                 self._retire([(c, grace) for c in member.new()])
@@ -232,12 +238,16 @@ class Group:
                     self.warn(f"{error.sentence}; start it by hand: docker start {container.name}")
 
     def _cut_back(self) -> None:
+        """The very files of before, whatever a definition or a template would render to now."""
+        former = tuple(was for member in self._through_nginx if (was := member.former()) is not None)
+        if not former:
+            return
         try:
-            self.doors.proxy.switch(tuple(m.site_before() for m in self._through_nginx), self._ahead, force=True)
+            self.doors.proxy.switch(former, self._ahead, force=True)
         except ConductorError as error:
             raise ConductorError(
                 f"cannot undo the cutover of {', '.join(m.id for m in self._through_nginx)}: {error.sentence}",
                 "old and new containers both stay until it is undone",
                 error.details,
             ) from error
-        self._drain({a for m in self._through_nginx for a in m.added})
+        self._drain({address for member in self._through_nginx for address in member.added})

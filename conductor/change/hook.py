@@ -1,6 +1,6 @@
 """Step 3: a command run in the new revision before anything is started, a migration for example. It is never undone."""
 
-from conductor.change.member import Member
+from conductor.change.member import ADDRESSES_LOCK_SECONDS, Member
 from conductor.definitions.model import Hook
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.spec import container_spec
@@ -15,7 +15,8 @@ NOT_UNDONE = "has run, and what it did is not undone"
 def run_hook(member: Member, hook: Hook) -> None:
     """Run it to its end with its output told line by line; a failure or a timeout is an error that says so."""
     doors, engine = member.doors, member.doors.engine
-    engine.ensure_network(doors.host.network)
+    with doors.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+        engine.ensure_network(doors.host.network)
     spec = container_spec(
         member.definition, member.journal.release, member.read_secrets(), instance=doors.host.instance,
         network=doors.host.network.name, kind="hook", name="hook", command=hook.command,

@@ -14,13 +14,15 @@ from conductor.change.doors import Doors
 from conductor.definitions.environment import environment
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
+from conductor.definitions.redaction import redactor
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError
 from conductor.plan import addresses
 from conductor.plan.spec import container_spec
 from conductor.plan.values import Container, Journal, Worker
-from conductor.proxy.render import Site
+from conductor.proxy.render import Former, Site, addresses_in
 
+ADDRESSES_LOCK_SECONDS = 180  # its holder asks the daemon twice
 KEPT_LOG_LINES = 2000  # of a container that goes
 
 
@@ -32,8 +34,9 @@ class Member:
         self.journal = journal
         self.id = journal.service
         self.definition = restore(journal.service, journal.release.definition)
+        self.through_nginx = any(d.service.nginx for d in (self.definition, self._old_definition()))
         self.survivors: tuple[Worker, ...] = ()
-        self._secrets: tuple[str, ...] = ()
+        self._without_secrets = redactor(())
         self._secrets_read = False
 
     def note(self, **fields: Any) -> None:
@@ -65,7 +68,7 @@ class Member:
         """The environment of the new containers; read before anything is made."""
         values = environment(self.definition.service)
         self._secrets_read = True
-        self._secrets = tuple(v.reveal() for v in values.values() if isinstance(v, Secret) and len(v.reveal()) >= 4)
+        self._without_secrets = redactor(values.values())
         return values
 
     def redact(self, text: str) -> str:
@@ -73,9 +76,7 @@ class Member:
         if not self._secrets_read:
             with contextlib.suppress(ConductorError):
                 self.read_secrets()
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return text
+        return self._without_secrets(text)
 
     def keep_log(self, container: Container) -> None:
         """What a container that goes has said, for the day after; a failure here fails nothing."""
@@ -88,7 +89,6 @@ class Member:
     def starts(self, count: int) -> list[Callable[[], None]]:
         """What starts `count` new containers, each on an address of its own, reserved now; to be called side by side."""
         values = self.read_secrets()
-        self.doors.engine.ensure_network(self.doors.host.network)
         first = self._next_number()
         picked = self._reserve(count)
         self.note(after=self.journal.keep + picked)
@@ -100,12 +100,13 @@ class Member:
 
     def _reserve(self, count: int) -> tuple[str, ...]:
         doors, network = self.doors, self.doors.host.network
-        with doors.locks.hold("addresses", wait_seconds=30):
+        with doors.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+            doors.engine.ensure_network(network)
             book = doors.store.addresses()
             if book.quarantine:
                 known = [worker for workers in book.quarantine.values() for worker in workers]
                 book = book.without_dead(doors.proxy.living(known))
-            used = doors.engine.used_addresses(network)
+            used = doors.engine.used_addresses(network) | doors.proxy.known()
             book, picked = addresses.pick(
                 book, self.definition.service, network, change=self.journal.change, count=count, used=used
             )
@@ -131,29 +132,41 @@ class Member:
     # Traffic.
 
     def site(self) -> Site:
-        """What nginx shall know when the change is done."""
-        return Site(self.definition, self.journal.after)
+        """What nginx shall know when the change is done; a service that has left nginx answers 503."""
+        if self.definition.service.nginx:
+            return Site(self.definition, self.journal.after)
+        return Site(self._old_definition(), ())
 
-    def site_before(self) -> Site:
-        """What nginx knew when it began."""
+    def former(self) -> Former | None:
+        """What nginx included for it when the cutover began; None when none had begun."""
+        cutover, name = self.journal.cutover, self.site().file_name
+        return None if cutover is None else Former(name, cutover.files.get(name))
+
+    def knew(self) -> frozenset[str]:
+        """Addresses that nginx may have sent requests to before, and shall no more."""
+        former = self.former()
+        before = {*self.journal.before, *addresses_in(former.text if former else None)}
+        return frozenset(before.difference(self.journal.after))
+
+    def _old_definition(self) -> Definition:
+        """That of the release before, or the new one when there is none, or none that this Conductor still reads."""
         old = self.journal.old.release
-        return Site(restore(self.id, old.definition) if old else self.definition, self.journal.before)
+        with contextlib.suppress(ConductorError):
+            return restore(self.id, old.definition) if old else self.definition
+        return self.definition
 
     # Stopping.
 
     def grace(self) -> float:
         """How long old containers may take to stop, as their own release has it."""
-        old = self.journal.old.release
-        definition: Definition = restore(self.id, old.definition) if old else self.definition
-        return definition.service.stop.grace
+        return self._old_definition().service.stop.grace
 
     def end(self, outcome: str, warnings: int) -> None:
         """Give the addresses back, write the history, and forget the change; when one of these cannot be written, the
         journal stays, and the next command ends the change.
         """
-        done = outcome.startswith("done")
-        gone = set(self.journal.before) - set(self.journal.after) if done else set(self.added)
-        with self.doors.locks.hold("addresses", wait_seconds=30):
+        gone = self.knew() if outcome.startswith("done") else self.added
+        with self.doors.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
             book = self.doors.store.addresses()
             self.doors.store.write_addresses(book.released(self.journal.change, gone, self.survivors))
         self.doors.store.record(self._history(outcome, warnings))

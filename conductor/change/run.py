@@ -10,7 +10,6 @@ from conductor.errors import ConductorError, Interrupted, OperatorError
 from conductor.plan.moves import Move
 from conductor.plan.steps import Step, StepName, steps
 from conductor.plan.values import Journal
-from conductor.proxy.render import Site
 from conductor.report.events import Finished, Told
 
 UNDO_HINT = "mend that; the next command on this service finishes the undoing"
@@ -37,7 +36,7 @@ def _begin(doors: Doors, moves: Sequence[Move], change: str) -> Group:
             member.read_secrets()
         if move.added and move.definition.service.publish:
             doors.engine.check_ports(*move.definition.service.publish)
-    sites = tuple(Site(m.definition, m.journal.before) for m in members if m.definition.service.nginx)
+    sites = tuple(member.site() for member in members if member.through_nginx)
     if sites:
         doors.proxy.check(sites)
     for member in members:
@@ -85,7 +84,7 @@ def _walk(group: Group, plan: Sequence[Step], moves: Sequence[Move]) -> None:
             with group.step(step.name, step.text):
                 walk[step.name]()
     except BaseException as error:
-        if committed and any(doors.store.wanted(m.id).change == m.journal.change for m in group.members):
+        if committed and group.committed():
             raise _unfinished(moves, error) from error
         _undo(group, moves, error)
         raise

@@ -17,34 +17,32 @@ def settle(doors: Doors, service: str) -> None:
     if journal is None:
         return
     with contextlib.ExitStack() as locks:
-        for other in sorted(set(journal.group) - {service}):
-            if other not in doors.locks.held:
-                locks.enter_context(doors.locks.hold(other))
+        for other in sorted(set(journal.group) - doors.locks.held):
+            locks.enter_context(doors.locks.hold(other))
         _settle(doors, journal)
 
 
 def _settle(doors: Doors, journal: Journal) -> None:
-    journals = [doors.store.journal(other) for other in journal.group]
-    members = [Member(doors, found) for found in journals if found is not None and found.change == journal.change]
-    committed = any(doors.store.wanted(other).change == journal.change for other in journal.group)
     what = f"the {journal.action} of {', '.join(journal.group)} begun {journal.began} died"
-    doors.report.emit(Told(f"{what}: {'finishing' if committed else 'undoing'} it first"))
-    group = Group(doors, members)
-    for member in members:
-        await_hooks(member)
     try:
-        if committed:
-            finish(group)
-        else:
-            group.undo("undone after a crash")
+        journals = [doors.store.journal(service) for service in journal.group]
+        group = Group(doors, [Member(doors, j) for j in journals if j is not None and j.change == journal.change])
+        committed = any(doors.store.wanted(service).change == journal.change for service in journal.group)
+        doors.report.emit(Told(f"{what}: {'finishing' if committed else 'undoing'} it first"))
+        with doors.clock.shielded("settling an earlier change, one moment"):
+            for member in group.members:
+                await_hooks(member)
+            if committed:
+                _finish(group)
+            else:
+                group.undo("undone after a crash")
     except ConductorError as error:
         raise ConductorError(f"{what} and cannot be settled: {error.sentence}", error.hint, error.details) from error
 
 
-def finish(group: Group) -> None:
+def _finish(group: Group) -> None:
     """What is left to do after a commit, on state that may have been done in part."""
-    with group.doors.clock.shielded():
-        group.resume()
-        group.drain()
-        group.retire()
-        group.end("done, finished after a crash")
+    group.resume()
+    group.drain()
+    group.retire()
+    group.end("done, finished after a crash")

@@ -104,13 +104,13 @@ def _is_live(doors: Doors, move: Move) -> bool:
     live, to, service = move.old.release, move.new.release, move.definition.service
     if live is None or to is None or len(move.gone) != move.count:
         return False
-    if (live.revision, live.image_id, live.digest) != (to.revision, to.image_id, to.digest):
+    if (live.revision, live.image_id, live.definition) != (to.revision, to.image_id, to.definition):
         return False
     if not all(c.running and c.change == live.change for c in move.gone):
         return False
     if service.nginx and not doors.proxy.in_force((Site(move.definition, tuple(c.address for c in move.gone)),)):
         return False
-    return service.health is None or all(check(doors, c, service.health).ok for c in move.gone)
+    return service.health is None or all(check(doors, c, service.health, str).ok for c in move.gone)
 
 
 def _told(doors: Doors, moves: Sequence[Move], began: float) -> Finished:

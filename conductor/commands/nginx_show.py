@@ -16,6 +16,6 @@ def command(*, config: Path) -> None:
     from conductor.report.printers import Silent
 
     definitions, doors = open_doors(config, "nginx show", Silent())
-    for name, (text, in_place) in sorted(doors.proxy.texts(sites(definitions, doors)).items()):
+    for name, (text, present) in sorted(doors.proxy.texts(sites(definitions, doors, definitions.ids)).items()):
         place = f"{definitions.host.nginx.include_dir}/{name}"
-        click.echo(f"### {place} ({'in place' if in_place else 'differs: run conductor nginx install'})\n{text}")
+        click.echo(f"### {place} ({'in place' if text == present else 'differs: run conductor nginx install'})\n{text}")

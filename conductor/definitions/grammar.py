@@ -17,8 +17,13 @@ def matching(pattern: str, description: str) -> Meta:
     return Meta(pattern=rf"^({pattern})$(?!\n)", description=description)
 
 
+# `addresses` and `nginx` are the names of other locks.
 ServiceId = Annotated[
-    str, matching(SERVICE_ID[1:-1], "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit")
+    str,
+    matching(
+        r"(?!(?:addresses|nginx)$)" + SERVICE_ID[1:-1],
+        "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx",
+    ),
 ]
 Line = Annotated[str, matching(r"[^\x00-\x1f\x7f]+", "text on one line")]
 AbsolutePath = Annotated[str, matching(r"/[^\x00-\x1f\x7f]*", "an absolute path")]

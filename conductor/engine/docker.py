@@ -27,7 +27,7 @@ from conductor.plan.values import Attempt, Container, ContainerState
 
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
 OUTPUT_LINES = 2000  # looked at each time; a hook that says more in between loses the first of them
-HEAD_BYTES = 200  # of a check's output, kept for the operator
+HEAD_BYTES = 65536  # of a check's output; what is shown of it is cut once secrets are out of it
 _LOST = (requests.exceptions.RequestException, OSError)
 
 
@@ -237,8 +237,8 @@ class DockerEngine:
             said = error.sentence if isinstance(error, ConductorError) else late
             return Attempt(ok=False, seconds=self._clock.monotonic() - began, error=said)
         said = output[-HEAD_BYTES:].decode(errors="replace").strip()
-        failed = f"{command[0]} ended with code {code}" + (f": {said}" if said else "")
-        return Attempt(ok=code == 0, seconds=self._clock.monotonic() - began, error="" if code == 0 else failed)
+        failed = "" if code == 0 else f"{command[0]} ended with code {code}"
+        return Attempt(ok=code == 0, seconds=self._clock.monotonic() - began, head=said if failed else "", error=failed)
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         """Bytes that are no UTF-8 are replaced."""

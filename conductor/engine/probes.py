@@ -11,7 +11,7 @@ import time
 from conductor.definitions.model import Health
 from conductor.plan.values import Attempt
 
-HEAD_BYTES = 200  # of the body, kept for the operator
+HEAD_BYTES = 65536  # of the body; what is shown of it is cut once secrets are out of it
 
 
 class _DeadlineSocket(socket.socket):

@@ -29,6 +29,12 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     hook: Hook | None = None
 
     @property
+    def through_nginx(self) -> bool:
+        """Whether nginx sends requests to it, or did: then it has to be told."""
+        was = self.old.release is not None and self.old.release.definition.get("nginx") is not None
+        return was or self.definition.service.nginx is not None
+
+    @property
     def added(self) -> int:
         """How many containers are started."""
         return max(0, self.count - len(self.keep))

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from conductor.definitions.model import Definition, Nginx
 from conductor.plan import gate
 from conductor.plan.moves import Move
 
@@ -25,12 +26,12 @@ def steps(moves: Sequence[Move]) -> tuple[Step, ...]:
         "start": [_start(m) for m in moves if m.added and not swaps(m)],
         "gate": [f"{m.definition.id}, each: {_gate(m)}" for m in moves if m.added and not swaps(m)],
         "swap": [f"stop {m.definition.id} {_from(m)}, then {_start(m)}, each: {_gate(m)}" for m in moves if swaps(m)],
-        "cutover": [_cutover(m) for m in moves if cuts_over(m)],
+        "cutover": [_cutover(m) for m in moves if m.through_nginx],
         "commit": [_commit(m) for m in moves],
         "drain": [
-            f"let old containers of {m.definition.id} finish, at most {m.definition.service.nginx.drain:g}s"
+            f"let old containers of {m.definition.id} finish, at most {drain_seconds(m.definition):g}s"
             for m in moves
-            if m.gone and m.definition.service.nginx
+            if m.gone and m.through_nginx
         ],
         "retire": [
             f"stop and remove {_number(len(m.gone), 'old container')} of {m.definition.id}" for m in moves if m.gone
@@ -40,14 +41,14 @@ def steps(moves: Sequence[Move]) -> tuple[Step, ...]:
     return tuple(Step(name, "; ".join(said)) for name, said in texts.items() if said)
 
 
+def drain_seconds(definition: Definition) -> float:
+    """How long old containers may finish; a service that has left nginx has the built-in time."""
+    return (definition.service.nginx or Nginx()).drain
+
+
 def swaps(move: Move) -> bool:
     """Whether old containers must be gone before new ones start."""
     return move.definition.service.order == "stop-first" and move.added > 0
-
-
-def cuts_over(move: Move) -> bool:
-    """Whether nginx must be told something."""
-    return move.definition.service.nginx is not None
 
 
 def _to(move: Move) -> str:
@@ -68,7 +69,7 @@ def _gate(move: Move) -> str:
 
 
 def _cutover(move: Move) -> str:
-    if move.count == 0:
+    if move.count == 0 or not move.definition.service.nginx:
         return f"answer 503 for {move.definition.upstream}"
     return f"send requests for {move.definition.upstream} to {move.count} × {_to(move)}"
 

@@ -91,13 +91,26 @@ class Worker(NamedTuple):
     started: int
 
 
+class Cutover(msgspec.Struct, frozen=True, kw_only=True):
+    """What nginx was when a cutover began; nothing that it knew is forgotten before its `workers` are gone.
+
+    `files` are the former texts of the files that change (None: there was none), `ports` where clients arrive, `plain`
+    whether one client connection uses one upstream connection at a time in all that these workers may run.
+    """
+
+    workers: tuple[Worker, ...] = ()
+    files: dict[str, str | None] = {}
+    ports: tuple[int, ...] = ()
+    plain: bool = False
+
+
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """A change of one service under way. Intent first, then each step before it begins.
 
     `old` was wanted when it began, `new` is what the commit writes. `group` are the ids that move together.
     `before` are the addresses of what ran, `keep` those of them that stay, `after` all that shall run.
     `stopped`: old containers were stopped before new ones started (`order: stop-first`).
-    `workers` is None until the cutover is about to begin; then those that lived and may therefore know `before`.
+    `cutover` is None until nginx is about to be changed.
     """
 
     change: str
@@ -114,7 +127,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...] = ()
     stopped: bool = False
     after: tuple[str, ...] = ()
-    workers: tuple[Worker, ...] | None = None
+    cutover: Cutover | None = None
     steps: dict[str, float] = {}
 
     @property
@@ -136,5 +149,5 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.status is None:
-            return self.error
+            return self.error + (f": {self.head}" if self.head else "")
         return f"status {self.status}" + (f" {self.head!r}" if self.head else "")

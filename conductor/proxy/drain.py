@@ -15,8 +15,15 @@ class View(NamedTuple):
     harmless: bool
 
 
-def look(connections: Collection[Connection], listening_ports: Collection[int], addresses: Collection[str]) -> View:
-    """Judge one worker that is shutting down; it accepts nobody new and keeps no connection alive.
+def look(
+    connections: Collection[Connection],
+    listening_ports: Collection[int],
+    addresses: Collection[str],
+    *,
+    unix: bool = False,
+) -> View:
+    """Judge one worker that is shutting down; it accepts nobody new and keeps no connection alive. `unix`: it has
+    clients on a unix socket, about whom nothing is known.
 
     Sound where one client connection uses one upstream connection at a time: not with HTTP/2 or subrequests.
     """
@@ -24,5 +31,7 @@ def look(connections: Collection[Connection], listening_ports: Collection[int], 
     upstream = [c for c in connections if c.local_port not in listening_ports]
     to_old = sum(c.remote in addresses for c in upstream)
     return View(
-        to_old, max(0, clients - len(upstream)), to_old == 0 and bool(listening_ports) and clients == len(upstream)
+        to_old,
+        max(0, clients - len(upstream)),
+        to_old == 0 and bool(listening_ports) and clients == len(upstream) and not unix,
     )

@@ -62,6 +62,7 @@ class Nginx:
             done = subprocess.run(
                 ["unshare", "--mount", "--", "sh", "-c", _OVERLAY, "sh", *pairs, "--", *nginx],
                 capture_output=True, timeout=CHECK_SECONDS, check=False, text=True, errors="surrogateescape",
+                start_new_session=True,  # a terminal's Ctrl-C is for us
             )  # fmt: skip
         except FileNotFoundError as error:
             raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
@@ -89,12 +90,31 @@ class Nginx:
             if not text:
                 path.unlink()  # a check with nginx down leaves an empty one, which later commands stumble over
         if not text.isdigit() or not processes.is_master(int(text)):
-            for left in self._sockets:  # one left by a killed master stops the next start
-                left.unlink(missing_ok=True)
+            if self.generation() is not None:
+                raise ConductorError(
+                    f"nginx runs, but its pid file {path} does not name it", "restart nginx to write it anew"
+                )
+            self._remove_dead_sockets()
             raise NginxNotRunning(
                 f"nginx is not running: {path} names no nginx master", "start it (systemctl start nginx)"
             )
+        old = Path(f"{path}.oldbin")
+        second = old.read_text().strip() if old.is_file() else ""
+        if second.isdigit() and processes.is_master(int(second)):
+            raise ConductorError(
+                f"nginx is being replaced by another binary: {old} names a second master",
+                "finish that first (kill -QUIT the old master)",
+            )
         return int(text)
+
+    def _remove_dead_sockets(self) -> None:
+        """A socket file that nobody listens on, left by a killed master, stops nginx's next start."""
+        for path in self._sockets:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+                try:
+                    asking.connect(str(path))
+                except ConnectionRefusedError:
+                    path.unlink()
 
     def _pid_file(self, dump: str) -> Path:
         named = re.search(r"^\s*pid\s+\"?([^;\"]+)\"?\s*;", dump, re.MULTILINE)
@@ -122,7 +142,12 @@ class Nginx:
 
     def generation(self) -> str | None:
         """What a worker that accepts connections now says it runs; None when no private server answers."""
-        return self._ask("/generation")
+        return (self._ask("/generation") or "").partition(" ")[0] or None
+
+    def answering(self) -> tuple[str, int] | None:
+        """A generation, and the pid of the worker that said so."""
+        generation, _, pid = (self._ask("/generation") or "").partition(" ")
+        return (generation, int(pid)) if pid.isdigit() else None
 
     def announced(self) -> bool | None:
         """Whether a worker sees the announce flag; None when nobody answers."""

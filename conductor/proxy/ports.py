@@ -1,12 +1,12 @@
 """What the rest of Conductor asks of the thing that carries traffic; one implementation until there is a second."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import msgspec
 
-from conductor.plan.values import Worker
-from conductor.proxy.render import Site
+from conductor.plan.values import Cutover, Worker
+from conductor.proxy.render import Former, Site
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,24 +27,27 @@ class Proxy(Protocol):
     def in_force(self, sites: tuple[Site, ...]) -> bool:
         """Whether running workers already serve exactly `sites`."""
 
-    def switch(self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool) -> None:
-        """Send new requests to `sites`, proven; an error when it cannot be proven.
+    def switch(self, to: tuple[Site | Former, ...], ahead: Callable[[Cutover], None], *, force: bool) -> None:
+        """Send new requests to `to`, proven; an error when it cannot be proven.
 
-        `ahead` gets the workers of before, before anything is changed: none when the running ones serve exactly that
-        already and nothing needs doing. With `force` it is done all the same, so that afterwards no worker that was
-        told something else accepts anybody.
+        `ahead` is told what nginx is before anything is changed, and again what is left of it when the change is proven.
+        Without `force` nothing is done when running workers serve exactly that already; with it, no worker that was
+        told something else accepts anybody afterwards.
         """
 
     def drain(
-        self, workers: tuple[Worker, ...], addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
+        self, cutover: Cutover, addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
     ) -> Drained:
-        """Wait until no request can reach, or is in, `addresses` through `workers`; at most `seconds`."""
+        """Wait until no request can reach, or is in, `addresses` through the workers of `cutover`; at most `seconds`."""
 
-    def install(self, sites: tuple[Site, ...], gone: tuple[str, ...]) -> tuple[str, ...]:
-        """Write the files of `sites` and remove those named in `gone`; the names that changed."""
+    def install(self, sites: tuple[Site, ...], defined: Collection[str]) -> tuple[str, ...]:
+        """Write the files of `sites`, and remove those of services not `defined` that nothing refers to; what changed."""
 
-    def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, bool]]:
-        """The files as they should be, by name, and whether each one is in place."""
+    def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, str | None]]:
+        """The files as they should be, by name, each with the text in place."""
+
+    def known(self) -> frozenset[str]:
+        """Every address that a file of Conductor's sends requests to."""
 
     def living(self, workers: Iterable[Worker]) -> frozenset[Worker]:
         """Those of `workers` that live."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conductor.plan.values import Worker
-from conductor.proxy.sockets import LISTEN, tcp, unix_listeners
+from conductor.proxy.sockets import LISTEN, tcp, unix_accepted, unix_listeners
 
 
 class Connection(NamedTuple):
@@ -47,6 +47,11 @@ def connections(workers: Collection[Worker]) -> tuple[tuple[Connection, ...], ..
     table = next((found for worker in workers if (found := tcp(worker.pid))), [])
     opened = [(row.inode, Connection(row.local_port, row.remote)) for row in table if row.state != LISTEN]
     return tuple(tuple(connection for inode, connection in opened if inode in mine) for mine in held)
+
+
+def has_unix_clients(worker: Worker) -> bool:
+    """Whether a worker holds a connection that came in through a unix socket."""
+    return not unix_accepted(worker.pid).isdisjoint(_inodes(worker.pid))
 
 
 def listeners(pid: int) -> frozenset[int]:

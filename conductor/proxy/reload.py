@@ -2,20 +2,21 @@
 
 import contextlib
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+
+import msgspec
 
 from conductor.clock import Clock
 from conductor.definitions.model import Host
 from conductor.errors import ConductorError
-from conductor.plan.values import Worker
+from conductor.plan.values import Cutover, Worker
 from conductor.proxy import processes
 from conductor.proxy.drain import look
 from conductor.proxy.nginx import Nginx, NginxNotRunning
 from conductor.proxy.ports import Drained
-from conductor.proxy.render import OWN, STAMP, Renderer, Site
+from conductor.proxy.render import STAMP, Former, Renderer, Site
+from conductor.proxy.tree import Tree, of_services
 from conductor.state import files
 from conductor.state.locks import Locks
 
@@ -24,145 +25,119 @@ LOCK_SECONDS = 120  # other services' cutovers of this host go first; each takes
 ANNOUNCE_LEAST_SECONDS = 0.1  # a busy client needs this long to be told (measured)
 POLL_SECONDS = 0.01
 DRAIN_POLL_SECONDS = 0.2  # the longest pause between two looks at old workers
-LOOK_CLOSER_SECONDS = 1.0  # most old workers are gone by then; looking into the others costs a check of the tree
-_ONE_CLIENT_MANY_UPSTREAMS = re.compile(r"\b(http2|auth_request|mirror|ssi|slice|add_before_body|add_after_body)\b")
+LOOK_CLOSER_SECONDS = 1.0  # most old workers are gone by then; what holds up the others is looked into
+# nginx waits 100 ms between starting a generation's workers and stopping the last one's: within half of that is one.
+GENERATION_TICKS = 5
+_ONE_CLIENT_MANY_UPSTREAMS = re.compile(
+    r"\b(http2|http3|quic|auth_request|mirror|ssi|slice|add_before_body|add_after_body|\w+_by_lua\w*|js_\w+"
+    r"|proxy_intercept_errors|proxy_cache_background_update)\b"
+)
 
 
 class ReloadProxy:
     """Implements `Proxy` with plain nginx."""
 
     def __init__(self, host: Host, locks: Locks, clock: Clock) -> None:
-        self._host = host.nginx
-        self._include_dir = Path(host.nginx.include_dir)
+        self._announce_seconds = host.nginx.announce
         self._renderer = Renderer(host)
         self._nginx = Nginx(host.nginx, self._renderer.status_socket, self._renderer.unavailable)
+        self._tree = Tree(host.nginx, self._renderer, self._nginx)
         self._locks = locks
         self._clock = clock
 
     def check(self, sites: tuple[Site, ...]) -> None:
         """With the files that the cutover would write lying over the real ones, in a namespace of our own."""
-        self._make_directories()
-        self._nginx.master(self._dump(self._candidate(sites)))
+        self._tree.make_directories()
+        self._nginx.master(self._tree.checked(self._tree.candidate(sites)))
 
     def in_force(self, sites: tuple[Site, ...]) -> bool:
         """By bytes on disk and by the generation that a worker answers."""
-        candidate = self._candidate(sites)
-        return candidate == self._present() and self._nginx.generation() == self._renderer.generation(candidate)
+        return self._is_in_force(self._tree.candidate(sites))
+
+    def _is_in_force(self, candidate: dict[str, str]) -> bool:
+        return candidate == self._tree.present() and self._nginx.generation() == self._renderer.generation(candidate)
 
     def living(self, workers: Iterable[Worker]) -> frozenset[Worker]:
         """By pid and start time."""
         return frozenset(worker for worker in workers if processes.alive(worker))
 
-    def switch(self, sites: tuple[Site, ...], ahead: Callable[[tuple[Worker, ...]], None], *, force: bool) -> None:
+    def known(self) -> frozenset[str]:
+        """By the files on disk."""
+        return self._tree.known()
+
+    def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, str | None]]:
+        """Only the files that Conductor writes."""
+        present = self._tree.present()
+        wanted = self._tree.candidate(sites)
+        return {name: (text, present.get(name)) for name, text in wanted.items() if text.startswith(STAMP)}
+
+    def switch(self, to: tuple[Site | Former, ...], ahead: Callable[[Cutover], None], *, force: bool) -> None:
         """Under the nginx lock, so that one flag and one reload are under way at a time."""
         with self._alone():
-            candidate = self._candidate(sites)
-            generation = self._renderer.generation(candidate)
-            dump = self._dump(candidate)
+            candidate, present = self._tree.candidate(to), self._tree.present()
+            dump = self._tree.checked(candidate)
             master = self._nginx.master(dump)
-            if not force and candidate == self._present() and self._nginx.generation() == generation:
-                ahead(())
+            former = {one.file_name: present.get(one.file_name) for one in to}
+            if not force and self._is_in_force(candidate):
+                ahead(Cutover(files=former))
                 return
-            before = processes.workers(master)
-            ahead(tuple(sorted(before)))
-            self._place(candidate)
-            self._reload(dump, master, before, generation)
+            texts = [dump, *(text for text in former.values() if text)]
+            cutover = Cutover(
+                workers=tuple(sorted(processes.workers(master))),
+                files=former,
+                ports=tuple(sorted(processes.listening_ports(master))),
+                plain=not any(_ONE_CLIENT_MANY_UPSTREAMS.search(text) for text in texts),
+            )
+            ahead(cutover)
+            self._tree.place(candidate)
+            left = self._reload(dump, master, self._renderer.generation(candidate))
+            ahead(msgspec.structs.replace(cutover, workers=left))
 
-    def install(self, sites: tuple[Site, ...], gone: tuple[str, ...]) -> tuple[str, ...]:
-        """Also the drop-in for the main context; a file in `gone` that something still refers to stays."""
+    def install(self, sites: tuple[Site, ...], defined: Collection[str]) -> tuple[str, ...]:
+        """Also the drop-in for the main context. What nginx does not take is taken back."""
         with self._alone():
-            candidate, drop_in = self._candidate(sites, gone), self._drop_in()
+            present = self._tree.present()
+            ours = of_services(name for name, text in present.items() if text.startswith(STAMP))
+            gone = tuple(Former(name, None) for name in ours if name.removesuffix(".conf") not in defined)
             try:
-                dump = self._dump(candidate, drop_in)
-            except ConductorError:
-                candidate = self._candidate(sites)
-                dump = self._dump(candidate, drop_in)
-            changed = self._place(candidate) + self._place_drop_in(drop_in)
+                candidate = self._tree.candidate((*sites, *gone))
+                dump = self._tree.checked(candidate, drop_in=True)
+            except ConductorError:  # something refers to what is gone
+                candidate = self._tree.candidate(sites)
+                dump = self._tree.checked(candidate, drop_in=True)
+            changed = self._tree.place(candidate) + self._tree.place_drop_in()
             with contextlib.suppress(NginxNotRunning):
-                master = self._nginx.master(dump)
-                generation = self._renderer.generation(candidate)
+                master, generation = self._nginx.master(dump), self._renderer.generation(candidate)
                 if changed or self._nginx.generation() != generation:
-                    self._reload(dump, master, processes.workers(master), generation)
+                    self._reload_or_put_back(dump, master, generation, present)
             return changed
 
-    def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, bool]]:
-        """Only the files that Conductor writes."""
-        present = self._present()
-        files_ = self._renderer.candidate(present, sites)
-        return {name: (text, present.get(name) == text) for name, text in files_.items() if text.startswith(STAMP)}
+    def _reload_or_put_back(self, dump: str, master: int, generation: str, present: dict[str, str]) -> None:
+        try:
+            self._reload(dump, master, generation)
+        except ConductorError:
+            self._tree.place(present)
+            self._nginx.reload(master)
+            raise
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """The nginx lock; a flag that stands when it is ours is a dead process's."""
         with self._locks.hold("nginx", LOCK_SECONDS):
-            self._make_directories()
-            self._renderer.flag.unlink(missing_ok=True)
+            self._tree.make_directories()
+            files.remove(self._renderer.flag)
             yield
 
-    def _reload(self, dump: str, master: int, before: frozenset[Worker], generation: str) -> None:
-        with self._announced():
+    def _reload(self, dump: str, master: int, generation: str) -> tuple[Worker, ...]:
+        """Announce, reload, prove; the workers of before that still live. Between signal and proof nothing interrupts:
+        a flag that goes too early costs requests.
+        """
+        with self._announced(), self._clock.shielded("nginx is reloading, one moment"):
+            before = processes.workers(master)  # again: somebody else may have reloaded in the meantime
             log = _Tail(self._nginx.error_log(dump))
             listeners = processes.listeners(master)
             self._nginx.reload(master)
-            self._prove(master, before, listeners, generation, log)
-
-    def _drop_in(self) -> tuple[Path, str] | None:
-        """`worker_shutdown_timeout` for the main context, where the layout has a place for it (Debian's has)."""
-        directory = Path(self._host.config).parent / "modules-enabled"
-        text = f"{STAMP}worker_shutdown_timeout {int(self._host.longest_connection * 1000)}ms;\n"
-        return (directory / "90-conductor.conf", text) if directory.is_dir() else None
-
-    def _place_drop_in(self, drop_in: tuple[Path, str] | None) -> tuple[str, ...]:
-        if drop_in is None or (drop_in[0].is_file() and drop_in[0].read_text() == drop_in[1]):
-            return ()
-        files.write_bytes(drop_in[0], drop_in[1].encode(), 0o644)
-        return (drop_in[0].name,)
-
-    def _candidate(self, sites: tuple[Site, ...], gone: tuple[str, ...] = ()) -> dict[str, str]:
-        present = {name: text for name, text in self._present().items() if name not in gone}
-        return self._renderer.candidate(present, sites)
-
-    def _present(self) -> dict[str, str]:
-        found = {}
-        if self._include_dir.is_dir():
-            for path in self._include_dir.iterdir():
-                if path.is_file() and not path.name.startswith("."):
-                    found[path.name] = path.read_text(errors="surrogateescape")
-        return found
-
-    def _dump(self, candidate: dict[str, str], drop_in: tuple[Path, str] | None = None) -> str:
-        """The whole configuration with the candidate in place of the include directory, checked by nginx."""
-        with tempfile.TemporaryDirectory(prefix="conductor-nginx-") as directory:
-            included = Path(directory, "included")
-            included.mkdir()
-            for name, text in candidate.items():
-                Path(included, name).write_text(text, errors="surrogateescape")
-            overlays = {self._include_dir: included}
-            if drop_in is not None:
-                overlays[drop_in[0].parent] = shutil.copytree(drop_in[0].parent, Path(directory, "main"))
-                Path(directory, "main", drop_in[0].name).write_text(drop_in[1])
-            dump = self._nginx.check(overlays)
-        if not re.search(rf"^# configuration file .*/{OWN}:$", dump, re.MULTILINE):
-            raise ConductorError(
-                f"cannot use nginx: {self._host.config} does not include {self._include_dir}/*.conf",
-                f"write inside its http {{}}:  include {self._include_dir}/*.conf;",
-            )
-        return dump
-
-    def _place(self, candidate: dict[str, str]) -> tuple[str, ...]:
-        present = self._present()
-        changed = [name for name, text in candidate.items() if present.get(name) != text]
-        for name in changed:
-            files.write_bytes(self._include_dir / name, candidate[name].encode(errors="surrogateescape"), 0o644)
-        gone = [name for name in present if name not in candidate]
-        for name in gone:
-            files.remove(self._include_dir / name)
-        return (*changed, *gone)
-
-    def _make_directories(self) -> None:
-        files.make_directory(self._include_dir, 0o755)
-        files.make_directory(self._renderer.runtime, 0o755)  # workers look for the flag in it
-        files.make_directory(self._renderer.status_socket.parent, 0o700)
+            return self._prove(master, before, listeners | processes.listeners(master), generation, log)
 
     @contextlib.contextmanager
     def _announced(self) -> Iterator[None]:
@@ -177,43 +152,48 @@ class ReloadProxy:
                     f"cannot announce the reload: nginx's workers do not see {self._renderer.flag}",
                     "let their user pass its directories (0755)",
                 )
-            until = self._clock.monotonic() + self._host.announce
-            self._clock.wait(min(ANNOUNCE_LEAST_SECONDS, self._host.announce))
+            until = self._clock.monotonic() + self._announce_seconds
+            self._clock.wait(min(ANNOUNCE_LEAST_SECONDS, self._announce_seconds))
             while self._clock.monotonic() < until and self._nginx.waiting_clients() != 0:
                 self._clock.wait(POLL_SECONDS)
             yield
         finally:
-            self._renderer.flag.unlink(missing_ok=True)
+            files.remove(self._renderer.flag)
 
     def _prove(
         self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "_Tail"
-    ) -> None:
-        """New workers live, no old one holds any of `listeners`, and who answers says the new generation."""
+    ) -> tuple[Worker, ...]:
+        """A new worker says the new generation, and no worker of an older one holds any of `listeners`."""
         until = self._clock.monotonic() + PROVE_SECONDS
         while self._clock.monotonic() < until and not log.says_failed():
-            fresh = processes.workers(master) - before
-            listening = any(processes.listens(worker, listeners) for worker in before)
-            if fresh and not listening and self._nginx.generation() == generation:
-                return
+            said, pid = self._nginx.answering() or ("", 0)
+            living = processes.workers(master)
+            new = next((worker for worker in living - before if worker.pid == pid), None)
+            if said == generation and new is not None:
+                older = [worker for worker in living if worker.started < new.started - GENERATION_TICKS]
+                if not any(processes.listens(worker, listeners) for worker in older):
+                    return tuple(sorted(older))
             self._clock.wait(POLL_SECONDS)
         raise ConductorError(
-            "cannot prove that nginx took the new configuration: it accepted the reload, and goes on with the old one",
+            "cannot prove that nginx took the new configuration: it was told to reload, and its workers do not say so",
             "its error log has the reason; a port held by another program is the usual one",
             log.errors(),
         )
 
     def drain(
-        self, workers: tuple[Worker, ...], addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
+        self, cutover: Cutover, addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
     ) -> Drained:
-        """Until every old worker is gone, or each survivor's clients are all tied to other addresses."""
-        began, pause = self._clock.monotonic(), POLL_SECONDS
-        simple, ports = False, frozenset[int]()
-        while left := tuple(worker for worker in workers if processes.alive(worker)):
+        """Until every old worker is gone, or each survivor's clients are all tied to other addresses, seen twice."""
+        began, pause, harmless = self._clock.monotonic(), POLL_SECONDS, 0
+        while left := tuple(worker for worker in cutover.workers if processes.alive(worker)):
             waited = self._clock.monotonic() - began
-            if waited > LOOK_CLOSER_SECONDS and not ports:
-                simple, ports = self._traffic()
-            seen = [look(held, ports, addresses) for held in processes.connections(left)]
-            if simple and all(view.harmless for view in seen):
+            seen = [
+                look(held, cutover.ports, addresses, unix=processes.has_unix_clients(worker))
+                for worker, held in zip(left, processes.connections(left), strict=True)
+            ]
+            calm = cutover.plain and waited > LOOK_CLOSER_SECONDS and all(view.harmless for view in seen)
+            harmless = harmless + 1 if calm else 0
+            if harmless >= 2:
                 return Drained(survivors=left)
             if waited >= seconds:
                 cut, silent = sum(v.to_old for v in seen), sum(v.silent for v in seen)
@@ -222,14 +202,6 @@ class ReloadProxy:
             self._clock.wait(pause)
             pause = min(pause * 1.5, DRAIN_POLL_SECONDS)
         return Drained()
-
-    def _traffic(self) -> tuple[bool, frozenset[int]]:
-        """Whether one client connection is one upstream connection in this configuration, and where clients arrive."""
-        try:
-            dump = self._nginx.check({})
-            return not _ONE_CLIENT_MANY_UPSTREAMS.search(dump), processes.listening_ports(self._nginx.master(dump))
-        except ConductorError:
-            return (False, frozenset())  # somebody broke the tree meanwhile: only workers that are gone prove anything
 
 
 class _Tail:

@@ -4,6 +4,7 @@ The generation is a digest of all files of the include directory, so equal bytes
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,18 @@ class Site(msgspec.Struct, frozen=True):
         return f"{self.definition.id}.conf"
 
 
+class Former(msgspec.Struct, frozen=True):
+    """A file as it was; None: it was not there."""
+
+    file_name: str
+    text: str | None
+
+
+def addresses_in(text: str | None) -> tuple[str, ...]:
+    """The addresses that a file of Conductor's sends requests to."""
+    return tuple(re.findall(r"^ +server (\d[\d.]*:\d+) ", text or "", re.MULTILINE))
+
+
 class Renderer:
     """Renders for one host; `runtime` is `host.runtime_dir`/nginx."""
 
@@ -45,12 +58,13 @@ class Renderer:
             autoescape=False,  # noqa: S701 (nginx text, not HTML; the definitions refuse what nginx would misread)
         )
 
-    def candidate(self, present: Mapping[str, str], sites: tuple[Site, ...]) -> dict[str, str]:
-        """Every file of the include directory as it should be: `present` ones, with `sites` and our own written anew."""
+    def candidate(self, present: Mapping[str, str], to: tuple[Site | Former, ...]) -> dict[str, str]:
+        """Every file of the include directory as it should be: `present` ones, with those of `to` and our own written anew."""
         files = {name: text for name, text in present.items() if name != OWN}
         for name in ("server.inc", "location.inc"):
             files[name] = STAMP + self._templates.get_template(f"{name}.j2").render(flag=self.flag)
-        files.update({site.file_name: self.site(site) for site in sites})
+        texts = {one.file_name: self.site(one) if isinstance(one, Site) else one.text for one in to}
+        files = {name: text for name, text in {**files, **texts}.items() if text is not None}
         generation = self.generation(files)
         files[OWN] = STAMP + self._templates.get_template("conductor.conf.j2").render(
             flag=self.flag, generation=generation, status_socket=self.status_socket, unavailable=self.unavailable
@@ -92,6 +106,6 @@ class Renderer:
             return self._templates.from_string(Path(template).read_text()).render(values)
         except OSError as error:
             raise UsageError(f"cannot read template {template}: {error.strerror}") from error
-        except jinja2.TemplateError as error:
+        except Exception as error:
             line = getattr(error, "lineno", None)
             raise UsageError(f"cannot render template {template}{f':{line}' if line else ''}: {error}") from error

@@ -1,5 +1,6 @@
 """The door to state files: written beside, fsynced, renamed, directory fsynced; refused by name when newer or damaged."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -43,6 +44,8 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
         beside.replace(path)
         sync_directory(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()  # on a full disk every byte counts
         raise ConductorError(f"cannot write {path}: {error.strerror}") from error
 
 
