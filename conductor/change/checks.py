@@ -9,7 +9,6 @@ from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.plan.values import Attempt, Container
 
-
 SHOWN_CHARACTERS = 200  # of what was answered, for the operator
 
 

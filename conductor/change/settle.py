@@ -23,7 +23,8 @@ def settle(doors: Doors, service: str) -> None:
 
 
 def _settle(doors: Doors, journal: Journal) -> None:
-    what = f"the {journal.action} of {', '.join(journal.group)} begun {journal.began} died"
+    ids, revision = ", ".join(journal.group), journal.release.revision
+    what = f"the {journal.action} of {ids} ({revision}), begun {journal.began}, died"
     try:
         journals = [doors.store.journal(service) for service in journal.group]
         group = Group(doors, [Member(doors, j) for j in journals if j is not None and j.change == journal.change])

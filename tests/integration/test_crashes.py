@@ -52,7 +52,7 @@ def stage(host: TestHost, revision: str) -> str:
         return "done" if wanted and wanted["release"]["revision"] == revision else "before it began"
     if wanted and wanted["release"]["change"] == journal["change"]:
         return "committed"
-    return "starting" if journal["workers"] is None else "switching"
+    return "starting" if journal["cutover"] is None else "switching"
 
 
 @pytest.mark.parametrize("times", [2, 5])

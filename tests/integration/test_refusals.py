@@ -94,10 +94,8 @@ def test_a_registry_that_is_not_there(serving: TestHost) -> None:
 # Definitions.
 
 LATER = [
-    ({"before_upgrade": {"command": ["bin/migrate"]}}, "before_upgrade"),
     ({"cron": {"generate": ["bin/generate-cron"]}}, "cron"),
     ({"notify": ["/bin/true"]}, "notify"),
-    ({"order": "stop-first"}, "order: stop-first"),
 ]
 
 

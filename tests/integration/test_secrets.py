@@ -14,14 +14,15 @@ from tests.support.host import TestHost, merged
 
 # What the app does with them while it never gets healthy: logs them, and puts them into every answer.
 LEAKY = """
-import http.server, json, os
+import http.server, json, os, time
+well_until = time.monotonic() + float(os.environ["WELL_SECONDS"])
 values = [os.environ[name] for name in ("TOKEN", "KEY", "PASSWORD")]
 print("\\n".join(values), flush=True)
 print(json.dumps(values), repr(values), flush=True)
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = (" ".join(values) if "long" not in self.path else "x" * 190 + values[0]).encode()
-        self.send_response_only(500)
+        self.send_response_only(200 if time.monotonic() < well_until else 500)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -57,7 +58,7 @@ class Secrets:
         self.directory.mkdir(mode=0o700)
         env_file = self.directory / "app.env"
         env_file.write_text(f"# the app's\nPASSWORD={ENV_FILE_SECRET}\n")
-        self.service = merged(QUICK, {"env_file": str(env_file), "env": {"PLAIN": "visible"}})
+        self.service = merged(QUICK, {"env_file": str(env_file), "env": {"PLAIN": "visible", "WELL_SECONDS": "0"}})
 
     def define(self, key: str = SECRETS["quotes and umlauts"], **more: object) -> None:
         self.values["KEY"] = key
@@ -110,6 +111,7 @@ def watched(host: TestHost) -> Iterator[dict[str, str]]:
 
     def watch() -> None:
         while not over.is_set():
+            over.wait(0.005)
             for entry in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     words = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -151,8 +153,10 @@ def test_an_upgrade_and_all_queries(secrets: Secrets, key: str) -> None:
     assert set(json.loads(host.get("/env").body)["names"]) >= {"PLAIN", *secrets.values}
 
 
-@pytest.mark.parametrize("path", ["/health", "/long"])
-@pytest.mark.parametrize("key", SECRETS.values(), ids=SECRETS)
+TOLD = [*((key, "/health") for key in SECRETS), ("plain", "/long")]
+
+
+@pytest.mark.parametrize(("key", "path"), [(SECRETS[key], path) for key, path in TOLD], ids=map(" ".join, TOLD))
 def test_an_app_that_tells_them_while_it_fails(secrets: Secrets, key: str, path: str) -> None:
     """In its log and in the body of its health check; with /long the body's head ends in the middle of a value."""
     host = secrets.host
@@ -170,3 +174,22 @@ def test_an_app_that_tells_them_while_it_fails(secrets: Secrets, key: str, path:
         secrets.assert_not_in(what, text)
     assert host.revisions() == ["r1"]
     assert environment(host, "r1")["KEY"] == key
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["its files are there", "its files are gone"])
+def test_an_app_that_tells_them_when_it_gets_ill_later(secrets: Secrets, readable: bool) -> None:
+    """`status` asks each container how it is, and shows what it said: that must be without secrets, too."""
+    host = secrets.host
+    secrets.service = merged(secrets.service, {"env": {"WELL_SECONDS": "2"}})
+    secrets.define(command=["python3", "-c", LEAKY])
+    host.upgrade("r1", check=True)
+    host.wait_for(lambda: host.get().status == 500, "the app to get ill")
+    if not readable:
+        for path in secrets.directory.iterdir():
+            path.unlink()
+    for words in QUERIES[:4]:
+        result = host.conductor(*words, check=True)
+        secrets.assert_not_in(" ".join(words), result.output)
+        if "status" in words:
+            assert "[secret]" in result.output or not readable, str(result)
+            assert "status 500" in result.output, str(result)

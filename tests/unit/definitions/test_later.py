@@ -12,8 +12,8 @@ WEB = {"image": "x", "port": 80, "health": {"path": "/"}, "nginx": {}}
     [
         (WEB, ()),
         ({"image": "x", "count": 0, "console": ["x"]}, ()),
-        ({**WEB, "before_upgrade": {"command": ["x"]}, "notify": ["y"]}, ("before_upgrade", "notify")),
-        ({**WEB, "order": "stop-first", "health": {"tcp": True}}, ("order: stop-first",)),
+        ({**WEB, "before_upgrade": {"command": ["x"]}, "notify": ["y"]}, ("notify",)),
+        ({**WEB, "order": "stop-first", "health": {"tcp": True}}, ()),
         ({"image": "x", "health": {"none": True}}, ()),
         ({"image": "x", "count": 0, "cron": {"generate": ["x"]}, "health": {"command": ["x"]}}, ("cron",)),
     ],

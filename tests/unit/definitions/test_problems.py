@@ -146,7 +146,7 @@ def test_no_images(read: Read, image: str) -> None:
         ("nginx: {}", 'nginx: {server: {listen: ["80"], names: ["a{}"]}}', ["7: services.web.nginx.server.names[0]: must be a host name without spaces, ; { } # or quotes"]),
         ("nginx: {}", "nginx: {server: {listen: [\"80\"], names: ['a\\']}}", ["7: services.web.nginx.server.names[0]: must be a host name without spaces, ; { } # or quotes"]),
         ("nginx: {}", 'nginx: {server: {listen: ["80"], names: [_, "*.a.example", "~^x\\\\d+$"], template: /a$b}}', ["7: services.web.nginx.server.template: must be an absolute path of letters, digits and _ . / @ + = , : ~ -"]),
-        ("web:", "We b:", ["3: services.We b: its name must be 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit"]),
+        ("web:", "We b:", ["3: services.We b: its name must be 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx"]),
     ],
 )  # fmt: skip
 def test_a_web_service(read: Read, old: str, new: str, problems: list[str]) -> None:
