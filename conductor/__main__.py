@@ -11,12 +11,27 @@ STREAMS = ("stdin", "stdout", "stderr")  # in the order of their numbers
 def main() -> None:
     """Run the command line and exit with its code."""
     open_closed_streams()
-    if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"conductor {__version__}\n")
-        return
-    from conductor.cli import run
+    try:
+        if sys.argv[1:] == ["--version"]:
+            sys.exit(say_version())
+        from conductor.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)  # before anything listened, or was begun
+
+
+def say_version() -> int:
+    """At no cost: what a command costs before it does anything is a promise."""
+    from conductor.errors import ConductorError
+    from conductor.report.output import answer, remark
+
+    try:
+        answer(f"conductor {__version__}")
+    except ConductorError as error:
+        remark(f"error: {error.sentence}")
+        return error.exit_code
+    return 0
 
 
 def open_closed_streams() -> None:
@@ -24,9 +39,11 @@ def open_closed_streams() -> None:
     for number, name in enumerate(STREAMS):
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, os.O_RDWR)
-            os.dup2(handle, number)
             if handle == number:
                 os.set_inheritable(number, True)
+            else:
+                os.dup2(handle, number)
+                os.close(handle)
             setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 

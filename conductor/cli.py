@@ -1,18 +1,22 @@
 """The command line: lazily imported verbs, the one place that tells errors, and the exit codes of DESIGN section 4."""
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from conductor import __version__
+from conductor.commands.acting import cannot_go_on
 from conductor.errors import ConductorError, Interrupted
+from conductor.report.output import remark
 
 BUG, INTERRUPTED = 3, 130
+REPORTS = Path("/var/lib/conductor/logs")  # else the directory for temporary files
 # Verb → module and name of its command; imported when used, so that each verb pays only for the libraries it needs.
 VERBS = {
     "service": {
@@ -65,11 +69,11 @@ class Root(click.Group):
         return LazyGroup(cmd_name) if cmd_name in VERBS else None
 
     def invoke(self, ctx: click.Context) -> object:
-        """Whoever read our output has seen enough: that is no failure (click itself would exit with 1)."""
+        """Click takes any broken pipe for a reader of ours who has left, and exits: here it is an error like others."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            return 0
+        except OSError as error:
+            raise cannot_go_on(error) from error
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -87,30 +91,26 @@ def run(argv: Sequence[str]) -> int:
         code = exited.exit_code
     except click.exceptions.Abort:
         code = INTERRUPTED
+    except SystemExit:
+        code = 0  # click's own answer to a reader of --help who has left
     except click.ClickException as error:
-        _say(f"error: {error.format_message()}")
+        remark(f"error: {error.format_message()}")
         code = 2
+    except OSError as error:
+        code = _tell(cannot_go_on(error))
     except ConductorError as error:
-        _say(_text(error))
-        code = error.code if isinstance(error, Interrupted) else error.exit_code
-    except Exception:  # noqa: BLE001 (the boundary: a bug must become a report and a sentence)
-        report = _write_report(argv)
-        _say(f"error: this is a bug in Conductor; please send in the report: {report}")
+        code = _tell(error)
+    except Exception as error:  # noqa: BLE001 (the boundary: a bug must become a report and a sentence)
+        remark(f"error: this is a bug in Conductor{_reported(argv, error)}")
         code = BUG
     _close_quietly()
     return code
 
 
-def _text(error: ConductorError) -> str:
+def _tell(error: ConductorError) -> int:
     details = "".join(f"\n  {line}" for line in error.details)
-    return f"error: {error.sentence}{details}" + (f"\n  {error.hint}" if error.hint else "")
-
-
-def _say(text: str) -> None:
-    try:
-        click.echo(text, err=True)
-    except OSError:
-        return  # nobody reads any more; the exit code still says it
+    remark(f"error: {error.sentence}{details}" + (f"\n  {error.hint}" if error.hint else ""))
+    return error.code if isinstance(error, Interrupted) else error.exit_code
 
 
 def _close_quietly() -> None:
@@ -119,25 +119,42 @@ def _close_quietly() -> None:
         try:
             stream.flush()
         except (OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _write_report(argv: Sequence[str]) -> str:
-    """The traceback and the words of the call in a file; local variables, which may hold secrets, are not in it."""
+def _reported(argv: Sequence[str], error: Exception) -> str:
+    """Where the report is; or, when none can be written, what an author needs first, in one line."""
+    try:
+        for directory in _report_directories():
+            with contextlib.suppress(OSError):
+                return f"; please send in the report: {_write_report(directory, argv)}"
+    except Exception as second:  # noqa: BLE001 (a second error must not hide the first)
+        why = type(second).__name__
+    else:
+        why = "no directory takes it"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__} at {last.filename}:{last.lineno} in {last.name}"
+    return f": {place} (a report could not be written: {why})"
+
+
+def _report_directories() -> Iterator[Path]:
     import tempfile
+
+    yield REPORTS
+    yield Path(tempfile.gettempdir())  # which raises when there is none
+
+
+def _write_report(directory: Path, argv: Sequence[str]) -> Path:
+    """The traceback and the words of the call in a file; local variables, which may hold secrets, are not in it."""
     import time
 
-    directory = Path("/var/lib/conductor/logs")
-    if not os.access(directory, os.W_OK):
-        directory = Path(tempfile.gettempdir())
     path = directory / f"conductor-bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
-    words = " ".join(argv)
+    said = f"conductor {__version__}, Python {sys.version}\nconductor {' '.join(argv)}\n\n{traceback.format_exc()}"
+    path.touch(0o600, exist_ok=False)
     try:
-        path.touch(0o600, exist_ok=False)
-        with path.open("w") as stream:
-            stream.write(
-                f"conductor {__version__}, Python {sys.version}\nconductor {words}\n\n{traceback.format_exc()}"
-            )
+        path.write_text(said, errors="backslashreplace")
     except OSError:
-        return f"(could not be written to {path})"
-    return str(path)
+        path.unlink()
+        raise
+    return path

@@ -26,14 +26,21 @@ def act(config: Path, words: str, action: "Callable[[Definitions, Doors], Finish
     try:
         definitions, doors = open_doors(config, words, report)
         doors.clock.listen()
-        doors.clock.on_late_signal = lambda: report.emit(Told("already switched, finishing"))
+        doors.clock.on_late_signal = lambda words: report.emit(Told(words))
         try:
             finished = action(definitions, doors)
         finally:
             doors.clock.stop_listening()
-    except ConductorError as error:
+    except (ConductorError, OSError) as raised:
+        error = cannot_go_on(raised) if isinstance(raised, OSError) else raised
         code = error.code if isinstance(error, Interrupted) else error.exit_code
         report.emit(Failed(error.sentence, error.details, error.hint, code))
         return code
     report.emit(finished)
     return finished.exit_code
+
+
+def cannot_go_on(error: OSError) -> ConductorError:
+    """What no door has translated: a full disk, one that cannot be written, no more files. It is no bug."""
+    place = f": {error.filename}" if error.filename is not None else ""
+    return ConductorError(f"cannot go on: {error.strerror or type(error).__name__}{place}")

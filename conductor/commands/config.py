@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conductor.commands.options import config_option
+from conductor.report.output import answer, remark
 
 if TYPE_CHECKING:
     from conductor.definitions.load import Definitions
@@ -31,11 +32,11 @@ def check(config: Path, files: bool) -> None:
     definitions = load(config)
     problems = [*definitions.problems, *(_unreadable(definitions) if files else [])]
     for warning in _warnings(definitions):
-        click.echo(f"warning: {config}: {warning}", err=True)
+        remark(f"warning: {config}: {warning}")
     if problems:
         raise DefinitionsError(str(config), problems)
     number = len(definitions.ids)
-    click.echo(f"{config}: {number} service{'s' if number != 1 else ''}, no problems")
+    answer(f"{config}: {number} service{'s' if number != 1 else ''}, no problems")
 
 
 @config.command()
@@ -50,7 +51,7 @@ def show(config: Path, service_id: str | None, as_json: bool) -> None:
 
     definitions = load(config)
     chosen = [definitions.service(service_id)] if service_id else list(definitions.services.values())
-    click.echo(_rendered(document(definitions.host, chosen), as_json))
+    answer(_rendered(document(definitions.host, chosen), as_json))
     if definitions.problems and not service_id:
         raise DefinitionsError(str(config), definitions.problems)
 
@@ -60,7 +61,7 @@ def schema() -> None:
     """Print the JSON Schema of the definitions file."""
     from conductor.definitions.schema import schema as json_schema
 
-    click.echo(_rendered(json_schema(), as_json=True))
+    answer(_rendered(json_schema(), as_json=True))
 
 
 @config.command()
@@ -68,7 +69,7 @@ def example() -> None:
     """Print an annotated example that has every key."""
     from importlib.resources import files
 
-    click.echo(files("conductor").joinpath("templates/services.example.yml").read_text("utf-8"), nl=False)
+    answer(files("conductor").joinpath("templates/services.example.yml").read_text("utf-8"), end="")
 
 
 def _warnings(definitions: "Definitions") -> list[str]:

@@ -13,9 +13,10 @@ def command(*, config: Path) -> None:
     """Print what nginx should include, file by file."""
     from conductor.commands.opening import open_doors
     from conductor.commands.sites import sites
+    from conductor.report.output import answer
     from conductor.report.printers import Silent
 
     definitions, doors = open_doors(config, "nginx show", Silent())
     for name, (text, present) in sorted(doors.proxy.texts(sites(definitions, doors, definitions.ids)).items()):
         place = f"{definitions.host.nginx.include_dir}/{name}"
-        click.echo(f"### {place} ({'in place' if text == present else 'differs: run conductor nginx install'})\n{text}")
+        answer(f"### {place} ({'in place' if text == present else 'differs: run conductor nginx install'})\n{text}")

@@ -13,6 +13,7 @@ from conductor.commands.options import config_option, json_option
 def command(*, config: Path, as_json: bool) -> None:
     """Show every service: what is wanted, what runs."""
     from conductor.commands.opening import open_doors
+    from conductor.report.output import answer
     from conductor.report.printers import Silent
     from conductor.report.tables import as_document, as_table
     from conductor.status import look
@@ -20,8 +21,8 @@ def command(*, config: Path, as_json: bool) -> None:
     definitions, doors = open_doors(config, "service list", Silent())
     rows = look(definitions, doors)
     if as_json:
-        click.echo(as_document(rows))
+        answer(as_document(rows))
         return
     table = [("SERVICE", "REVISION", "RUNNING", "STATE")]
     table += [(row.service, row.revision or "-", f"{row.running}/{row.count}", row.summary) for row in rows]
-    click.echo(as_table(table))
+    answer(as_table(table))

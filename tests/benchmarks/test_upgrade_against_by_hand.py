@@ -6,10 +6,10 @@ Two containers, boot 0.3 s, announce 500 ms, no load. The bound is the issue's: 
 import os
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from tests.benchmarks.timing import seconds_of
 from tests.support.host import TestHost
 from tests.support.images import APP
 
@@ -63,13 +63,6 @@ class ByHand:
         return time.monotonic() - began
 
 
-def upgrade(host: TestHost, revision: str) -> float:
-    words = [sys.executable, "-m", "conductor", "service", "upgrade", "--id", "web", "--revision", revision]
-    began = time.monotonic()
-    subprocess.run(words, env=host.environment(), check=True, capture_output=True)
-    return time.monotonic() - began
-
-
 def test_at_most_a_fifth_slower_than_by_hand(images):
     conductor, script = [], []
     with TestHost() as ours, TestHost() as theirs:
@@ -78,7 +71,7 @@ def test_at_most_a_fifth_slower_than_by_hand(images):
         for number in range(ROUNDS + 1):
             revision = f"r{number % 2 + 1}"
             script.append(by_hand.upgrade(revision))
-            conductor.append(upgrade(ours, revision))
+            conductor.append(seconds_of(ours, "upgrade", "--revision", revision))
             for host in (ours, theirs):
                 assert host.get().revision == revision
     ours_s, theirs_s = statistics.median(conductor[1:]), statistics.median(script[1:])

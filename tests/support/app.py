@@ -4,7 +4,8 @@ It runs inside the images of `images.py` and uses the standard library only. It 
 middle of whatever it does, because a polite app hides mistakes of a drain.
 
 Environment: PORT (8080), BOOT (seconds from process start to listening, 0.3), SERVICE (a name for the answers), REVISION
-(baked into the image), POLITE=1 (finish requests on SIGTERM), FAULT or FAULT_<REVISION> (see `FAULTS`).
+(baked into the image), POLITE=1 (finish requests on SIGTERM), FAULT or FAULT_<REVISION> (see `FAULTS`), CLOCK_LOG (a
+file on a volume that gets a line `TIME HOSTNAME start|tick|end REVISION` when it starts, as it runs, and on SIGTERM).
 
 Paths: /health · /slow?s=N (answers after N seconds) · /ws (101, then echoes) · /env (NAMES of its variables) ·
 /big?bytes=N · /status?code=N · /close (answers with Connection: close) · anything else says who answered.
@@ -26,6 +27,7 @@ SERVICE = os.environ.get("SERVICE", "app")
 HOSTNAME = socket.gethostname()
 MOST_HEAD_BYTES = 65536
 EXIT_LATER_SECONDS = 3.0
+TICK_SECONDS = 0.05
 
 FAULTS = {
     "exit": "exits at once with code 3 and a line in the log",
@@ -52,6 +54,26 @@ def say(line: str) -> None:
     """One line of log."""
     sys.stderr.write(f"{SERVICE} {REVISION}: {line}\n")
     sys.stderr.flush()
+
+
+def clock(word: str) -> None:
+    """One line of CLOCK_LOG."""
+    if path := os.environ.get("CLOCK_LOG"):
+        with open(path, "a") as log:
+            log.write(f"{time.time():.6f} {HOSTNAME} {word} {REVISION}\n")
+
+
+async def tick() -> None:
+    """For as long as it runs."""
+    while True:
+        clock("tick")
+        await asyncio.sleep(TICK_SECONDS)
+
+
+def leave_at_once(*_: object) -> None:
+    """SIGTERM, rudely."""
+    clock("end")
+    os._exit(0)
 
 
 class Requests(asyncio.Protocol):
@@ -214,10 +236,12 @@ async def serve() -> None:
     if misbehaviour == "ignore-term":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif not os.environ.get("POLITE"):
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        signal.signal(signal.SIGTERM, leave_at_once)
     if misbehaviour == "exit":
         say("cannot start: the configuration is missing its moon phase")
         sys.exit(3)
+    clock("start")
+    ticking = loop.create_task(tick()) if os.environ.get("CLOCK_LOG") else None
     if misbehaviour == "exit-later":
         loop.call_later(EXIT_LATER_SECONDS, give_up)
     if misbehaviour == "never":
@@ -229,7 +253,7 @@ async def serve() -> None:
     if os.environ.get("POLITE") and misbehaviour != "ignore-term":
         loop.add_signal_handler(signal.SIGTERM, lambda: loop.create_task(leave_politely(server)))
     say(f"listening on {port}")
-    await asyncio.Event().wait()
+    await (ticking or asyncio.Event().wait())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,197 @@
+"""Three services of one app in one call: web behind nginx, a worker without, and a clock of which there is never more than one."""
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind
+from tests.support.commands import Result, Spawned
+from tests.support.host import TestHost, merged
+from tests.support.load import Load
+from tests.support.spans import hook, overlaps, spans
+
+IDS = ("web", "worker", "clock")
+COUNTS = {"web": 2, "worker": 2, "clock": 1}
+WORDS = [word for service in IDS for word in ("--id", service)]
+GOOD = ("r2", "r3", "r4", "r5", "r6")
+BROKEN = {"r7": ("clock", "exit"), "r8": ("worker", "never"), "r9": ("web", "500")}
+STABLE = {"none": True, "stable_for": "500ms"}
+LISTENS = ["grep", "-q", ":1F90 ", "/proc/net/tcp"]  # the app's port, 8080
+
+
+
+def payments(host: TestHost, **more: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The definitions of the three; in each broken revision one of them fails. `more` is merged over one of them."""
+    volume = host.directory / "volume"
+    volume.mkdir(exist_ok=True)
+    faults = {name: {f"FAULT_{r}": fault for r, (who, fault) in BROKEN.items() if who == name} for name in IDS}
+    services: dict[str, dict[str, Any]] = {
+        "web": merged(QUICK, {"count": COUNTS["web"], "env": faults["web"], "health": {"start_timeout": "3s"}}),
+        "worker": {
+            "count": COUNTS["worker"], "env": {"BOOT": "0.05", **faults["worker"]}, "port": None, "nginx": None,
+            "health": {"path": None, "command": LISTENS, "start_timeout": "5s"},
+        },
+        "clock": {
+            "count": 1, "order": "stop-first", "port": None, "nginx": None,
+            "env": {"BOOT": "0", "CLOCK_LOG": "/volume/clock", **faults["clock"]},
+            "health": {**dict.fromkeys(("path", "gate_interval", "timeout", "start_timeout")), **STABLE},
+            "volumes": [f"{volume}:/volume"],
+        },
+    }  # fmt: skip
+    return merged(services, more)
+
+
+def begin(host: TestHost, revision: str, *more: str) -> Spawned:
+    return host.spawn("service", "upgrade", *WORDS, "--revision", revision, *more)
+
+
+def upgrade(host: TestHost, revision: str, *more: str) -> Result:
+    return host.conductor("service", "upgrade", *WORDS, "--revision", revision, *more)
+
+
+def all_at(host: TestHost, revision: str) -> None:
+    """Every service is at this revision and nothing is left of a change; and there is, and was, never more than one clock."""
+    for service in IDS:
+        nothing_left_behind(host, revision, service, count=COUNTS[service])
+    clocks = spans(clock_log(host))
+    assert overlaps(clocks) == []
+    assert [span.revision for span in clocks if not span.ended] == [revision]
+
+
+def clock_log(host: TestHost) -> Path:
+    return host.directory / "volume" / "clock"
+
+
+def reloads(host: TestHost) -> int:
+    return host.nginx.error_log.read_text().count("(SIGHUP) received")
+
+
+def upgrades_under_load(host: TestHost, times: int) -> None:
+    """One call after the other; every third one has one service that is broken."""
+    host.define(payments(host))
+    upgrade(host, "r1").expect(0)
+    live = "r1"
+    with Load(host.url(), busy=5, idle=15) as load:
+        for n in range(1, times + 1):
+            before = reloads(host)
+            if n % 3:
+                live = next(r for r in (*GOOD[n % 5 :], *GOOD) if r != live)
+                told = upgrade(host, live).expect(0).stderr
+                assert "warning" not in told, told
+            else:
+                revision = list(BROKEN)[n // 3 % 3]
+                told = failed(upgrade(host, revision), 1, f"cannot upgrade web, worker, clock: {BROKEN[revision][0]}-")
+                for service in IDS:
+                    assert f"{service} {live} still runs: {COUNTS[service]} container" in told
+            assert reloads(host) - before == (1 if n % 3 else 0), told
+            all_at(host, live)
+        counted = load.stop()
+    print(counted)
+    assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
+    assert set(counted.revisions) <= {"r1", *GOOD}
+
+
+def test_upgrades_under_load(host: TestHost) -> None:
+    upgrades_under_load(host, 6)
+
+
+@pytest.mark.long
+def test_twenty_upgrades_under_load(host: TestHost) -> None:
+    upgrades_under_load(host, 20)
+
+
+def test_an_unknown_id_among_them(host: TestHost) -> None:
+    host.define(payments(host))
+    upgrade(host, "r1").expect(0)
+    before = {c.id for c in host.containers()}
+    history = host.history()
+    words = ("service", "upgrade", "--id", "web", "--id", "wroker", "--id", "clock", "--revision", "r2")
+    failed(host.conductor(*words), 2, 'cannot find service "wroker": ', "did you mean worker?")
+    assert {c.id for c in host.containers()} == before
+    assert host.history() == history
+    all_at(host, "r1")
+
+
+def test_one_that_is_live_already_is_left_alone(host: TestHost) -> None:
+    host.define(payments(host))
+    upgrade(host, "r1").expect(0)
+    host.upgrade("r2", "worker", check=True)
+    before = {c.id for c in host.containers("worker")}
+    told = upgrade(host, "r2").expect(0).stderr
+    assert "worker already runs r2: 2 of 2 healthy; nothing to do\n" in told
+    assert {c.id for c in host.containers("worker")} == before
+    assert [line["service"] for line in host.history() if line["to"] == "r2"] == ["worker", "web", "clock"]
+    all_at(host, "r2")
+    told = upgrade(host, "r2").expect(0).stderr
+    assert told.count("nothing to do") == 3, told
+    all_at(host, "r2")
+
+
+def test_all_are_told_what_the_others_wait_for(host: TestHost) -> None:
+    """A worker that is never healthy: web and clock of the new revision never ran, or went; nginx was not asked."""
+    host.define(payments(host))
+    upgrade(host, "r1").expect(0)
+    before, reloaded = {c.id for c in host.containers()}, reloads(host)
+    clocks = len(spans(clock_log(host)))
+    failed(
+        upgrade(host, "r8"), 1,
+        "cannot upgrade web, worker, clock: worker-r8-", "grep ended with code 1",
+        "web r1 still runs: 2 containers", "worker r1 still runs: 2 containers", "clock r1 still runs: 1 container\n",
+    )  # fmt: skip
+    assert {c.id for c in host.containers()} == before
+    assert reloads(host) == reloaded
+    assert len(spans(clock_log(host))) == clocks
+    assert [(line["service"], line["outcome"]) for line in host.history()[-3:]] == [(s, "failed, undone") for s in IDS]
+    all_at(host, "r1")
+
+
+def killed_at_random(host: TestHost, times: int) -> None:
+    """kill -9 anywhere in an upgrade, then another one, which may be killed as well."""
+    log = host.directory / "volume" / "hooks"
+    migrate = {"before_upgrade": {"command": hook("/volume/hooks", 0.5)}, "volumes": [f"{log.parent}:/volume"]}
+    host.define(payments(host, web=migrate))
+    took = upgrade(host, "r1").expect(0).seconds
+    chosen = random.Random(20)
+    phases = []
+    with Load(host.url(), busy=2, idle=8) as load:
+        for n in range(times):
+            revision, after = GOOD[n % 5], GOOD[(n + 1) % 5]
+            dying = begin(host, revision)
+            time.sleep(chosen.uniform(0.2, took * 1.2))
+            said = dying.stderr
+            dying.kill()
+            phases.append(said.split("\n")[-2].split()[0] if "\n" in said else "nothing yet")
+            upgrade(host, after).expect(0)
+            all_at(host, after)
+            assert overlaps(spans(log)) == []
+            assert all(span.ended for span in spans(log))
+        counted = load.stop()
+    print(f"killed while: {phases}; {counted}")
+    assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
+
+
+def test_killed_at_random_moments(host: TestHost) -> None:
+    killed_at_random(host, 6)
+
+
+@pytest.mark.long
+def test_killed_at_fifty_random_moments(host: TestHost) -> None:
+    killed_at_random(host, 50)
+
+
+def test_ctrl_c_while_the_clock_is_swapped(host: TestHost) -> None:
+    """The old clock was stopped already: it starts again, after the new one is gone."""
+    host.define(payments(host, clock={"health": {"stable_for": "5s"}}))
+    upgrade(host, "r1").expect(0)
+    (old,) = host.containers("clock")
+    swapping = begin(host, "r2")
+    host.wait_for(lambda: host.revisions("clock") == ["r2"], "the new clock")
+    swapping.signal(signal.SIGINT)
+    swapping.wait(30).expect(130)
+    assert [c.id for c in host.containers("clock")] == [old.id]
+    host.wait_for(lambda: not spans(clock_log(host))[-1].ended, "the old clock to start again")
+    all_at(host, "r1")
