@@ -68,13 +68,6 @@ class Root(click.Group):
             return group
         return LazyGroup(cmd_name) if cmd_name in VERBS else None
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Click takes any broken pipe for a reader of ours who has left, and exits: here it is an error like others."""
-        try:
-            return super().invoke(ctx)
-        except OSError as error:
-            raise cannot_go_on(error) from error
-
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="conductor %(version)s")

@@ -1,5 +1,10 @@
-"""What `list` and `status` show: wanted and running side by side, with every reason for a difference."""
+"""What `list` and `status` show: wanted and running side by side, with every reason for a difference.
 
+Nothing here fails for all because of one: a state file that is damaged, a definition that is broken, a service that is
+no longer defined is a row that says so.
+"""
+
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,16 +13,18 @@ import msgspec
 from conductor.change.checks import check
 from conductor.change.doors import Doors
 from conductor.definitions.environment import environment
-from conductor.definitions.load import Definitions
+from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
 from conductor.plan.moves import wanted_count
-from conductor.plan.values import Container, Wanted
+from conductor.plan.values import Container, Held, Wanted
+
+AT_ONCE = 16  # services looked at side by side, and containers of each
 
 
 class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One container; `health` is one check made now."""
+    """One container; `health` is one check made now, by the definition it was started with."""
 
     name: str
     revision: str
@@ -27,62 +34,147 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `running` counts running containers of the live release, `count` those wanted."""
+    """One service. `running` counts running containers of the live release, `healthy` those of them that pass a check
+    now, `count` those wanted; `scale` is a count by hand."""
 
     service: str
     revision: str | None
     count: int
     running: int
+    healthy: int
     summary: str
+    scale: int | None
+    stopped: Held | None
     notes: tuple[str, ...]
     containers: tuple[ContainerRow, ...]
 
 
 def look(definitions: Definitions, doors: Doors, only: str | None = None) -> list[Row]:
-    """A row for each service of the file, or for one; a broken definition has a row too."""
-    if only is not None and only not in definitions.ids:
+    """A row for each service of the file and for each that is left of an earlier one; or for one of them."""
+    found = doors.engine.containers(only)
+    left = {*doors.store.services(), *(c.service for c in found)}.difference(definitions.ids)
+    ids = [service for service in (*definitions.ids, *sorted(left)) if only in (None, service)]
+    if only is not None and not ids:
         definitions.service(only)  # says that there is no such service, and which is nearest
-    running = doors.engine.containers(only)
-    ids = [i for i in definitions.ids if only in (None, i)]
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda i: _row(definitions, doors, i, running), ids))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda service: _row(definitions, doors, service, found), ids))
 
 
-def _row(definitions: Definitions, doors: Doors, service: str, everything: tuple[Container, ...]) -> Row:
-    wanted = doors.store.wanted(service)
-    definition = definitions.services.get(service)
-    mine = [c for c in everything if c.service == service and c.kind == "service"]
-    live = [c for c in mine if wanted.release and c.change == wanted.release.change and c.running]
-    count = wanted_count(wanted, definition) if definition else len(live)
-    notes = _notes(doors, wanted, definition, mine)
-    short = (
-        "broken definition" if definition is None else "ok" if len(live) == count else f"{count - len(live)} missing"
-    )
+def _row(definitions: Definitions, doors: Doors, service: str, found: tuple[Container, ...]) -> Row:
+    containers = [c for c in found if c.service == service and c.kind == "service"]
+    try:
+        wanted = doors.store.wanted(service)
+    except ConductorError as damaged:
+        return _damaged(service, containers, damaged)
+    defined = definitions.services.get(service)
+    shown = _shown(doors, _released(wanted) or defined, containers)
+    live = [row for c, row in zip(containers, shown, strict=True) if c.running and _is_live(c, wanted)]
+    healthy = sum(row.health in {"healthy", "-"} for row in live)
+    counted = defined or _released(wanted)
+    count = wanted_count(wanted, counted) if counted else len(live)
+    notes = [*_broken(definitions, service), *_held(wanted, defined), *_change(doors, service)]
     return Row(
         service=service,
         revision=wanted.release.revision if wanted.release else None,
         count=count,
         running=len(live),
-        summary="never deployed" if wanted.release is None and definition else short,
-        notes=notes,
-        containers=tuple(_container(doors, definition, c) for c in mine),
+        healthy=healthy,
+        summary=_summary(definitions, wanted, count, len(live), healthy),
+        scale=wanted.scale,
+        stopped=wanted.stopped,
+        notes=(*notes, *_differences(wanted, defined, containers)),
+        containers=tuple(shown),
     )
 
 
-def _notes(doors: Doors, wanted: Wanted, definition: Definition | None, mine: list[Container]) -> tuple[str, ...]:
+def _damaged(service: str, containers: list[Container], error: ConductorError) -> Row:
+    rows = tuple(_container_row(c, "-") for c in containers)
+    running = sum(c.running for c in containers)
+    return Row(
+        service=service, revision=None, count=0, running=running, healthy=0, summary="damaged", scale=None,
+        stopped=None, notes=(f"{error.sentence}; {error.hint}",), containers=rows,
+    )  # fmt: skip
+
+
+def _released(wanted: Wanted) -> Definition | None:
+    """The definition of the live release, where there is one that this Conductor reads."""
+    with contextlib.suppress(ConductorError):
+        return restore(wanted.service, wanted.release.definition) if wanted.release else None
+    return None
+
+
+def _is_live(container: Container, wanted: Wanted) -> bool:
+    return wanted.release is not None and container.change == wanted.release.change
+
+
+def _summary(definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int) -> str:
+    """The worst that can be said, in three words."""
+    if wanted.service not in definitions.ids:
+        return "not in the definitions"
+    if wanted.service not in definitions.services:
+        return "broken definition"
+    if wanted.release is None:
+        return "never deployed"
+    if running < count:
+        return f"{count - running} missing"
+    if running > count:
+        return f"{running - count} too many"
+    if healthy < running:
+        return f"{healthy} of {running} healthy"
+    return "stopped" if wanted.stopped else "ok"
+
+
+def _broken(definitions: Definitions, service: str) -> list[str]:
+    problems = definitions.broken.get(service, ())
+    return [f"its definition is broken: {problem}" for problem in problems[:1]]
+
+
+def _held(wanted: Wanted, defined: Definition | None) -> list[str]:
+    """What a person has decided by hand."""
     notes = []
-    if (holder := doors.locks.holder(wanted.service)) is not None:
-        notes.append(f"busy: {holder}")
-    elif (journal := doors.store.journal(wanted.service)) is not None:
-        notes.append(
-            f"the {journal.action} to {journal.release.revision} begun {journal.began} died; the next one settles it"
-        )
-    if definition and wanted.release and definition.digest != wanted.release.digest:
+    for word, held in (("stopped", wanted.stopped), ("paused", wanted.paused)):
+        if held is not None:
+            until = f" until {held.until}" if held.until else ""
+            notes.append(f"{word} by {held.who} at {held.since}{until}" + (f": {held.reason}" if held.reason else ""))
+    if wanted.scale is not None:
+        written = f" (the definition says {defined.service.count})" if defined else ""
+        notes.append(f"scaled by hand to {wanted.scale}{written}; conductor service scale --reset ends that")
+    return notes
+
+
+def _change(doors: Doors, service: str) -> list[str]:
+    """One under way, or one that died."""
+    if (holder := doors.locks.holder(service)) is not None:
+        return [f"busy: {holder}"]
+    try:
+        journal = doors.store.journal(service)
+    except ConductorError as damaged:
+        return [f"{damaged.sentence}; {damaged.hint}"]
+    if journal is None:
+        return []
+    return [f"the {journal.action} to {journal.release.revision} begun {journal.began} died; the next one settles it"]
+
+
+def _differences(wanted: Wanted, defined: Definition | None, containers: list[Container]) -> list[str]:
+    notes = []
+    if defined and wanted.release and defined.digest != wanted.release.digest:
         notes.append("drifted: the definition has changed since the release; upgrade to apply it")
-    others = [c.name for c in mine if wanted.release is None or c.change != wanted.release.change]
+    others = [c.name for c in containers if not _is_live(c, wanted)]
     if others:
         notes.append(f"not of the live release: {', '.join(others)}")
-    return tuple(notes)
+    return notes
+
+
+def _shown(doors: Doors, definition: Definition | None, containers: list[Container]) -> list[ContainerRow]:
+    """Each container with one check made now; "-" where there is nothing to check."""
+    health = definition.service.health if definition else None
+    if definition is None or health is None:
+        return [_container_row(c, "-") for c in containers]
+    redact = _redactor(definition)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        attempts = list(pool.map(lambda c: check(doors, c, health, redact) if c.running else None, containers))
+    said = ["-" if a is None else "healthy" if a.ok else str(a) for a in attempts]
+    return [_container_row(c, text) for c, text in zip(containers, said, strict=True)]
 
 
 def _redactor(definition: Definition) -> Callable[[str], str]:
@@ -93,11 +185,7 @@ def _redactor(definition: Definition) -> Callable[[str], str]:
         return lambda text: text and "(not shown: its secrets cannot be read)"
 
 
-def _container(doors: Doors, definition: Definition | None, container: Container) -> ContainerRow:
-    health = "-"
-    if container.running and definition and definition.service.health:
-        attempt = check(doors, container, definition.service.health, _redactor(definition))
-        health = "healthy" if attempt.ok else str(attempt)
+def _container_row(container: Container, health: str) -> ContainerRow:
     return ContainerRow(
         name=container.name,
         revision=container.revision,

@@ -24,8 +24,9 @@ def run_hook(member: Member, hook: Hook) -> None:
     engine.start(engine.create(spec))
     try:
         state = _follow(member, hook)
-    except Interrupted:
+    except Interrupted as error:
         _stop(member)
+        error.details = (*error.details, f"before_upgrade of {member.id} {NOT_UNDONE}")
         raise
     if state is None:
         _stop(member)

@@ -11,7 +11,7 @@ from conductor.commands.options import config_option, json_option
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> None:
-    """Show every service: what is wanted, what runs."""
+    """Show every service: what is wanted, what runs, and whether it is healthy now."""
     from conductor.commands.opening import open_doors
     from conductor.report.output import answer
     from conductor.report.printers import Silent

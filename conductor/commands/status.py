@@ -12,8 +12,9 @@ from conductor.commands.options import config_option, json_option, optional_id_o
 @optional_id_option
 @json_option
 def command(*, config: Path, service: str | None, as_json: bool) -> None:
-    """Show services in full: release, containers, what nginx sends where, a change under way."""
+    """Show services in full: release, containers with one health check each, who stopped or scaled it, a change under way."""
     from conductor.commands.opening import open_doors
+    from conductor.report.output import answer
     from conductor.report.printers import Silent
     from conductor.report.tables import as_document, as_table
     from conductor.status import look
@@ -21,12 +22,11 @@ def command(*, config: Path, service: str | None, as_json: bool) -> None:
     definitions, doors = open_doors(config, "service status", Silent())
     rows = look(definitions, doors, service)
     if as_json:
-        click.echo(as_document(rows))
+        answer(as_document(rows))
         return
     for row in rows:
-        click.echo(f"{row.service}  {row.revision or 'never deployed'}  {row.running}/{row.count}  {row.summary}")
+        answer(f"{row.service}  {row.revision or '-'}  {row.running}/{row.count}  {row.summary}")
         for note in row.notes:
-            click.echo(f"  {note}")
+            answer(f"  {note}")
         if row.containers:
-            table = [(f"  {c.name}", c.revision, c.address, c.state, c.health) for c in row.containers]
-            click.echo(as_table(table))
+            answer(as_table([(f"  {c.name}", c.revision, c.address, c.state, c.health) for c in row.containers]))

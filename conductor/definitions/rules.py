@@ -148,6 +148,8 @@ def host_rules(host: Host) -> Found:
     subnet, tasks = networks["subnet"], networks["tasks"]
     if subnet.prefixlen > 28:
         yield ("network", "subnet"), "must be at least a /28 (16 addresses)"
+    elif subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_reserved:
+        yield ("network", "subnet"), "must be a network for hosts, for example 10.213.0.0/20"
     elif tasks == subnet or not tasks.subnet_of(subnet):
         yield ("network", "tasks"), f"must be a smaller network inside the subnet {subnet}"
     elif subnet.network_address + 1 in tasks:

@@ -1,6 +1,8 @@
 """What the daemon answers, as our values: the shapes are those of the Engine API, v1.41."""
 
-from collections.abc import Callable
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from conductor.plan.spec import LABEL
@@ -22,11 +24,42 @@ def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
             received += data
     finally:
         stream.close()
+        raw.close()
     output = b""
     while len(received) >= 8:
         size = int.from_bytes(received[4:8], "big")
         output, received = output + received[8 : 8 + size], received[8 + size :]
     return output
+
+
+def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -> Iterator[dict[str, Any] | None]:
+    """What `stream` yields or raises, read by a thread of its own; None whenever that is silent for `tick` seconds.
+
+    Whoever stops listening leaves the thread to itself: it ends with the stream, and keeps no process alive.
+    """
+    read: queue.SimpleQueue[tuple[dict[str, Any] | None, BaseException | None]] = queue.SimpleQueue()
+
+    def follow() -> None:
+        try:
+            for message in stream():
+                read.put((message, None))
+        except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
+            read.put((None, error))
+        else:
+            read.put((None, None))
+
+    threading.Thread(target=follow, daemon=True).start()
+    while True:
+        try:
+            message, error = read.get(timeout=tick)
+        except queue.Empty:
+            yield None
+            continue
+        if error is not None:
+            raise error
+        if message is None:
+            return
+        yield message
 
 
 def container(listed: dict[str, Any]) -> Container:

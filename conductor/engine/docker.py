@@ -15,20 +15,27 @@ import docker
 import docker.errors
 import docker.types
 import requests.exceptions
+import urllib3.exceptions
 
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.definitions.scalars import Secret
-from conductor.engine.answers import container, container_state, read_frames
+from conductor.engine.answers import container, container_state, in_background, read_frames
 from conductor.engine.kernel import clashing_route, ephemeral_ports
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
 from conductor.plan.values import Attempt, Container, ContainerState
 
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
+TICK_SECONDS = 0.1  # a silent pull hears Ctrl-C this often
 OUTPUT_LINES = 2000  # looked at each time; a hook that says more in between loses the first of them
 HEAD_BYTES = 65536  # of a check's output; what is shown of it is cut once secrets are out of it
-_LOST = (requests.exceptions.RequestException, OSError)
+_LOST = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,  # raw ones come out of a stream
+    docker.errors.StreamParseError,  # its last message was cut
+    OSError,
+)
 
 
 class DockerEngine:
@@ -65,10 +72,14 @@ class DockerEngine:
         """Stream the pull: the SDK's own `pull` ignores errors inside the stream (docker-py#2286)."""
         name, _, tag = reference.rpartition(":")
         with _sentence(f"cannot pull image {reference}", hint=_PULL_HINT):
-            for message in self._api.pull(name, tag=tag, stream=True, decode=True):
-                if "error" in message:
-                    raise ConductorError(f"cannot pull image {reference}: {message['error']}", _PULL_HINT)
-                progress(" ".join(filter(None, (message.get("id"), message.get("status"), message.get("progress")))))
+            api, said = self._api, ""
+            for message in in_background(lambda: api.pull(name, tag=tag, stream=True, decode=True), TICK_SECONDS):
+                if message is not None:
+                    if "error" in message:
+                        raise ConductorError(f"cannot pull image {reference}: {message['error']}", _PULL_HINT)
+                    words = (message.get("id"), message.get("status"), message.get("progress"))
+                    said = " ".join(filter(None, words))
+                progress(said)
         image_id = self.image_id(reference)
         if image_id is None:
             raise ConductorError(f"cannot find image {reference} after it was pulled", _PULL_HINT)
@@ -167,6 +178,7 @@ class DockerEngine:
             ports=[spec.publish[0]] if spec.publish else None,
             host_config=self._host_config(spec),
             networking_config=self._api.create_networking_config({spec.network: endpoint}),
+            use_config_proxy=False,  # whoever calls may have proxies in ~/.docker/config.json; no definition says so
         )
         return str(created["Id"])
 
@@ -194,7 +206,7 @@ class DockerEngine:
     def start(self, container: str) -> None:
         """Whatever the daemon answered: what runs has been started."""
         try:
-            with _sentence(f"cannot start container {self._name(container)}"):
+            with _sentence(lambda: f"cannot start container {self._name(container)}"):
                 self._api.start(container)
         except ConductorError:
             if not self._runs(container):
@@ -224,7 +236,7 @@ class DockerEngine:
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> Attempt:
         """Both streams, at most `HEAD_BYTES` from the end; one that hangs is left to itself (the API cannot kill it)."""
-        began = self._clock.monotonic()
+        began, head = self._clock.monotonic(), ""
         try:
             with _sentence(f"cannot run {command[0]}"):
                 made = self._api.exec_create(container, list(command))["Id"]
@@ -232,32 +244,37 @@ class DockerEngine:
             output = read_frames(stream, lambda: began + timeout_seconds - self._clock.monotonic())
             with _sentence(f"cannot see how {command[0]} ended"):
                 code = self._api.exec_inspect(made)["ExitCode"]
-        except (ConductorError, TimeoutError) as error:
-            late = f"{command[0]} did not end within {timeout_seconds:g}s"
-            said = error.sentence if isinstance(error, ConductorError) else late
-            return Attempt(ok=False, seconds=self._clock.monotonic() - began, error=said)
-        said = output[-HEAD_BYTES:].decode(errors="replace").strip()
-        failed = "" if code == 0 else f"{command[0]} ended with code {code}"
-        return Attempt(ok=code == 0, seconds=self._clock.monotonic() - began, head=said if failed else "", error=failed)
+        except TimeoutError:
+            error = f"{command[0]} did not end within {timeout_seconds:g}s"
+        except OSError as lost:
+            error = f"{command[0]} was lost: {lost.strerror or lost}"
+        except ConductorError as refused:
+            error = refused.sentence
+        else:
+            error = "" if code == 0 else f"{command[0]} ended with code {code}"
+            head = output[-HEAD_BYTES:].decode(errors="replace").strip() if error else ""
+        return Attempt(ok=not error, seconds=self._clock.monotonic() - began, head=head, error=error)
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         """Bytes that are no UTF-8 are replaced."""
-        with _sentence(f"cannot read the log of container {container[:12]}"):
-            try:
-                data: bytes = self._api.logs(container, stdout=True, stderr=True, tail=tail)
-            except docker.errors.NotFound:
-                return ()
-        return tuple(data.decode(errors="replace").splitlines())
+        return tuple(self._log(container, tail=tail).splitlines())
 
     def output(self, container: str, after: str) -> tuple[tuple[str, str], ...]:
         """Asked again and again rather than followed: a stream that is silent for long would break."""
+        text = self._log(container, timestamps=True, tail=OUTPUT_LINES)
+        lines = (line.partition(" ") for line in text.splitlines())
+        return tuple((stamp, text) for stamp, _, text in lines if stamp > after)
+
+    def _log(self, container: str, **options: Any) -> str:
+        """Nothing of a container that is gone (404) or about to be (409)."""
         with _sentence(f"cannot read the log of container {container[:12]}"):
             try:
-                data: bytes = self._api.logs(container, stdout=True, stderr=True, timestamps=True, tail=OUTPUT_LINES)
-            except docker.errors.NotFound:
-                return ()
-        lines = (line.partition(" ") for line in data.decode(errors="replace").splitlines())
-        return tuple((stamp, text) for stamp, _, text in lines if stamp > after)
+                data: bytes = self._api.logs(container, stdout=True, stderr=True, **options)
+            except docker.errors.APIError as error:
+                if error.status_code not in {404, 409}:
+                    raise
+                return ""
+        return data.decode(errors="replace")
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         """The SDK adds the grace to its own deadline when it is passed (left out, it reads out at 70 s)."""
@@ -273,7 +290,7 @@ class DockerEngine:
     def remove(self, container: str) -> None:
         """404 and "removal already in progress" are success, and so is any answer once it is gone."""
         try:
-            with _sentence(f"cannot remove container {self._name(container)}"):
+            with _sentence(lambda: f"cannot remove container {self._name(container)}"):
                 self._api.remove_container(container, force=True, v=True)
         except ConductorError as error:
             if "already in progress" not in error.sentence and not self._gone(container):
@@ -291,19 +308,26 @@ _PULL_HINT = "check the image's name, the revision and the registry's credential
 
 
 @contextlib.contextmanager
-def _sentence(what: str, base_url: str = "", hint: str = "") -> Iterator[None]:
-    """Translate what the SDK raises into "cannot X: why"."""
+def _sentence(what: str | Callable[[], str], base_url: str = "", hint: str = "") -> Iterator[None]:
+    """Translate what the SDK raises into "cannot X: why"; `what` may be costly, as it is asked only then."""
     try:
         yield
-    except docker.errors.APIError as error:
-        raise ConductorError(f"{what}: {_reason(error)}", hint) from error
-    except docker.errors.DockerException as error:
-        why, hint = _unreachable(error, base_url)
-        raise ConductorError(f"{what}: {why}", hint) from error
-    except requests.exceptions.Timeout as error:
-        raise ConductorError(f"{what}: Docker did not answer within {DEADLINE_SECONDS} s") from error
-    except _LOST as error:
-        raise ConductorError(f"{what}: the connection to Docker broke", "is Docker running?") from error
+    except (docker.errors.DockerException, *_LOST) as error:
+        why, do = _why(error, base_url, hint)
+        raise ConductorError(f"{what if isinstance(what, str) else what()}: {why}", do) from error
+
+
+def _why(error: Exception, base_url: str, hint: str) -> tuple[str, str]:
+    """Why, and what to do."""
+    match error:
+        case docker.errors.APIError():
+            return _reason(error), hint
+        case docker.errors.DockerException():
+            return _unreachable(error, base_url)
+        case requests.exceptions.Timeout() | urllib3.exceptions.TimeoutError():
+            return f"Docker did not answer within {DEADLINE_SECONDS} s", ""
+        case _:
+            return "the connection to Docker broke", "is Docker running?"
 
 
 def _reason(error: docker.errors.APIError) -> str:
@@ -312,7 +336,6 @@ def _reason(error: docker.errors.APIError) -> str:
 
 
 def _unreachable(error: Exception, base_url: str) -> tuple[str, str]:
-    """Why, and what to do."""
     text = str(error)
     if "Permission denied" in text:
         return f"permission denied on {base_url}", "run as root or as a member of the group docker"

@@ -18,7 +18,10 @@ class Engine(Protocol):
         """The id of a local image, or None."""
 
     def pull(self, reference: str, progress: Callable[[str], None]) -> str:
-        """Fetch an image and give its id; errors inside the stream are errors."""
+        """Fetch an image and give its id; errors inside the stream are errors.
+
+        `progress` is called with the last words at least every 0.2 s, and may raise to end the waiting.
+        """
 
     def ensure_network(self, network: Network) -> None:
         """Make the instance's network if absent; a clash of name, subnet or route is refused before anything is made."""

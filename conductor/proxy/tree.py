@@ -1,5 +1,6 @@
 """The files that nginx includes, on disk: what is there, what should be, checked before it is in place, and put there."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -29,6 +30,9 @@ class Tree:
         files.make_directory(self._renderer.runtime, 0o755)
         files.make_directory(self._renderer.status_socket.parent, 0o700)
         files.make_directory(self._drafts, 0o700)
+        for left in self._drafts.iterdir():
+            if not Path("/proc", left.name.partition("-")[0]).exists():  # its maker was killed
+                shutil.rmtree(left, ignore_errors=True)
 
     def present(self) -> dict[str, str]:
         """All files of the directory, our own and others', by name."""
@@ -52,7 +56,7 @@ class Tree:
     def checked(self, candidate: dict[str, str], *, drop_in: bool = False) -> str:
         """The whole configuration with the candidate, and the drop-in, laid over what is in place, as nginx reads it."""
         try:
-            with tempfile.TemporaryDirectory(dir=self._drafts) as draft:
+            with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._drafts) as draft:
                 dump = self._nginx.check(self._overlays(Path(draft), candidate, drop_in=drop_in))
         except OSError as error:
             raise ConductorError(f"cannot write a draft for nginx in {self._drafts}: {error.strerror}") from error

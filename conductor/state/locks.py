@@ -14,7 +14,8 @@ from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError
 from conductor.state.files import make_directory
 
-POLL_SECONDS = 0.05  # how often a waiter looks again
+POLL_SECONDS = 0.02  # how often a waiter looks again
+GLANCE_SECONDS = 0.1  # whoever only looks whether a lock is held holds it for microseconds: never called busy
 
 
 class Locks:
@@ -48,7 +49,7 @@ class Locks:
             os.close(handle)
 
     def _acquire(self, handle: int, name: str, wait_seconds: float) -> None:
-        give_up = self._clock.monotonic() + wait_seconds
+        give_up = self._clock.monotonic() + max(wait_seconds, GLANCE_SECONDS)
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,8 +79,8 @@ class Locks:
 
     @staticmethod
     def _holder(handle: int) -> str:
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             held = json.loads(os.pread(handle, 4096, 0))
-            return f"process {held['pid']} ({held['command']}) has held it since {held['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process holds it"
+            if Path(f"/proc/{held['pid']}").exists():  # else a new holder has not said yet who it is
+                return f"process {held['pid']} ({held['command']}) has held it since {held['since']}"
+        return "another process holds it"

@@ -14,21 +14,21 @@ from tests.support.images import REVISIONS
 from tests.support.load import Load
 
 SEED = 20
-LONGEST_SECONDS = 2.5  # about as long as an upgrade takes here, the command's own start included
 SERVICE = merged(QUICK, {"count": 2, "health": {"start_timeout": "20s"}, "nginx": {"drain": "15s"}})
 
 
-@pytest.mark.parametrize("rounds", [15, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [13, pytest.param(50, marks=pytest.mark.long)])
 def test_killed_at_random_moments(host: TestHost, rounds: int) -> None:
     chance, reached, told = random.Random(SEED), Counter[str](), []
     host.define({"web": SERVICE})
     host.upgrade("r1", check=True)
     revisions = cycle(REVISIONS[1:])
     with Load(host.url(), busy=5, idle=5) as load:
+        longest = host.upgrade("r9", check=True).seconds
         for turn in range(rounds):
             killed, mending = next(revisions), next(revisions)
             # evenly over an upgrade's length, in random order, so that few rounds cover all of it
-            moment = LONGEST_SECONDS * ((turn * 7) % rounds + chance.random()) / rounds
+            moment = longest * ((turn * 7) % rounds + chance.random()) / rounds
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", killed)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 upgrade.process.wait(moment)
@@ -52,20 +52,20 @@ def stage(host: TestHost, revision: str) -> str:
         return "done" if wanted and wanted["release"]["revision"] == revision else "before it began"
     if wanted and wanted["release"]["change"] == journal["change"]:
         return "committed"
-    return "starting" if journal["cutover"] is None else "switching"
+    return "starting" if journal.get("cutover") is None else "switching"
 
 
-@pytest.mark.parametrize("times", [2, 5])
-def test_whoever_mends_is_killed_too(host: TestHost, times: int) -> None:
+def test_whoever_mends_is_killed_too(host: TestHost) -> None:
     """Each command finds what the one before it left, and is itself killed in the middle of undoing or finishing it."""
     chance = random.Random(SEED)
     host.define({"web": SERVICE})
     host.upgrade("r1", check=True)
     with Load(host.url(), busy=5, idle=5) as load:
-        for revision in REVISIONS[1 : times + 1]:
+        longest = host.upgrade("r2", check=True).seconds
+        for revision in REVISIONS[2:6]:
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", revision)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                upgrade.process.wait(chance.uniform(0.8, LONGEST_SECONDS))
+                upgrade.process.wait(chance.uniform(0.4, 1.0) * longest)
             upgrade.kill()
         host.upgrade("r9", check=True)
         counted = load.stop()

@@ -15,13 +15,12 @@ from tests.support.load import Load
 from tests.support.spans import hook, overlaps, spans
 
 IDS = ("web", "worker", "clock")
-COUNTS = {"web": 2, "worker": 2, "clock": 1}
+COUNTS = {"web": 2, "worker": 1, "clock": 1}
 WORDS = [word for service in IDS for word in ("--id", service)]
 GOOD = ("r2", "r3", "r4", "r5", "r6")
 BROKEN = {"r7": ("clock", "exit"), "r8": ("worker", "never"), "r9": ("web", "500")}
 STABLE = {"none": True, "stable_for": "500ms"}
 LISTENS = ["grep", "-q", ":1F90 ", "/proc/net/tcp"]  # the app's port, 8080
-
 
 
 def payments(host: TestHost, **more: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -75,7 +74,7 @@ def upgrades_under_load(host: TestHost, times: int) -> None:
     host.define(payments(host))
     upgrade(host, "r1").expect(0)
     live = "r1"
-    with Load(host.url(), busy=5, idle=15) as load:
+    with Load(host.url(), busy=2, idle=18) as load:
         for n in range(1, times + 1):
             before = reloads(host)
             if n % 3:
@@ -84,7 +83,7 @@ def upgrades_under_load(host: TestHost, times: int) -> None:
                 assert "warning" not in told, told
             else:
                 revision = list(BROKEN)[n // 3 % 3]
-                told = failed(upgrade(host, revision), 1, f"cannot upgrade web, worker, clock: {BROKEN[revision][0]}-")
+                told = failed(upgrade(host, revision), 1, f": {BROKEN[revision][0]}-{revision}-")
                 for service in IDS:
                     assert f"{service} {live} still runs: {COUNTS[service]} container" in told
             assert reloads(host) - before == (1 if n % 3 else 0), told
@@ -122,7 +121,7 @@ def test_one_that_is_live_already_is_left_alone(host: TestHost) -> None:
     host.upgrade("r2", "worker", check=True)
     before = {c.id for c in host.containers("worker")}
     told = upgrade(host, "r2").expect(0).stderr
-    assert "worker already runs r2: 2 of 2 healthy; nothing to do\n" in told
+    assert "worker already runs r2: 1 of 1 healthy; nothing to do\n" in told
     assert {c.id for c in host.containers("worker")} == before
     assert [line["service"] for line in host.history() if line["to"] == "r2"] == ["worker", "web", "clock"]
     all_at(host, "r2")
@@ -139,8 +138,8 @@ def test_all_are_told_what_the_others_wait_for(host: TestHost) -> None:
     clocks = len(spans(clock_log(host)))
     failed(
         upgrade(host, "r8"), 1,
-        "cannot upgrade web, worker, clock: worker-r8-", "grep ended with code 1",
-        "web r1 still runs: 2 containers", "worker r1 still runs: 2 containers", "clock r1 still runs: 1 container\n",
+        "cannot upgrade web, worker, clock: ", "not become healthy: worker-r8-", "grep ended with code 1",
+        "web r1 still runs: 2 containers", "worker r1 still runs: 1 container\n", "clock r1 still runs: 1 container\n",
     )  # fmt: skip
     assert {c.id for c in host.containers()} == before
     assert reloads(host) == reloaded
@@ -157,15 +156,15 @@ def killed_at_random(host: TestHost, times: int) -> None:
     took = upgrade(host, "r1").expect(0).seconds
     chosen = random.Random(20)
     phases = []
-    with Load(host.url(), busy=2, idle=8) as load:
+    with Load(host.url(), busy=1, idle=9) as load:
         for n in range(times):
-            revision, after = GOOD[n % 5], GOOD[(n + 1) % 5]
+            revision, after = GOOD[2 * n % 5], GOOD[(2 * n + 1) % 5]
             dying = begin(host, revision)
             time.sleep(chosen.uniform(0.2, took * 1.2))
             said = dying.stderr
             dying.kill()
             phases.append(said.split("\n")[-2].split()[0] if "\n" in said else "nothing yet")
-            upgrade(host, after).expect(0)
+            print(upgrade(host, after).expect(0))
             all_at(host, after)
             assert overlaps(spans(log)) == []
             assert all(span.ended for span in spans(log))

@@ -248,6 +248,7 @@ def test_no_clashes(read: Read, a: str, b: str) -> None:
         ("{network: {subnet: 10.0.0.0/33}}", "2: host.network.subnet: must be an IPv4 network: for example 10.213.0.0/20"),
         ("{network: {subnet: fd00::/64}}", "2: host.network.subnet: must be an IPv4 network, for example 10.213.0.0/20"),
         ("{network: {subnet: 10.0.0.0/29, tasks: 10.0.0.4/30}}", "2: host.network.subnet: must be at least a /28 (16 addresses)"),
+        ("{network: {subnet: 127.0.0.0/24, tasks: 127.0.0.128/25}}", "2: host.network.subnet: must be a network for hosts, for example 10.213.0.0/20"),
         ("{network: {subnet: 10.0.0.0/24}}", "2: host.network.tasks: must be a smaller network inside the subnet 10.0.0.0/24"),
         ("{network: {subnet: 10.0.0.0/24, tasks: 10.0.0.0/24}}", "2: host.network.tasks: must be a smaller network inside the subnet 10.0.0.0/24"),
         ("{network: {subnet: 10.0.0.0/24, tasks: 10.0.0.0/28}}", "2: host.network.tasks: must not hold 10.0.0.1, the gateway: take the subnet's end"),

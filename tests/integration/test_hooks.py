@@ -1,0 +1,182 @@
+"""`before_upgrade`: a command in the new revision before anything of it starts, run once, never two at once, never undone."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind
+from tests.support.commands import Spawned
+from tests.support.host import TestHost, merged
+from tests.support.spans import Span, hook, overlaps, spans
+
+NOT_UNDONE = "has run, and what it did is not undone"
+MIGRATION = 'echo "$GREETING, $REVISION, the word is $TOKEN"; echo and on stderr >&2; hostname >>/volume/ran'
+TOKEN = "tok-hook-51f0aa93"  # noqa: S105 (searched for, never found)
+
+
+def volume(host: TestHost) -> Path:
+    made = host.directory / "volume"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+def define(host: TestHost, command: list[str], *, timeout: str = "20s", **more: Any) -> None:
+    """`web` with this hook, a secret and a volume."""
+    secret = host.directory / "token"
+    secret.write_text(f"{TOKEN}\n")
+    service = {
+        "env": {"GREETING": "hello", "TOKEN": {"file": str(secret)}},
+        "volumes": [f"{volume(host)}:/volume"],
+        "before_upgrade": {"command": command, "timeout": timeout},
+    }
+    host.define({"web": merged(merged(QUICK, service), more)})
+
+
+def under_way(host: TestHost) -> tuple[Spawned, str]:
+    """An upgrade whose hook runs, and that hook's container."""
+    upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+
+    def running() -> list[str]:
+        return [c.id for c in host.containers("web") if c.kind == "hook" and c.state == "running"]
+
+    return upgrade, host.wait_for(running, "the hook")[0]
+
+
+def ran(host: TestHost) -> list[Span]:
+    return spans(volume(host) / "hooks")
+
+
+def test_it_runs_once_before_anything_starts_as_the_service_would(serving: TestHost) -> None:
+    define(serving, ["sh", "-c", MIGRATION])
+    result = serving.upgrade("r2", check=True)
+    lines = result.stderr.splitlines()
+    assert "web hook: hello, r2, the word is [secret]" in lines, str(result)
+    assert "web hook: and on stderr" in lines
+    began = {line.split()[0]: n for n, line in reversed(list(enumerate(lines))) if line.startswith("  ")}
+    assert began["hook"] < lines.index("web hook: and on stderr") < began["start"]
+    assert len((volume(serving) / "ran").read_text().splitlines()) == 1
+    (log,) = (serving.state_dir / "logs").glob("web-r2-*-hook.log")
+    assert sorted(log.read_text().splitlines()) == ["and on stderr", "hello, r2, the word is [secret]"]
+    assert TOKEN not in result.output
+    assert serving.history()[-1]["steps"]["hook"] > 0
+    nothing_left_behind(serving, "r2")
+
+
+def test_the_verbs_that_run_no_hook(serving: TestHost) -> None:
+    define(serving, hook("/volume/hooks", 0))
+    before = len(ran(serving))
+    serving.upgrade("r2", check=True)
+    assert len(ran(serving)) == before + 1
+    for words in (["rollback"], ["restart"], ["scale", "--count", "2"], ["scale", "--reset"], ["stop"], ["start"]):
+        serving.conductor("service", words[0], "--id", "web", *words[1:], check=True)
+    plan = serving.upgrade("r3", "web", "--plan", check=True).stderr
+    assert "    hook  run sh -c " in plan
+    skipped = serving.upgrade("r3", "web", "--skip-hooks", check=True)
+    assert "hook" not in skipped.stderr
+    assert "nothing to do" in serving.upgrade("r3", check=True).stderr
+    assert len(ran(serving)) == before + 1
+    nothing_left_behind(serving, "r3")
+
+
+FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
+    "a code": (
+        ["sh", "-c", 'echo "no column $TOKEN"; exit 7'], "20s",
+        ("before_upgrade of web exited with code 7", "\n    no column [secret]\n", NOT_UNDONE),
+    ),
+    "a timeout": (
+        ["sh", "-c", "echo begun; sleep 60"], "1s",
+        ("before_upgrade of web did not end within 1s and was stopped", NOT_UNDONE),
+    ),
+    "a command that is not there": (["bin/migrate"], "20s", ("bin/migrate", "no such file or directory")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "timeout", "words"), FAILING.values(), ids=FAILING)
+def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, words: tuple[str, ...]) -> None:
+    define(serving, command, timeout=timeout)
+    result = serving.upgrade("r2")
+    told = failed(result, 1, "cannot upgrade web: ", *words, "web r1 still runs: 1 container\n")
+    assert "start  " not in told
+    assert TOKEN not in told
+    assert result.seconds < 15
+    assert serving.history()[-1]["outcome"] == "failed, undone"
+    nothing_left_behind(serving, "r1")
+
+
+def test_one_that_is_killed_from_outside(serving: TestHost) -> None:
+    define(serving, ["sh", "-c", "sleep 60"])
+    upgrade, running = under_way(serving)
+    serving.daemon.api.kill(running)
+    failed(upgrade.wait(20), 1, "before_upgrade of web exited with code 137", NOT_UNDONE)
+    nothing_left_behind(serving, "r1")
+
+
+def test_one_that_is_removed_from_outside(serving: TestHost) -> None:
+    define(serving, ["sh", "-c", "sleep 60"])
+    upgrade, running = under_way(serving)
+    serving.daemon.api.remove_container(running, force=True)
+    failed(upgrade.wait(20), 1, "cannot upgrade web: before_upgrade of web ", NOT_UNDONE)
+    nothing_left_behind(serving, "r1")
+
+
+def test_ctrl_c_stops_it_and_says_that_it_is_not_undone(serving: TestHost) -> None:
+    define(serving, ["sh", "-c", "sleep 60"])
+    upgrade, _ = under_way(serving)
+    upgrade.signal(signal.SIGINT)
+    result = upgrade.wait(20)
+    failed(result, 130, NOT_UNDONE)
+    nothing_left_behind(serving, "r1")
+
+
+def test_a_later_failure_says_it_too(serving: TestHost) -> None:
+    define(serving, hook("/volume/hooks", 0), env={"FAULT_r2": "exit"})
+    before = len(ran(serving))
+    failed(serving.upgrade("r2"), 1, "did not become healthy: ", f"before_upgrade {NOT_UNDONE}\n")
+    assert len(ran(serving)) == before + 1
+    told = failed(serving.upgrade("r2", "web", "--skip-hooks"), 1, "did not become healthy: ")
+    assert NOT_UNDONE not in told
+    nothing_left_behind(serving, "r1")
+
+
+@pytest.mark.parametrize("second", [0, 4], ids=["both well", "the second fails"])
+def test_two_services_one_after_the_other(host: TestHost, second: int) -> None:
+    log = {"volumes": [f"{volume(host)}:/volume"]}
+    one = merged(QUICK, {**log, "before_upgrade": {"command": hook("/volume/hooks", 0.5)}})
+    words = hook("/volume/hooks", 0.1)
+    two = merged(one, {"before_upgrade": {"command": ["sh", "-c", f"{words[2]}; exit {second}", *words[3:]]}})
+    host.define({"web": one, "api": two})
+    result = host.conductor("service", "upgrade", "--id", "web", "--id", "api", "--revision", "r2")
+    if second:
+        told = failed(result, 1, "cannot upgrade web, api: before_upgrade of api exited with code 4", NOT_UNDONE)
+        assert "start  " not in told
+    else:
+        result.expect(0)
+    both = ran(host)
+    assert overlaps(both) == []
+    assert [round(span.last - span.began, 1) >= least for span, least in zip(both, (0.5, 0.1), strict=True)] == [True] * 2
+    for service in ("web", "api"):
+        nothing_left_behind(host, None if second else "r2", service)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "waits"), [(4.0, True), (0.3, False)], ids=["it still runs", "it has ended by then"]
+)
+def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits: bool) -> None:
+    define(serving, hook("/volume/hooks", seconds))
+    before = len(ran(serving))
+    upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+    serving.wait_for(lambda: len(ran(serving)) > before, "the hook")
+    upgrade.kill()
+    if not waits:
+        serving.wait_for(lambda: ran(serving)[-1].ended, "its end")
+    define(serving, hook("/volume/hooks", 0.1))
+    after = serving.upgrade("r3", check=True)
+    assert " died: undoing it first\n" in after.stderr
+    assert "waiting for before_upgrade of web, which still runs\n" in after.stderr or not waits
+    mine = ran(serving)[before:]
+    assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]
+    assert mine[0].last - mine[0].began >= seconds * 0.9
+    assert overlaps(ran(serving)) == []
+    nothing_left_behind(serving, "r3")
