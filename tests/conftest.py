@@ -11,9 +11,7 @@ FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "long: takes minutes; only `tests/run long` and `tests/run all` run it"
-    )
+    config.addinivalue_line("markers", "long: takes minutes; only `tests/run long` and `tests/run all` run it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

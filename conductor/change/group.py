@@ -10,7 +10,7 @@ import msgspec
 
 from conductor.change.doors import Doors
 from conductor.change.gate import Candidate, Gate
-from conductor.change.hook import remove_hooks, run_hook
+from conductor.change.hook import NOT_UNDONE, remove_hooks, run_hook
 from conductor.change.member import Member
 from conductor.errors import ConductorError
 from conductor.plan.moves import Move
@@ -72,9 +72,15 @@ class Group:
 
     def hook(self) -> None:
         """Run the hooks one after the other."""
+        ran: list[str] = []
         for member, move in self._moves.items():
             if move.hook:
-                run_hook(member, move.hook)
+                try:
+                    run_hook(member, move.hook)
+                except ConductorError as error:
+                    error.details = (*error.details, *(f"before_upgrade of {one} {NOT_UNDONE}" for one in ran))
+                    raise
+                ran.append(member.id)
 
     def start(self) -> None:
         """Make and start all new containers side by side, but for those that must not overlap with old ones."""

@@ -46,14 +46,15 @@ def _follow(member: Member, hook: Hook) -> ContainerState | None:
     doors = member.doors
     until, last = doors.clock.monotonic() + hook.timeout, ""
     while True:
-        (container,) = hooks(member)
-        state = doors.engine.inspect(container.id)
-        for stamp, text in doors.engine.output(container.id, last):
-            last = stamp
-            doors.report.emit(Told(f"{member.id} hook: {member.redact(text)}"))
+        state = None
+        for container in hooks(member):
+            state = doors.engine.inspect(container.id)
+            for stamp, text in doors.engine.output(container.id, last):
+                last = stamp
+                doors.report.emit(Told(f"{member.id} hook: {member.redact(text)}"))
         if state is None or not state.running:
             return state or ContainerState(
-                running=False, exit_code=None, out_of_memory=False, address="", error="removed"
+                running=False, exit_code=None, out_of_memory=False, address="", error="was removed while it ran"
             )
         if doors.clock.monotonic() >= until:
             return None

@@ -116,9 +116,9 @@ def refuse_stopped(wanted: Wanted) -> None:
     held: Held | None = wanted.stopped
     if held is not None:
         raise ConductorError(
-            f"{wanted.service} is stopped: {held.who} stopped it at {held.since}"
+            f"cannot deploy: {wanted.service} is stopped: {held.who} stopped it at {held.since}"
             + f" ({held.reason})" * bool(held.reason),
-            "add --start to start it with the new release, or first: conductor service start",
+            f"conductor service start --id {wanted.service} starts it again; an upgrade does both with --start",
         )
 
 

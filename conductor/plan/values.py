@@ -81,6 +81,8 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
             return "running"
         if self.out_of_memory:
             return f"killed: out of memory (exit code {self.exit_code})"
+        if self.exit_code is None:
+            return self.error
         return f"exited with code {self.exit_code}" + (f": {self.error}" if self.error else "")
 
 

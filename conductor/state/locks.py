@@ -14,8 +14,8 @@ from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError
 from conductor.state.files import make_directory
 
-POLL_SECONDS = 0.02  # how often a waiter looks again
-GLANCE_SECONDS = 0.1  # whoever only looks whether a lock is held holds it for microseconds: never called busy
+POLL_SECONDS = 0.05  # how often a waiter looks again
+GLANCE_SECONDS, GLANCE_POLL_SECONDS = 0.1, 0.002  # who only asks whether it is held, holds it himself for microseconds
 
 
 class Locks:
@@ -49,16 +49,17 @@ class Locks:
             os.close(handle)
 
     def _acquire(self, handle: int, name: str, wait_seconds: float) -> None:
-        give_up = self._clock.monotonic() + max(wait_seconds, GLANCE_SECONDS)
+        began = self._clock.monotonic()
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if self._clock.monotonic() >= give_up:
+                waited = self._clock.monotonic() - began
+                if waited >= max(wait_seconds, GLANCE_SECONDS):
                     raise BusyError(
                         f"cannot lock {name}: {self._holder(handle)}", "wait for it with --wait 5m, or try again later"
                     ) from None
-                self._clock.wait(POLL_SECONDS)
+                self._clock.wait(POLL_SECONDS if waited >= GLANCE_SECONDS else GLANCE_POLL_SECONDS)
             else:
                 return
 

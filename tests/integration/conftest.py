@@ -23,9 +23,7 @@ def real_parts() -> None:
     if not Path(BINARY).exists():
         missing.append("nginx")
     if missing:
-        pytest.exit(
-            f"integration tests need {', '.join(missing)}: run `tests/run integration` as root", returncode=2
-        )
+        pytest.exit(f"integration tests need {', '.join(missing)}: run `tests/run integration` as root", returncode=2)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The announce flag's bounce: whatever a location does, it does the same while clients are told to close."""
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
@@ -78,7 +77,7 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def announced(module_host: TestHost) -> Iterator[TestHost]:
+def announced(module_host: TestHost) -> TestHost:
     """The operator's block in full, and one container, while the flag stands."""
     host = module_host
     host.define({"web": merged(UPSTREAM_ONLY, QUICK)})
@@ -89,7 +88,7 @@ def announced(module_host: TestHost) -> Iterator[TestHost]:
     host.nginx.add_server("zone", "limit_req_zone $server_addr zone=slowly:1m rate=1r/m;\n")
     install_own_server(host, "web", LOCATIONS.replace("{files}", str(files)))
     host.upgrade("r1", check=True)
-    yield host
+    return host
 
 
 def ask(host: TestHost, case: Case) -> tuple[int, bytes, bool, bytes]:

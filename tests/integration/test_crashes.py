@@ -17,7 +17,7 @@ SEED = 20
 SERVICE = merged(QUICK, {"count": 2, "health": {"start_timeout": "20s"}, "nginx": {"drain": "15s"}})
 
 
-@pytest.mark.parametrize("rounds", [13, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [11, pytest.param(50, marks=pytest.mark.long)])
 def test_killed_at_random_moments(host: TestHost, rounds: int) -> None:
     chance, reached, told = random.Random(SEED), Counter[str](), []
     host.define({"web": SERVICE})
@@ -62,7 +62,7 @@ def test_whoever_mends_is_killed_too(host: TestHost) -> None:
     host.upgrade("r1", check=True)
     with Load(host.url(), busy=5, idle=5) as load:
         longest = host.upgrade("r2", check=True).seconds
-        for revision in REVISIONS[2:6]:
+        for revision in REVISIONS[2:5]:
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", revision)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 upgrade.process.wait(chance.uniform(0.4, 1.0) * longest)

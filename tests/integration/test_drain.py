@@ -72,7 +72,9 @@ def test_a_request_that_outlasts_the_drain_is_told_and_counted(host: TestHost, p
 @pytest.mark.parametrize("own_block", [False, True], ids=["Conductor's block", "the operator's block"])
 def test_a_client_that_never_speaks(host: TestHost, own_block: bool) -> None:
     """Conductor's own blocks end it within the drain (`client_header_timeout`); in others it is told apart from requests."""
-    host.define({"web": merged({"nginx": {"server": None}} if own_block else {}, merged(QUICK, {"nginx": {"drain": "2s"}}))})
+    host.define(
+        {"web": merged({"nginx": {"server": None}} if own_block else {}, merged(QUICK, {"nginx": {"drain": "2s"}}))}
+    )
     if own_block:
         install_own_server(host)
     host.upgrade("r1", check=True)

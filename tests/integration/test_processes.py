@@ -80,7 +80,9 @@ def test_workers_that_serve(traffic: Traffic) -> None:
     for worker in workers:
         assert processes.alive(worker)
         assert not processes.alive(worker._replace(started=worker.started + 1)), "another process with this pid"
-    assert wait_until(lambda: processes.connections(workers) == ((), ())), "but for the one that asked whether nginx is up"
+    assert wait_until(lambda: processes.connections(workers) == ((), ())), (
+        "but for the one that asked whether nginx is up"
+    )
     listeners = processes.listeners(traffic.nginx.pid)
     assert all(processes.listens(worker, listeners) for worker in workers)
     assert not any(processes.listens(worker, frozenset()) for worker in workers)

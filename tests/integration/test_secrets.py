@@ -34,7 +34,7 @@ SECRETS = {
     "quotes and umlauts": "p\\a'ss\"wörd-5f81-\t-x",
     "several lines": "-----BEGIN KEY-----\nMIIBVgIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----",
 }
-ENV_FILE_SECRET = "pw-77ab0c9d2e#=$HOME`x"  # noqa: S105 (what Docker's format may hold)
+ENV_FILE_SECRET = "pw-77ab0c9d2e#=$HOME`x"
 QUERIES = [
     ("service", "list"),
     ("service", "list", "--json"),

@@ -20,9 +20,7 @@ def test_five_services_at_once(host: TestHost) -> None:
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(host.url(service), busy=2, idle=8)) for service in SERVICES]
         for revision in ("r2", "r3"):
-            begun = [
-                host.spawn("service", "upgrade", "--id", service, "--revision", revision) for service in SERVICES
-            ]
+            begun = [host.spawn("service", "upgrade", "--id", service, "--revision", revision) for service in SERVICES]
             for upgrade in begun:
                 result = upgrade.wait(60).expect(0)
                 assert "warning" not in result.stderr, str(result)
@@ -59,9 +57,7 @@ def test_five_for_the_same_service_that_wait(host: TestHost) -> None:
     host.upgrade("r1", check=True)
     revisions = ("r2", "r3", "r4", "r4", "r4")
     with Load(host.url(), busy=2, idle=8) as load:
-        begun = [
-            host.spawn("service", "upgrade", "--id", "web", "--revision", r, "--wait", "2m") for r in revisions
-        ]
+        begun = [host.spawn("service", "upgrade", "--id", "web", "--revision", r, "--wait", "2m") for r in revisions]
         results = [upgrade.wait(120).expect(0) for upgrade in begun]
         counted = load.stop()
     print(counted)

@@ -29,7 +29,7 @@ class Traffic(NamedTuple):
 TRAFFIC = {
     "busy and idle": Traffic(50, 50, 0.1, "500ms", 10),
     "one second of think time": Traffic(0, 50, 1.0, "2s", 5),
-    "busy and idle, the operator's block": Traffic(50, 50, 0.1, "500ms", 5, own_block=True),
+    "busy and idle, the operator's block": Traffic(50, 50, 0.1, "500ms", 4, own_block=True),
     "one second of think time, the operator's block": Traffic(0, 50, 1.0, "2s", 3, own_block=True),
 }
 

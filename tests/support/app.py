@@ -59,7 +59,7 @@ def say(line: str) -> None:
 def clock(word: str) -> None:
     """One line of CLOCK_LOG."""
     if path := os.environ.get("CLOCK_LOG"):
-        with open(path, "a") as log:
+        with open(path, "a") as log:  # noqa: PTH123 (pathlib would make the boot longer)
             log.write(f"{time.time():.6f} {HOSTNAME} {word} {REVISION}\n")
 
 
@@ -115,9 +115,7 @@ class Requests(asyncio.Protocol):
                 self.transport.abort()
             return False
         lines = bytes(self.buffer[:end]).decode("latin-1").split("\r\n")
-        headers = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
-        }
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         taken = self._body_end(end + 4, headers)
         if taken is None:
             return False
@@ -153,18 +151,14 @@ class Requests(asyncio.Protocol):
         wish = headers.get("connection", "").lower()
         return not self.leaving and ("keep-alive" in wish if version == "HTTP/1.0" else "close" not in wish)
 
-    def _answer(
-        self, method: str, target: str, headers: dict[str, str], body_bytes: int, *, keep: bool
-    ) -> None:
+    def _answer(self, method: str, target: str, headers: dict[str, str], body_bytes: int, *, keep: bool) -> None:
         path, _, query = target.partition("?")
         asked = parse_qs(query)
         if path == "/health" and self.fault == "hang":
             self.waiting = True
         elif path == "/health" and self.fault in {"500", "redirect"}:
             status, extra = (500, "") if self.fault == "500" else (302, "Location: /elsewhere\r\n")
-            self._send(
-                status, {"error": "the database is on holiday", "revision": REVISION}, keep=keep, extra=extra
-            )
+            self._send(status, {"error": "the database is on holiday", "revision": REVISION}, keep=keep, extra=extra)
         elif path == "/ws" or "upgrade" in headers:
             self.echoing = True
             kind = headers.get("upgrade", "echo")

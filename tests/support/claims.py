@@ -37,9 +37,7 @@ class Claims:
     def subnet(self) -> str:
         """A /24 that no Docker network and no route of the host overlaps."""
         taken = _taken_networks()
-        return self._first(
-            "subnet", random.sample(SUBNETS, len(SUBNETS)), lambda subnet: _free_subnet(subnet, taken)
-        )
+        return self._first("subnet", random.sample(SUBNETS, len(SUBNETS)), lambda subnet: _free_subnet(subnet, taken))
 
     def release(self) -> None:
         """Give everything back."""
@@ -88,14 +86,8 @@ def _taken_networks() -> list[ipaddress.IPv4Network]:
     """Routes of the host (the default route aside) and subnets of Docker's networks."""
     routes = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, text=True, check=True).stdout
     found = [route["dst"] for route in json.loads(routes) if route["dst"] != "default"]
-    ids = subprocess.run(
-        ["docker", "network", "ls", "-q"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    inspected = subprocess.run(
-        ["docker", "network", "inspect", *ids], capture_output=True, text=True, check=False
-    )
+    ids = subprocess.run(["docker", "network", "ls", "-q"], capture_output=True, text=True, check=True).stdout.split()
+    inspected = subprocess.run(["docker", "network", "inspect", *ids], capture_output=True, text=True, check=False)
     for network in json.loads(inspected.stdout or "[]"):
-        found += [
-            pool["Subnet"] for pool in network["IPAM"]["Config"] or [] if ":" not in pool.get("Subnet", ":")
-        ]
+        found += [pool["Subnet"] for pool in network["IPAM"]["Config"] or [] if ":" not in pool.get("Subnet", ":")]
     return [ipaddress.IPv4Network(text, strict=False) for text in found]

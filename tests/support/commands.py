@@ -40,17 +40,13 @@ class Result(NamedTuple):
 class Spawned:
     """A command under way, leader of its own session."""
 
-    def __init__(
-        self, words: tuple[str, ...], environment: dict[str, str], directory: Path, **popen: Any
-    ) -> None:
+    def __init__(self, words: tuple[str, ...], environment: dict[str, str], directory: Path, **popen: Any) -> None:
         self.words = words
         self.stdout_file = directory / f"{time.monotonic_ns()}.out"
         self.stderr_file = self.stdout_file.with_suffix(".err")
         self._began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            files: list[IO[bytes]] = [
-                stack.enter_context(p.open("wb")) for p in (self.stdout_file, self.stderr_file)
-            ]
+            files: list[IO[bytes]] = [stack.enter_context(p.open("wb")) for p in (self.stdout_file, self.stderr_file)]
             chosen: dict[str, Any] = {
                 "stdin": subprocess.DEVNULL,
                 "stdout": files[0],

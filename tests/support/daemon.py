@@ -46,9 +46,7 @@ class Daemon:
     def containers(self, service: str | None = None) -> list[Container]:
         """By labels, exited ones too, in the order of their names."""
         labels = [f"{LABEL}instance={self._instance}", *([f"{LABEL}service={service}"] if service else [])]
-        return sorted(
-            map(_container, self.api.containers(all=True, filters={"label": labels})), key=lambda c: c.name
-        )
+        return sorted(map(_container, self.api.containers(all=True, filters={"label": labels})), key=lambda c: c.name)
 
     def networks(self) -> list[str]:
         """Ids of the instance's networks, by label or by the name that its definitions give."""

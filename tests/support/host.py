@@ -162,13 +162,9 @@ class TestHost:
 
     def revisions(self, service: str = "web") -> list[str]:
         """Revisions of the service's running containers, one each."""
-        return sorted(
-            c.revision for c in self.containers(service) if c.state == "running" and c.kind == "service"
-        )
+        return sorted(c.revision for c in self.containers(service) if c.state == "running" and c.kind == "service")
 
-    def get(
-        self, path: str = "/", service: str = "web", *, method: str = "GET", timeout: float = 10
-    ) -> Answer:
+    def get(self, path: str = "/", service: str = "web", *, method: str = "GET", timeout: float = 10) -> Answer:
         """One request through nginx on a fresh connection."""
         with contextlib.closing(EarlyBird(self.url(service, path), timeout=timeout)) as connection:
             return connection.send(method, b"")
@@ -199,9 +195,7 @@ class TestHost:
         """For a failed test: containers with their logs, the last commands, files, nginx's log."""
         parts = [f"host {self.instance} in {self.directory}"]
         parts += [str(result) for result in self._results[-5:]]
-        parts += [
-            f"still running: conductor {' '.join(s.words)}\n{s.stderr}" for s in self._spawned if s.running()
-        ]
+        parts += [f"still running: conductor {' '.join(s.words)}\n{s.stderr}" for s in self._spawned if s.running()]
         for c in self.containers():
             log = self.daemon.api.logs(c.id, tail=10).decode(errors="replace")
             parts.append(f"container {c.name} {c.kind} {c.revision} {c.state} {c.address}\n{log}")
@@ -229,9 +223,7 @@ class TestHost:
     def close(self) -> list[str]:
         """Remove everything; says what a command had left behind in a way that nobody could find again."""
         leaks: list[str] = []
-        with (
-            contextlib.ExitStack() as stack
-        ):  # each of these happens, whatever happens to the others; last one first
+        with contextlib.ExitStack() as stack:  # each of these happens, whatever happens to the others; last one first
             stack.callback(self.claims.release)
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
             stack.callback(self.daemon.close)

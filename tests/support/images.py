@@ -105,10 +105,7 @@ def _build(revision: str) -> None:
 
 
 def _exists(image: str) -> bool:
-    return (
-        subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode
-        == 0
-    )
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
 
 
 def _run(words: list[str], stdin: bytes | None = None) -> None:

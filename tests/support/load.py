@@ -73,9 +73,7 @@ class Load:
         ]
         words += ["--busy", str(busy), "--idle", str(idle), "--idle-seconds", str(idle_seconds)]
         words += ["--timeout", str(timeout), "--seconds", str(seconds), "--tethered"]
-        words += [
-            word for name, value in (headers or {}).items() for word in ("--header", f"{name}: {value}")
-        ]
+        words += [word for name, value in (headers or {}).items() for word in ("--header", f"{name}: {value}")]
         words += ["--acknowledged", str(acknowledged)] if acknowledged else []
         self._words = words
         self._clients = busy + idle
@@ -97,9 +95,7 @@ class Load:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
-        self.wait_for(
-            lambda now: now["answered"] + now["lost"] >= self._clients, READY_SECONDS, "the first answers"
-        )
+        self.wait_for(lambda now: now["answered"] + now["lost"] >= self._clients, READY_SECONDS, "the first answers")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,8 +176,7 @@ class _Process:
     def _tick(self, tally: Tally) -> None:
         revisions = {name: seen.count for name, seen in tally.revisions.items()}
         sys.stdout.write(
-            json.dumps({"tick": {"answered": tally.answered, "lost": tally.lost, "revisions": revisions}})
-            + "\n"
+            json.dumps({"tick": {"answered": tally.answered, "lost": tally.lost, "revisions": revisions}}) + "\n"
         )
         sys.stdout.flush()
 
@@ -214,18 +209,14 @@ def main() -> int:
     """The command; exits 1 when a request was lost."""
     wanted = _arguments()
     parts = urlsplit(wanted.url)
-    settings = Settings(
-        parts.hostname, parts.port or 80, wanted.busy, wanted.idle, wanted.idle_seconds, wanted.timeout
-    )
+    settings = Settings(parts.hostname, parts.port or 80, wanted.busy, wanted.idle, wanted.idle_seconds, wanted.timeout)
     os.nice(NICE)
     process = _Process(tethered=wanted.tethered)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, process.interrupted)
     with contextlib.ExitStack() as stack:
         keys = stack.enter_context(wanted.acknowledged.open("a")) if wanted.acknowledged else None
-        clients = Clients(
-            settings, template(wanted), (lambda key: print(key, file=keys)) if keys else lambda _: None
-        )
+        clients = Clients(settings, template(wanted), (lambda key: print(key, file=keys)) if keys else lambda _: None)
         process.clients = clients
         result = clients.run(wanted.seconds, process.should_stop).result(time.time())
     print(result.to_json() if wanted.json else result)
@@ -246,9 +237,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--body", default="amount=100", help="{key} is made unique, here and in headers")
     parser.add_argument("--acknowledged", type=Path, help="write the keys answered by 2xx to this file")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-    parser.add_argument(
-        "--tethered", action="store_true", help="stop when standard input closes; tell progress"
-    )
+    parser.add_argument("--tethered", action="store_true", help="stop when standard input closes; tell progress")
     return parser.parse_args()
 
 

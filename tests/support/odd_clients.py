@@ -48,9 +48,7 @@ class EarlyBird(OneConnection):
 class SlowUpload(OneConnection):
     """Sends a request whose body dribbles in over `seconds`, from a thread, beginning now; then reads the answer."""
 
-    def __init__(
-        self, url: str, *, seconds: float, body_bytes: int = 20000, pieces_a_second: float = 10.0
-    ) -> None:
+    def __init__(self, url: str, *, seconds: float, body_bytes: int = 20000, pieces_a_second: float = 10.0) -> None:
         super().__init__(url, timeout=seconds + 60)
         self._seconds = seconds
         self._pieces = max(1, int(seconds * pieces_a_second))

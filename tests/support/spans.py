@@ -1,5 +1,6 @@
 """When containers ran, by what they wrote to a volume: lines `TIME HOSTNAME start|tick|end REVISION`, as the app's CLOCK_LOG."""
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,4 +37,4 @@ def spans(path: Path) -> list[Span]:
 
 def overlaps(found: list[Span]) -> list[tuple[Span, Span]]:
     """Those that began before the one before them had ended."""
-    return [(a, b) for a, b in zip(found, found[1:], strict=False) if b.began < a.last]
+    return [(a, b) for a, b in itertools.pairwise(found) if b.began < a.last]

@@ -25,4 +25,3 @@ class WebSocket(OneConnection):
         except OSError:
             return heard
         return heard
-

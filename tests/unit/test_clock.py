@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -160,9 +161,9 @@ def test_after_the_commit_signals_are_only_told(clock: Clock, told: list[str]) -
 
 
 def test_after_it_stopped_listening_nothing_counts(clock: Clock) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     clock.stop_listening()
-    assert len(os.listdir("/proc/self/fd")) == descriptors - 2
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors - 2
     ctrl_c()
     clock.wait(0.01)
     clock.stop_listening()

@@ -10,7 +10,7 @@ HEAVY = {"docker", "requests", "jinja2", "yaml", "msgspec", "click"}
 
 def imported(*words: str) -> set[str]:
     code = (
-        "import runpy, sys; sys.argv = ['conductor', *sys.argv[1:]]\n"
+        "import os, runpy, sys; os._exit = sys.exit; sys.argv = ['conductor', *sys.argv[1:]]\n"
         "try: runpy.run_module('conductor', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "print('imported:', *(m for m in sys.modules if '.' not in m))"

@@ -82,9 +82,7 @@ class Api:
         for method, handler, words in found:
             if method == request.method:
                 return handler, words
-        raise (
-            InvalidError(405, "not with this method") if found else InvalidError(404, "there is nothing here")
-        )
+        raise (InvalidError(405, "not with this method") if found else InvalidError(404, "there is nothing here"))
 
     def _create(self, request: Request) -> Answer:
         payment, new = self.store.create(_order(request))

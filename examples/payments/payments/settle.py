@@ -10,9 +10,7 @@ from payments.store import Store
 def main() -> int:
     """Settle, or with `--report` print the counts of a day (of all time without `--day`)."""
     parser = argparse.ArgumentParser(prog="bin/settle", description="Pays out what has been paid.")
-    parser.add_argument(
-        "--report", action="store_true", help="only print how many payments there are by status"
-    )
+    parser.add_argument("--report", action="store_true", help="only print how many payments there are by status")
     parser.add_argument("--day", default="", help="for --report: one day, for example 2024-05-31")
     wanted = parser.parse_args()
     broken.start("settle")

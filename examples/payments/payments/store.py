@@ -138,9 +138,7 @@ class Store:
 
     def after(self, number: int, limit: int) -> list[Payment]:
         """A page of payments in the order of storing, those after `number`."""
-        rows = self._read(
-            f"SELECT {COLUMNS} FROM payments WHERE number > ? ORDER BY number LIMIT ?", number, limit
-        )
+        rows = self._read(f"SELECT {COLUMNS} FROM payments WHERE number > ? ORDER BY number LIMIT ?", number, limit)
         return [Payment(*row) for row in rows]
 
     def counts(self, day: str = "") -> dict[str, int]:
@@ -164,9 +162,7 @@ class Store:
             return self._reader.execute(query, values).fetchall()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         return connection

@@ -1,9 +1,11 @@
 """Locks: one holder, named to others, freed when it dies."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -48,3 +50,39 @@ def test_a_waiter_gets_it_when_the_holder_is_killed(tmp_path, holder):
     with locks(tmp_path).hold("web", wait_seconds=5):
         assert str(os.getpid()) in (locks(tmp_path).holder("web") or "")
     assert locks(tmp_path).holder("web") is None
+
+
+def test_who_only_looks_makes_nobody_busy(tmp_path):
+    with locks(tmp_path).hold("web"):
+        pass
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            locks(tmp_path).holder("web")
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(300):
+            with locks(tmp_path).hold("web"):
+                pass
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_a_dead_holder_is_not_named(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    handle = os.open(tmp_path / "web.lock", os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # a new holder that has not said yet who it is
+    try:
+        assert locks(tmp_path).holder("web") == "another process holds it"
+        with pytest.raises(BusyError) as caught, locks(tmp_path).hold("web"):
+            pass
+        assert caught.value.sentence == "cannot lock web: another process holds it"
+    finally:
+        os.close(handle)

@@ -1,0 +1,107 @@
+"""Images from a registry with a password: Debian's docker-registry on 127.0.0.1, and the host's Docker credentials."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.aftermath import QUICK, failed, nothing_left_behind
+from tests.support.docker_registry import DockerRegistry
+from tests.support.host import TestHost, merged
+
+PASSWORD = "pw-registry-77c1"
+HINT = "check the image's name, the revision and the registry's credentials (docker login)"
+
+
+@pytest.fixture
+def registry(host: TestHost) -> Iterator[DockerRegistry]:
+    with DockerRegistry(host.directory / "registry", password=PASSWORD) as made:
+        host.define({"web": merged(QUICK, {"image": made.image})})
+        yield made
+        host.daemon.remove_all()
+
+
+def partial_downloads(host: TestHost) -> list[str]:
+    """What the daemon keeps of downloads that did not end."""
+    root = Path(host.daemon.api.info()["DockerRootDir"])
+    return [str(path) for path in (root / "tmp").glob("GetImageBlob*")]
+
+
+def test_a_pull_with_the_hosts_credentials(host: TestHost, registry: DockerRegistry) -> None:
+    registry.push("v1")
+    login = registry.login(host.directory / "docker", PASSWORD)
+    result = host.upgrade("v1", env=login, check=True)
+    assert f"    pull  fetch {registry.image}:v1\n    pull  done in " in result.stderr
+    assert PASSWORD not in result.output
+    nothing_left_behind(host, "v1")
+    assert "pull" not in host.upgrade("v1", "web", "--force", env=login, check=True).stderr
+
+
+@pytest.mark.parametrize("password", ["wrong", None], ids=["a wrong password", "none"])
+def test_credentials_that_do_not_do(host: TestHost, registry: DockerRegistry, password: str | None) -> None:
+    registry.push("v1")
+    directory = host.directory / "docker"
+    directory.mkdir()
+    login = registry.login(directory, password) if password else {"DOCKER_CONFIG": str(directory)}
+    failed(
+        host.upgrade("v1", env=login), 1,
+        f"cannot upgrade web: cannot pull image {registry.image}:v1: ", "no basic auth credentials" if password is None
+        else "unauthorized", HINT, "nothing of web ran before, and nothing does now",
+    )  # fmt: skip
+    nothing_left_behind(host, None)
+    assert host.history()[-1]["outcome"] == "refused"
+
+
+def test_a_tag_that_is_not_there(host: TestHost, registry: DockerRegistry) -> None:
+    registry.push("v1")
+    login = registry.login(host.directory / "docker", PASSWORD)
+    host.upgrade("v1", env=login, check=True)
+    failed(
+        host.upgrade("v2", env=login), 1,
+        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web v1 still runs: 1 container\n",
+    )  # fmt: skip
+    nothing_left_behind(host, "v1")
+
+
+def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRegistry) -> None:
+    login = registry.login(host.directory / "docker", PASSWORD)
+    for tag in ("v1", "v2"):
+        registry.push(tag)
+        host.upgrade(tag, env=login, check=True)
+    registry.stop()
+    result = host.conductor("service", "rollback", "--id", "web", check=True)
+    assert "web runs v1: 1 of 1 healthy" in result.stderr
+    nothing_left_behind(host, "v1")
+    for words in (("restart",), ("scale", "--count", "2"), ("stop",), ("start",)):
+        host.conductor("service", words[0], "--id", "web", *words[1:], check=True)
+    nothing_left_behind(host, "v1", count=2)
+
+
+def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int) -> None:
+    """The registry goes in the middle of a pull, and once more; then it is back."""
+    registry.push("v1")
+    registry.push("v2", layer_bytes=size)
+    login = registry.login(host.directory / "docker", PASSWORD)
+    host.upgrade("v1", env=login, check=True)
+    before = partial_downloads(host)
+    registry.stop_after(size // 2)
+    result = host.upgrade("v2", env=login, timeout=180)
+    print(result)
+    failed(result, 1, f"cannot pull image {registry.image}:v2: ", HINT, "web v1 still runs: 1 container\n")
+    assert registry.is_shut
+    nothing_left_behind(host, "v1")
+    registry.stop()
+    failed(host.upgrade("v2", env=login, timeout=180), 1, f"cannot pull image {registry.image}:v2: ", "refused")
+    registry.start()
+    assert "pull  done in " in host.upgrade("v2", env=login, check=True).stderr
+    nothing_left_behind(host, "v2")
+    assert [path for path in partial_downloads(host) if path not in before] == []
+
+
+def test_the_registry_goes_in_the_middle_of_a_pull(host: TestHost, registry: DockerRegistry) -> None:
+    cut_in_the_middle(host, registry, 60 * 2**20)
+
+
+@pytest.mark.long
+def test_the_registry_goes_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
+    cut_in_the_middle(host, registry, 300 * 2**20)
