@@ -19,8 +19,8 @@ import urllib3.exceptions
 
 from conductor.clock import Clock
 from conductor.definitions.model import Network
-from conductor.definitions.scalars import Secret
 from conductor.engine.answers import container, container_state, in_background, read_frames
+from conductor.engine.creation import creation
 from conductor.engine.kernel import clashing_route, ephemeral_ports
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
@@ -163,45 +163,7 @@ class DockerEngine:
         return next((c.id for c in same), None)
 
     def _create(self, spec: ContainerSpec) -> str:
-        plain = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
-        endpoint = self._api.create_endpoint_config(ipv4_address=spec.ip)
-        created = self._api.create_container(
-            image=spec.image_id,
-            name=spec.name,
-            command=list(spec.command) if spec.command else None,
-            entrypoint=list(spec.entrypoint) if spec.entrypoint else None,
-            environment=plain,
-            labels=spec.labels,
-            user=spec.user,
-            working_dir=spec.workdir,
-            stop_signal=spec.stop.signal,
-            ports=[spec.publish[0]] if spec.publish else None,
-            host_config=self._host_config(spec),
-            networking_config=self._api.create_networking_config({spec.network: endpoint}),
-            use_config_proxy=False,  # whoever calls may have proxies in ~/.docker/config.json; no definition says so
-        )
-        return str(created["Id"])
-
-    def _host_config(self, spec: ContainerSpec) -> dict[str, Any]:
-        ulimits = [docker.types.Ulimit(name=n, soft=u.soft, hard=u.hard) for n, u in spec.ulimits.items()]
-        config: dict[str, Any] = self._api.create_host_config(
-            network_mode=spec.network,
-            restart_policy={"Name": "no"},
-            port_bindings={spec.publish[0]: ("127.0.0.1", spec.publish[1])} if spec.publish else None,
-            binds=list(spec.volumes) or None,
-            tmpfs=list(spec.tmpfs) or None,
-            mem_limit=spec.memory,
-            nano_cpus=int(spec.cpus * 1e9) if spec.cpus else None,
-            shm_size=spec.shm_size,
-            init=spec.init,
-            read_only=spec.read_only,
-            cap_add=list(spec.cap_add) or None,
-            cap_drop=list(spec.cap_drop) or None,
-            ulimits=ulimits or None,
-            extra_hosts=spec.extra_hosts or None,
-            log_config=docker.types.LogConfig(type=spec.logging.driver, config=spec.logging.options),
-        )
-        return config
+        return str(self._api.create_container_from_config(creation(spec), spec.name)["Id"])
 
     def start(self, container: str) -> None:
         """Whatever the daemon answered: what runs has been started."""

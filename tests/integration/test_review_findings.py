@@ -45,8 +45,8 @@ def test_a_damaged_file_among_good_ones(serving: TestHost) -> None:
 
 def test_a_service_that_is_ill_is_not_ok(serving: TestHost) -> None:
     """It runs and fails its checks: `list` says so, by the definition it was started with."""
-    health = {"path": None, "command": ["test", "!", "-e", "/tmp/ill"]}
-    serving.define({"web": merged(QUICK, {"health": health})})
+    health = {**QUICK["health"], "path": None, "command": ["test", "!", "-e", "/tmp/ill"]}
+    serving.define({"web": {**QUICK, "health": health}})
     serving.upgrade("r2", check=True)
     (container,) = serving.containers("web")
     exec_id = serving.daemon.api.exec_create(container.id, ["touch", "/tmp/ill"])["Id"]
