@@ -157,7 +157,7 @@ def _change(doors: Doors, service: str) -> list[str]:
 
 def _differences(wanted: Wanted, defined: Definition | None, containers: list[Container]) -> list[str]:
     notes = []
-    if defined and wanted.release and defined.digest != wanted.release.digest:
+    if defined and wanted.release and defined.written != wanted.release.definition:
         notes.append("drifted: the definition has changed since the release; upgrade to apply it")
     others = [c.name for c in containers if not _is_live(c, wanted)]
     if others:

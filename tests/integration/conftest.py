@@ -46,6 +46,16 @@ def serving(module_host: TestHost, request: pytest.FixtureRequest) -> Iterator[T
 
 
 @pytest.fixture
+def web(serving: TestHost) -> Iterator[TestHost]:
+    """`serving`, whose next test may upgrade again."""
+    yield serving
+    serving.define({"web": QUICK})
+    if (serving.wanted() or {}).get("stopped"):
+        serving.conductor("service", "start", "--id", "web")
+    serving.conductor("service", "scale", "--id", "web", "--reset")
+
+
+@pytest.fixture
 def uploading(serving: TestHost) -> Iterator[Callable[[float], SlowUpload]]:
     """Begins an upload to `web` that takes so many seconds."""
     with contextlib.ExitStack() as stack:
