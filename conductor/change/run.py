@@ -117,6 +117,8 @@ def _undo(group: Group, moves: Sequence[Move], error: BaseException) -> None:
         ran = [member.id for member in group.members if "hook" in member.journal.steps]
         if any(move.hook for move in moves) and ran:
             error.details = (*error.details, f"before_upgrade {NOT_UNDONE}")
+        if group.must_act:
+            error.details = (*error.details, f"left over, see to it by hand: {', '.join(group.must_act)}")
         _explain(doors, moves, error)
 
 
@@ -150,7 +152,7 @@ def _what_runs(doors: Doors, move: Move) -> str:
     try:
         running = [c for c in doors.engine.containers(service) if c.running and c.change == release.change]
     except ConductorError:
-        return f"{service} {release.revision} was not touched"
+        return f"what runs of {service} cannot be seen now; the committed release is {release.revision}"
     return f"{service} {release.revision} still runs: {len(running)} container{'s' * (len(running) != 1)}"
 
 

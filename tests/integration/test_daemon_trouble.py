@@ -14,7 +14,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 
-NOT_TOUCHED = "\n  web r1 was not touched\n"
+UNSEEN = "\n  what runs of web cannot be seen now; the committed release is r1\n"
 STARTED = r"^POST .*/containers/\w+/start"
 CREATED = r"^POST .*/containers/create"
 REMOVED = r"^DELETE .*/containers/"
@@ -38,7 +38,7 @@ def test_docker_does_not_run(serving: TestHost, left: bool) -> None:
         serving.define({"web": QUICK}, host_extra={"docker": url})
         failed(
             serving.upgrade("r2"), 1, f"cannot upgrade web: cannot reach Docker at {url}: Docker is not running",
-            "start it (systemctl start docker)", NOT_TOUCHED,
+            "start it (systemctl start docker)", UNSEEN,
         )  # fmt: skip
         for verb in ("list", "status"):
             failed(serving.conductor("service", verb), 1, f"cannot reach Docker at {url}: Docker is not running")
@@ -61,7 +61,7 @@ def test_no_permission_on_dockers_socket(serving: TestHost) -> None:
         told = failed(
             serving.upgrade("r2", preexec_fn=without_the_right_to_any_file), 1,
             f"cannot upgrade web: cannot reach Docker at unix://{path}: permission denied on unix://{path}\n",
-            "run as root or as a member of the group docker", NOT_TOUCHED,
+            "run as root or as a member of the group docker", UNSEEN,
         )  # fmt: skip
         assert "is Docker running?" not in told
         assert "systemctl" not in told
@@ -144,7 +144,7 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     result = upgrade.wait(20)
     told = failed(
         result, 1, "cannot upgrade web: the new containers did not become healthy: web-r2-",
-        "then the undoing failed: cannot list containers: the disk under the daemon is tired", NOT_TOUCHED,
+        "then the undoing failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
         "mend that; the next command on this service finishes the undoing",
     )  # fmt: skip
     assert "connection refused" in told
@@ -161,6 +161,6 @@ def test_the_user_of_a_daemon_elsewhere_is_told_which(serving: TestHost) -> None
     serving.define({"web": QUICK}, host_extra={"docker": f"tcp://127.0.0.1:{port}"})
     failed(
         serving.upgrade("r2", env={"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}), 1,
-        f"cannot reach Docker at tcp://127.0.0.1:{port}: Docker is not running", NOT_TOUCHED,
+        f"cannot reach Docker at tcp://127.0.0.1:{port}: Docker is not running", UNSEEN,
     )  # fmt: skip
     nothing_left_behind(serving, "r1")

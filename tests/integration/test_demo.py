@@ -3,7 +3,9 @@ dockerd happens only on a machine that had none, so here both must stay as they 
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +25,10 @@ class Demo(NamedTuple):
     done: subprocess.CompletedProcess[str]
 
 
-def demo(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+def demo(*words: str, program: Path = DEMO, **options: object) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "CONDUCTOR_CONFIG"}
     return subprocess.run(
-        [str(DEMO), *words],
+        [str(program), *words],
         env=environment,
         capture_output=True,
         text=True,
@@ -98,12 +100,22 @@ def test_a_run_and_its_end(finished: Demo) -> None:
     assert demo("--down", "--directory", str(directory)).stdout == f"There is no demo in {directory}\n"
 
 
-def test_without_root_it_says_what_is_missing_and_does_nothing(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    done = demo("--directory", str(tmp_path / "demo"), user="nobody", group="nogroup", extra_groups=[])
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that every user may pass: pytest's own, and the home that holds this repository, may not be one."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="conductor-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_without_root_it_says_what_is_missing_and_does_nothing(open_to_all: Path) -> None:
+    for part in ("examples", "tests/support"):
+        shutil.copytree(ROOT / part, open_to_all / part, ignore=shutil.ignore_patterns("__pycache__"))
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    done = demo("--directory", str(open_to_all / "demo"), program=open_to_all / "examples" / "demo", **nobody)
     assert done.returncode == 2
     assert done.stderr.startswith("demo: cannot run as nobody; nothing was done. Missing:\n  root: ")
-    assert not (tmp_path / "demo").exists()
+    assert not (open_to_all / "demo").exists()
 
 
 def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
