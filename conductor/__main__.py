@@ -9,17 +9,18 @@ STREAMS = ("stdin", "stdout", "stderr")  # in the order of their numbers
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; what it said is flushed by then.
+
+    Not by Python's own end, which takes 55 ms to free module by module what the kernel frees anyway (measured), and
+    complains of streams that are gone.
+    """
     open_closed_streams()
     try:
         if sys.argv[1:] == ["--version"]:
-            sys.exit(say_version())
+            os._exit(say_version())
         from conductor.cli import run
 
-        code = run(sys.argv[1:])  # which has flushed what it said
-        os._exit(
-            code
-        )  # Python's own end takes 55 ms to free, module by module, what the kernel frees anyway (measured)
+        os._exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)  # before anything listened, or was begun
 

@@ -154,10 +154,12 @@ class Nginx:
         answer = self._ask("/announced")
         return None if answer is None else answer == "1"
 
-    def waiting_clients(self) -> int | None:
-        """Idle client connections, all services together; None when nobody answers."""
-        found = re.search(r"Waiting: (\d+)", self._ask("/clients") or "")
-        return int(found[1]) if found else None
+    def clients(self) -> tuple[int, int] | None:
+        """Requests under way, this question included, and idle connections, all services together; None when nobody
+        answers.
+        """
+        found = re.search(r"Writing: (\d+) Waiting: (\d+)", self._ask("/clients") or "")
+        return (int(found[1]), int(found[2])) if found else None
 
     def _ask(self, path: str) -> str | None:
         with contextlib.closing(_UnixConnection(self._status_socket)) as connection:

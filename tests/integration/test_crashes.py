@@ -3,6 +3,7 @@
 import contextlib
 import random
 import subprocess
+import time
 from collections import Counter
 from itertools import cycle
 
@@ -14,6 +15,8 @@ from tests.support.images import REVISIONS
 from tests.support.load import Load
 
 SEED = 20
+# Each part of an upgrade in turn, so that few rounds cover all of it; and how far into it a kill comes at the latest.
+AIMS = {"before it began": 0.15, "starting": 0.6, "switching": 0.15, "committed": 0.1}
 SERVICE = merged(QUICK, {"count": 2, "health": {"start_timeout": "20s"}, "nginx": {"drain": "15s"}})
 
 
@@ -24,25 +27,27 @@ def test_killed_at_random_moments(host: TestHost, rounds: int) -> None:
     host.upgrade("r1", check=True)
     revisions = cycle(REVISIONS[1:])
     with Load(host.url(), busy=5, idle=5) as load:
-        longest = host.upgrade("r9", check=True).seconds
-        for turn in range(rounds):
+        for turn, (aim, longest) in zip(range(rounds), cycle(AIMS.items()), strict=False):
             killed, mending = next(revisions), next(revisions)
-            # evenly over an upgrade's length, in random order, so that few rounds cover all of it
-            moment = longest * ((turn * 7) % rounds + chance.random()) / rounds
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", killed)
+            while upgrade.running() and stage(host, killed) != aim:
+                time.sleep(0.002)
+            moment = chance.uniform(0, longest)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 upgrade.process.wait(moment)
             where = stage(host, killed) if upgrade.kill().code else "done"
             reached[where] += 1
             result = host.upgrade(mending)
-            told.append(f"round {turn}, {killed} killed after {moment:.3f} s ({where}), {load.so_far()['lost']} lost")
+            told.append(
+                f"round {turn}, {killed} killed {moment:.3f} s into {aim} ({where}), {load.so_far()['lost']} lost"
+            )
             assert result.code == 0, f"{told[-1]}: {result}"
             nothing_left_behind(host, mending, count=2)
         counted = load.stop()
     print(counted, dict(reached), *told, sep="\n")
     assert counted.lost == 0, "\n".join([str(counted), *told, *map(str, counted.told[:20])])
     assert set(counted.revisions) <= set(REVISIONS)
-    assert {"before it began", "starting", "switching", "committed"} <= reached.keys(), f"not all of it: {reached}"
+    assert AIMS.keys() <= reached.keys(), f"not all of it: {reached}"
 
 
 def stage(host: TestHost, revision: str) -> str:

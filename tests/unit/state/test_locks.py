@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -17,6 +16,13 @@ HOLD = (
     "import sys, time; from pathlib import Path; from conductor.clock import Clock; from conductor.state.locks import Locks\n"
     "with Locks(Path(sys.argv[1]), 'service upgrade --id web', Clock()).hold('web'):\n"
     "    print('held', flush=True); time.sleep(30)"
+)
+
+LOOK = (
+    "import sys; from pathlib import Path; from conductor.clock import Clock; from conductor.state.locks import Locks\n"
+    "locks = Locks(Path(sys.argv[1]), 'service status', Clock())\n"
+    "print('looks', flush=True)\n"
+    "while True: locks.holder('web')"
 )
 
 
@@ -55,23 +61,14 @@ def test_a_waiter_gets_it_when_the_holder_is_killed(tmp_path, holder):
 def test_who_only_looks_makes_nobody_busy(tmp_path):
     with locks(tmp_path).hold("web"):
         pass
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            locks(tmp_path).holder("web")
-
-    lookers = [threading.Thread(target=look) for _ in range(2)]
-    for looker in lookers:
-        looker.start()
-    try:
-        for _ in range(300):
-            with locks(tmp_path).hold("web"):
-                pass
-    finally:
-        over.set()
-        for looker in lookers:
-            looker.join()
+    with subprocess.Popen([sys.executable, "-c", LOOK, str(tmp_path)], stdout=subprocess.PIPE) as looker:
+        looker.stdout.readline()
+        try:
+            for _ in range(3000):
+                with locks(tmp_path).hold("web"):
+                    pass
+        finally:
+            looker.kill()
 
 
 def test_a_dead_holder_is_not_named(tmp_path, holder):
