@@ -88,11 +88,14 @@ def _image(doors: Doors, reference: str, options: Options) -> str:
         doors.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
     elif found is None:
         doors.report.emit(Began("pull", f"fetch {reference}"))
-        began = doors.clock.monotonic()
+        began, said = doors.clock.monotonic(), ""
 
         def progress(text: str) -> None:
+            nonlocal said
             doors.clock.check()
-            doors.report.emit(Waiting("pull", text))
+            if text != said:
+                said = text
+                doors.report.emit(Waiting("pull", text))
 
         found = doors.engine.pull(reference, progress)
         doors.report.emit(Ended("pull", doors.clock.monotonic() - began))
