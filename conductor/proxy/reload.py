@@ -144,7 +144,8 @@ class ReloadProxy:
         """Every response closes its connection: until no other one is left, at most `announce`; then the reload.
 
         Earlier only when all requests from before the flag, which were promised a kept connection, have been seen to be
-        over, and then no connection idles: idle ones alone do not show a slow request that is yet to end. The flag stays until old workers have stopped listening: removed with the signal, a run that had 0 errors had 90.
+        over, and then no connection idles: idle ones alone do not show a slow request that is yet to end. The flag stays
+        until old workers have stopped listening: removed with the signal, a run that had 0 errors had 90.
         """
         files.write_bytes(self._renderer.flag, b"", 0o644)
         try:
