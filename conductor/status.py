@@ -5,8 +5,9 @@ no longer defined is a row that says so.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 
@@ -157,12 +158,17 @@ def _change(doors: Doors, service: str) -> list[str]:
 
 def _differences(wanted: Wanted, defined: Definition | None, containers: list[Container]) -> list[str]:
     notes = []
-    if defined and wanted.release and defined.written != wanted.release.definition:
-        notes.append("drifted: the definition has changed since the release; upgrade to apply it")
+    if defined and wanted.release and _but_count(defined.written) != _but_count(wanted.release.definition):
+        notes.append("drifted: the definition has changed since the release; upgrade or restart to apply it")
     others = [c.name for c in containers if not _is_live(c, wanted)]
     if others:
         notes.append(f"not of the live release: {', '.join(others)}")
     return notes
+
+
+def _but_count(written: Mapping[str, Any]) -> dict[str, Any]:
+    """The count follows the file without a new release."""
+    return {key: value for key, value in written.items() if key != "count"}
 
 
 def _shown(doors: Doors, definition: Definition | None, containers: list[Container]) -> list[ContainerRow]:

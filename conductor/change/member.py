@@ -185,6 +185,7 @@ class Member:
             "from": old.revision if old else None,
             "to": journal.release.revision,
             "image_id": journal.release.image_id,
+            "image_digest": journal.release.image_digest,
             "count": len(journal.after) if outcome.startswith("done") else len(journal.before),
             "outcome": outcome,
             "warnings": warnings,

@@ -8,12 +8,13 @@ import msgspec
 
 from conductor.change.checks import check
 from conductor.change.doors import Doors
+from conductor.change.preview import preview
 from conductor.change.run import refused, run
 from conductor.change.settle import settle
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.plan.moves import Move, refuse_stopped, release, replace_all
-from conductor.plan.steps import steps
+from conductor.plan.values import Image
 from conductor.proxy.render import Site
 from conductor.report.events import Began, Ended, Finished, Told, Waiting
 
@@ -52,7 +53,7 @@ def upgrade(doors: Doors, definitions: Sequence[Definition], revision: str, opti
                     return Finished(text, doors.clock.monotonic() - began, 0, 0)
                 doors.report.emit(Told(text))
         if options.plan_only:
-            return _told(doors, needed, began)
+            return preview(doors, needed, began)
         return run(doors, needed, change, began)
 
 
@@ -76,14 +77,15 @@ def _resolve(doors: Doors, move: Move, options: Options) -> Move:
     """The move with the image id that everything uses from here on, and with what runs now."""
     if move.new.release is None:
         return move
-    to = msgspec.structs.replace(move.new.release, image_id=_image(doors, move.new.release.image, options))
+    image = _image(doors, move.new.release.image, options)
+    to = msgspec.structs.replace(move.new.release, image_id=image.id, image_digest=image.digest)
     containers = doors.engine.containers(move.definition.id)
     hook = None if options.skip_hooks else move.definition.service.before_upgrade
     return replace_all("upgrade", move.old, move.definition, to, containers, keep_releases=doors.host.keep, hook=hook)
 
 
-def _image(doors: Doors, reference: str, options: Options) -> str:
-    found = doors.engine.image_id(reference)
+def _image(doors: Doors, reference: str, options: Options) -> Image:
+    found = doors.engine.image(reference)
     if found is None and options.plan_only:
         doors.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
     elif found is None:
@@ -99,7 +101,7 @@ def _image(doors: Doors, reference: str, options: Options) -> str:
 
         found = doors.engine.pull(reference, progress)
         doors.report.emit(Ended("pull", doors.clock.monotonic() - began))
-    return found or ""
+    return found or Image("", "")
 
 
 def _is_live(doors: Doors, move: Move) -> bool:
@@ -115,8 +117,3 @@ def _is_live(doors: Doors, move: Move) -> bool:
         return False
     return service.health is None or all(check(doors, c, service.health, str).ok for c in move.gone)
 
-
-def _told(doors: Doors, moves: Sequence[Move], began: float) -> Finished:
-    for step in steps(moves):
-        doors.report.emit(Told(f"{step.name:>8}  {step.text}"))
-    return Finished("this is the plan; nothing was done", doors.clock.monotonic() - began, 0, 0)

@@ -16,21 +16,31 @@ from conductor.plan.values import Container, Held, Release, Wanted
 from conductor.report.events import Finished
 
 
-class Verb(Protocol):
-    """From what is wanted and what runs to a move; `change` is the new change's name."""
+class Now(msgspec.Struct, frozen=True, kw_only=True):
+    """One service under its lock: what is wanted, what runs, what the definitions file says (None: it does not know the
+    service, or is broken there), and the name of the change to come."""
 
-    def __call__(self, doors: Doors, wanted: Wanted, containers: tuple[Container, ...], change: str) -> Move:
+    wanted: Wanted
+    containers: tuple[Container, ...]
+    defined: Definition | None
+    change: str
+
+
+class Verb(Protocol):
+    """From what is now to a move."""
+
+    def __call__(self, doors: Doors, now: Now) -> Move:
         """Raise what refuses it; nothing was changed yet."""
 
 
-def perform(doors: Doors, service: str, verb: Verb, wait_seconds: float) -> Finished:
+def perform(doors: Doors, service: str, verb: Verb, *, defined: Definition | None, wait_seconds: float) -> Finished:
     """Run one verb on one service, under its lock."""
     began = doors.clock.monotonic()
     with doors.locks.hold(service, wait_seconds):
         settle(doors, service)
         change = secrets.token_hex(4)
-        wanted = doors.store.wanted(service)
-        move = verb(doors, wanted, doors.engine.containers(service), change)
+        wanted, containers = doors.store.wanted(service), doors.engine.containers(service)
+        move = verb(doors, Now(wanted=wanted, containers=containers, defined=defined, change=change))
         if move.new == msgspec.structs.replace(move.old, change=move.new.change) and not move.added and not move.gone:
             text = (
                 f"{service} is as wanted: {'stopped' if move.new.stopped else f'{move.count} running'}; nothing to do"
@@ -42,12 +52,14 @@ def perform(doors: Doors, service: str, verb: Verb, wait_seconds: float) -> Fini
 def rollback(revision: str | None) -> Verb:
     """To a kept release, with the definition and the image it had; needs no registry."""
 
-    def verb(doors: Doors, wanted: Wanted, containers: tuple[Container, ...], change: str) -> Move:
-        refuse_stopped(wanted)
-        to = msgspec.structs.replace(previous_release(wanted, revision), change=change)
+    def verb(doors: Doors, now: Now) -> Move:
+        refuse_stopped(now.wanted)
+        to = msgspec.structs.replace(previous_release(now.wanted, revision), change=now.change)
         _have_image(doors, to)
-        definition = restore(wanted.service, to.definition)
-        return replace_all("rollback", wanted, definition, to, containers, keep_releases=doors.host.keep)
+        definition = restore(now.wanted.service, to.definition)
+        return replace_all(
+            "rollback", now.wanted, definition, to, now.containers, keep_releases=doors.host.keep, counted=now.defined
+        )
 
     return verb
 
@@ -55,28 +67,28 @@ def rollback(revision: str | None) -> Verb:
 def restart(definition: Definition) -> Verb:
     """The live revision anew, with the definition as it is now."""
 
-    def verb(doors: Doors, wanted: Wanted, containers: tuple[Container, ...], change: str) -> Move:
-        refuse_stopped(wanted)
-        live = live_release(wanted)
+    def verb(doors: Doors, now: Now) -> Move:
+        refuse_stopped(now.wanted)
+        live = live_release(now.wanted)
         _have_image(doors, live)
-        to = msgspec.structs.replace(live, change=change, digest=definition.digest, definition=definition.written)
-        return replace_all("restart", wanted, definition, to, containers, keep_releases=doors.host.keep)
+        to = msgspec.structs.replace(live, change=now.change, digest=definition.digest, definition=definition.written)
+        return replace_all("restart", now.wanted, definition, to, now.containers, keep_releases=doors.host.keep)
 
     return verb
 
 
-def start(doors: Doors, wanted: Wanted, containers: tuple[Container, ...], change: str) -> Move:
+def start(doors: Doors, now: Now) -> Move:
     """Not stopped any more: what is missing of the committed release is started."""
-    _have_image(doors, live_release(wanted))
-    return _adjust("start", wanted, msgspec.structs.replace(wanted, stopped=None), containers, change)
+    _have_image(doors, live_release(now.wanted))
+    return _adjust("start", now, msgspec.structs.replace(now.wanted, stopped=None))
 
 
 def stop(reason: str) -> Verb:
     """Nothing of it runs until it is started again; nginx answers 503."""
 
-    def verb(doors: Doors, wanted: Wanted, containers: tuple[Container, ...], change: str) -> Move:
-        held = wanted.stopped or Held(reason=reason, who=who(), since=doors.clock.now())
-        return _adjust("stop", wanted, msgspec.structs.replace(wanted, stopped=held), containers, change)
+    def verb(doors: Doors, now: Now) -> Move:
+        held = now.wanted.stopped or Held(reason=reason, who=who(), since=doors.clock.now())
+        return _adjust("stop", now, msgspec.structs.replace(now.wanted, stopped=held))
 
     return verb
 
@@ -84,20 +96,21 @@ def stop(reason: str) -> Verb:
 def scale(count: int | None) -> Verb:
     """So many from now on; None is what the definitions say again."""
 
-    def verb(doors: Doors, wanted: Wanted, containers: tuple[Container, ...], change: str) -> Move:
-        _have_image(doors, live_release(wanted))
-        return _adjust("scale", wanted, msgspec.structs.replace(wanted, scale=count), containers, change)
+    def verb(doors: Doors, now: Now) -> Move:
+        _have_image(doors, live_release(now.wanted))
+        return _adjust("scale", now, msgspec.structs.replace(now.wanted, scale=count))
 
     return verb
 
 
-def _adjust(action: Action, wanted: Wanted, new: Wanted, containers: tuple[Container, ...], change: str) -> Move:
-    definition = restore(wanted.service, live_release(wanted).definition)
-    return adjust(action, wanted, msgspec.structs.replace(new, change=change), definition, containers)
+def _adjust(action: Action, now: Now, new: Wanted) -> Move:
+    definition = restore(new.service, live_release(new).definition)
+    new = msgspec.structs.replace(new, change=now.change)
+    return adjust(action, now.wanted, new, definition, now.containers, counted=now.defined)
 
 
 def _have_image(doors: Doors, release: Release) -> None:
-    if doors.engine.image_id(release.image_id) is None:
+    if doors.engine.image(release.image_id) is None:
         raise ConductorError(
             f"cannot use release {release.revision} of {release.service}: its image {release.image} is gone",
             f"docker pull {release.image}, or upgrade to a revision that can be pulled",

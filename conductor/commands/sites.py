@@ -21,7 +21,11 @@ def sites(definitions: Definitions, doors: Doors, ids: Iterable[str]) -> tuple[S
         if definition.service.nginx is None:
             continue
         containers = doors.engine.containers(definition.id) if release else ()
-        live = tuple(c.address for c in containers if release and c.change == release.change and c.running)
+        live = tuple(
+            c.address
+            for c in containers
+            if release and c.kind == "service" and c.change == release.change and c.running
+        )
         found.append(Site(definition, live))
     return tuple(found)
 

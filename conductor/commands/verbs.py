@@ -41,7 +41,9 @@ def restart(*, config: Path, service: str, wait_seconds: float, as_json: bool) -
 
     def action(definitions: "Definitions", doors: "Doors") -> "Finished":
         verb = verbs.restart(definitions.service(service))
-        return verbs.perform(doors, service, verb, wait_seconds)
+        return verbs.perform(
+            doors, service, verb, defined=definitions.services.get(service), wait_seconds=wait_seconds
+        )
 
     return act(config, f"service restart --id {service}", action, as_json=as_json)
 
@@ -95,6 +97,6 @@ def _perform(config: Path, words: str, service: str, verb: "Verb", *, wait_secon
     def action(definitions: "Definitions", doors: "Doors") -> "Finished":
         if service not in doors.store.services():
             definitions.service(service)  # says that there is no such service, and which is nearest
-        return perform(doors, service, verb, wait_seconds)
+        return perform(doors, service, verb, defined=definitions.services.get(service), wait_seconds=wait_seconds)
 
     return act(config, f"service {words}", action, as_json=as_json)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from conductor.plan.spec import LABEL
-from conductor.plan.values import Container, ContainerState
+from conductor.plan.values import Container, ContainerState, Image
 
 
 def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
@@ -60,6 +60,13 @@ def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -
         if message is None:
             return
         yield message
+
+
+def image(found: dict[str, Any], reference: str) -> Image:
+    """An inspected image; of several registries' digests the one of the repository in `reference`."""
+    repository = reference.rpartition(":")[0]
+    digests = found.get("RepoDigests") or [""]
+    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]))
 
 
 def container(listed: dict[str, Any]) -> Container:

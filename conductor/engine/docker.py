@@ -19,12 +19,12 @@ import urllib3.exceptions
 
 from conductor.clock import Clock
 from conductor.definitions.model import Network
-from conductor.engine.answers import container, container_state, in_background, read_frames
+from conductor.engine.answers import container, container_state, image, in_background, read_frames
 from conductor.engine.creation import creation
 from conductor.engine.kernel import clashing_route, ephemeral_ports
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
-from conductor.plan.values import Attempt, Container, ContainerState
+from conductor.plan.values import Attempt, Container, ContainerState, Image
 
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
 TICK_SECONDS = 0.1  # a silent pull hears Ctrl-C this often
@@ -60,15 +60,15 @@ class DockerEngine:
             found = self._api.containers(all=True, filters={"label": labels})
         return tuple(sorted((container(c) for c in found), key=lambda c: c.name))
 
-    def image_id(self, reference: str) -> str | None:
+    def image(self, reference: str) -> Image | None:
         """Look in the local store only."""
         with _sentence(f"cannot look for image {reference}"):
             try:
-                return str(self._api.inspect_image(reference)["Id"])
+                return image(self._api.inspect_image(reference), reference)
             except docker.errors.ImageNotFound:
                 return None
 
-    def pull(self, reference: str, progress: Callable[[str], None]) -> str:
+    def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
         """Stream the pull: the SDK's own `pull` ignores errors inside the stream (docker-py#2286)."""
         name, _, tag = reference.rpartition(":")
         with _sentence(f"cannot pull image {reference}", hint=_PULL_HINT):
@@ -80,10 +80,10 @@ class DockerEngine:
                     words = (message.get("id"), message.get("status"), message.get("progress"))
                     said = " ".join(filter(None, words))
                 progress(said)
-        image_id = self.image_id(reference)
-        if image_id is None:
+        found = self.image(reference)
+        if found is None:
             raise ConductorError(f"cannot find image {reference} after it was pulled", _PULL_HINT)
-        return image_id
+        return found
 
     def ensure_network(self, network: Network) -> None:
         """Refuse a foreign network of that name, another subnet, or a host route that the subnet would cover."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from conductor.definitions.model import Health, Network
 from conductor.plan.spec import ContainerSpec
-from conductor.plan.values import Attempt, Container, ContainerState
+from conductor.plan.values import Attempt, Container, ContainerState, Image
 
 
 class Engine(Protocol):
@@ -14,11 +14,11 @@ class Engine(Protocol):
     def containers(self, service: str | None = None) -> tuple[Container, ...]:
         """All containers of this instance, or of one service of it, in any state."""
 
-    def image_id(self, reference: str) -> str | None:
-        """The id of a local image, or None."""
+    def image(self, reference: str) -> Image | None:
+        """The local image, or None."""
 
-    def pull(self, reference: str, progress: Callable[[str], None]) -> str:
-        """Fetch an image and give its id; errors inside the stream are errors.
+    def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
+        """Fetch an image; errors inside the stream are errors.
 
         `progress` is called with the last words at least every 0.2 s, and may raise to end the waiting.
         """

@@ -92,19 +92,27 @@ def replace_all(
     *,
     keep_releases: int,
     hook: Hook | None = None,
+    counted: Definition | None = None,
 ) -> Move:
-    """Upgrade, rollback and restart: every container is a new one."""
+    """Upgrade, rollback and restart: every container is a new one. `counted`: the definition whose count holds, where it
+    is another one."""
     new = msgspec.structs.replace(wanted.with_release(to, keep_releases), change=to.change)
-    count, gone = wanted_count(new, definition), _services(containers)
+    count, gone = wanted_count(new, counted or definition), _services(containers)
     return Move(action=action, definition=definition, old=wanted, new=new, count=count, gone=gone, hook=hook)
 
 
 def adjust(
-    action: Action, wanted: Wanted, new: Wanted, definition: Definition, containers: Collection[Container]
+    action: Action,
+    wanted: Wanted,
+    new: Wanted,
+    definition: Definition,
+    containers: Collection[Container],
+    *,
+    counted: Definition | None = None,
 ) -> Move:
     """Start, stop and scale: containers of the live release stay as far as they are wanted."""
     live = live_release(wanted)
-    count = wanted_count(new, definition)
+    count = wanted_count(new, counted or definition)
     mine = _services(containers)
     keep = tuple(c for c in mine if c.running and c.change == live.change)[:count]
     gone = tuple(c for c in mine if c not in keep)

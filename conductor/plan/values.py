@@ -7,6 +7,14 @@ import msgspec
 Kind = Literal["service", "task", "cron", "console", "hook"]
 
 
+class Image(NamedTuple):
+    """A local image: its id, and the digest by which its registry knows it (`REPOSITORY@sha256:…`; empty when it came from
+    none)."""
+
+    id: str
+    digest: str
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """Service + revision + image id + definition as committed; `definition` holds secrets as references only."""
 
@@ -14,6 +22,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     image: str
     image_id: str
+    image_digest: str = ""
     digest: str
     change: str
     definition: dict[str, Any]

@@ -35,6 +35,9 @@ def test_a_pull_with_the_hosts_credentials(host: TestHost, registry: DockerRegis
     assert f"    pull  fetch {registry.image}:v1\n    pull  done in " in result.stderr
     assert PASSWORD not in result.output
     nothing_left_behind(host, "v1")
+    image = host.daemon.api.inspect_image(f"{registry.image}:v1")
+    line = host.history()[-1]
+    assert [line["image_digest"], line["image_id"]] == [*image["RepoDigests"], image["Id"]]
     assert "pull" not in host.upgrade("v1", "web", "--force", env=login, check=True).stderr
 
 

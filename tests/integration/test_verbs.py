@@ -152,3 +152,16 @@ def test_a_service_that_is_no_longer_defined(web: TestHost) -> None:
     nothing_left_behind(web, "r1", count=0)
     done(service(web, "start"), "web runs r1: 1 of 1 healthy")
     nothing_left_behind(web, "r1")
+
+
+def test_the_count_follows_the_file(web: TestHost) -> None:
+    """A changed count is no drift: `start` brings what is missing, `scale --reset` and `rollback` take it from the file."""
+    web.upgrade("r2", check=True)
+    web.define({"web": merged(QUICK, {"count": 2})})
+    assert "1 missing" in web.conductor("service", "status", check=True).stdout
+    assert "drifted" not in web.conductor("service", "status", check=True).stdout
+    done(service(web, "start"), "web runs r2: 2 of 2 healthy")
+    done(service(web, "scale", "--count", "1"), "web runs r2: 1 of 1 healthy")
+    done(service(web, "scale", "--reset"), "web runs r2: 2 of 2 healthy")
+    done(service(web, "rollback"), "web runs r1: 2 of 2 healthy")
+    nothing_left_behind(web, "r1", count=2)

@@ -164,9 +164,11 @@ def test_a_pull_that_ends_well(daemon: Daemon, engine: DockerEngine) -> None:
         handler.chunk(b"")
 
     daemon.answers["POST /images/create"] = stream
-    daemon.answers[f"GET /images/{IMAGE}/json"] = lambda h: h.say({"Id": "sha256:1"})
+    daemon.answers[f"GET /images/{IMAGE}/json"] = lambda h: h.say(
+        {"Id": "sha256:1", "RepoDigests": ["elsewhere/app@sha256:a", "registry.example/app@sha256:b"]}
+    )
     said: list[str] = []
-    assert engine.pull(IMAGE, said.append) == "sha256:1"
+    assert engine.pull(IMAGE, said.append) == ("sha256:1", "registry.example/app@sha256:b")
     assert said == ["a Pulling", "Done"]
 
 

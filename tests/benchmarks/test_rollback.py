@@ -1,0 +1,35 @@
+"""A rollback against the upgrade that it takes back: two containers, boot 0.3 s, in turns.
+
+The upgrade is a deploy as it is: its image comes from a registry (here on 127.0.0.1, with one new layer of 16 bytes, so
+this is the least that a pull can cost). The plain ratio, against an upgrade whose image is there already, is printed too.
+"""
+
+import statistics
+
+from tests.benchmarks.timing import seconds_of
+from tests.support.docker_registry import DockerRegistry
+from tests.support.host import TestHost
+
+ROUNDS, BOUND = 7, 0.9
+
+
+def test_at_most_nine_tenths_of_an_upgrade(images):
+    pulled, back, again = [], [], []
+    with TestHost() as host, DockerRegistry(host.directory / "registry") as registry:
+        host.define({"web": {"image": registry.image}})
+        for number in range(ROUNDS + 2):
+            registry.push(f"v{number}")
+        seconds_of(host, "upgrade", "--revision", "v0")
+        for number in range(1, ROUNDS + 2):
+            pulled.append(seconds_of(host, "upgrade", "--revision", f"v{number}"))
+            back.append(seconds_of(host, "rollback"))
+            assert host.get().revision == f"v{number - 1}"
+            again.append(seconds_of(host, "upgrade", "--revision", f"v{number}"))
+        host.daemon.remove_all()
+    upgrade_s, rollback_s, local_s = (statistics.median(taken[1:]) for taken in (pulled, back, again))
+    print(
+        f"\nrollback of 2 containers {rollback_s:.2f} s, upgrade with its pull {upgrade_s:.2f} s: "
+        f"{rollback_s / upgrade_s:.2f} times; upgrade to an image that is there {local_s:.2f} s: "
+        f"{rollback_s / local_s:.2f} times (medians of {ROUNDS})"
+    )
+    assert rollback_s <= BOUND * upgrade_s
