@@ -206,10 +206,18 @@ class Group:
     def _each(
         self, containers: Sequence[Container], act: Callable[[Container], None]
     ) -> list[tuple[Container, ConductorError]]:
-        """Side by side; those for which it failed."""
+        """Side by side; those for which it failed. What is not a failure but a bug is raised when all are through."""
+
+        def attempt(container: Container) -> ConductorError | None:
+            try:
+                act(container)
+            except ConductorError as error:
+                return error
+            return None
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            futures = [(container, pool.submit(act, container)) for container in containers]
-        return [(c, e) for c, future in futures if isinstance(e := future.exception(), ConductorError)]
+            futures = [(container, pool.submit(attempt, container)) for container in containers]
+        return [(container, error) for container, future in futures if (error := future.result())]
 
     def end(self, outcome: str) -> None:
         """Addresses, history, journals. Nothing of this can fail the change."""

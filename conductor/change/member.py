@@ -80,7 +80,7 @@ class Member:
 
     def keep_log(self, container: Container) -> None:
         """What a container that goes has said, for the day after; a failure here fails nothing."""
-        with contextlib.suppress(ConductorError):
+        with contextlib.suppress(ConductorError, OSError):
             lines = self.doors.engine.logs(container.id, KEPT_LOG_LINES)
             self.doors.store.keep_log(container.name, [self.redact(line) for line in lines])
 

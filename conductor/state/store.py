@@ -1,5 +1,6 @@
 """Everything under the state directory, by name: wanted state, journals, addresses, history (DESIGN section 2)."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,14 @@ class Store:
         self._write(self._directory / "addresses.json", addresses)
 
     def keep_log(self, container: str, lines: list[str]) -> None:
-        """Keep what a container said; the oldest of more than `KEPT_LOGS` go."""
+        """Keep what a container said; the oldest of more than `KEPT_LOGS` go. Others may do the same at this moment."""
         directory = files.make_directory(files.make_directory(self._directory) / "logs")
         files.write_bytes(directory / f"{container}.log", "\n".join([*lines, ""]).encode(errors="replace"))
-        kept = sorted(directory.glob("[!.]*.log"), key=lambda path: path.stat().st_mtime_ns)
-        for path in kept[:-KEPT_LOGS]:
+        ages = []
+        for path in directory.glob("[!.]*.log"):
+            with contextlib.suppress(FileNotFoundError):
+                ages.append((path.stat().st_mtime_ns, path))
+        for _, path in sorted(ages)[:-KEPT_LOGS]:
             path.unlink(missing_ok=True)
 
     def record(self, entry: dict[str, Any]) -> None:
