@@ -12,7 +12,7 @@ import click
 
 from conductor import __version__
 from conductor.commands.acting import cannot_go_on
-from conductor.errors import ConductorError, Interrupted
+from conductor.errors import ConductorError
 from conductor.report.output import remark
 
 BUG, INTERRUPTED = 3, 130
@@ -31,6 +31,8 @@ VERBS = {
     },
     "nginx": {"install": "conductor.commands.nginx_install:command", "show": "conductor.commands.nginx_show:command"},
 }
+COMMANDS = {"run": "conductor.commands.run:command", "console": "conductor.commands.run:console"}
+TASK_NOT_RUN = 125  # what they exit with when Conductor itself failed: other codes are the task's
 HELP = {"service": "Deploy and look at services.", "nginx": "The files that the host's nginx includes."}
 
 
@@ -47,11 +49,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb."""
         place = VERBS[str(self.name)].get(cmd_name)
-        if place is None:
-            return None
-        module, _, name = place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
+        return None if place is None else _imported(place)
+
+
+def _imported(place: str) -> click.Command:
+    module, _, name = place.partition(":")
+    command: click.Command = getattr(importlib.import_module(module), name)
+    return command
 
 
 class Root(click.Group):
@@ -59,13 +63,15 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All groups."""
-        return [*VERBS, "config"]
+        return [*VERBS, *COMMANDS, "config"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A lazy group, or the group `config`."""
         if cmd_name == "config":
             group: click.Group = importlib.import_module("conductor.commands.config").config
             return group
+        if cmd_name in COMMANDS:
+            return _imported(COMMANDS[cmd_name])
         return LazyGroup(cmd_name) if cmd_name in VERBS else None
 
 
@@ -82,28 +88,36 @@ def run(argv: Sequence[str]) -> int:
         code = outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as exited:
         code = exited.exit_code
-    except click.exceptions.Abort:
-        code = INTERRUPTED
     except SystemExit:
         code = 0  # click's own answer to a reader of --help who has left
-    except click.ClickException as error:
-        remark(f"error: {error.format_message()}")
-        code = 2
-    except OSError as error:
-        code = _tell(cannot_go_on(error))
-    except ConductorError as error:
-        code = _tell(error)
-    except Exception as error:  # noqa: BLE001 (the boundary: a bug must become a report and a sentence)
-        remark(f"error: this is a bug in Conductor{_reported(argv, error)}")
-        code = BUG
+    except Exception as error:  # noqa: BLE001 (the boundary: every end is told)
+        code = _failed(argv, error)
+        if next(iter(argv), "") in COMMANDS:
+            code = max(code, TASK_NOT_RUN)
     _close_quietly()
     return code
+
+
+def _failed(argv: Sequence[str], error: Exception) -> int:
+    match error:
+        case click.exceptions.Abort():
+            return INTERRUPTED
+        case click.ClickException():
+            remark(f"error: {error.format_message()}")
+            return 2
+        case OSError():
+            return _tell(cannot_go_on(error))
+        case ConductorError():
+            return _tell(error)
+        case _:  # a bug must become a report and a sentence
+            remark(f"error: this is a bug in Conductor{_reported(argv, error)}")
+            return BUG
 
 
 def _tell(error: ConductorError) -> int:
     details = "".join(f"\n  {line}" for line in error.details)
     remark(f"error: {error.sentence}{details}" + (f"\n  {error.hint}" if error.hint else ""))
-    return error.code if isinstance(error, Interrupted) else error.exit_code
+    return error.code
 
 
 def _close_quietly() -> None:

@@ -17,6 +17,11 @@ class ConductorError(Exception):
         self.hint = hint
         self.details = details
 
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return self.exit_code
+
 
 class UsageError(ConductorError):
     """The call or the definitions are wrong; nothing was changed."""

@@ -1,7 +1,5 @@
 """All outside things that a change goes through, in one value, so that a test can pass its own."""
 
-import getpass
-import os
 from dataclasses import dataclass
 
 from conductor.clock import Clock
@@ -26,13 +24,3 @@ class Doors:
     report: Reporter
     clock: Clock
     command: str
-
-
-def who() -> str:
-    """The person behind the process: sudo's caller too."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    caller = os.environ.get("SUDO_USER")
-    return f"{caller} (as {user})" if caller else user

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from conductor.change.doors import Doors, who
+from conductor.caller import who
+from conductor.change.doors import Doors
 from conductor.change.group import Group
 from conductor.change.hook import NOT_UNDONE
 from conductor.change.member import Member

@@ -8,6 +8,7 @@ import msgspec
 
 from conductor.change.checks import check
 from conductor.change.doors import Doors
+from conductor.change.image import pull
 from conductor.change.preview import preview
 from conductor.change.run import refused, run
 from conductor.change.settle import settle
@@ -16,7 +17,7 @@ from conductor.errors import ConductorError
 from conductor.plan.moves import Move, refuse_stopped, release, replace_all
 from conductor.plan.values import Image
 from conductor.proxy.render import Site
-from conductor.report.events import Began, Ended, Finished, Told, Waiting
+from conductor.report.events import Finished, Told
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,18 +90,7 @@ def _image(doors: Doors, reference: str, options: Options) -> Image:
     if found is None and options.plan_only:
         doors.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
     elif found is None:
-        doors.report.emit(Began("pull", f"fetch {reference}"))
-        began, said = doors.clock.monotonic(), ""
-
-        def progress(text: str) -> None:
-            nonlocal said
-            doors.clock.check()
-            if text != said:
-                said = text
-                doors.report.emit(Waiting("pull", text))
-
-        found = doors.engine.pull(reference, progress)
-        doors.report.emit(Ended("pull", doors.clock.monotonic() - began))
+        found = pull(doors.engine, reference, doors.report, doors.clock)
     return found or Image("", "")
 
 
@@ -116,4 +106,3 @@ def _is_live(doors: Doors, move: Move) -> bool:
     if service.nginx and not doors.proxy.in_force((Site(move.definition, tuple(c.address for c in move.gone)),)):
         return False
     return service.health is None or all(check(doors, c, service.health, str).ok for c in move.gone)
-

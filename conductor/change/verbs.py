@@ -5,7 +5,8 @@ from typing import Protocol
 
 import msgspec
 
-from conductor.change.doors import Doors, who
+from conductor.caller import who
+from conductor.change.doors import Doors
 from conductor.change.run import run
 from conductor.change.settle import settle
 from conductor.definitions.load import restore

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conductor.errors import ConductorError, Interrupted
+from conductor.errors import ConductorError
 
 if TYPE_CHECKING:
     from conductor.change.doors import Doors
@@ -33,9 +33,8 @@ def act(config: Path, words: str, action: "Callable[[Definitions, Doors], Finish
             doors.clock.stop_listening()
     except (ConductorError, OSError) as raised:
         error = cannot_go_on(raised) if isinstance(raised, OSError) else raised
-        code = error.code if isinstance(error, Interrupted) else error.exit_code
-        report.emit(Failed(error.sentence, error.details, error.hint, code))
-        return code
+        report.emit(Failed(error.sentence, error.details, error.hint, error.code))
+        return error.code
     report.emit(finished)
     return finished.exit_code
 

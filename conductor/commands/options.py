@@ -7,10 +7,12 @@ import click
 DEFAULT_CONFIG = "/etc/conductor/services.yml"
 
 
-def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """A callback: seconds from `30s`, `5m`, or a bare number of seconds."""
+def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """A callback: seconds from `30s`, `5m`, or a bare number of seconds; None when the option is not there."""
     from conductor.definitions.scalars import Seconds
 
+    if value is None:
+        return None
     try:
         return Seconds.parse(value)
     except ValueError as error:

@@ -41,9 +41,7 @@ def restart(*, config: Path, service: str, wait_seconds: float, as_json: bool) -
 
     def action(definitions: "Definitions", doors: "Doors") -> "Finished":
         verb = verbs.restart(definitions.service(service))
-        return verbs.perform(
-            doors, service, verb, defined=definitions.services.get(service), wait_seconds=wait_seconds
-        )
+        return verbs.perform(doors, service, verb, defined=definitions.services.get(service), wait_seconds=wait_seconds)
 
     return act(config, f"service restart --id {service}", action, as_json=as_json)
 

@@ -21,6 +21,9 @@ def creation(spec: ContainerSpec) -> dict[str, Any]:
         User=spec.user,
         WorkingDir=spec.workdir,
         StopSignal=spec.stop.signal,
+        Tty=spec.tty,
+        OpenStdin=spec.stdin,
+        StdinOnce=spec.stdin,
         ExposedPorts={f"{spec.publish[0]}/tcp": {}} if spec.publish else None,
         HostConfig=_host_config(spec),
         NetworkingConfig={

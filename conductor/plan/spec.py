@@ -10,7 +10,8 @@ LABEL = "conductor."
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon is asked to create. `ip` is a fixed address on the network, `publish` (container, host) ports."""
+    """What the daemon is asked to create. `ip` is a fixed address on the network, `publish` (container, host) ports; with `tty` or
+    `stdin` somebody is attached to it."""
 
     name: str
     image_id: str
@@ -36,6 +37,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     extra_hosts: dict[str, str]
     ip: str | None = None
     publish: tuple[int, int] | None = None
+    tty: bool = False
+    stdin: bool = False
 
 
 def container_spec(

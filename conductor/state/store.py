@@ -9,6 +9,7 @@ import msgspec
 
 from conductor.errors import ConductorError
 from conductor.plan.addresses import Addresses
+from conductor.plan.jobs import JobResult
 from conductor.plan.values import Journal, Wanted
 from conductor.state import files
 
@@ -60,6 +61,15 @@ class Store:
     def write_addresses(self, addresses: Addresses) -> None:
         """Replace `addresses.json`."""
         self._write(self._directory / "addresses.json", addresses)
+
+    def job(self, service: str, job: str) -> JobResult | None:
+        """The last run of a cron job, if any."""
+        return files.read(self._directory / "jobs" / service / f"{job}.json", JobResult)
+
+    def write_job(self, result: JobResult) -> None:
+        """Replace what is known of the job's last run."""
+        files.make_directory(files.make_directory(self._directory) / "jobs")
+        self._write(self._directory / "jobs" / result.service / f"{result.job}.json", result)
 
     def keep_log(self, container: str, lines: list[str]) -> None:
         """Keep what a container said; the oldest of more than `KEPT_LOGS` go. Others may do the same at this moment."""

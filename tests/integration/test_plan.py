@@ -16,10 +16,20 @@ def test_what_would_differ(web: TestHost) -> None:
     nothing_left_behind(web, "r1")
     assert "   start  start 2 × web r2 (live: r1)\n" in told
     changed = [line for line in told.splitlines() if line[:1] in {"+", "-"} and line[:3] not in {"+++", "---"}]
-    for line in ('+    "COLOUR": "red",', '-  "count": 1,', '+  "count": 2,', '-    "drain": "8s",', '+    "drain": "9s",'):
+    for line in (
+        '+    "COLOUR": "red",',
+        '-  "count": 1,',
+        '+  "count": 2,',
+        '-    "drain": "8s",',
+        '+    "drain": "9s",',
+    ):
         assert line in changed, told
     upstream = [line.split()[:3] for line in changed if " server " in line]
-    assert upstream == [["-", "server", f"{old.address}:8080"], ["+", "server", "new-1:8080"], ["+", "server", "new-2:8080"]]
+    assert upstream == [
+        ["-", "server", f"{old.address}:8080"],
+        ["+", "server", "new-1:8080"],
+        ["+", "server", "new-2:8080"],
+    ]
     walked = web.upgrade("r2", check=True).stderr
     planned = [line.split()[0] for line in told.splitlines() if line.startswith("  ") and "  " in line.strip()]
     assert [w.split()[0] for w in walked.splitlines() if w.startswith("  ") and "done in" in w] == planned

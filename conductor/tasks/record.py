@@ -1,0 +1,80 @@
+"""What is remembered of a task: a line in the history, and for a cron job its last run. Nothing of it fails the task."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from conductor.caller import who
+from conductor.errors import ConductorError
+from conductor.plan.jobs import JobResult
+from conductor.plan.tasks import Task
+from conductor.report.output import remark
+from conductor.tasks.doors import TaskDoors
+from conductor.tasks.follow import End
+
+KEPT_BYTES = 16384  # of the output of a cron job's last run
+RESULT_LOCK_SECONDS = 10.0
+
+
+class Record:
+    """One run of a task at a revision. `redact` takes secrets out of what the app has said."""
+
+    def __init__(self, doors: TaskDoors, task: Task, revision: str) -> None:
+        self._doors = doors
+        self._task = task
+        self._revision = revision
+        self._began = doors.clock.now()
+        self._output = b""
+        self.container = ""
+        self.redact: Callable[[str], str] = str
+
+    def keep(self, data: bytes) -> None:
+        """Remember the end of the output; called by several threads, each piece in one step."""
+        if self._task.job:
+            self._output = (self._output + data)[-KEPT_BYTES:]
+
+    def began(self) -> None:
+        """The job's turn has come; runs skipped from here on are counted anew."""
+        task = self._task
+        fresh = JobResult(service=task.service, job=task.job, revision=self._revision, began=self._began)
+        self._note(lambda _: fresh)
+
+    def skipped(self) -> None:
+        """Another run of the job was under way."""
+        self._note(lambda was: msgspec.structs.replace(was, skipped=was.skipped + 1))
+
+    def ended(self, end: End) -> None:
+        """With an exit code, of its own or of the end by force."""
+        cut = {"": "", "timeout": "stopped: its time was over", "hangup": "stopped: its terminal was gone"}[end.cut]
+        self._write(end.code, end.seconds, cut or "done", self._output.decode(errors="replace"))
+
+    def failed(self, error: ConductorError) -> None:
+        """It could not be run, or how it ended is not known."""
+        self._write(error.code, None, error.sentence, error.sentence)
+
+    def _write(self, code: int, seconds: float | None, outcome: str, output: str) -> None:
+        task, doors = self._task, self._doors
+        line: dict[str, Any] = {
+            "at": doors.clock.now(), "began": self._began, "who": who(), "command": doors.command, "action": task.kind,
+            "service": task.service, "to": self._revision, "container": self.container, "seconds": seconds,
+            "exit_code": code, "outcome": outcome,
+        }  # fmt: skip
+        try:
+            doors.store.record(line)
+        except ConductorError as error:
+            remark(f"warning: {error.sentence}")
+        said = self.redact(output)
+        self._note(lambda was: msgspec.structs.replace(was, seconds=seconds, exit_code=code, output=said))
+
+    def _note(self, change: Callable[[JobResult], JobResult]) -> None:
+        """Under a lock of its own: of two runs that end at once neither is lost."""
+        task, doors = self._task, self._doors
+        if not task.job:
+            return
+        try:
+            with doors.locks.hold(f"{task.service}.{task.job}.result", RESULT_LOCK_SECONDS):
+                was = doors.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
+                doors.store.write_job(change(was))
+        except ConductorError as error:
+            remark(f"warning: {error.sentence}")
