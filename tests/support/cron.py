@@ -54,7 +54,18 @@ class PrivateCron:
             mounts.append((empty, "/etc/crontab"))
         script = "".join(f"mount --bind '{here}' {there} && " for here, there in mounts)
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"{script}exec cron -f -L 1"],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "TERM",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                f"{script}exec cron -f -L 1",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
