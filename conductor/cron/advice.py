@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from conductor.cron.schedule import FIELDS
-from conductor.cron.words import split
+from conductor.cron.words import shown, split
 
 # To a file that is one, and not to the container's log. `=>` and `->` are other languages' own.
 _TO_FILE = re.compile(r"(?<![=-])>>?\|?\s*(?![&>|\s]|/dev/|/proc/)[^\s;&|<>()]+")
@@ -18,9 +18,9 @@ def on_setting(name: str, value: str) -> Iterator[str]:
     if name == "RANDOM_DELAY":
         yield "Debian's cron does not know RANDOM_DELAY and starts jobs without a delay"
     if re.search(r"\$[A-Za-z_{(]|`", value):
-        yield f"cron expands nothing in a setting: {name} holds the text as it is written"
+        yield f"cron expands nothing in a setting: {shown(name)} holds the text as it is written"
     if re.search(r"\s#", value):
-        yield f"a comment cannot follow a setting: {name} holds the # and what follows it"
+        yield f"a comment cannot follow a setting: {shown(name)} holds the # and what follows it"
 
 
 def on_job(schedule: str, command: str) -> Iterator[str]:
@@ -35,4 +35,4 @@ def on_job(schedule: str, command: str) -> Iterator[str]:
     for field, written in zip(FIELDS, schedule.split(), strict=False):  # a nickname has no steps
         steps = [int(part.rpartition("/")[2]) for part in written.split(",") if "/" in part]
         if any(step > field.high - field.low for step in steps):
-            yield f'the step of {field.name} "{written}" is longer than the field: only its first value counts'
+            yield f'the step of {field.name} "{shown(written)}" is longer than the field: only its first value counts'

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from conductor.cron.words import shown
+
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -80,7 +82,7 @@ def parse(text: str) -> Schedule:
         return Schedule(reboot=True)
     if text.startswith("@") and text not in NICKNAMES:
         known = ", ".join([*NICKNAMES, REBOOT])
-        raise ValueError(f"{text} is no schedule that cron knows: write {known} (lower case) or five fields")
+        raise ValueError(f"{shown(text)} is no schedule that cron knows: write {known} (lower case) or five fields")
     fields = NICKNAMES.get(text, text).split()
     if len(fields) != len(FIELDS):
         names = ", ".join(field.name for field in FIELDS)
@@ -97,7 +99,7 @@ def parse(text: str) -> Schedule:
     weekdays = frozenset(day % 7 for day in sets[4])
     either = not (fields[2].startswith("*") or fields[4].startswith("*"))
     if not either and not any(day <= _LONGEST[month - 1] for month in sets[3] for day in sets[2]):
-        raise ValueError(f"never comes: no month of {fields[3]} has a day {fields[2]}")
+        raise ValueError(f"never comes: no month of {shown(fields[3])} has a day {shown(fields[2])}")
     return Schedule(sets[0], sets[1], sets[2], sets[3], weekdays, either)
 
 
@@ -125,18 +127,20 @@ def _range(field: Field, text: str) -> range:
     """One element of a list."""
     found = _RANGE.fullmatch(text)
     if not found:
-        raise ValueError(f'cannot read "{text}" as {field.name}: {field.grammar}')
+        raise ValueError(f'cannot read "{shown(text)}" as {field.name}: {field.grammar}')
     first, last, step = found.groups()
     if first and step and not last:
-        raise ValueError(f'{field.name} "{text}" has a step but no range: write {first}-{field.high}/{step}')
+        raise ValueError(f'{field.name} "{shown(text)}" has a step but no range: write {first}-{field.high}/{step}')
     if step and int(step) == 0:
-        raise ValueError(f'{field.name} "{text}" has a step of 0: write 1 or more')
+        raise ValueError(f'{field.name} "{shown(text)}" has a step of 0: write 1 or more')
     low = _number(field, first) if first else field.low
     high = _number(field, last) if last else low if first else field.high
     if high < low:
         # Sunday is also 7, so that fri-sun can be written; otherwise the range is two.
         mended = f"{low}-7" if field.high == 7 and high == 0 else f"{low}-{field.high},{field.low}-{high}"
-        raise ValueError(f'{field.name} "{text}" runs backwards, so cron would never start the job: write {mended}')
+        raise ValueError(
+            f'{field.name} "{shown(text)}" runs backwards, so cron would never start the job: write {mended}'
+        )
     return range(low, high + 1, int(step or 1))
 
 
@@ -145,5 +149,5 @@ def _number(field: Field, text: str) -> int:
     if text.lower() in field.names:
         return field.names.index(text.lower()) + field.low
     if not text.isdecimal() or not field.low <= int(text) <= field.high:
-        raise ValueError(f'cannot read "{text}" as {field.name}: {field.grammar}')
+        raise ValueError(f'cannot read "{shown(text)}" as {field.name}: {field.grammar}')
     return int(text)

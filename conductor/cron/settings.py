@@ -2,6 +2,8 @@
 
 import re
 
+from conductor.cron.words import shown
+
 LONGEST_BYTES = 998  # of a setting's line; cron cuts the rest off without a word. Commands have the same limit.
 
 # Cron's isspace() is the ASCII one, as are its digits and letters.
@@ -57,16 +59,16 @@ def problem(line: str) -> str:
     if name == "HOME" and not value.startswith("/"):
         return "HOME must be an absolute path: write HOME=/app"
     if value != _written(found):
-        return f"cron takes quotes and blanks off inside the quotes of {name} too: write a value without them"
+        return f"cron takes quotes and blanks off inside the quotes of {shown(name)} too: write a value without them"
     return ""
 
 
 def mistaken(line: str) -> str:
     """What to write instead of a line that was meant as a setting and is none; empty when it was not meant so."""
     if _EMPTY.fullmatch(line):
-        return f'cron refuses a setting without a value: write {line.partition("=")[0].strip()}=""'
+        return f'cron refuses a setting without a value: write {shown(line.partition("=")[0].strip())}=""'
     if found := _EXPORT.fullmatch(line):
-        return f"cron knows no export: write {found[1]}=VALUE"
+        return f"cron knows no export: write {shown(found[1])}=VALUE"
     if re.match(r"[A-Za-z_][A-Za-z0-9_]*[ \t]*=", line):
         return "cron cannot read this setting: put the whole value between two quotes that it does not hold itself"
     return ""

@@ -10,12 +10,11 @@ import msgspec
 
 from conductor.cron import advice, settings
 from conductor.cron.schedule import parse as parse_schedule
-from conductor.cron.words import split
+from conductor.cron.words import shown, split
 from conductor.errors import ConductorError
 
 LONGEST_TABLE_LINES = 10_000  # cron's own limit, and its 998 bytes of a command
 LONGEST_COMMAND_BYTES = settings.LONGEST_BYTES
-_SHOWN_LETTERS = 60
 _BLANKS = " \t"
 _JOB = re.compile(r"(@[^ \t]*|[^ \t]+(?:[ \t]+[^ \t]+){4})(?:[ \t]+(.*))?", re.DOTALL)
 
@@ -87,17 +86,8 @@ def parse(text: str | bytes) -> Table:
     """The table, or `CrontabError` with every line that cron would refuse or misread. The last line may lack its end."""
     data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
     written = data.removesuffix(b"\n").split(b"\n") if data else []
-    problems: list[tuple[int, str]] = []
+    problems = list(_of_whole(written))
     lines: list[Text | Setting | Job] = []
-    returns = [number for number, line in enumerate(written, 1) if line.endswith(b"\r")]
-    if len(written) > LONGEST_TABLE_LINES:
-        problems.append(
-            (LONGEST_TABLE_LINES + 1, f"cron takes at most {LONGEST_TABLE_LINES} lines: write fewer, or use scripts")
-        )
-    if returns:
-        more = f", as do {len(returns) - 1} more lines" if len(returns) > 1 else ""
-        ends = r"ends in a carriage return (\r\n)"
-        problems.append((returns[0], f"{ends}{more}: cron reads it as part of the line: end lines with \\n alone"))
     for number, line in enumerate(written, 1):
         try:
             lines.append(_line(number, line.removesuffix(b"\r")))
@@ -106,6 +96,17 @@ def parse(text: str | bytes) -> Table:
     if problems:
         raise CrontabError(sorted(problems, key=lambda problem: problem[0]))
     return Table(tuple(lines), tuple(_notes(lines)))
+
+
+def _of_whole(lines: list[bytes]) -> Iterator[tuple[int, str]]:
+    """Problems of the text rather than of a line: its length, and its kind of line ends, which is told once."""
+    if len(lines) > LONGEST_TABLE_LINES:
+        yield LONGEST_TABLE_LINES + 1, f"cron takes at most {LONGEST_TABLE_LINES} lines: write fewer, or use scripts"
+    returns = [number for number, line in enumerate(lines, 1) if line.endswith(b"\r")]
+    if returns:
+        more = f", as do {len(returns) - 1} more lines" if len(returns) > 1 else ""
+        what = rf"ends in a carriage return (\r\n){more}"
+        yield returns[0], rf"{what}: cron reads it as part of the line: end lines with \n alone"
 
 
 def _line(number: int, data: bytes) -> Text | Setting | Job:
@@ -139,12 +140,12 @@ def _job(number: int, line: str) -> Job:
     try:
         parse_schedule(schedule)
     except ValueError as error:
-        raise _Refused(f"{error} ({_shown(line)})") from None
+        raise _Refused(f"{error} ({shown(line)})") from None
     head, rest = split(command)
     if not head.strip(_BLANKS):
-        raise _Refused(f"a schedule without a command{' before its %' * bool(rest)}: write one ({_shown(line)})")
+        raise _Refused(f"a schedule without a command{' before its %' * bool(rest)}: write one ({shown(line)})")
     if head.startswith("*"):
-        raise _Refused(f"cron takes no command that starts with *: a schedule has five fields ({_shown(line)})")
+        raise _Refused(f"cron takes no command that starts with *: a schedule has five fields ({shown(line)})")
     if not rest and re.search(r"(?<!\\)(?:\\\\)*\\$", head):
         raise _Refused("cron knows no continuation lines: write the whole command on one line")
     if len(command.encode()) > LONGEST_COMMAND_BYTES:
@@ -158,9 +159,3 @@ def _notes(lines: Iterable[Text | Setting | Job]) -> Iterator[Note]:
             yield from (Note(line.number, said) for said in advice.on_setting(line.name, line.value))
         elif isinstance(line, Job):
             yield from (Note(line.number, said) for said in advice.on_job(line.schedule, line.command))
-
-
-def _shown(text: str) -> str:
-    """A line for people: its start, with nothing a terminal would act on."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return printable if len(printable) <= _SHOWN_LETTERS else printable[: _SHOWN_LETTERS - 1] + "…"

@@ -1,4 +1,4 @@
-"""What cron and a shell make of a command's bytes, and how to write words that come through both unchanged (pure)."""
+"""What cron and a shell make of a command's text, and how to write words that come through both unchanged (pure)."""
 
 import re
 
@@ -18,6 +18,8 @@ dirs disown do done echo elif else enable esac eval exec exit export false fc fg
 history if in jobs kill let local logout mapfile popd printf pushd pwd read readarray readonly return select set
 shift shopt source suspend test then time times trap true type typeset ulimit umask unalias unset until wait
 while"""
+
+_SHOWN_LETTERS = 60
 
 
 def split(command: str) -> tuple[str, str]:
@@ -46,6 +48,12 @@ def quoted(text: str) -> str:
 def word(text: str) -> str:
     """`text` as one word of a command in a crontab, with quotes only where they are needed."""
     return escaped(text if re.fullmatch(f"{_PLAIN}+", text) else quoted(text))
+
+
+def shown(text: str) -> str:
+    """A text for people: its start, with nothing that a terminal would act on."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable if len(printable) <= _SHOWN_LETTERS else printable[: _SHOWN_LETTERS - 1] + "…"
 
 
 def literal(text: str) -> bool:

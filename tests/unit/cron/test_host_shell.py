@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from conductor.cron.table import CrontabError, Job, Table, parse
 from conductor.cron.wrap import job_key, unwrapped, wrap
@@ -86,7 +88,7 @@ def accepted(seed: int) -> Iterator[tuple[Table, str]]:
 
 def test_the_host_runs_nothing_of_a_table(tmp_path: Path) -> None:
     jobs: list[tuple[Job, str]] = []
-    tables = 0
+    tables = copied = 0
     for table, file in accepted(20260214):
         tables += 1
         jobs += zip(table.jobs, [text for text in file.split("\n") if is_job(text)], strict=True)
@@ -94,7 +96,8 @@ def test_the_host_runs_nothing_of_a_table(tmp_path: Path) -> None:
     assert len(jobs) > TABLES / 2
     for shell in (["sh"], ["bash", "--posix"]):
         for start in range(0, len(jobs), 2000):
-            check(jobs[start : start + 2000], shell, tmp_path)
+            copied += check(jobs[start : start + 2000], shell, tmp_path)
+    assert copied > TABLES / 10
 
 
 def is_job(text: str) -> bool:
@@ -104,8 +107,10 @@ def is_job(text: str) -> bool:
     return not re.match(r"""[ \t]*['"]?(MAILTO|MAILFROM|CONTENT_TYPE|CONTENT_TRANSFER_ENCODING)['"]?[ \t]*=""", text)
 
 
-def check(jobs: list[tuple[Job, str]], shell: list[str], directory: Path) -> None:
-    """Give wrapped commands to a shell, each as `sh -c` would read it, and look at the words that came out."""
+def check(jobs: list[tuple[Job, str]], shell: list[str], directory: Path) -> int:
+    """Give wrapped commands to a shell, each as `sh -c` would read it, and look at the words that came out. Returns how
+    many of them were copied as they were.
+    """
     texts = []
     for job, written in jobs:
         begin = f"{job.schedule} root {PROGRAM} run --id web --revision r1 "
@@ -124,10 +129,10 @@ def check(jobs: list[tuple[Job, str]], shell: list[str], directory: Path) -> Non
         if inner[1:] != ["-c", wanted]:
             assert wanted.startswith(inner[0])
             direct.append((wanted.removeprefix(inner[0]), inner[1:]))
-    assert len(direct) > len(jobs) / 20
     # Copied words: the shell inside, which cron would have used, would have given the program the same ones.
     assert list(run(shell, [text for text, _ in direct], directory)) == [words for _, words in direct]
     assert list(directory.iterdir()) == []
+    return len(direct)
 
 
 def run(shell: list[str], commands: list[str], directory: Path) -> Iterator[list[str]]:
@@ -141,6 +146,30 @@ def run(shell: list[str], commands: list[str], directory: Path) -> Iterator[list
     fields = iter(done.stdout.decode().split("\0")[:-1])
     for number in fields:
         yield [next(fields) for _ in range(int(number))]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.text(
+            st.sampled_from(list("ab '\"%\\$;|&<>()*?~#=!`\t-é"))
+            | st.characters(codec="utf-8", exclude_characters="\n\0"),
+            min_size=1,
+        ),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_whatever_a_command_is_the_host_starts_only_conductor(tmp_path: Path, commands: list[str]) -> None:
+    jobs = []
+    for text in commands:
+        try:
+            table = parse(f"* * * * * {text}\n")
+        except CrontabError:
+            continue
+        file = wrap(table, service="web", revision="r1", program=PROGRAM, config=None)
+        jobs.append((table.jobs[0], file.split("\n")[1]))
+    check(jobs, ["sh"], tmp_path)
 
 
 @pytest.mark.parametrize("trap", TRAPS[:12])
