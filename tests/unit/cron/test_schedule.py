@@ -1,0 +1,208 @@
+"""Schedules: what is taken, what is refused with which words, and the next run against cron's own formula."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conductor.cron.schedule import Schedule, next_run, parse
+
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes", "hours"),
+    [
+        ("*/15 * * * *", {0, 15, 30, 45}, set(range(24))),
+        ("5 0 * * *", {5}, {0}),
+        ("05 007 * * *", {5}, {7}),
+        ("1,3,50-52 0-23/8 * * *", {1, 3, 50, 51, 52}, {0, 8, 16}),
+        ("*,5 23 * * *", set(range(60)), {23}),
+        ("10-10 */24 * * *", {10}, {0}),
+        ("0\t 1 \t* * *", {0}, {1}),
+        ("@hourly", {0}, set(range(24))),
+        ("@daily", {0}, {0}),
+        ("@midnight", {0}, {0}),
+    ],
+)
+def test_minutes_and_hours(text, minutes, hours):
+    schedule = parse(text)
+    assert (schedule.minutes, schedule.hours) == (minutes, hours)
+
+
+@pytest.mark.parametrize(
+    ("text", "months", "weekdays"),
+    [
+        ("0 0 * jan,JUN mon-fri", {1, 6}, {1, 2, 3, 4, 5}),
+        ("0 0 * oct-dec 7", {10, 11, 12}, {0}),
+        ("0 0 * 1-12/6 0-7", {1, 7}, set(range(7))),
+        ("0 0 * * sun-Tue/2", set(range(1, 13)), {0, 2}),
+        ("0 0 * * 5-7", set(range(1, 13)), {5, 6, 0}),
+        ("@weekly", set(range(1, 13)), {0}),
+        ("@yearly", {1}, set(range(7))),
+        ("@annually", {1}, set(range(7))),
+    ],
+)
+def test_months_and_weekdays(text, months, weekdays):
+    schedule = parse(text)
+    assert (schedule.months, schedule.weekdays) == (months, weekdays)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("60 * * * *", 'cannot read "60" as minute: write * or numbers from 0 to 59'),
+        ("* 24 * * *", 'cannot read "24" as hour'),
+        ("* * 0 * *", 'cannot read "0" as day of the month'),
+        ("* * * 13 *", 'cannot read "13" as month: write * or numbers from 1 to 12 or names (jan, feb)'),
+        ("* * * * 8", 'cannot read "8" as day of the week'),
+        ("* * * * 5#2", 'cannot read "5#2" as day of the week'),
+        ("0~30 * * * *", 'cannot read "0~30" as minute'),
+        ("*5 * * * *", 'cannot read "*5" as minute'),
+        ("4:30 * * * *", 'cannot read "4:30" as minute'),
+        ("1.5 * * * *", 'cannot read "1.5" as minute'),
+        ("*-5 * * * *", 'cannot read "*-5" as minute'),
+        ("-5 * * * *", 'cannot read "-5" as minute'),
+        ("5- * * * *", 'cannot read "5-" as minute'),
+        ("1-5-7 * * * *", 'cannot read "1-5-7" as minute'),
+        ("5, * * * *", 'cannot read "" as minute'),
+        ("jan * * * *", 'cannot read "jan" as minute'),
+        ("* * * * monday", 'cannot read "monday" as day of the week'),
+        ("* * L * ?", 'cannot read "L" as day of the month'),
+        ("4294967301 * * * *", 'cannot read "4294967301" as minute'),  # to cron's atoi() this is 5
+        ("٣ * * * *", 'cannot read "٣" as minute'),
+        ("1/20 * * * *", 'minute "1/20" has a step but no range: write 1-59/20'),
+        ("*/0 * * * *", 'minute "*/0" has a step of 0'),
+        ("* 22-2 * * *", 'hour "22-2" runs backwards, so cron would never start the job: write 22-23,0-2'),
+        ("* * * * fri-sun", "write 5-7"),
+        ("* * * nov-feb *", "write 11-12,1-2"),
+        ("0 0 30 2 *", "never comes: no month of 2 has a day 30"),
+        ("0 0 31 4,6,9,11 *", "never comes: no month of 4,6,9,11 has a day 31"),
+        ("0 0 31 2 */2", "never comes"),
+        ("* * * *", "five fields (minute, hour,"),
+        ("* * * * * *", "five fields (minute, hour,"),
+        ("", "five fields"),
+        ("@Daily", "@Daily is no schedule that cron knows: write @yearly"),
+        ("@every_minute", "@every_minute is no schedule"),
+        ("@", "@ is no schedule"),
+    ],
+)
+def test_refused(text, says):
+    with pytest.raises(ValueError) as caught:
+        parse(text)
+    assert says in str(caught.value)
+
+
+def test_all_fields_at_once():
+    with pytest.raises(ValueError) as caught:
+        parse("60 24 0 13 8")
+    assert str(caught.value).count("cannot read") == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "expected"),
+    [
+        pytest.param("* * * * *", "2026-03-01 10:00:59", "2026-03-01 10:01", id="strictly after"),
+        pytest.param("0 10 * * *", "2026-03-01 10:00", "2026-03-02 10:00", id="not now"),
+        pytest.param("*/30 * * * *", "2026-03-01 23:31", "2026-03-02 00:00", id="over midnight"),
+        pytest.param("0 9-17 * * mon-fri", "2026-03-06 17:00", "2026-03-09 09:00", id="over a weekend"),
+        pytest.param("0 0 13 * fri", "2026-03-01 00:00", "2026-03-06 00:00", id="either day is enough"),
+        pytest.param("0 0 13 * fri", "2026-03-06 00:00", "2026-03-13 00:00", id="both at once"),
+        pytest.param("0 0 */2 * mon", "2026-03-02 00:00", "2026-03-09 00:00", id="both, as one begins with a star"),
+        pytest.param("0 0 13 * */5", "2026-03-01 00:00", "2026-03-13 00:00", id="both, as the other does"),
+        pytest.param("0 0 1,* * fri", "2026-03-03 00:00", "2026-03-04 00:00", id="a star later on does not count"),
+        pytest.param("0 0 30 2 mon", "2026-03-03 00:00", "2027-02-01 00:00", id="a day that never is, or a weekday"),
+        pytest.param("0 0 29 2 *", "2026-03-01 00:00", "2028-02-29 00:00", id="leap day"),
+        pytest.param("0 0 29 2 */6", "2073-01-01 00:00", "2076-02-29 00:00", id="leap day on a weekend"),
+        pytest.param("0 0 31 * *", "2026-03-31 00:00", "2026-05-31 00:00", id="months without a 31st"),
+        pytest.param("@yearly", "2026-01-01 00:00", "2027-01-01 00:00", id="yearly"),
+        pytest.param("@monthly", "2026-12-02 00:00", "2027-01-01 00:00", id="monthly"),
+        pytest.param("@weekly", "2026-03-02 00:00", "2026-03-08 00:00", id="weekly"),
+    ],
+)
+def test_next_run(text, after, expected):
+    assert next_run(parse(text), at(after)) == at(expected)
+
+
+def test_reboot_has_no_next_run():
+    assert parse("@reboot") == Schedule(reboot=True)
+    assert next_run(parse("@reboot"), at("2026-03-01")) is None
+
+
+def test_the_rarest_schedule_still_comes():
+    # 29 February is a Sunday in 2088 and, as 2100 is no leap year, not again before 2128.
+    assert next_run(parse("0 0 29 2 */7"), at("2088-03-01")) == at("2128-02-29 00:00")
+
+
+def element(low: int, high: int, names: list[str]) -> st.SearchStrategy[str]:
+    value = st.integers(low, high)
+    ranges = st.tuples(value, value).map(sorted)
+    steps = st.integers(1, high)
+    named = st.sampled_from(names) if names else value.map(str)
+    return st.one_of(
+        st.just("*"),
+        value.map(str),
+        named,
+        ranges.map(lambda r: f"{r[0]}-{r[1]}"),
+        steps.map(lambda s: f"*/{s}"),
+        st.tuples(ranges, steps).map(lambda t: f"{t[0][0]}-{t[0][1]}/{t[1]}"),
+    )
+
+
+def field(low: int, high: int, names: list[str]) -> st.SearchStrategy[str]:
+    return st.lists(element(low, high, names), min_size=1, max_size=3).map(",".join)
+
+
+FIELDS = [(0, 59, []), (0, 23, []), (1, 31, []), (1, 12, MONTHS), (0, 7, WEEKDAYS)]
+
+
+def holds(low: int, high: int, names: list[str], text: str, number: int) -> bool:
+    """Whether a field names a number, read without any of the module's code."""
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        begin, end = (low, high) if first == "*" else (first, last or first)
+        begin, end = (names.index(v) + low if v in names else int(v) for v in (begin, end))
+        if begin <= number <= end and (number - begin) % int(step or 1) == 0:
+            return True
+    return False
+
+
+def fires(fields: list[str], moment: datetime) -> bool:
+    """Cron's own condition (find_jobs in cron.c)."""
+    numbers = [moment.minute, moment.hour, moment.day, moment.month, moment.isoweekday() % 7]
+    found = [holds(*spec, text, number) for spec, text, number in zip(FIELDS, fields, numbers, strict=True)]
+    found[4] = found[4] or (numbers[4] == 0 and holds(*FIELDS[4], fields[4], 7))
+    star = fields[2].startswith("*") or fields[4].startswith("*")
+    days = found[2] and found[4] if star else found[2] or found[4]
+    return found[0] and found[1] and found[3] and days
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.tuples(*(field(*spec) for spec in FIELDS)),
+    st.datetimes(at("2026-01-01"), at("2032-01-01")),
+    st.integers(0, 10**6),
+)
+def test_the_next_run_is_the_first_minute_that_fires(fields, after, pick):
+    try:
+        schedule = parse(" ".join(fields))
+    except ValueError as error:
+        assert "never comes" in str(error)  # noqa: PT017 (no other may come)
+        return
+    found = next_run(schedule, after)
+    assert found is not None
+    assert found > after
+    assert (found.second, found.microsecond) == (0, 0)
+    assert fires(fields, found)
+    minutes_between = int((found - after).total_seconds() // 60)
+    nearby = range(1, min(minutes_between, 300))
+    for minutes in [*nearby, *(pick * 7919 * n % max(minutes_between, 1) for n in range(1, 50))]:
+        moment = after.replace(second=0, microsecond=0) + timedelta(minutes=minutes)
+        assert not after < moment < found or not fires(fields, moment)
