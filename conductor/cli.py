@@ -29,11 +29,21 @@ VERBS = {
         "list": "conductor.commands.service_list:command",
         "status": "conductor.commands.status:command",
     },
+    "cron": {
+        "install": "conductor.commands.cron:install",
+        "show": "conductor.commands.cron:show",
+        "remove": "conductor.commands.cron:remove",
+        "list": "conductor.commands.cron_list:command",
+    },
     "nginx": {"install": "conductor.commands.nginx_install:command", "show": "conductor.commands.nginx_show:command"},
 }
 COMMANDS = {"run": "conductor.commands.run:command", "console": "conductor.commands.run:console"}
 TASK_NOT_RUN = 125  # what they exit with when Conductor itself failed: other codes are the task's
-HELP = {"service": "Deploy and look at services.", "nginx": "The files that the host's nginx includes."}
+HELP = {
+    "service": "Deploy and look at services.",
+    "cron": "The app's own crontab, with each job wrapped in conductor run.",
+    "nginx": "The files that the host's nginx includes.",
+}
 
 
 class LazyGroup(click.Group):

@@ -103,6 +103,15 @@ class Clock:
         """Seconds that never jump, for intervals."""
         return time.monotonic()
 
+    def local(self) -> datetime.datetime:
+        """What the clock on the wall of this host says, as cron reads it, without a time zone."""
+        return datetime.datetime.now()  # noqa: DTZ005 (cron knows no other)
+
+    def age(self, stamp: str) -> float:
+        """Seconds since a time stamp of ours or Docker's (RFC 3339, UTC)."""
+        then = datetime.datetime.fromisoformat(stamp[:19]).replace(tzinfo=datetime.UTC)
+        return (datetime.datetime.now(datetime.UTC) - then).total_seconds()
+
     def now(self) -> str:
         """Wall time in UTC as ISO 8601 with milliseconds, for people and files."""
         return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from conductor.change.crontab import generate, wrapped
 from conductor.change.doors import Doors
 from conductor.change.gate import Candidate, Gate
 from conductor.change.hook import NOT_UNDONE, remove_hooks, run_hook
 from conductor.change.member import Member
+from conductor.cron.table import parse
 from conductor.errors import ConductorError
 from conductor.plan.moves import Move
 from conductor.plan.steps import drain_seconds, swaps
@@ -69,6 +71,17 @@ class Group:
         return any(self.doors.store.wanted(m.id).change == m.journal.change for m in self.members)
 
     # Before the commit.
+
+    def generate(self) -> None:
+        """Have the crontabs printed; a bad one ends the change before anything of it runs."""
+        for member, move in self._moves.items():
+            if move.generate:
+                release = member.journal.release
+                text = generate(self.doors, member.definition, release, member.journal.change)
+                for note in parse(text).warnings:
+                    self.warn(f"crontab of {member.id}, {note}")
+                release = msgspec.structs.replace(release, crontab=text)
+                member.note(new=msgspec.structs.replace(member.journal.new, release=release))
 
     def hook(self) -> None:
         """Run the hooks one after the other."""
@@ -218,6 +231,13 @@ class Group:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             futures = [(container, pool.submit(attempt, container)) for container in containers]
         return [(container, error) for container, future in futures if (error := future.result())]
+
+    def crontab(self) -> None:
+        """Install the crontabs, or remove those of services that have none any more, or are stopped."""
+        for member in self.members:
+            if member.journal.action != "scale":
+                text = None if member.journal.new.stopped else wrapped(self.doors, member.journal.release)
+                self.doors.crontabs.put(member.id, text)
 
     def end(self, outcome: str) -> None:
         """Addresses, history, journals. Nothing of this can fail the change."""

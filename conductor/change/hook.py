@@ -1,6 +1,7 @@
 """Step 3: a command run in the new revision before anything is started, a migration for example. It is never undone."""
 
-from conductor.change.member import ADDRESSES_LOCK_SECONDS, Member
+from conductor.change.member import Member
+from conductor.change.network import ensure_network
 from conductor.definitions.model import Hook
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.spec import container_spec
@@ -15,8 +16,7 @@ NOT_UNDONE = "has run, and what it did is not undone"
 def run_hook(member: Member, hook: Hook) -> None:
     """Run it to its end with its output told line by line; a failure or a timeout is an error that says so."""
     doors, engine = member.doors, member.doors.engine
-    with doors.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
-        engine.ensure_network(doors.host.network)
+    ensure_network(doors)
     spec = container_spec(
         member.definition, member.journal.release, member.read_secrets(), instance=doors.host.instance,
         network=doors.host.network.name, kind="hook", name="hook", command=hook.command,
@@ -84,7 +84,8 @@ def _stop(member: Member) -> None:
 
 
 def remove_hooks(member: Member) -> None:
-    """Their output is kept with the logs."""
-    for container in hooks(member):
-        member.keep_log(container)
-        member.doors.engine.remove(container.id)
+    """And what else ran in the new revision before it was started; their output is kept with the logs."""
+    for container in member.doors.engine.containers(member.id):
+        if container.kind in {"hook", "task"} and container.change == member.journal.change:
+            member.keep_log(container)
+            member.doors.engine.remove(container.id)

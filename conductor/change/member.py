@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from conductor.change.doors import Doors
+from conductor.change.network import ADDRESSES_LOCK_SECONDS
 from conductor.definitions.environment import environment
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
@@ -22,7 +23,6 @@ from conductor.plan.spec import container_spec
 from conductor.plan.values import Container, Journal, Worker
 from conductor.proxy.render import Former, Site, addresses_in
 
-ADDRESSES_LOCK_SECONDS = 180  # its holder asks the daemon twice
 KEPT_LOG_LINES = 2000  # of a container that goes
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from conductor.caller import who
+from conductor.change.crontab import wrapped
 from conductor.change.doors import Doors
 from conductor.change.group import Group
 from conductor.change.hook import NOT_UNDONE
 from conductor.change.member import Member
+from conductor.change.reap import reap
 from conductor.errors import ConductorError, Interrupted, OperatorError
 from conductor.plan.moves import Move
 from conductor.plan.steps import Step, StepName, steps
@@ -40,6 +42,10 @@ def _begin(doors: Doors, moves: Sequence[Move], change: str) -> Group:
     sites = tuple(member.site() for member in members if member.through_nginx)
     if sites:
         doors.proxy.check(sites)
+    for member, move in zip(members, moves, strict=True):
+        if move.definition.service.cron:
+            doors.crontabs.check()
+        wrapped(doors, member.journal.release)  # of a rollback: printed when it was live
     for member in members:
         member.note()
     return Group(doors, members, moves)
@@ -66,6 +72,7 @@ def _journal(doors: Doors, move: Move, change: str, moves: Sequence[Move]) -> Jo
 def _walk(group: Group, plan: Sequence[Step], moves: Sequence[Move]) -> None:
     doors = group.doors
     walk: dict[StepName, Callable[[], None]] = {
+        "generate": group.generate,
         "hook": group.hook,
         "start": group.start,
         "gate": group.gate,
@@ -74,7 +81,8 @@ def _walk(group: Group, plan: Sequence[Step], moves: Sequence[Move]) -> None:
         "commit": group.commit,
         "drain": group.drain,
         "retire": group.retire,
-        "record": lambda: group.end("done"),
+        "crontab": group.crontab,
+        "record": lambda: _record(group),
     }
     committed = False
     try:
@@ -89,6 +97,12 @@ def _walk(group: Group, plan: Sequence[Step], moves: Sequence[Move]) -> None:
             raise _unfinished(moves, error) from error
         _undo(group, moves, error)
         raise
+
+
+def _record(group: Group) -> None:
+    group.end("done")
+    for member in group.members:
+        reap(group.doors, member.id)
 
 
 def _unfinished(moves: Sequence[Move], error: BaseException) -> BaseException:

@@ -46,4 +46,5 @@ def _finish(group: Group) -> None:
     group.resume()
     group.drain()
     group.retire()
+    group.crontab()
     group.end("done, finished after a crash")

@@ -10,6 +10,7 @@ from conductor.engine.docker import DockerEngine
 from conductor.engine.probes import probe
 from conductor.proxy.reload import ReloadProxy
 from conductor.report.printers import Reporter
+from conductor.state.crontabs import Crontabs
 from conductor.state.locks import Locks
 from conductor.state.store import Store
 
@@ -26,8 +27,10 @@ def open_doors(config: Path, command: str, report: Reporter) -> tuple[Definition
         probe=probe,
         store=Store(Path(definitions.host.state_dir)),
         locks=locks,
+        crontabs=Crontabs(definitions.host.cron.dir),
         report=report,
         clock=clock,
+        config=config,
         command=command,
     )
     return definitions, doors

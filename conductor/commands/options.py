@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-DEFAULT_CONFIG = "/etc/conductor/services.yml"
+from conductor import DEFINITIONS
 
 
 def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
@@ -24,7 +24,7 @@ def _complete_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) 
     from conductor.errors import ConductorError
 
     try:
-        known = load(Path(ctx.params.get("config") or DEFAULT_CONFIG)).ids
+        known = load(Path(ctx.params.get("config") or DEFINITIONS)).ids
     except ConductorError:
         return []  # a shell's completion is no place for an error
     return [i for i in known if i.startswith(incomplete)]
@@ -33,7 +33,7 @@ def _complete_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) 
 config_option = click.option(
     "--config",
     envvar="CONDUCTOR_CONFIG",
-    default=DEFAULT_CONFIG,
+    default=DEFINITIONS,
     show_default=True,
     show_envvar=True,
     metavar="PATH",

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from conductor.definitions.model import Definition, Host, Service
 
 _OF_SERVICES: dict[str, Callable[[Service], object]] = {
-    "cron": lambda service: service.cron,
     "notify": lambda service: service.notify,
 }
 _OF_HOSTS: dict[str, Callable[[Host], object]] = {"nginx.cutover: live": lambda host: host.nginx.cutover == "live"}

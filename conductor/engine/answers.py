@@ -25,11 +25,16 @@ def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
     finally:
         stream.close()
         raw.close()
-    output = b""
-    while len(received) >= 8:
-        size = int.from_bytes(received[4:8], "big")
-        output, received = output + received[8 : 8 + size], received[8 + size :]
-    return output
+    return b"".join(data for _, data in frames(received))
+
+
+def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
+    """Stream number (1 stdout, 2 stderr) and data of each frame; the last one may have been cut."""
+    at = 0
+    while at + 8 <= len(received):
+        size = int.from_bytes(received[at + 4 : at + 8], "big")
+        yield received[at], received[at + 8 : at + 8 + size]
+        at += 8 + size
 
 
 def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -> Iterator[dict[str, Any] | None]:
@@ -83,6 +88,7 @@ def container(listed: dict[str, Any]) -> Container:
         address=labels.get(LABEL + "address", ""),
         image_id=listed["ImageID"],
         state=listed["State"],
+        job=labels.get(LABEL + "job", ""),
     )
 
 
@@ -99,4 +105,5 @@ def container_state(found: dict[str, Any]) -> ContainerState:
         out_of_memory=state["OOMKilled"],
         address=next(iter(bound), f"{ips[0]}:{port}" if ips else ""),
         error=state.get("Error", ""),
+        since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # the year 1 until it has ended
     )

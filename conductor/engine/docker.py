@@ -20,8 +20,11 @@ import urllib3.exceptions
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.engine.answers import container, container_state, image, in_background, read_frames
+from conductor.engine.attach import TaskDaemon
+from conductor.engine.capture import capture
 from conductor.engine.creation import creation
 from conductor.engine.kernel import clashing_route, ephemeral_ports
+from conductor.engine.ports import Captured
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
 from conductor.plan.values import Attempt, Container, ContainerState, Image
@@ -216,6 +219,10 @@ class DockerEngine:
             error = "" if code == 0 else f"{command[0]} ended with code {code}"
             head = output[-HEAD_BYTES:].decode(errors="replace").strip() if error else ""
         return Attempt(ok=not error, seconds=self._clock.monotonic() - began, head=head, error=error)
+
+    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
+        """Over the other door, which has the streams."""
+        return capture(TaskDaemon(self._base_url, self._instance), self._clock, container, timeout_seconds, most_bytes)
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         """Bytes that are no UTF-8 are replaced."""

@@ -3,9 +3,19 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from conductor.definitions.model import Health, Network
 from conductor.plan.spec import ContainerSpec
 from conductor.plan.values import Attempt, Container, ContainerState, Image
+
+
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container printed, streams apart, and why that is not all or not good: empty when it ended with code 0."""
+
+    output: bytes
+    errors: bytes
+    failure: str
 
 
 class Engine(Protocol):
@@ -43,6 +53,9 @@ class Engine(Protocol):
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> Attempt:
         """Run a command inside it as a health check: exit code 0 is healthy, the last output is the head."""
+
+    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
+        """Start a created container and read what it prints to its end, at most so long and so much."""
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         """The last lines of both streams."""

@@ -35,6 +35,18 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         return was or self.definition.service.nginx is not None
 
     @property
+    def generate(self) -> tuple[str, ...]:
+        """The command that prints the crontab, when it has to be printed anew: a rollback has it in its release."""
+        cron = self.definition.service.cron
+        return cron.generate if cron and self.action in {"upgrade", "restart"} else ()
+
+    @property
+    def installs_crontab(self) -> bool:
+        """Whether there is one, or was; nothing of it changes when the count does."""
+        was = self.old.release is not None and self.old.release.crontab
+        return self.action != "scale" and bool(self.definition.service.cron or was)
+
+    @property
     def added(self) -> int:
         """How many containers are started."""
         return max(0, self.count - len(self.keep))
@@ -68,6 +80,14 @@ def live_release(wanted: Wanted) -> Release:
             f"conductor service upgrade --id {wanted.service} --revision REV",
         )
     return wanted.release
+
+
+def named_release(wanted: Wanted, revision: str | None) -> Release | None:
+    """The live release without a revision, else the live or kept one of that name; None when it never ran here."""
+    if revision is None:
+        return live_release(wanted)
+    known = {one.revision: one for one in (*reversed(wanted.kept), wanted.release) if one}
+    return known.get(revision)
 
 
 def previous_release(wanted: Wanted, revision: str | None) -> Release:

@@ -9,7 +9,9 @@ from conductor.definitions.model import Definition, Nginx
 from conductor.plan import gate
 from conductor.plan.moves import Move
 
-StepName = Literal["hook", "start", "gate", "swap", "cutover", "commit", "drain", "retire", "record"]
+StepName = Literal[
+    "generate", "hook", "start", "gate", "swap", "cutover", "commit", "drain", "retire", "crontab", "record"
+]
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -22,6 +24,7 @@ class Step(msgspec.Struct, frozen=True):
 def steps(moves: Sequence[Move]) -> tuple[Step, ...]:
     """The steps of several moves as one change: everything new is healthy before any traffic moves."""
     texts: dict[StepName, list[str]] = {
+        "generate": [f"print the crontab of {_to(m)}: {' '.join(m.generate)}" for m in moves if m.generate],
         "hook": [f"run {' '.join(m.hook.command)} of {_to(m)}" for m in moves if m.hook],
         "start": [_start(m) for m in moves if m.added and not swaps(m)],
         "gate": [f"{m.definition.id}, each: {_gate(m)}" for m in moves if m.added and not swaps(m)],
@@ -36,6 +39,7 @@ def steps(moves: Sequence[Move]) -> tuple[Step, ...]:
         "retire": [
             f"stop and remove {_number(len(m.gone), 'old container')} of {m.definition.id}" for m in moves if m.gone
         ],
+        "crontab": [_crontab(m) for m in moves if m.installs_crontab],
         "record": ["write the history"],
     }
     return tuple(Step(name, "; ".join(said)) for name, said in texts.items() if said)
@@ -78,6 +82,11 @@ def _commit(move: Move) -> str:
     if move.new.stopped and not move.old.stopped:
         return f"{move.definition.id} is stopped from here on"
     return f"{_to(move)}, count {move.count}, from here on"
+
+
+def _crontab(move: Move) -> str:
+    stays = move.definition.service.cron and not move.new.stopped
+    return f"{'install' if stays else 'remove'} the crontab of {move.definition.id}"
 
 
 def _number(count: int, noun: str) -> str:

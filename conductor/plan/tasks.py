@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from conductor.definitions.model import Definition
+from conductor.definitions.model import Definition, Logging
 from conductor.definitions.scalars import Secret
 from conductor.plan.spec import LABEL, ContainerSpec, container_spec
 from conductor.plan.values import Kind, Release
@@ -37,8 +37,10 @@ def task_spec(
     instance: str,
     network: str,
     change: str,
+    logging: Logging | None = None,
 ) -> ContainerSpec:
-    """Its container: that of the service, without an address. `change` tells it apart from all others."""
+    """Its container: that of the service, without an address. `change` tells it apart from all others, `logging` is instead of the
+    service's."""
     spec = container_spec(
         definition, msgspec.structs.replace(release, change=change), {**environment, **task.env}, instance=instance,
         network=network, kind=task.kind, name=task.kind, command=task.command,
@@ -48,6 +50,8 @@ def task_spec(
         more["name"] = task.name
     if task.workdir:
         more["workdir"] = task.workdir
+    if logging:
+        more["logging"] = logging
     if task.job:
         more["labels"] = {**spec.labels, f"{LABEL}job": task.job}
     return msgspec.structs.replace(spec, **more)

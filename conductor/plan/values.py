@@ -16,7 +16,8 @@ class Image(NamedTuple):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Service + revision + image id + definition as committed; `definition` holds secrets as references only."""
+    """Service + revision + image id + definition as committed; `definition` holds secrets as references only, `crontab`
+    is what the app printed as its own."""
 
     service: str
     revision: str
@@ -26,6 +27,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     change: str
     definition: dict[str, Any]
+    crontab: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
-    """One container of this instance, as the daemon's list shows it. `address` is `IP:PORT`, or empty."""
+    """One container of this instance, as the daemon's list shows it. `address` is `IP:PORT`, or empty;
+    `job` the key of a cron job, or empty."""
 
     id: str
     name: str
@@ -69,6 +72,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     image_id: str
     state: str
+    job: str = ""
 
     @property
     def running(self) -> bool:
@@ -77,13 +81,15 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
-    """One container looked at closely. `exit_code` is None while it runs; `address` is where it can be reached."""
+    """One container looked at closely. `exit_code` is None while it runs; `address` is where it can be reached,
+    `since` when it ended, or was made (RFC 3339)."""
 
     running: bool
     exit_code: int | None
     out_of_memory: bool
     address: str
     error: str = ""
+    since: str = ""
 
     def __str__(self) -> str:
         if self.running:

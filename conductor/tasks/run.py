@@ -12,7 +12,7 @@ from conductor.definitions.model import Definition
 from conductor.definitions.redaction import redactor
 from conductor.engine.attach import DaemonGoneError, NotStartedError
 from conductor.errors import ConductorError, Interrupted
-from conductor.plan.moves import live_release, release
+from conductor.plan.moves import named_release, release
 from conductor.plan.spec import ContainerSpec
 from conductor.plan.tasks import Task, task_spec
 from conductor.plan.values import Image, Release
@@ -67,14 +67,12 @@ def resolve(doors: TaskDoors, task: Task) -> tuple[Release, Definition]:
     """
     if task.service not in doors.store.services():
         doors.definitions.service(task.service)  # says that there is no such service, and which is nearest
-    wanted = doors.store.wanted(task.service)
-    known = {one.revision: one for one in (*wanted.kept, wanted.release) if one}
-    if task.revision is None or task.revision in known:
-        found = live_release(wanted) if task.revision is None else known[task.revision]
+    found = named_release(doors.store.wanted(task.service), task.revision)
+    if found:
         return found, restore(task.service, found.definition)
-    definition = doors.definitions.service(task.service)
-    image = _image(doors, f"{definition.service.image}:{task.revision}")
-    return release(definition, task.revision, image.id, ""), definition
+    definition, revision = doors.definitions.service(task.service), task.revision or ""
+    image = _image(doors, f"{definition.service.image}:{revision}")
+    return release(definition, revision, image.id, ""), definition
 
 
 def _image(doors: TaskDoors, reference: str) -> Image:

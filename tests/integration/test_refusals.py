@@ -94,7 +94,6 @@ def test_a_registry_that_is_not_there(serving: TestHost) -> None:
 # Definitions.
 
 LATER = [
-    ({"cron": {"generate": ["bin/generate-cron"]}}, "cron"),
     ({"notify": ["/bin/true"]}, "notify"),
 ]
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.daemon import SOCKET
+
 STOP_SECONDS = 5.0
 
 
@@ -32,12 +34,14 @@ def as_cron(command: str) -> tuple[str, str]:
 class PrivateCron:
     """`cron -f` in a mount namespace of its own, where `/etc/cron.d` is `tables` and `/run` and the spool are empty.
 
-    `hidden` is a directory for what cron must not share with the machine. It sees the rest of the machine as it is.
+    `hidden` is a directory for what cron must not share with the machine. It sees the rest of the machine as it is, and
+    Docker's socket.
     """
 
     def __init__(self, tables: Path, hidden: Path) -> None:
         self.tables = tables
         self.hidden = hidden
+        self._socket = Path(SOCKET.removeprefix("unix://")).resolve()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "PrivateCron":
@@ -45,14 +49,19 @@ class PrivateCron:
             (self.hidden / name).mkdir(parents=True, exist_ok=True)
         empty = self.hidden / "crontab"
         empty.touch()
-        mounts = [
+        mounts = []
+        if self._socket.is_relative_to("/run"):
+            seen = self.hidden / self._socket.relative_to("/")
+            seen.touch()
+            mounts.append((self._socket, str(seen)))
+        mounts += [
             (self.tables, "/etc/cron.d"),
             (self.hidden / "run", "/run"),
             (self.hidden / "spool", "/var/spool/cron"),
         ]
         if Path("/etc/crontab").exists():
             mounts.append((empty, "/etc/crontab"))
-        script = "".join(f"mount --bind '{here}' {there} && " for here, there in mounts)
+        script = "".join(f"mount --rbind '{here}' {there} && " for here, there in mounts)
         self._process = subprocess.Popen(
             [
                 "setpriv",

@@ -15,7 +15,7 @@ WEB = {"image": "x", "port": 80, "health": {"path": "/"}, "nginx": {}}
         ({**WEB, "before_upgrade": {"command": ["x"]}, "notify": ["y"]}, ("notify",)),
         ({**WEB, "order": "stop-first", "health": {"tcp": True}}, ()),
         ({"image": "x", "health": {"none": True}}, ()),
-        ({"image": "x", "count": 0, "cron": {"generate": ["x"]}, "health": {"command": ["x"]}}, ("cron",)),
+        ({"image": "x", "count": 0, "cron": {"generate": ["x"]}, "health": {"command": ["x"]}}, ()),
     ],
 )
 def test_keys_whose_feature_comes_later(written: dict[str, object], keys: tuple[str, ...]) -> None:

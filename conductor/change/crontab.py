@@ -1,0 +1,98 @@
+"""Steps 3 and 11: the app prints its crontab in a container of the new revision; the wrapped one is installed at the end."""
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from conductor import DEFINITIONS
+from conductor.change.doors import Doors
+from conductor.change.image import pull
+from conductor.change.network import ensure_network
+from conductor.cron.table import CrontabError, parse
+from conductor.cron.wrap import wrap
+from conductor.definitions.environment import environment
+from conductor.definitions.load import Definitions, restore
+from conductor.definitions.model import Definition, Logging
+from conductor.definitions.redaction import redactor
+from conductor.errors import ConductorError
+from conductor.plan.moves import named_release, release
+from conductor.plan.tasks import Task, task_spec
+from conductor.plan.values import Release
+from conductor.state.crontabs import refused_by_cron
+
+GENERATE_SECONDS = 60.0
+MOST_BYTES = 2**20
+LAST_LINES = 20
+
+
+def generate(doors: Doors, definition: Definition, of: Release, change: str) -> str:
+    """What the app's `generate` prints on stdout, with every line fit to be installed; empty without `cron:`."""
+    cron = definition.service.cron
+    if cron is None:
+        return ""
+    values = environment(definition.service)
+    redact = redactor(values.values())
+    task = Task(service=definition.id, kind="task", command=cron.generate)
+    spec = task_spec(
+        task, definition, of, values, instance=doors.host.instance, network=doors.host.network.name, change=change,
+        logging=Logging(driver="none"),
+    )  # fmt: skip
+    ensure_network(doors)
+    container = doors.engine.create(spec)
+    try:
+        said = doors.engine.capture(container, GENERATE_SECONDS, MOST_BYTES)
+    finally:
+        doors.engine.remove(container)
+    if said.failure:
+        told = redact(said.errors.decode(errors="replace")).splitlines()[-LAST_LINES:]
+        raise ConductorError(
+            f"cannot generate the crontab of {definition.id}: {' '.join(cron.generate)} {said.failure}",
+            "",
+            tuple(f"  {line}" for line in told),
+        )
+    _refuse(said.output, redact)
+    text = said.output.decode()  # what is no UTF-8 was refused
+    wrapped(doors, msgspec.structs.replace(of, crontab=text))
+    return text
+
+
+def printed(doors: Doors, definitions: Definitions, service: str, revision: str | None) -> Release:
+    """The live release, or that of a revision, which need not have run here, with its crontab printed now."""
+    found = named_release(doors.store.wanted(service), revision)
+    if found:
+        definition = restore(service, found.definition)
+    else:
+        definition = definitions.service(service)
+        reference = f"{definition.service.image}:{revision}"
+        image = doors.engine.image(reference) or pull(doors.engine, reference, doors.report, doors.clock)
+        found = release(definition, revision or "", image.id, "")
+    if definition.service.cron is None:
+        raise ConductorError(
+            f"cannot print a crontab of {service}: its definition has no cron",
+            "write cron: {generate: [bin/generate-cron]}, and upgrade or restart",
+        )
+    text = generate(doors, definition, found, secrets.token_hex(4))
+    return msgspec.structs.replace(found, crontab=text)
+
+
+def wrapped(doors: Doors, of: Release) -> str | None:
+    """The file that the release wants installed; None when there is no job in it."""
+    table = parse(of.crontab)
+    if not table.jobs:
+        return None
+    config = None if str(doors.config) == DEFINITIONS else str(doors.config.absolute())
+    program = doors.host.cron.command
+    return wrap(table, service=of.service, revision=of.revision, program=program, config=config)
+
+
+def _refuse(printed: bytes, redact: Callable[[str], str]) -> None:
+    """What cron would refuse or misread, and what may not stand in a file: all lines at once."""
+    table = parse(printed)
+    lines = enumerate(printed.decode().split("\n"), 1)
+    problems = [(n, "holds the value of a secret: the file would show it") for n, line in lines if redact(line) != line]
+    if problems:
+        raise CrontabError(problems)
+    said = refused_by_cron(printed if printed.endswith(b"\n") else printed + b"\n") if table.jobs else None
+    if said is not None:
+        raise ConductorError(f"cannot use the crontab: crontab -n refuses it: {redact(said)}")

@@ -1,0 +1,75 @@
+"""What `cron list` shows: the installed jobs beside what is remembered of their last runs."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from conductor.change.doors import Doors
+from conductor.cron import schedule
+from conductor.cron.wrap import Wrapped, unwrapped
+from conductor.definitions.load import Definitions
+from conductor.errors import ConductorError
+from conductor.plan.jobs import JobResult
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of an installed crontab. `next_run` is the host's wall time (None for `@reboot`), `began` UTC. `state`
+    is `never`, `running`, `done`, or `lost` when a run has begun of which nobody saw the end."""
+
+    service: str
+    revision: str
+    job: str
+    schedule: str
+    command: str
+    next_run: str | None
+    state: str
+    last_revision: str
+    began: str
+    seconds: float | None
+    exit_code: int | None
+    skipped: int
+    output: str
+
+
+def look(definitions: Definitions, doors: Doors, only: str | None = None) -> list[JobRow]:
+    """The jobs of every service, or of one."""
+    if only is not None and only not in doors.store.services():
+        definitions.service(only)  # says that there is no such service, and which is nearest
+    known = (*definitions.ids, *doors.store.services())
+    services = [one for one in dict.fromkeys(known) if only in (None, one)]
+    return [row for service in services for row in _rows(doors, service)]
+
+
+def _rows(doors: Doors, service: str) -> Iterator[JobRow]:
+    jobs = unwrapped(doors.crontabs.read(service) or "")
+    running = {c.job for c in doors.engine.containers(service) if c.running} if jobs else set()
+    for job in jobs:
+        result = doors.store.job(service, job.key) or JobResult(service=service, job=job.key)
+        yield _row(doors, job, result, running=job.key in running)
+
+
+def _row(doors: Doors, job: Wrapped, result: JobResult, *, running: bool) -> JobRow:
+    ended = "done" if result.exit_code is not None else "lost"
+    return JobRow(
+        service=job.service,
+        revision=job.revision,
+        job=job.key,
+        schedule=job.schedule,
+        command=job.command,
+        next_run=_next(doors, job.schedule),
+        state="running" if running else ended if result.began else "never",
+        last_revision=result.revision,
+        began=result.began,
+        seconds=result.seconds,
+        exit_code=result.exit_code,
+        skipped=result.skipped,
+        output=result.output,
+    )
+
+
+def _next(doors: Doors, written: str) -> str | None:
+    try:
+        moment = schedule.next_run(schedule.parse(written), doors.clock.local())
+    except ValueError as error:
+        raise ConductorError(f"cannot read the schedule {written}: {error}") from error
+    return moment.isoformat(sep=" ", timespec="minutes") if moment else None
