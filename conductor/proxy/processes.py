@@ -27,11 +27,10 @@ def workers(master: int) -> frozenset[Worker]:
     By descent: one just forked still has its master's title. Whoever else may be there is gone soon after a reload.
     """
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            stat = _stat(int(entry.name))
-            if stat is not None and stat[0] == master and not _title(int(entry.name)).startswith("nginx: cache"):
-                found.append(Worker(int(entry.name), stat[1]))
+    for pid in _children(master):
+        stat = _stat(pid)
+        if stat is not None and stat[0] == master and not _title(pid).startswith("nginx: cache"):
+            found.append(Worker(pid, stat[1]))
     return frozenset(found)
 
 
@@ -68,6 +67,19 @@ def listening_ports(master: int) -> frozenset[int]:
     """The TCP ports nginx listens on: a connection to one of these is a client's."""
     held = _inodes(master)
     return frozenset(row.local_port for row in tcp(master) if row.state == LISTEN and row.inode in held)
+
+
+def _children(pid: int) -> list[int]:
+    """By the kernel's list, whatever else the host runs. It may leave one out while another exits, which is then missing
+    the next time: so until it says twice the same. A kernel without such lists is asked for every process.
+    """
+    path, before = Path(f"/proc/{pid}/task/{pid}/children"), None
+    try:
+        while (found := path.read_text()) != before:
+            before = found
+    except OSError:
+        return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    return [int(child) for child in found.split()]
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
