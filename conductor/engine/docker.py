@@ -5,9 +5,11 @@ the create is repeated (DESIGN section 5).
 """
 
 import contextlib
+import errno
 import functools
 import ipaddress
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -79,7 +81,8 @@ class DockerEngine:
             for message in in_background(lambda: api.pull(name, tag=tag, stream=True, decode=True), TICK_SECONDS):
                 if message is not None:
                     if "error" in message:
-                        raise ConductorError(f"cannot pull image {reference}: {message['error']}", _PULL_HINT)
+                        hint = _ROOM_HINT if os.strerror(errno.ENOSPC).lower() in message["error"] else _PULL_HINT
+                        raise ConductorError(f"cannot pull image {reference}: {message['error']}", hint)
                     words = (message.get("id"), message.get("status"), message.get("progress"))
                     said = " ".join(filter(None, words))
                 progress(said)
@@ -273,6 +276,7 @@ class DockerEngine:
 
 
 _RUNTIME_WORDS = "unable to start container process: "  # before it: four layers of the daemon naming themselves
+_ROOM_HINT = "make room on the disk that holds Docker's images (docker system df), then do it again"
 _PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
 
 

@@ -164,3 +164,19 @@ def test_streams_that_were_never_open(serving: TestHost) -> None:
     for lock in (serving.runtime_dir / "locks").iterdir():
         assert lock.read_text().startswith('{"pid": ')
         assert lock.read_text().endswith("}")
+
+
+@pytest.mark.parametrize("text", ["version: 1\nservices: {web: [}\n", None], ids=["broken", "another"])
+def test_definitions_replaced_while_it_runs(serving: TestHost, text: str | None) -> None:
+    """It goes on with what it read; Chef writes whenever it likes."""
+    serving.define({"web": merged(QUICK, {"env": {"BOOT": "1", "COLOUR": "red"}, "health": {"start_timeout": "10s"}})})
+    upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+    serving.wait_for(lambda: serving.revisions() == ["r1", "r2"], "the gate")
+    if text:
+        serving.define_raw(text)
+    else:
+        serving.define({"web": merged(QUICK, {"count": 2, "env": {"COLOUR": "blue"}})})
+    assert "web runs r2: 1 of 1 healthy" in upgrade.wait(30).expect(0).stderr
+    live = (serving.wanted() or {})["release"]
+    assert (live["definition"]["env"]["COLOUR"], live["definition"]["count"]) == ("red", 1)
+    nothing_left_behind(serving, "r2")

@@ -1,5 +1,6 @@
 """Images from a registry with a password: Debian's docker-registry on 127.0.0.1, and the host's Docker credentials."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.docker_registry import DockerRegistry
 from tests.support.host import TestHost, merged
+from tests.support.small_daemon import SmallDaemon
 
 PASSWORD = "pw-registry-77c1"
 HINT = "check the image's name, the revision and the registry's credentials (docker login)"
@@ -79,6 +81,21 @@ def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRe
     for words in (("restart",), ("scale", "--count", "2"), ("stop",), ("start",)):
         host.conductor("service", words[0], "--id", "web", *words[1:], check=True)
     nothing_left_behind(host, "v1", count=2)
+
+
+def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None:
+    registry.push("v1", layer_bytes=80 * 2**20)
+    login = registry.login(host.directory / "docker", PASSWORD)
+    with SmallDaemon(host.directory / "small", 64) as small:
+        host.define({"web": merged(QUICK, {"image": registry.image})}, host_extra={"docker": small.url})
+        for _ in range(2):
+            told = failed(host.upgrade("v1", env=login), 1, f"cannot pull image {registry.image}:v1: ")
+            assert "no space left on device\n" in told
+            assert "make room on the disk that holds Docker's images" in told
+            assert "nothing of web ran before, and nothing does now" in told
+        used = shutil.disk_usage(small.data).used
+    assert used < 16 * 2**20, "the daemon kept what had no room"
+    assert host.history()[-1]["outcome"] == "refused"
 
 
 def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, patient: bool) -> None:
