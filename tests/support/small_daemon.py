@@ -1,10 +1,15 @@
-"""A Docker daemon of its own with little room for images, and no network: for pulls that do not fit."""
+"""A Docker daemon of its own with little room for images: for pulls that do not fit.
+
+It has a bridge of its own: with `--bridge=none` it would take away docker0, which belongs to the machine's daemon.
+"""
 
 import contextlib
 import os
 import subprocess
 import time
 from pathlib import Path
+
+from tests.support.claims import Claims
 
 START_SECONDS = 20.0
 
@@ -18,6 +23,8 @@ class SmallDaemon:
         self.data = directory / "data"
         self.url = f"unix://{directory}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
+        self._bridge = f"small{os.getpid()}"
+        self._claims = Claims()
 
     def __enter__(self) -> "SmallDaemon":
         self.data.mkdir(parents=True)
@@ -32,7 +39,10 @@ class SmallDaemon:
     def _start(self) -> None:
         words = ["dockerd", "--data-root", str(self.data), "--exec-root", str(self._directory / "exec")]
         words += ["--pidfile", str(self._directory / "pid"), "-H", self.url]
-        words += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+        words += [f"--bridge={self._bridge}", "--iptables=false", "--ip6tables=false"]
+        address = self._claims.subnet().replace(".0/", ".1/")
+        for made in (["link", "add", self._bridge, "type", "bridge"], ["addr", "add", address, "dev", self._bridge]):
+            subprocess.run(["ip", *made], check=True)
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, "PATH": path})
@@ -49,4 +59,6 @@ class SmallDaemon:
                 self._process.wait(20)
             self._process.kill()
             self._process.wait()
+        subprocess.run(["ip", "link", "delete", self._bridge], check=False, capture_output=True)
+        self._claims.release()
         subprocess.run(["umount", "--lazy", str(self.data)], check=False, capture_output=True)
