@@ -11,10 +11,10 @@ from conductor.clock import Clock
 from conductor.engine.attach import TaskDaemon
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.spec import ContainerSpec
-from conductor.tasks.signals import ENDING, HANGUP, RESIZED, Signals
+from conductor.tasks.signals import ENDING, HANGUP, INSISTING, RESIZED, Signals
 from conductor.tasks.streams import Sink, in_thread, pump_input, pump_output
 
-IMPATIENT = 3  # so many Ctrl-C (or SIGTERM) kill a task that ignores them
+IMPATIENT = 3  # so many Ctrl-C or SIGTERM kill a task that ignores them
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class Follower:
             elif number == HANGUP and self._spec.tty:
                 self._hang_up()
             else:
-                self._impatience += number in ENDING
+                self._impatience += number in INSISTING
                 self._daemon.kill(self._container, "SIGKILL" if self._impatience >= IMPATIENT else str(number))
 
     def _resize(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.support.aftermath import QUICK
 from tests.support.commands import Result, Spawned
 from tests.support.daemon_between import DaemonBetween, Trouble
-from tests.support.host import TestHost, merged
+from tests.support.host import TestHost
 from tests.support.tasks import (
     RUN,
     SECRET,
@@ -61,11 +61,11 @@ def host(shared: TestHost, request: pytest.FixtureRequest) -> Iterator[TestHost]
 def define(host: TestHost, **more: Any) -> None:
     web = definition(host)
     cron = {
-        f"{overlap}s": merged(web, {"cron": {"generate": ["true"], "overlap": overlap, "timeout": "20s"}})
+        f"{overlap}s": definition(host, cron={"generate": ["true"], "overlap": overlap, "timeout": "20s"})
         for overlap in ("allow", "skip", "queue")
     }
-    far = merged(QUICK, {"image": "127.0.0.1:1/none", "nginx": None})
-    never = merged(QUICK, {"nginx": None})
+    far = {**QUICK, "image": "127.0.0.1:1/none", "nginx": None}
+    never = {**QUICK, "nginx": None}
     host.define({"web": web, "never": never, "far": far, **cron, **more})
 
 
@@ -87,9 +87,8 @@ FULL: dict[str, Any] = {
     "workdir": "/srv",
     "user": "65534:65534",
     "env": {"A": "1", "B": "two words"},
-    "nginx": None,
     "port": None,
-    "health": {"none": True, "stable_for": "100ms"},
+    "health": {"command": ["true"], **dict.fromkeys(["path", "gate_interval", "timeout", "start_timeout"])},
     "stop": {"signal": "SIGINT", "grace": "1s"},
     "logging": {"driver": "json-file", "options": {"max-size": "1m"}},
     "memory": "64MiB",
@@ -108,16 +107,10 @@ MUST_DIFFER = {"conductor.kind", "conductor.address", "conductor.upgrade", "cond
 
 
 def test_its_container_is_that_of_the_service(host: TestHost) -> None:
-    more = {"volumes": [f"{volume(host)}:/volume:ro"], "env_file": str(host.directory / "env")}
     (host.directory / "env").write_text("C=3\n")
-    health = {
-        "none": True,
-        "stable_for": "100ms",
-        **dict.fromkeys(["path", "gate_interval", "timeout", "start_timeout"]),
-    }
-    define(host, full=merged(merged(definition(host), FULL), {**more, "health": health}))
+    define(host, full={**definition(host, env_file=str(host.directory / "env")), **FULL})
     host.upgrade("r1", "full", check=True)
-    name = host.conductor("run", "--id", "full", "--detach", "-c", "sleep 300", check=True).stdout.strip()
+    name = host.conductor("run", "--id", "full", "--detach", "--", "-c", "sleep 300", check=True).stdout.strip()
     (service,) = (
         host.containers("full")[:1] if host.containers("full")[0].kind == "service" else host.containers("full")[1:]
     )
@@ -138,7 +131,7 @@ def test_its_container_is_that_of_the_service(host: TestHost) -> None:
     assert list(theirs["NetworkSettings"]["Networks"]) == [network]
     assert int(ours["NetworkSettings"]["Networks"][network]["IPAddress"].split(".")[3]) >= 192
     # One with a terminal and an input differs in just these.
-    with_input = host.spawn("run", "--id", "full", "-c", "cat", stdin=subprocess.PIPE)
+    with_input = host.spawn("run", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
     host.wait_for(lambda: len(tasks_of(host)) == 2, "the second task")
     (third,) = (c for c in tasks_of(host) if c.name != name)
     found = host.daemon.api.inspect_container(third.id)
@@ -395,7 +388,7 @@ def both_ways(host: TestHost, mib: int) -> None:
 
 
 def test_much_both_ways(host: TestHost) -> None:
-    define(host, quiet=merged(definition(host), {"logging": {"driver": "none"}}))
+    define(host, quiet=definition(host, logging={"driver": "none"}))
     both_ways(host, 100)
 
 
@@ -441,7 +434,7 @@ def test_the_third_interrupt_kills_one_that_ignores_them(host: TestHost) -> None
 
 def test_one_asked_to_stop_at_any_moment_leaves_nothing(host: TestHost) -> None:
     """Before it runs, 143 and gone; afterwards the task is what ends."""
-    define(host, tiny=merged(definition(host), {"init": True}))
+    define(host, tiny=definition(host, init=True))
     running = []
     for n in range(8):
         running.append(host.spawn("run", "--id", "tiny", "--revision", "r1", "sleep", "60"))
@@ -480,7 +473,7 @@ def test_secrets_are_shown_nowhere(host: TestHost) -> None:
     command_lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
     (task,) = tasks_of(host)
     ended = running.wait(20).expect(0)
-    assert sorted(ended.output.split("\n")) == sorted([SECRET, f"it is {SECRET}!", "ready", "", ""])
+    assert sorted(ended.output.split("\n")) == sorted([SECRET, f"it is {SECRET}!", "ready", ""])
     assert not any(SECRET.encode() in line for line in command_lines)
     assert SECRET not in json.dumps(task.labels)
     for path in (host.state_dir, host.runtime_dir):
@@ -527,7 +520,7 @@ def test_the_result_of_a_job(host: TestHost) -> None:
 
 
 def test_the_time_limit_of_a_job_is_in_its_definition(host: TestHost) -> None:
-    limited = merged(definition(host), {"cron": {"generate": ["true"], "timeout": "1s"}})
+    limited = definition(host, cron={"generate": ["true"], "timeout": "1s"})
     define(host, limited=limited)
     host.conductor("run", "--id", "limited", "--revision", "r1", "--job", "k", "sh", "-c", DEAF).expect(124)
     assert job(host, "k", "limited")["exit_code"] == 124
@@ -653,7 +646,7 @@ def in_parallel(count: int) -> None:
         wide = host.claims.wide_subnet()
         first, second, third, _ = wide.split(".")
         network = {"subnet": wide, "tasks": f"{first}.{second}.{int(third) + 1}.0/24"}
-        host.define({"web": merged(definition(host), {"count": 0})}, host_extra={"network": network})
+        host.define({"web": definition(host, count=0)}, host_extra={"network": network})
         host.conductor(*RUN, "--revision", "r1", "true", check=True)
         numbers = [f"{n:04}" for n in range(count)]
         words = [(*RUN, "--revision", "r1", "-e", f"NUMBER={n}", "python3", "-ISc", PRINTS) for n in numbers]

@@ -15,17 +15,16 @@ SECRET = "tok-task-77e0b1c4"
 RUN = ("run", "--id", "web")
 
 
-def definition(host: TestHost) -> dict[str, Any]:
-    """One container without nginx, with a secret, and a volume at /volume."""
+def definition(host: TestHost, **more: Any) -> dict[str, Any]:
+    """One container without nginx, with a secret, and a volume at /volume; `more` is over it."""
     volume(host).mkdir(exist_ok=True)
     secret = host.directory / "token"
     secret.write_text(f"{SECRET}\n")
-    more = {
-        "nginx": None,
+    mine = {
         "env": {"GREETING": "hello", "TOKEN": {"file": str(secret)}},
         "volumes": [f"{volume(host)}:/volume"],
     }
-    return merged(QUICK, more)
+    return {**merged(merged(QUICK, mine), more), "nginx": None}
 
 
 def volume(host: TestHost) -> Path:
@@ -60,7 +59,7 @@ def processes(host: TestHost) -> list[str]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if f"CONDUCTOR_CONFIG={host.config}".encode() in environment and b"conductor" in words:
+        if f"CONDUCTOR_CONFIG={host.config}".encode() in environment and words[1:3] == [b"-m", b"conductor"]:
             found.append(b" ".join(words).decode(errors="replace"))
     return found
 
