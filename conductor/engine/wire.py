@@ -17,7 +17,11 @@ class Connection:
         else:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(deadline)
-            self.socket.connect(address)
+            try:
+                self.socket.connect(address)
+            except OSError:
+                self.socket.close()
+                raise
         self._incoming = self.socket.makefile("rb")
         self._headers: dict[str, str] = {}
 
