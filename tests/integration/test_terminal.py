@@ -157,15 +157,25 @@ def test_sigterm_of_conductor(host: TestHost) -> None:
         unharmed(terminal)
 
 
-@pytest.mark.parametrize(("command", "code"), [(POLITE, 5), (STAYS, 137)], ids=["a polite task", "a deaf task"])
-def test_sighup_of_conductor(host: TestHost, command: tuple[str, ...], code: int) -> None:
-    with Terminal(host, *RUN, *command) as terminal:
+def test_sighup_of_conductor(host: TestHost) -> None:
+    with Terminal(host, *RUN, *STAYS) as terminal:
         raw(host, terminal)
         terminal.signal(signal.SIGHUP)
-        terminal.signal(signal.SIGHUP)
-        assert terminal.code() == code
+        assert terminal.code() == 137
         unharmed(terminal)
     assert host.history()[-1]["outcome"] == "stopped: its terminal was gone"
+
+
+def test_a_second_sighup_takes_no_grace_away(host: TestHost) -> None:
+    slow = "trap 'echo asked; sleep 0.5; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    with Terminal(host, *RUN, "sh", "-c", slow) as terminal:
+        raw(host, terminal)
+        terminal.signal(signal.SIGHUP)
+        terminal.until(b"asked")
+        for _ in range(2):
+            terminal.signal(signal.SIGHUP)
+        assert terminal.code() == 5
+        unharmed(terminal)
 
 
 def test_kill_9_of_the_task(host: TestHost) -> None:
