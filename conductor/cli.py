@@ -4,14 +4,12 @@ import contextlib
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from conductor import __version__
-from conductor.commands.acting import cannot_go_on
 from conductor.errors import ConductorError
 from conductor.report.output import remark
 
@@ -116,6 +114,8 @@ def _failed(argv: Sequence[str], error: Exception) -> int:
             remark(f"error: {error.format_message()}")
             return 2
         case OSError():
+            from conductor.commands.acting import cannot_go_on
+
             return _tell(cannot_go_on(error))
         case ConductorError():
             return _tell(error)
@@ -142,6 +142,8 @@ def _close_quietly() -> None:
 
 def _reported(argv: Sequence[str], error: Exception) -> str:
     """Where the report is; or, when none can be written, what an author needs first, in one line."""
+    import traceback
+
     try:
         for directory in _report_directories():
             with contextlib.suppress(OSError):
@@ -165,6 +167,7 @@ def _report_directories() -> Iterator[Path]:
 def _write_report(directory: Path, argv: Sequence[str]) -> Path:
     """The traceback and the words of the call in a file; local variables, which may hold secrets, are not in it."""
     import time
+    import traceback
 
     path = directory / f"conductor-bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
     said = f"conductor {__version__}, Python {sys.version}\nconductor {' '.join(argv)}\n\n{traceback.format_exc()}"

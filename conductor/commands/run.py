@@ -1,6 +1,7 @@
 """`conductor run` and `conductor console`: somebody's command in the image and configuration of a service."""
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from conductor.errors import UsageError
 if TYPE_CHECKING:
     from conductor.plan.tasks import Task
 
+_JOB = re.compile(r"[A-Za-z0-9_-]{0,64}")  # it is part of a file's name
 _revision_option = click.option("--revision", help="Another revision than the live one.")
 
 
@@ -57,8 +59,16 @@ def command(
         raise UsageError("cannot run nothing: write the command after the options")
     if tty and not (os.isatty(0) and os.isatty(1)):
         raise UsageError("cannot give it a terminal: there is none here", "leave -t out")
-    if detach and (tty or interactive):
-        raise UsageError("cannot detach from a terminal or from input", "leave -t and -i out")
+    if detach and (tty or interactive or timeout is not None or job):
+        raise UsageError(
+            "cannot leave a task to itself and see to it: --detach goes without -t, -i, --timeout and --job"
+        )
+    if timeout == 0:
+        raise UsageError("cannot run it in no time: --timeout must be longer than 0")
+    if not _JOB.fullmatch(job):
+        raise UsageError(f"cannot use job key {job!r}: write letters, digits, - and _, at most 64")
+    if not all(map(_is_text, (*command, *env))):
+        raise UsageError("cannot pass a word on that is not UTF-8: Docker takes no other")
     task = Task(
         service=service,
         kind="cron" if job else "task",
@@ -96,6 +106,15 @@ def _environment(words: tuple[str, ...]) -> dict[str, str]:
     if "" in values:
         raise UsageError("cannot set a variable without a name: write -e NAME=VALUE")
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_text(word: str) -> bool:
+    """Python keeps bytes that are none as lone surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _perform(config: Path, words: str, task: "Task", docker_wait: float) -> int:

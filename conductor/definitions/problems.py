@@ -1,6 +1,5 @@
 """What is wrong with a definition, said once: file, line, key path and a sentence with what to write instead."""
 
-import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -37,4 +36,6 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)

@@ -4,18 +4,20 @@
 Engine API (v1.41) over one connection a call. Everything else goes through `docker.py`.
 """
 
-import http.client
+import contextlib
 import json
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from conductor.engine.creation import creation
+from conductor.engine.wire import Connection
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
 
 DEADLINE_SECONDS = 60.0  # of one call; streams have none
+START_SECONDS = 600.0  # a host that starts a hundred at once takes its time
 _RUNTIME_WORDS = "unable to start container process: "
 
 
@@ -46,18 +48,32 @@ class TaskDaemon:
                 f"cannot run tasks over {base_url}", "host.docker must be unix:// or tcp:// for conductor run"
             )
         self._base_url = base_url
-        self._unix = parts.path if parts.scheme == "unix" else None
-        self._host = (parts.hostname or "localhost", parts.port or 2375)
+        self._address = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 2375)
         self._instance = instance
 
     def ping(self) -> None:
         """Whether anybody answers."""
-        self._call("GET", "/_ping")
+        self._call("GET", "/_ping", "reach Docker")
 
     def create(self, spec: ContainerSpec) -> str:
         """The id of a new container."""
-        made = self._call("POST", f"/containers/create?name={quote(spec.name)}", creation(spec))
-        return str(made["Id"])
+        path = f"/containers/create?name={quote(spec.name, safe='')}"
+        return str(self._call("POST", path, f"create container {spec.name}", creation(spec))["Id"])
+
+    @contextlib.contextmanager
+    def starting(self, spec: ContainerSpec) -> Iterator[str]:
+        """The id of a new container, which is gone again when the block ends with an error: nothing is half started."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._discard, spec)
+            yield self.create(spec)
+            undo.pop_all()
+
+    def _discard(self, spec: ContainerSpec) -> None:
+        """By its label: an error in answer to its creation may mean that it was made, and its name may be somebody else's."""
+        label = f"{LABEL}upgrade"
+        with contextlib.suppress(ConductorError):
+            for found in self._labelled({label: spec.labels[label]}, ()):
+                self.remove(found["Id"])
 
     def attach(self, container: str) -> socket.socket:
         """Both its output streams and its input, from its first byte on: to be called before it is started.
@@ -65,109 +81,110 @@ class TaskDaemon:
         Without a terminal the output comes in frames: stream (1 byte, 2 is stderr), 3 zeros, size (4 bytes), data.
         """
         connection = self._connect()
-        query = "stream=1&stdin=1&stdout=1&stderr=1"
-        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
-        self._answer(connection, "POST", f"/containers/{container}/attach?{query}", None, headers)
-        stream: socket.socket = connection.sock
-        stream.settimeout(None)
-        return stream
+        path = f"/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        self._ask(connection, "POST", path, "attach to the task", upgrade=True)
+        connection.socket.settimeout(None)
+        return connection.socket
 
     def wait(self, container: str) -> Callable[[], int]:
         """Begin to wait for its end, to be called before it is started: a call later could miss it. The answer blocks until
         then, and is its exit code."""
         connection = self._connect()
-        answer = self._answer(connection, "POST", f"/containers/{container}/wait?condition=next-exit")
-        connection.sock.settimeout(None)
+        self._ask(connection, "POST", f"/containers/{container}/wait?condition=next-exit", "wait for the task")
+        connection.socket.settimeout(None)
 
         def code() -> int:
             try:
-                return int(json.loads(answer.read())["StatusCode"])
-            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-                raise ConductorError("cannot see how the task ended: the connection to Docker broke") from error
+                return int(json.loads(connection.body())["StatusCode"])
+            except (OSError, ValueError, KeyError) as error:
+                raise ConductorError(
+                    "cannot see how the task ended: the connection to Docker broke", "it may still run: see docker ps"
+                ) from error
 
         return code
 
-    def start(self, container: str) -> None:
-        """`NotStartedError` says whether it is the command's fault."""
+    def start(self, container: str, command: str) -> None:
+        """`NotStartedError` says whether it is the command's fault. An error after which it runs all the same is none."""
+        doing = f"run {command}"
         try:
-            self._call("POST", f"/containers/{container}/start")
+            self._call("POST", f"/containers/{container}/start", doing, seconds=START_SECONDS)
         except DaemonGoneError:
             raise
         except ConductorError as error:
-            found = self._call("GET", f"/containers/{container}/json")
-            code = int(found["State"]["ExitCode"])
+            state = self._call("GET", f"/containers/{container}/json", doing)["State"]
+            if state["Status"] != "created":
+                return
+            code = int(state["ExitCode"])
             raise NotStartedError(error.sentence, code if code in {126, 127} else 125) from error
 
     def resize(self, container: str, rows: int, columns: int) -> None:
         """Give its terminal another size; a container that does not run (yet) has none, which is no error."""
-        self._call("POST", f"/containers/{container}/resize?h={rows}&w={columns}", tolerated={404, 409, 500})
+        path = f"/containers/{container}/resize?h={rows}&w={columns}"
+        self._call("POST", path, "resize the task's terminal", tolerated={400, 404, 409, 500})
 
     def kill(self, container: str, signal: str) -> None:
         """Send a signal to its first process; one that has ended gets none."""
-        self._call("POST", f"/containers/{container}/kill?signal={signal}", tolerated={404, 409, 500})
+        path = f"/containers/{container}/kill?signal={signal}"
+        self._call("POST", path, "send a signal to the task", tolerated={404, 409, 500})
 
     def remove(self, container: str) -> None:
         """Remove it, running or not; already gone is fine."""
-        self._call("DELETE", f"/containers/{container}?force=1&v=1", tolerated={404, 409})
+        path = f"/containers/{container}?force=1&v=1"
+        self._call("DELETE", path, "remove the task's container", tolerated={404, 409})
 
     def running(self, service: str, job: str) -> tuple[str, ...]:
         """Names of the running containers of a cron job."""
-        labels = [f"{LABEL}instance={self._instance}", f"{LABEL}service={service}", f"{LABEL}job={job}"]
-        filters = quote(json.dumps({"label": labels, "status": ["created", "running", "paused"]}))
-        found = self._call("GET", f"/containers/json?all=1&filters={filters}")
+        found = self._labelled({f"{LABEL}service": service, f"{LABEL}job": job}, ("created", "running", "paused"))
         return tuple(one["Names"][0].lstrip("/") for one in found)
+
+    def _labelled(self, labels: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
+        exact = [f"{name}={value}" for name, value in {f"{LABEL}instance": self._instance, **labels}.items()]
+        filters = quote(json.dumps({"label": exact, **({"status": states} if states else {})}))
+        found: list[dict[str, Any]] = self._call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
+        return found
 
     def _call(
         self,
         method: str,
         path: str,
+        doing: str,
         body: Mapping[str, Any] | None = None,
         *,
         tolerated: Collection[int] = (),
+        seconds: float = DEADLINE_SECONDS,
     ) -> Any:
-        """One request on a connection of its own; its answer, read as JSON."""
-        connection = self._connect()
-        try:
-            answer = self._answer(connection, method, path, body, tolerated=tolerated)
-            data = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ConductorError("cannot go on: the connection to Docker broke", "is Docker running?") from error
-        finally:
-            connection.close()
-        return json.loads(data) if data.startswith((b"{", b"[")) else None
+        """One request on a connection of its own; its answer, read as JSON. `doing` is for the sentence of its error."""
+        with contextlib.closing(self._connect(seconds)) as connection:
+            data = self._ask(connection, method, path, doing, body, tolerated=tolerated, read=True)
+            return json.loads(data) if data.startswith((b"{", b"[")) else None
 
-    def _answer(
+    def _ask(
         self,
-        connection: http.client.HTTPConnection,
+        connection: Connection,
         method: str,
         path: str,
+        doing: str,
         body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
         *,
         tolerated: Collection[int] = (),
-    ) -> http.client.HTTPResponse:
-        """The head of the answer has come; a status of 400 and above is an error with the daemon's words."""
-        text = None if body is None else json.dumps(body).encode()
+        upgrade: bool = False,
+        read: bool = False,
+    ) -> bytes:
+        """The head of the answer has come, and with `read` its body; a status of 400 and above is an error with the daemon's
+        words."""
         try:
-            connection.request(method, path, text, {"Content-Type": "application/json", **(headers or {})})
-            answer = connection.getresponse()
-            if answer.status >= 400 and answer.status not in tolerated:
-                said = json.loads(answer.read() or b"{}").get("message", "")
-                raise ConductorError(said.rpartition(_RUNTIME_WORDS)[2].strip().removesuffix(": unknown"))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ConductorError("cannot go on: the connection to Docker broke", "is Docker running?") from error
-        return answer
+            status = connection.ask(method, path, body, upgrade=upgrade)
+            data = connection.body() if read or status >= 400 else b""
+        except (OSError, ValueError) as error:
+            why = "it did not answer in time" if isinstance(error, TimeoutError) else "the connection broke"
+            raise ConductorError(f"cannot {doing}: asked Docker, and {why}", "does Docker run?") from error
+        if status >= 400 and status not in tolerated:
+            raise ConductorError(f"cannot {doing}: {_said(data) or f'Docker answered {status}'}")
+        return data
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._host
-        connection = http.client.HTTPConnection(host, port)
+    def _connect(self, seconds: float = DEADLINE_SECONDS) -> Connection:
         try:
-            if self._unix is None:
-                connection.sock = socket.create_connection((host, port), DEADLINE_SECONDS)
-            else:
-                connection.sock = socket.socket(socket.AF_UNIX)
-                connection.sock.settimeout(DEADLINE_SECONDS)
-                connection.sock.connect(self._unix)
+            return Connection(self._address, seconds)
         except PermissionError as error:
             raise ConductorError(
                 f"cannot reach Docker at {self._base_url}: permission denied",
@@ -178,4 +195,12 @@ class TaskDaemon:
                 f"cannot reach Docker at {self._base_url}: {error.strerror or error}",
                 "start it (systemctl start docker)",
             ) from error
-        return connection
+
+
+def _said(data: bytes) -> str:
+    """The daemon's words, without those that say through whose hands they went."""
+    try:
+        words = str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return words.rpartition(_RUNTIME_WORDS)[2].strip().removesuffix(": unknown")

@@ -14,9 +14,9 @@ def capture(daemon: TaskDaemon, clock: Clock, container: str, timeout_seconds: f
     stream = daemon.attach(container)
     wait = daemon.wait(container)
     try:
-        daemon.start(container)
+        daemon.start(container, "it")
     except NotStartedError as error:
-        return Captured(output=b"", errors=b"", failure=f"cannot be run: {error.sentence}")
+        return Captured(output=b"", errors=b"", failure=f"did not run: {error.sentence}")
     until, received, cut = clock.monotonic() + timeout_seconds, bytearray(), ""
     stream.settimeout(TICK_SECONDS)
     while not cut:

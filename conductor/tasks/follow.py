@@ -1,6 +1,7 @@
 """A task from its start to its exit code: streams, terminal, signals and time limit."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -10,11 +11,10 @@ from conductor.clock import Clock
 from conductor.engine.attach import TaskDaemon
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.spec import ContainerSpec
-from conductor.tasks import terminal
-from conductor.tasks.signals import ENDING, HANGUP, RESIZED, Signals
+from conductor.tasks.signals import ENDING, HANGUP, INSISTING, RESIZED, Signals
 from conductor.tasks.streams import Sink, in_thread, pump_input, pump_output
 
-IMPATIENT = 3  # so many Ctrl-C (or SIGTERM) kill a task that ignores them
+IMPATIENT = 3  # so many Ctrl-C or SIGTERM kill a task that ignores them
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,13 +26,14 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Follower:
-    """One created container, followed to its end by the main thread."""
+    """One container, made, started and followed to its end by the main thread; `command` is its first word, for errors."""
 
-    def __init__(self, daemon: TaskDaemon, clock: Clock, container: str, spec: ContainerSpec) -> None:
+    def __init__(self, daemon: TaskDaemon, clock: Clock, spec: ContainerSpec, command: str) -> None:
         self._daemon = daemon
         self._clock = clock
-        self._container = container
         self._spec = spec
+        self._command = command
+        self._container = ""
         self._until: float | None = None
         self._cut: Literal["", "timeout", "hangup"] = ""
         self._kills = [str(spec.stop.signal), "SIGKILL"]  # what it is sent when its time is over
@@ -42,13 +43,16 @@ class Follower:
         """Start it and stay until it has ended and all its output is with whoever reads it."""
         signals = Signals()
         self._clock.check()  # one that came before anybody listened for the task
-        stream = self._daemon.attach(self._container)
-        wait = self._daemon.wait(self._container)
-        for number in ENDING.intersection(signals.wait(0)):
-            raise Interrupted(number)
-        with terminal.raw() if self._spec.tty else contextlib.nullcontext():
-            began = self._clock.monotonic()
-            self._daemon.start(self._container)
+        with contextlib.ExitStack() as stack:
+            with self._daemon.starting(self._spec) as self._container:
+                stream = self._daemon.attach(self._container)
+                wait = self._daemon.wait(self._container)
+                if self._spec.tty:
+                    stack.enter_context(_raw_terminal())
+                for number in ENDING.intersection(signals.wait(0)):
+                    raise Interrupted(number)
+                began = self._clock.monotonic()
+                self._daemon.start(self._container, self._command)
             self._until = None if timeout is None else began + timeout
             ends: list[int | ConductorError | None] = []
 
@@ -69,6 +73,8 @@ class Follower:
             seconds = round(self._clock.monotonic() - began, 3)
         if isinstance(how, ConductorError):
             raise how
+        with contextlib.suppress(ConductorError):  # it is labelled: whoever looks next removes it
+            self._daemon.remove(self._container)
         return End(code=how, seconds=seconds, cut=self._cut)
 
     def _stay(self, signals: Signals, ends: list[int | ConductorError | None]) -> int | ConductorError:
@@ -90,13 +96,14 @@ class Follower:
             elif number == HANGUP and self._spec.tty:
                 self._hang_up()
             else:
-                self._impatience += number in ENDING
+                self._impatience += number in INSISTING
                 self._daemon.kill(self._container, "SIGKILL" if self._impatience >= IMPATIENT else str(number))
 
     def _resize(self) -> None:
         if self._spec.tty:
             with contextlib.suppress(OSError):  # a terminal that is gone
-                self._daemon.resize(self._container, *terminal.size())
+                columns, rows = os.get_terminal_size(0)
+                self._daemon.resize(self._container, rows, columns)
 
     def _input_ended(self, terminal_gone: bool, signals: Signals) -> None:
         if terminal_gone and self._spec.tty:
@@ -104,8 +111,9 @@ class Follower:
             signals.news()
 
     def _hang_up(self) -> None:
-        """The terminal is gone: nobody can end the task any more but us."""
-        self._until, self._cut = self._clock.monotonic(), "hangup"
+        """The terminal is gone: nobody can end the task any more but us. A signal and the end of input both say so."""
+        if not self._cut:
+            self._until, self._cut = self._clock.monotonic(), "hangup"
 
     def _keep_time(self) -> None:
         """Past its time it is asked to stop, and killed when its grace is over too."""
@@ -113,6 +121,12 @@ class Follower:
             self._cut = self._cut or "timeout"
             self._daemon.kill(self._container, self._kills.pop(0))
             self._until = self._until + self._spec.stop.grace if self._kills else None
+
+
+def _raw_terminal() -> contextlib.AbstractContextManager[None]:
+    from conductor.tasks import terminal  # not needed by cron
+
+    return terminal.raw()
 
 
 def _caught(wait: Callable[[], int]) -> int | ConductorError:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from conductor.caller import who
+from conductor.definitions.redaction import redactor, without_cut_secret
 from conductor.errors import ConductorError
 from conductor.plan.jobs import JobResult
 from conductor.plan.tasks import Task
@@ -27,10 +28,10 @@ class Record:
         self._began = doors.clock.now()
         self._output = b""
         self.container = ""
-        self.redact: Callable[[str], str] = str
+        self.secrets: tuple[object, ...] = ()
 
     def keep(self, data: bytes) -> None:
-        """Remember the end of the output; called by several threads, each piece in one step."""
+        """Remember the end of the output; by one thread."""
         if self._task.job:
             self._output = (self._output + data)[-KEPT_BYTES:]
 
@@ -47,13 +48,20 @@ class Record:
     def ended(self, end: End) -> None:
         """With an exit code, of its own or of the end by force."""
         cut = {"": "", "timeout": "stopped: its time was over", "hangup": "stopped: its terminal was gone"}[end.cut]
-        self._write(end.code, end.seconds, cut or "done", self._output.decode(errors="replace"))
+        said = self._output.decode(errors="replace")
+        if len(self._output) == KEPT_BYTES:  # then it may begin in the middle of a letter, or of a secret
+            said = without_cut_secret(said.lstrip("\ufffd"), self.secrets)
+        self._write(end.code, end.seconds, cut or "done", said)
+
+    def detached(self) -> None:
+        """It runs, and nobody stays to see how it ends."""
+        self._write(None, None, "started, left to itself", "")
 
     def failed(self, error: ConductorError) -> None:
         """It could not be run, or how it ended is not known."""
         self._write(error.code, None, error.sentence, error.sentence)
 
-    def _write(self, code: int, seconds: float | None, outcome: str, output: str) -> None:
+    def _write(self, code: int | None, seconds: float | None, outcome: str, output: str) -> None:
         task, doors = self._task, self._doors
         line: dict[str, Any] = {
             "at": doors.clock.now(), "began": self._began, "who": who(), "command": doors.command, "action": task.kind,
@@ -64,8 +72,11 @@ class Record:
             doors.store.record(line)
         except ConductorError as error:
             remark(f"warning: {error.sentence}")
-        said = self.redact(output)
-        self._note(lambda was: msgspec.structs.replace(was, seconds=seconds, exit_code=code, output=said))
+        if not task.job:
+            return
+        mine = {"revision": self._revision, "began": self._began, "seconds": seconds, "exit_code": code}
+        said = redactor(self.secrets)(output)
+        self._note(lambda was: msgspec.structs.replace(was, **mine, output=said))
 
     def _note(self, change: Callable[[JobResult], JobResult]) -> None:
         """Under a lock of its own: of two runs that end at once neither is lost."""

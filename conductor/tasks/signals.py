@@ -11,7 +11,8 @@ _OURS = {
     signal.SIGTRAP, signal.SIGSYS,
 }  # fmt: skip
 RESIZED, HANGUP = int(signal.SIGWINCH), int(signal.SIGHUP)
-ENDING = {int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGQUIT), HANGUP}
+INSISTING = {int(signal.SIGINT), int(signal.SIGTERM)}
+ENDING = {*INSISTING, int(signal.SIGQUIT), HANGUP}
 _NEWS = b"\0"
 
 

@@ -1,9 +1,13 @@
 """Bytes between a task and whoever called it: every one, in order, with stdout and stderr apart where there is no terminal."""
 
+import errno
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
+
+from conductor.report.output import remark
 
 CHUNK = 65536
 _HEAD = 8
@@ -13,7 +17,7 @@ Keep = Callable[[bytes], None]
 
 
 class Sink:
-    """A stream of ours. A reader who has left never stops a task: what comes then is dropped."""
+    """A stream of ours. A reader who has left, or a full disk, never stops a task: what comes then is dropped."""
 
     def __init__(self, descriptor: int, keep: Keep) -> None:
         self._descriptor = descriptor
@@ -27,8 +31,12 @@ class Sink:
         while view and not self._gone:
             try:
                 view = view[os.write(self._descriptor, view) :]
-            except OSError:
+            except BlockingIOError:
+                _wait_for(self._descriptor, select.POLLOUT)
+            except OSError as error:
                 self._gone = True
+                if error.errno != errno.EPIPE:
+                    remark(f"warning: cannot write the task's output: {error.strerror}; the rest of it is dropped")
 
 
 def pump_input(stream: socket.socket) -> bool:
@@ -36,6 +44,9 @@ def pump_input(stream: socket.socket) -> bool:
     while True:
         try:
             data = os.read(0, CHUNK)
+        except BlockingIOError:
+            _wait_for(0, select.POLLIN)
+            continue
         except OSError:  # a terminal that is gone
             data = b""
         try:
@@ -59,6 +70,13 @@ def pump_output(stream: socket.socket, out: Sink, err: Sink, *, framed: bool) ->
                 out.write(data)
     except OSError:
         pass  # the daemon is gone; whoever waits for the exit code says so
+
+
+def _wait_for(descriptor: int, event: int) -> None:
+    """For one that somebody else with the same terminal or pipe has made non-blocking."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    poll.poll()
 
 
 def in_thread(work: Callable[[], None]) -> None:

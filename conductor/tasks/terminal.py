@@ -3,21 +3,11 @@
 import contextlib
 import os
 import signal
-import sys
 import termios
 import tty
 from collections.abc import Iterator
 
-
-def is_terminal() -> bool:
-    """Whether keys come from a terminal and the screen is one."""
-    return os.isatty(0) and os.isatty(1)
-
-
-def size() -> tuple[int, int]:
-    """Rows and columns."""
-    columns, rows = os.get_terminal_size(0)
-    return rows, columns
+from conductor.errors import ConductorError
 
 
 @contextlib.contextmanager
@@ -26,20 +16,33 @@ def raw() -> Iterator[None]:
 
     What puts the terminal back is a process of its own that waits for our end, however we end: kill -9 cannot be caught.
     """
-    before = termios.tcgetattr(0)
+    with _gone():
+        before = termios.tcgetattr(0)
     watched, ours = os.pipe()
     guardian = os.fork()
     if guardian == 0:
         os.close(ours)
         _restore_at_the_end_of(watched, before)
     os.close(watched)
-    tty.setraw(0, termios.TCSADRAIN)
     try:
+        with _gone():
+            tty.setraw(0, termios.TCSADRAIN)
         yield
     finally:
         os.close(ours)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(guardian, 0)
+        _, status = os.waitpid(guardian, 0)
+        if status:  # it was killed itself
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _gone() -> Iterator[None]:
+    try:
+        yield
+    except termios.error as error:
+        raise ConductorError("cannot use the terminal: it is gone") from error
 
 
 def _restore_at_the_end_of(pipe: int, before: list[object]) -> None:
@@ -54,9 +57,3 @@ def _restore_at_the_end_of(pipe: int, before: list[object]) -> None:
     except BaseException:  # noqa: BLE001 (a terminal that is gone needs nothing)
         os._exit(1)
     os._exit(0)
-
-
-def say(text: str) -> None:
-    """A line above what the task shows."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

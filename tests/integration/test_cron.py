@@ -177,7 +177,7 @@ def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ..
 
 
 GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "missing": (("bin/generate-cron",), ("bin/generate-cron cannot be run: ", "no such file or directory")),
+    "missing": (("bin/generate-cron",), ("bin/generate-cron did not run: cannot run it: ", "no such file or directory")),
     "failing": (("sh", "-c", 'echo "no $TOKEN" >&2; exit 3'), ("exited with code 3", "\n    no [secret]\n")),
     "half": (("sh", "-c", "echo '* * * * * x'; exit 4"), ("exited with code 4",)),
     "10 MB": (("head", "-c", "10000000", "/dev/zero"), ("printed more than 1024 KiB",)),

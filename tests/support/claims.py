@@ -39,6 +39,17 @@ class Claims:
         taken = _taken_networks()
         return self._first("subnet", random.sample(SUBNETS, len(SUBNETS)), lambda subnet: _free_subnet(subnet, taken))
 
+    def wide_subnet(self) -> str:
+        """A /23, of two neighbours: for more containers at once than a /24 has addresses."""
+        taken = _taken_networks()
+        evens = [subnet for subnet in SUBNETS if int(subnet.split(".")[2]) % 2 == 0]
+
+        def both_free(subnet: str) -> bool:
+            wide = subnet.replace(".0/24", ".0/23")
+            return _free_subnet(wide, taken) and self._row_of_subnets(subnet)
+
+        return self._first("subnet", random.sample(evens, len(evens)), both_free).replace("/24", "/23")
+
     def release(self) -> None:
         """Give everything back."""
         while self._held:
@@ -53,6 +64,15 @@ class Claims:
             claimed.release()
             return False
         self._held += claimed._held
+        return True
+
+    def _row_of_subnets(self, subnet: str) -> bool:
+        """The neighbour above, beside `subnet` itself."""
+        first, second, third, rest = subnet.split(".")
+        try:
+            self._first("subnet", [f"{first}.{second}.{int(third) + 1}.{rest}"], lambda _: True)
+        except RuntimeError:
+            return False
         return True
 
     def _first(self, kind: str, candidates: Sequence[Wanted], is_free: Callable[[Wanted], bool]) -> Wanted:

@@ -98,5 +98,13 @@ def _gone(remove: Any, *args: Any, **options: Any) -> None:
     except docker.errors.NotFound:
         pass
     except docker.errors.APIError as error:
-        if "already in progress" not in str(error):
+        if "already in progress" not in str(error) and not _miscounted(remove.__self__, args[0], error):
             raise
+
+
+def _miscounted(api: Any, network: str, error: Exception) -> bool:
+    """Docker 20.10 counts the endpoints of a network wrongly when one of twenty containers that end together is removed the
+    moment it has ended (measured with `docker run` and `docker rm`: two of nine rounds; no address is lost). Such a
+    network goes when the daemon restarts.
+    """
+    return "has active endpoints" in str(error) and not api.inspect_network(network)["Containers"]

@@ -1,5 +1,6 @@
 """A socket between Conductor and the real daemon that answers some requests itself: a daemon that is not to be trusted."""
 
+import contextlib
 import http.client
 import re
 import socket
@@ -65,6 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         trouble = next((t for t in self.server.between.trouble if self._matches(t)), None)
+        if trouble is None and (self.headers.get("Upgrade") or "/wait?" in self.path):
+            self._splice(body)
+            return
         if trouble is None or trouble.done:
             status, headers, answer = self._pass_on(body)
         if trouble is not None:
@@ -89,5 +93,21 @@ class _Handler(BaseHTTPRequestHandler):
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
         return answer.status, kept, content
 
+    def _splice(self, body: bytes) -> None:
+        """An answer that comes bit by bit, or a connection that is no longer HTTP: byte for byte, both ways."""
+        self.close_connection = True
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(SOCKET.removeprefix("unix://"))
+            daemon.sendall(self.raw_requestline + bytes(self.headers) + body)
+            threading.Thread(target=_pump, args=(self.connection, daemon), daemon=True).start()
+            _pump(daemon, self.connection)
+
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

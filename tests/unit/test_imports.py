@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"docker", "requests", "jinja2", "yaml", "msgspec", "click"}
+HEAVY = {"docker", "requests", "jinja2", "yaml", "msgspec", "click", "ssl", "email", "secrets", "traceback"}
 
 
 def imported(*words: str) -> set[str]:
@@ -27,6 +27,7 @@ def imported(*words: str) -> set[str]:
         (["service", "--help"], {"click"}),
         (["config", "example"], {"click", "msgspec", "yaml"}),
         (["config", "check", "--config", "/nonexistent"], {"click", "msgspec", "yaml"}),
+        (["run", "--config", "/nonexistent", "--id", "web", "true"], {"click", "msgspec", "yaml"}),
     ],
 )
 def test_only_what_is_needed(words, allowed):
