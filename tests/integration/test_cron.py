@@ -26,7 +26,7 @@ GREETING="good morning"
 
 
 class CronHost:
-    """A host whose service `web` prints what stands in `table`; `settings` are more keys of its `cron:`."""
+    """A host whose service `web` prints what stands in `table`."""
 
     def __init__(self, host: TestHost) -> None:
         self.host = host
@@ -40,10 +40,10 @@ class CronHost:
         self.print(TABLE)
         self.define()
 
-    def define(self, *generate: str, **settings: Any) -> None:
-        cron = {"generate": list(generate or ("cat", "/volume/table")), **settings}
-        env = {"TOKEN": {"file": str(self.host.directory / "token")}}
-        web = merged(QUICK, {"cron": cron, "env": env, "volumes": [f"{self.volume}:/volume"]})
+    def define(self, *generate: str, **env: str) -> None:
+        cron = {"generate": list(generate or ("cat", "/volume/table"))}
+        given: dict[str, Any] = {"TOKEN": {"file": str(self.host.directory / "token")}, **env}
+        web = merged(QUICK, {"cron": cron, "env": given, "volumes": [f"{self.volume}:/volume"]})
         self.host.define({"web": web}, host_extra={"cron": {"command": str(self.program)}})
 
     def print(self, table: str) -> None:
@@ -177,7 +177,10 @@ def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ..
 
 
 GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "missing": (("bin/generate-cron",), ("bin/generate-cron did not run: cannot run it: ", "no such file or directory")),
+    "missing": (
+        ("bin/generate-cron",),
+        ("bin/generate-cron did not run: cannot run it: ", "no such file or directory"),
+    ),
     "failing": (("sh", "-c", 'echo "no $TOKEN" >&2; exit 3'), ("exited with code 3", "\n    no [secret]\n")),
     "half": (("sh", "-c", "echo '* * * * * x'; exit 4"), ("exited with code 4",)),
     "10 MB": (("head", "-c", "10000000", "/dev/zero"), ("printed more than 1024 KiB",)),
@@ -217,6 +220,8 @@ def test_no_directory_to_put_it_in(app: CronHost) -> None:
 
 
 def test_killed_between_commit_and_installation(app: CronHost) -> None:
+    app.define(FAULT_r1="ignore-term")  # so that its end takes a second
+    service(app.host, "restart", check=True)
     app.print("7 * * * * bin/other\n")
     upgrade = app.host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     app.host.wait_for(lambda: (app.host.wanted() or {})["release"]["revision"] == "r2", "the commit")
