@@ -1,6 +1,6 @@
 """A rollback against the upgrade that it takes back: two containers, boot 0.3 s, in turns.
 
-The upgrade is a deploy as it is: its image comes from a registry (here on 127.0.0.1) with one new layer of 16 MiB, the
+The upgrade is a deploy as it is: its image comes from a registry (here on 127.0.0.1) with one new layer of 48 MiB, the
 app's code and assets. The plain ratio, against an upgrade whose image is there already, is printed too.
 """
 
@@ -11,7 +11,7 @@ from tests.support.docker_registry import DockerRegistry
 from tests.support.host import TestHost
 
 ROUNDS, BOUND = 7, 0.9
-LAYER_BYTES = 16 * 2**20
+LAYER_BYTES = 48 * 2**20
 
 
 def test_at_most_nine_tenths_of_an_upgrade(images):
