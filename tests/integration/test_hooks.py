@@ -215,3 +215,20 @@ def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits
     assert mine[0].last - mine[0].began >= seconds * 0.9
     assert overlaps(ran(serving)) == []
     nothing_left_behind(serving, "r3")
+
+
+def test_ctrl_c_while_it_is_waited_for_after_a_crash(serving: TestHost) -> None:
+    """The waiting ends, the hook runs on, and the next command waits for it again."""
+    define(serving, hook("/volume/hooks", 8))
+    before = len(ran(serving))
+    upgrade, running = under_way(serving)
+    upgrade.kill()
+    waiting = serving.spawn("service", "restart", "--id", "web")
+    serving.wait_for(lambda: "waiting for before_upgrade of web, which still runs\n" in waiting.stderr, "the waiting")
+    waiting.signal(signal.SIGINT)
+    assert "interrupted" in waiting.wait(3).expect(130).stderr
+    assert [c.id for c in serving.containers("web") if c.kind == "hook" and c.state == "running"] == [running]
+    told = serving.upgrade("r3", "web", "--skip-hooks", check=True).stderr
+    assert "waiting for before_upgrade of web, which still runs\n" in told
+    assert [span.ended for span in ran(serving)[before:]] == [True]
+    nothing_left_behind(serving, "r3")
