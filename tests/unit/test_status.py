@@ -13,6 +13,7 @@ from conductor.errors import UsageError
 from conductor.plan.moves import release
 from conductor.plan.values import Attempt, Container, Held, Wanted
 from conductor.report.printers import Silent
+from conductor.state.crontabs import Crontabs
 from conductor.state.locks import Locks
 from conductor.state.store import Store
 from conductor.status import Row, look
@@ -56,7 +57,8 @@ class Host:
         doors = Doors(
             host=self.definitions.host, engine=engine, proxy=None, store=self.store, report=Silent(),  # type: ignore[arg-type]
             probe=lambda address, _: self.said.get(address.partition(":")[0], well), clock=Clock(), command="status",
-            locks=Locks(self.directory / "locks", "status", Clock()),
+            locks=Locks(self.directory / "locks", "status", Clock()), crontabs=Crontabs(str(self.directory / "cron.d")),
+            config=self.directory / "services.yml",
         )  # fmt: skip
         return {row.service: row for row in look(self.definitions, doors, only)}
 
