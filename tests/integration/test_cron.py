@@ -1,6 +1,7 @@
 """An app's crontab on a host: printed by the new revision, refused before anything starts, installed last, run by Debian's cron."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -212,8 +213,35 @@ def test_no_directory_to_put_it_in(app: CronHost) -> None:
     try:
         failed(app.host.upgrade("r2"), 1, f"cannot install a crontab: {app.host.cron_dir} is no directory")
         nothing_left_behind(app.host, "r1")
+        service(app.host, "scale", "--count", "2", check=True)  # which has nothing to do with crontabs
+        service(app.host, "scale", "--reset", check=True)
+        app.host.conductor("service", "stop", "--id", "web", check=True)  # nor has this, as there is none
     finally:
         aside.rename(app.host.cron_dir)
+    service(app.host, "start", check=True)
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "restart", "stop"])
+def test_a_directory_that_cannot_be_written(app: CronHost, verb: str) -> None:
+    """Known before anything is begun: found last, it would be a change that cannot be ended."""
+    directory = str(app.host.cron_dir)
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        words = ("--revision", "r2") if verb == "upgrade" else ()
+        failed(service(app.host, verb, *words), 1, f"cannot change a crontab: {directory} cannot be written")
+        service(app.host, "scale", "--count", "1", check=True)
+        nothing_left_behind(app.host, "r1")
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def test_a_stopped_service_gets_no_crontab(app: CronHost) -> None:
+    service(app.host, "stop", check=True)
+    failed(app.cron("install"), 1, "cannot install the crontab of web: it is stopped", "service start --id web")
+    assert not app.file.exists()
+    service(app.host, "start", check=True)
+    assert app.file.exists()
 
 
 def test_killed_between_commit_and_installation(app: CronHost) -> None:
