@@ -153,3 +153,8 @@ def test_what_may_not_run_twice_does_not_run_beside_a_release_that_may():
     )
     for move in (upgrade(live(CLOCK), may, TWO[:1]), upgrade(live(may), CLOCK, TWO[:1])):
         assert [step.name for step in steps([move])] == ["swap", "commit", "retire", "record"]
+
+
+def test_an_upgrade_that_starts_a_stopped_service():
+    move = upgrade(live(WEB, stopped=HELD), WEB, ())
+    assert (move.old.stopped, move.new.stopped, move.count) == (HELD, None, 2)
