@@ -160,6 +160,10 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "two": ("* * * *\n5#2 * * * * x\n", ("2 problems", "line 1: ", "line 2: ")),
     "a secret": (f"* * * * * bin/job --token {TOKEN}\n", ("line 1: holds the value of a secret",)),
+    "a secret in a line that is bad": (
+        f"* * * * {TOKEN}\n* * * *\n",
+        ("2 problems", "line 1: holds the value of a secret", "line 2: "),
+    ),
     "a line too long when wrapped": (f"* * * * * bin/job {'x' * 900}\n", ("put it into a script",)),
 }
 
