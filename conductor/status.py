@@ -5,7 +5,7 @@ no longer defined is a row that says so.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,10 +13,9 @@ import msgspec
 
 from conductor.change.checks import check
 from conductor.change.doors import Doors
-from conductor.definitions.environment import environment
+from conductor.definitions.environment import redaction
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
-from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
 from conductor.plan.moves import wanted_count
 from conductor.plan.values import Container, Held, Wanted
@@ -176,19 +175,11 @@ def _shown(doors: Doors, definition: Definition | None, containers: list[Contain
     health = definition.service.health if definition else None
     if definition is None or health is None:
         return [_container_row(c, "-") for c in containers]
-    redact = _redactor(definition)
+    redact = redaction(definition.service)  # what an app answers may hold its secrets
     with ThreadPoolExecutor(AT_ONCE) as pool:
         attempts = list(pool.map(lambda c: check(doors, c, health, redact) if c.running else None, containers))
     said = ["-" if a is None else "healthy" if a.ok else str(a) for a in attempts]
     return [_container_row(c, text) for c, text in zip(containers, said, strict=True)]
-
-
-def _redactor(definition: Definition) -> Callable[[str], str]:
-    """What an app answers may hold its secrets; where they cannot be read, nothing of it is shown."""
-    try:
-        return redactor(environment(definition.service).values())
-    except ConductorError:
-        return lambda text: text and "(not shown: its secrets cannot be read)"
 
 
 def _container_row(container: Container, health: str) -> ContainerRow:

@@ -10,6 +10,7 @@ from conductor.change.doors import Doors
 from conductor.change.settle import settle
 from conductor.cron.table import parse
 from conductor.definitions.load import Definitions
+from conductor.errors import ConductorError
 from conductor.report.events import Finished, Warned
 
 
@@ -20,6 +21,11 @@ def install(
     began = doors.clock.monotonic()
     with doors.locks.hold(service, wait_seconds):
         settle(doors, service)
+        if doors.store.wanted(service).stopped:
+            raise ConductorError(
+                f"cannot install the crontab of {service}: it is stopped",
+                f"conductor service start --id {service} installs it",
+            )
         doors.crontabs.check()
         of = printed(doors, definitions, service, revision)
         table, text, wanted = parse(of.crontab), wrapped(doors, of), doors.store.wanted(service)

@@ -9,7 +9,7 @@ from conductor import DEFINITIONS
 from conductor.change.doors import Doors
 from conductor.change.image import pull
 from conductor.change.network import ensure_network
-from conductor.cron.table import CrontabError, parse
+from conductor.cron.table import CrontabError, Job, parse
 from conductor.cron.wrap import wrap
 from conductor.definitions.environment import environment
 from conductor.definitions.load import Definitions, restore
@@ -87,12 +87,19 @@ def wrapped(doors: Doors, of: Release) -> str | None:
 
 
 def _refuse(printed: bytes, redact: Callable[[str], str]) -> None:
-    """What cron would refuse or misread, and what may not stand in a file: all lines at once."""
-    table = parse(printed)
-    lines = enumerate(printed.decode().split("\n"), 1)
-    problems = [(n, "holds the value of a secret: the file would show it") for n, line in lines if redact(line) != line]
-    if problems:
-        raise CrontabError(problems)
-    said = refused_by_cron(printed if printed.endswith(b"\n") else printed + b"\n") if table.jobs else None
+    """What cron would refuse or misread, and what may not stand in a file: all lines at once. Of a line with a secret
+    nothing else is told, as that would quote it.
+    """
+    lines = enumerate(printed.decode(errors="replace").split("\n"), 1)
+    secret = {n: "holds the value of a secret: the file would show it" for n, line in lines if redact(line) != line}
+    jobs: tuple[Job, ...] = ()
+    problems: list[tuple[int, str]] = []
+    try:
+        jobs = parse(printed).jobs
+    except CrontabError as error:
+        problems = [(n, reason) for n, reason in error.problems if n not in secret]
+    if problems or secret:
+        raise CrontabError(sorted([*problems, *secret.items()]))
+    said = refused_by_cron(printed if printed.endswith(b"\n") else printed + b"\n") if jobs else None
     if said is not None:
         raise ConductorError(f"cannot use the crontab: crontab -n refuses it: {redact(said)}")

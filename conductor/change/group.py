@@ -266,6 +266,9 @@ class Group:
         for member in self.members:
             if member.journal.stopped:
                 self._retire([(c, member.definition.service.stop.grace) for c in member.new()])
+                still = [c.name for c in member.new() if c.running]
+                if still:
+                    raise ConductorError(f"cannot stop {', '.join(still)}; the old may not run beside the new")
                 stopped = [c for c in member.gone() if not c.running and c.address in member.journal.before]
                 for container, error in self._each(stopped, lambda c: self.doors.engine.start(c.id)):
                     self.must_act.append(container.name)

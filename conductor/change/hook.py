@@ -1,5 +1,7 @@
 """Step 3: a command run in the new revision before anything is started, a migration for example. It is never undone."""
 
+import contextlib
+
 from conductor.change.member import Member
 from conductor.change.network import ensure_network
 from conductor.definitions.model import Hook
@@ -33,7 +35,9 @@ def run_hook(member: Member, hook: Hook) -> None:
         raise ConductorError(
             f"before_upgrade of {member.id} did not end within {hook.timeout:g}s and was stopped", f"it {NOT_UNDONE}"
         )
-    said = tuple(f"  {member.redact(line)}" for c in hooks(member) for line in engine.logs(c.id, LAST_LINES))
+    said: tuple[str, ...] = ()
+    with contextlib.suppress(ConductorError):
+        said = tuple(f"  {member.redact(line)}" for c in hooks(member) for line in engine.logs(c.id, LAST_LINES))
     remove_hooks(member)
     if state.exit_code != 0:
         raise ConductorError(
@@ -43,22 +47,31 @@ def run_hook(member: Member, hook: Hook) -> None:
 
 def _follow(member: Member, hook: Hook) -> ContainerState | None:
     """How it ended; None when it had not by its timeout."""
-    doors = member.doors
-    until, last = doors.clock.monotonic() + hook.timeout, ""
+    clock = member.doors.clock
+    until, last = clock.monotonic() + hook.timeout, ""
     while True:
-        state = None
-        for container in hooks(member):
-            state = doors.engine.inspect(container.id)
-            for stamp, text in doors.engine.output(container.id, last):
-                last = stamp
-                doors.report.emit(Told(f"{member.id} hook: {member.redact(text)}"))
-        if state is None or not state.running:
-            return state or ContainerState(
-                running=False, exit_code=None, out_of_memory=False, address="", error="was removed while it ran"
-            )
-        if doors.clock.monotonic() >= until:
+        with contextlib.suppress(ConductorError):  # unknown is not dead: another look decides
+            state, last = _look(member, last)
+            if not state.running:
+                return state
+        if clock.monotonic() >= until:
             return None
-        doors.clock.wait(LOOK_SECONDS)
+        clock.wait(LOOK_SECONDS)
+
+
+def _look(member: Member, last: str) -> tuple[ContainerState, str]:
+    """How it is, with what it has said after the time stamp `last` told; and the last stamp now."""
+    state, engine = None, member.doors.engine
+    for container in hooks(member):
+        state = engine.inspect(container.id)
+        with contextlib.suppress(ConductorError):  # a log that cannot be read (driver: none) says nothing of the hook
+            for stamp, text in engine.output(container.id, last):
+                last = stamp
+                member.doors.report.emit(Told(f"{member.id} hook: {member.redact(text)}"))
+    gone = ContainerState(
+        running=False, exit_code=None, out_of_memory=False, address="", error="was removed while it ran"
+    )
+    return state or gone, last
 
 
 def await_hooks(member: Member) -> None:

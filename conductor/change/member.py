@@ -12,7 +12,7 @@ import msgspec
 
 from conductor.change.doors import Doors
 from conductor.change.network import ADDRESSES_LOCK_SECONDS
-from conductor.definitions.environment import environment
+from conductor.definitions.environment import environment, redaction
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.definitions.redaction import redactor
@@ -36,8 +36,7 @@ class Member:
         self.definition = restore(journal.service, journal.release.definition)
         self.through_nginx = any(d.service.nginx for d in (self.definition, self._old_definition()))
         self.survivors: tuple[Worker, ...] = ()
-        self._without_secrets = redactor(())
-        self._secrets_read = False
+        self._without_secrets: Callable[[str], str] | None = None
 
     def note(self, **fields: Any) -> None:
         """Write ahead."""
@@ -67,22 +66,31 @@ class Member:
     def read_secrets(self) -> dict[str, str | Secret]:
         """The environment of the new containers; read before anything is made."""
         values = environment(self.definition.service)
-        self._secrets_read = True
         self._without_secrets = redactor(values.values())
         return values
 
     def redact(self, text: str) -> str:
         """The text without the values of secrets; an app may well log what it was given."""
-        if not self._secrets_read:
-            with contextlib.suppress(ConductorError):
-                self.read_secrets()
+        if self._without_secrets is None:
+            self._without_secrets = redaction(self.definition.service)
         return self._without_secrets(text)
 
     def keep_log(self, container: Container) -> None:
-        """What a container that goes has said, for the day after; a failure here fails nothing."""
+        """What a container that goes has said, for the day after; nothing when its secrets cannot be read. A failure here
+        fails nothing.
+        """
         with contextlib.suppress(ConductorError, OSError):
+            redact = self._redactor_of(container)
             lines = self.doors.engine.logs(container.id, KEPT_LOG_LINES)
-            self.doors.store.keep_log(container.name, [self.redact(line) for line in lines])
+            self.doors.store.keep_log(container.name, [redact(line) for line in lines])
+
+    def _redactor_of(self, container: Container) -> Callable[[str], str]:
+        """By its own release's definition: the values in its files now, and those it was given, which may be older."""
+        new = container.change == self.journal.release.change
+        values = environment((self.definition if new else self._old_definition()).service)
+        given = self.doors.engine.environment(container.id)
+        older = [Secret(given[name]) for name, value in values.items() if isinstance(value, Secret) and name in given]
+        return redactor([*values.values(), *older])
 
     # Starting.
 

@@ -43,7 +43,7 @@ def _begin(doors: Doors, moves: Sequence[Move], change: str) -> Group:
     if sites:
         doors.proxy.check(sites)
     for member, move in zip(members, moves, strict=True):
-        if move.definition.service.cron:
+        if move.installs_crontab and (not move.new.stopped or doors.crontabs.read(member.id) is not None):
             doors.crontabs.check()
         wrapped(doors, member.journal.release)  # of a rollback: printed when it was live
     for member in members:

@@ -6,7 +6,7 @@ from conductor.change.doors import Doors
 from conductor.change.group import Group
 from conductor.change.hook import await_hooks
 from conductor.change.member import Member
-from conductor.errors import ConductorError
+from conductor.errors import ConductorError, Interrupted
 from conductor.plan.values import Journal
 from conductor.report.events import Told
 
@@ -30,13 +30,15 @@ def _settle(doors: Doors, journal: Journal) -> None:
         group = Group(doors, [Member(doors, j) for j in journals if j is not None and j.change == journal.change])
         committed = any(doors.store.wanted(service).change == journal.change for service in journal.group)
         doors.report.emit(Told(f"{what}: {'finishing' if committed else 'undoing'} it first"))
+        for member in group.members:
+            await_hooks(member)  # which may take its time: Ctrl-C ends the waiting, and the next command waits again
         with doors.clock.shielded("settling an earlier change, one moment"):
-            for member in group.members:
-                await_hooks(member)
             if committed:
                 _finish(group)
             else:
                 group.undo("undone after a crash")
+    except Interrupted:
+        raise
     except ConductorError as error:
         raise ConductorError(f"{what} and cannot be settled: {error.sentence}", error.hint, error.details) from error
 

@@ -67,9 +67,8 @@ def _settle(doors: Doors, service: str, options: Options) -> None:
 
 def _move(doors: Doors, definition: Definition, revision: str, change: str, options: Options) -> Move:
     wanted = doors.store.wanted(definition.id)
-    if options.start:
-        wanted = msgspec.structs.replace(wanted, stopped=None)
-    refuse_stopped(wanted)
+    if not options.start:
+        refuse_stopped(wanted)
     to = release(definition, revision, "", change)
     return replace_all("upgrade", wanted, definition, to, (), keep_releases=doors.host.keep)
 
@@ -97,7 +96,7 @@ def _image(doors: Doors, reference: str, options: Options) -> Image:
 def _is_live(doors: Doors, move: Move) -> bool:
     """The same release, at full count and no more, each answering, and nginx at exactly these."""
     live, to, service = move.old.release, move.new.release, move.definition.service
-    if live is None or to is None or len(move.gone) != move.count:
+    if live is None or to is None or move.old.stopped or len(move.gone) != move.count:
         return False
     if (live.revision, live.image_id, live.definition) != (to.revision, to.image_id, to.definition):
         return False

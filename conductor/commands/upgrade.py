@@ -13,7 +13,6 @@ from conductor.errors import UsageError
 if TYPE_CHECKING:
     from conductor.change.doors import Doors
     from conductor.definitions.load import Definitions
-    from conductor.definitions.model import Definition
     from conductor.report.events import Finished
 
 
@@ -41,6 +40,7 @@ def command(
 ) -> int:
     """Move a service to another revision without dropping a request."""
     from conductor.change.upgrade import Options, upgrade
+    from conductor.definitions.later import refuse_unsupported
     from conductor.definitions.model import REVISION
 
     if not re.fullmatch(REVISION, revision):
@@ -52,20 +52,8 @@ def command(
     def action(definitions: "Definitions", doors: "Doors") -> "Finished":
         wanted = [definitions.service(service) for service in dict.fromkeys(ids)]
         for definition in wanted:
-            _refuse_unsupported(definitions, definition)
+            refuse_unsupported(definitions.host, definition)
         return upgrade(doors, wanted, revision, options)
 
     words = f"service upgrade {' '.join(f'--id {service}' for service in ids)} --revision {revision}"
     return act(config, words, action, as_json=as_json)
-
-
-def _refuse_unsupported(definitions: "Definitions", definition: "Definition") -> None:
-    """A key whose feature this version lacks is refused, never ignored."""
-    from conductor.definitions.later import unsupported
-
-    keys = (*unsupported(definitions.host), *unsupported(definition))
-    if keys:
-        raise UsageError(
-            f"cannot upgrade {definition.id}: not supported by this version yet: {', '.join(keys)}",
-            "remove these keys for now",
-        )

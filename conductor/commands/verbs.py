@@ -38,9 +38,12 @@ def rollback(*, config: Path, service: str, revision: str | None, wait_seconds: 
 def restart(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
     """Replace all containers by new ones of the live revision, with the definition as it is now."""
     from conductor.change import verbs
+    from conductor.definitions.later import refuse_unsupported
 
     def action(definitions: "Definitions", doors: "Doors") -> "Finished":
-        verb = verbs.restart(definitions.service(service))
+        definition = definitions.service(service)
+        refuse_unsupported(definitions.host, definition)
+        verb = verbs.restart(definition)
         return verbs.perform(doors, service, verb, defined=definitions.services.get(service), wait_seconds=wait_seconds)
 
     return act(config, f"service restart --id {service}", action, as_json=as_json)

@@ -5,12 +5,14 @@ The door to those files. What they hold is secret and is shown nowhere, not even
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from conductor.definitions.model import SecretRef, Service
 from conductor.definitions.problems import DefinitionsError, Problem
+from conductor.definitions.redaction import redactor
 from conductor.definitions.scalars import Secret
+from conductor.errors import ConductorError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # as in the definitions
 _SPACE = "\t\n\v\f\r \x85\xa0"  # what Docker takes off the left of a line
@@ -30,6 +32,14 @@ def environment(service: Service) -> dict[str, str | Secret]:
     if problems:
         raise DefinitionsError("env and env_file", problems)
     return values
+
+
+def redaction(service: Service) -> Callable[[str], str]:
+    """What takes its secrets out of a text; where they cannot be read, nothing of the text is shown."""
+    try:
+        return redactor(environment(service).values())
+    except ConductorError:
+        return lambda text: text and "(not shown: its secrets cannot be read)"
 
 
 def _collect(values: dict[str, str | Secret], problems: list[Problem], file: str, key: str, name: str | None) -> None:

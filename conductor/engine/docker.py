@@ -195,12 +195,21 @@ class DockerEngine:
 
     def inspect(self, container: str) -> ContainerState | None:
         """The address is what the daemon says now, never what was asked for."""
+        found = self._inspected(container)
+        return container_state(found) if found else None
+
+    def environment(self, container: str) -> dict[str, str]:
+        """A variable without a value is left out."""
+        pairs = ((self._inspected(container) or {}).get("Config") or {}).get("Env") or []
+        return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+    def _inspected(self, container: str) -> dict[str, Any] | None:
         with _sentence(f"cannot inspect container {container[:12]}"):
             try:
-                found = self._api.inspect_container(container)
+                found: dict[str, Any] = self._api.inspect_container(container)
             except docker.errors.NotFound:
                 return None
-        return container_state(found)
+        return found
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> Attempt:
         """Both streams, at most `HEAD_BYTES` from the end; one that hangs is left to itself (the API cannot kill it)."""

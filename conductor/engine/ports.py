@@ -51,6 +51,9 @@ class Engine(Protocol):
     def inspect(self, container: str) -> ContainerState | None:
         """How it is now, or None when there is no such container."""
 
+    def environment(self, container: str) -> dict[str, str]:
+        """What it was given, and what its image brings; nothing when there is no such container. It holds secrets."""
+
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> Attempt:
         """Run a command inside it as a health check: exit code 0 is healthy, the last output is the head."""
 

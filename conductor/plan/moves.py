@@ -114,9 +114,9 @@ def replace_all(
     hook: Hook | None = None,
     counted: Definition | None = None,
 ) -> Move:
-    """Upgrade, rollback and restart: every container is a new one. `counted`: the definition whose count holds, where it
-    is another one."""
-    new = msgspec.structs.replace(wanted.with_release(to, keep_releases), change=to.change)
+    """Upgrade, rollback and restart: every container is a new one, and a stopped service (`refuse_stopped`) is started.
+    `counted`: the definition whose count holds, where it is another one."""
+    new = msgspec.structs.replace(wanted.with_release(to, keep_releases), change=to.change, stopped=None)
     count, gone = wanted_count(new, counted or definition), _services(containers)
     return Move(action=action, definition=definition, old=wanted, new=new, count=count, gone=gone, hook=hook)
 

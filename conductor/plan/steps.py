@@ -51,8 +51,9 @@ def drain_seconds(definition: Definition) -> float:
 
 
 def swaps(move: Move) -> bool:
-    """Whether old containers must be gone before new ones start."""
-    return move.definition.service.order == "stop-first" and move.added > 0
+    """Whether old containers must be gone before new ones start: when either of the two releases says so."""
+    before = move.old.release.definition.get("order") if move.old.release else None
+    return "stop-first" in {before, move.definition.service.order} and move.added > 0
 
 
 def _to(move: Move) -> str:

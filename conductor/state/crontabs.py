@@ -1,5 +1,6 @@
 """The door to the host's cron: the files that Conductor installs, and the opinion of `crontab -n`."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,9 +22,11 @@ class Crontabs:
         return self._directory / f"conductor-{service}"
 
     def check(self) -> None:
-        """Refuse, before anything is begun, when no file could be put there."""
+        """Refuse, before anything is begun, when no file could be put there, or taken away."""
         if not self._directory.is_dir():
             raise ConductorError(f"cannot install a crontab: {self._directory} is no directory", "install cron")
+        if not os.access(self._directory, os.W_OK):
+            raise ConductorError(f"cannot change a crontab: {self._directory} cannot be written", "mount it writable")
 
     def read(self, service: str) -> str | None:
         """The installed text, or None."""

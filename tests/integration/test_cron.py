@@ -1,6 +1,7 @@
 """An app's crontab on a host: printed by the new revision, refused before anything starts, installed last, run by Debian's cron."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,10 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "two": ("* * * *\n5#2 * * * * x\n", ("2 problems", "line 1: ", "line 2: ")),
     "a secret": (f"* * * * * bin/job --token {TOKEN}\n", ("line 1: holds the value of a secret",)),
+    "a secret in a line that is bad": (
+        f"* * * * {TOKEN}\n* * * *\n",
+        ("2 problems", "line 1: holds the value of a secret", "line 2: "),
+    ),
     "a line too long when wrapped": (f"* * * * * bin/job {'x' * 900}\n", ("put it into a script",)),
 }
 
@@ -215,8 +220,35 @@ def test_no_directory_to_put_it_in(app: CronHost) -> None:
     try:
         failed(app.host.upgrade("r2"), 1, f"cannot install a crontab: {app.host.cron_dir} is no directory")
         nothing_left_behind(app.host, "r1")
+        service(app.host, "scale", "--count", "2", check=True)  # which has nothing to do with crontabs
+        service(app.host, "scale", "--reset", check=True)
+        app.host.conductor("service", "stop", "--id", "web", check=True)  # nor has this, as there is none
     finally:
         aside.rename(app.host.cron_dir)
+    service(app.host, "start", check=True)
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "restart", "stop"])
+def test_a_directory_that_cannot_be_written(app: CronHost, verb: str) -> None:
+    """Known before anything is begun: found last, it would be a change that cannot be ended."""
+    directory = str(app.host.cron_dir)
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        words = ("--revision", "r2") if verb == "upgrade" else ()
+        failed(service(app.host, verb, *words), 1, f"cannot change a crontab: {directory} cannot be written")
+        service(app.host, "scale", "--count", "1", check=True)
+        nothing_left_behind(app.host, "r1")
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def test_a_stopped_service_gets_no_crontab(app: CronHost) -> None:
+    service(app.host, "stop", check=True)
+    failed(app.cron("install"), 1, "cannot install the crontab of web: it is stopped", "service start --id web")
+    assert not app.file.exists()
+    service(app.host, "start", check=True)
+    assert app.file.exists()
 
 
 def test_killed_between_commit_and_installation(app: CronHost) -> None:

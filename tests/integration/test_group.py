@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.commands import Result, Spawned
+from tests.support.daemon import SOCKET
+from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 from tests.support.load import Load
 from tests.support.spans import hook, overlaps, spans
@@ -194,3 +196,22 @@ def test_ctrl_c_while_the_clock_is_swapped(host: TestHost) -> None:
     assert [c.id for c in host.containers("clock")] == [old.id]
     host.wait_for(lambda: not spans(clock_log(host))[-1].ended, "the old clock to start again")
     all_at(host, "r1")
+
+
+def test_a_clock_that_cannot_be_stopped_again(host: TestHost) -> None:
+    """The old one is not started beside it: the next command does that, once it can be stopped."""
+    with DaemonBetween(host.directory / "between.sock") as between:
+        host.define(payments(host, clock={"health": {"stable_for": "5s"}}))
+        host.upgrade("r1", "clock", check=True)
+        (old,) = host.containers("clock")
+        host.define_raw(host.config.read_text().replace(SOCKET, between.url))
+        failing = host.spawn("service", "upgrade", "--id", "clock", "--revision", "r2")
+        host.wait_for(lambda: host.revisions("clock") == ["r2"], "the new clock")
+        between.trouble = (Trouble(r"POST .*/stop|DELETE "),)
+        failing.signal(signal.SIGINT)
+        failed(failing.wait(60), 1, "then the undoing failed: cannot stop clock-r2-", "may not run beside the new")
+        assert host.revisions("clock") == ["r2"]
+        between.trouble = ()
+        host.conductor("service", "start", "--id", "clock", check=True)
+    assert [(c.id, c.state) for c in host.containers("clock")] == [(old.id, "running")]
+    assert overlaps(spans(clock_log(host))) == []

@@ -1,6 +1,7 @@
 """`before_upgrade`: a command in the new revision before anything of it starts, run once, never two at once, never undone."""
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.commands import Spawned
+from tests.support.daemon import SOCKET
+from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 from tests.support.spans import Span, hook, overlaps, spans
 
@@ -121,6 +124,31 @@ def test_one_that_is_removed_from_outside(serving: TestHost) -> None:
     nothing_left_behind(serving, "r1")
 
 
+@pytest.mark.parametrize("call", ["GET .*/containers/json", r"GET .*/containers/\w+/json", "GET .*/logs"])
+def test_a_daemon_that_cannot_be_asked_for_a_moment(serving: TestHost, call: str) -> None:
+    """A migration that runs is not killed for that, and its end is heard of later."""
+    with DaemonBetween(serving.directory / "between.sock") as between:
+        define(serving, hook("/volume/hooks", 2))
+        serving.define_raw(serving.config.read_text().replace(SOCKET, between.url))
+        before = len(ran(serving))
+        upgrade, _ = under_way(serving)
+        serving.wait_for(lambda: len(ran(serving)) > before, "the hook to start")
+        between.trouble = (Trouble(call),)
+        time.sleep(0.5)
+        between.trouble = ()
+        upgrade.wait(30).expect(0)
+    assert [span.ended for span in ran(serving)[before:]] == [True]
+    nothing_left_behind(serving, "r2")
+
+
+def test_a_log_that_nobody_can_read(serving: TestHost) -> None:
+    define(serving, hook("/volume/hooks", 0.5), logging={"driver": "none"})
+    serving.upgrade("r2", check=True)
+    assert ran(serving)[-1].ended
+    define(serving, ["false"], logging={"driver": "none"})
+    failed(serving.upgrade("r3"), 1, "before_upgrade of web exited with code 1", NOT_UNDONE)
+
+
 def test_ctrl_c_stops_it_and_says_that_it_is_not_undone(serving: TestHost) -> None:
     define(serving, ["sh", "-c", "sleep 60"])
     upgrade, _ = under_way(serving)
@@ -186,4 +214,21 @@ def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]
     assert mine[0].last - mine[0].began >= seconds * 0.9
     assert overlaps(ran(serving)) == []
+    nothing_left_behind(serving, "r3")
+
+
+def test_ctrl_c_while_it_is_waited_for_after_a_crash(serving: TestHost) -> None:
+    """The waiting ends, the hook runs on, and the next command waits for it again."""
+    define(serving, hook("/volume/hooks", 8))
+    before = len(ran(serving))
+    upgrade, running = under_way(serving)
+    upgrade.kill()
+    waiting = serving.spawn("service", "restart", "--id", "web")
+    serving.wait_for(lambda: "waiting for before_upgrade of web, which still runs\n" in waiting.stderr, "the waiting")
+    waiting.signal(signal.SIGINT)
+    assert "interrupted" in waiting.wait(3).expect(130).stderr
+    assert [c.id for c in serving.containers("web") if c.kind == "hook" and c.state == "running"] == [running]
+    told = serving.upgrade("r3", "web", "--skip-hooks", check=True).stderr
+    assert "waiting for before_upgrade of web, which still runs\n" in told
+    assert [span.ended for span in ran(serving)[before:]] == [True]
     nothing_left_behind(serving, "r3")

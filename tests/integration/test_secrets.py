@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -193,3 +193,33 @@ def test_an_app_that_tells_them_when_it_gets_ill_later(secrets: Secrets, readabl
         if "status" in words:
             assert "[secret]" in result.output or not readable, str(result)
             assert "status 500" in result.output, str(result)
+
+
+SAYS = ["sh", "-c", 'echo "the key is $KEY"; exec python3 -I -S -B /app/app.py']
+
+
+def _rotated(secrets: Secrets) -> None:
+    (secrets.directory / "KEY").write_text("another value")
+
+
+def _dropped(secrets: Secrets) -> None:
+    secrets.host.define({"web": merged(QUICK, {"command": SAYS})})
+
+
+def _unreadable(secrets: Secrets) -> None:
+    (secrets.directory / "KEY").unlink()
+    secrets.host.define({"web": merged(QUICK, {"command": SAYS})})
+
+
+@pytest.mark.parametrize(("since", "said"), [(_rotated, "[secret]"), (_dropped, "[secret]"), (_unreadable, None)])
+def test_the_log_that_is_kept_of_an_older_release(
+    secrets: Secrets, since: Callable[[Secrets], None], said: str | None
+) -> None:
+    """Its secrets are those that it was given, whatever the definition and its files say by now."""
+    host = secrets.host
+    secrets.define("key-77e0c1a9", command=SAYS)
+    host.upgrade("r1", check=True)
+    since(secrets)
+    host.upgrade("r2", check=True)
+    kept = [path.read_text() for path in (host.state_dir / "logs").glob("web-r1-*.log")]
+    assert [text.splitlines()[0] for text in kept] == ([f"the key is {said}"] if said else [])

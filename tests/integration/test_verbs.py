@@ -130,6 +130,10 @@ def test_an_upgrade_that_starts_a_stopped_service(web: TestHost) -> None:
     done(web.upgrade("r2", "web", "--start"), "web runs r2: 1 of 1 healthy")
     assert (web.wanted() or {})["stopped"] is None
     nothing_left_behind(web, "r2")
+    service(web, "scale", "--count", "0", check=True)
+    service(web, "stop", check=True)
+    done(web.upgrade("r2", "web", "--start"), "web runs r2: 0 of 0 healthy")
+    assert (web.wanted() or {})["stopped"] is None
 
 
 def test_stop_lets_requests_finish(web: TestHost) -> None:

@@ -21,7 +21,7 @@ WEB = Definition(
 CLOCK = Definition(
     id="clock",
     service=Service(image="app", count=1, health=Health(none=True), order="stop-first"),
-    written={},
+    written={"order": "stop-first"},
     digest="d",
 )
 HELD = Held(reason="holiday", who="ada", since="2026-01-01T00:00:00Z")
@@ -145,3 +145,16 @@ def test_adjusting_ends_with_exactly_the_wanted_count(states, count):
     assert set(move.keep) | set(move.gone) == set(containers)
     assert not set(move.keep) & set(move.gone)
     assert all(c.running and c.change == "c1" for c in move.keep)
+
+
+def test_what_may_not_run_twice_does_not_run_beside_a_release_that_may():
+    may = msgspec.structs.replace(
+        CLOCK, service=msgspec.structs.replace(CLOCK.service, order="start-first"), written={}
+    )
+    for move in (upgrade(live(CLOCK), may, TWO[:1]), upgrade(live(may), CLOCK, TWO[:1])):
+        assert [step.name for step in steps([move])] == ["swap", "commit", "retire", "record"]
+
+
+def test_an_upgrade_that_starts_a_stopped_service():
+    move = upgrade(live(WEB, stopped=HELD), WEB, ())
+    assert (move.old.stopped, move.new.stopped, move.count) == (HELD, None, 2)
