@@ -44,7 +44,10 @@ def _rows(doors: Doors, service: str) -> Iterator[JobRow]:
     jobs = unwrapped(doors.crontabs.read(service) or "")
     running = {c.job for c in doors.engine.containers(service) if c.running} if jobs else set()
     for job in jobs:
-        result = doors.store.job(service, job.key) or JobResult(service=service, job=job.key)
+        try:
+            result = doors.store.job(service, job.key) or JobResult(service=service, job=job.key)
+        except ConductorError as damaged:  # the other jobs are told all the same
+            result = JobResult(service=service, job=job.key, output=damaged.sentence)
         yield _row(doors, job, result, running=job.key in running)
 
 

@@ -7,7 +7,7 @@ import msgspec
 from conductor.caller import who
 from conductor.change.crontab import printed, wrapped
 from conductor.change.doors import Doors
-from conductor.change.settle import settle
+from conductor.change.settle import settled
 from conductor.cron.table import parse
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
@@ -19,8 +19,9 @@ def install(
 ) -> Finished:
     """Have it printed and put it in place. For the live release it is remembered: `stop` and `start` know it then."""
     began = doors.clock.monotonic()
-    with doors.locks.hold(service, wait_seconds):
-        settle(doors, service)
+    if service not in doors.store.services():
+        definitions.service(service)  # says that there is no such service, and which is nearest
+    with settled(doors, [service], wait_seconds):
         if doors.store.wanted(service).stopped:
             raise ConductorError(
                 f"cannot install the crontab of {service}: it is stopped",
@@ -37,7 +38,8 @@ def install(
             changed = doors.crontabs.put(service, text)
             _record(doors, service, "cron install", of.revision, changed=changed)
     place = doors.crontabs.path(service)
-    what = f"{len(table.jobs)} jobs of {of.revision} are in {place}" if text else f"no jobs, so there is no {place}"
+    jobs = f"{len(table.jobs)} job{'s' * (len(table.jobs) != 1)}"
+    what = f"{jobs} of {of.revision} in {place}" if text else f"no jobs, so there is no {place}"
     if not changed:
         what += "; nothing to do"
     return Finished(what, doors.clock.monotonic() - began, len(table.warnings), 0)
@@ -46,7 +48,7 @@ def install(
 def remove(doors: Doors, service: str, wait_seconds: float) -> Finished:
     """Also of a service that is not defined any more."""
     began = doors.clock.monotonic()
-    with doors.locks.hold(service, wait_seconds):
+    with settled(doors, [service], wait_seconds):
         changed = doors.crontabs.put(service, None)
         _record(doors, service, "cron remove", None, changed=changed)
     text = f"{doors.crontabs.path(service)} is {'removed' if changed else 'not there; nothing to do'}"

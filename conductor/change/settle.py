@@ -1,6 +1,7 @@
 """A change that died: the next command finishes it when it was committed, and undoes it when it was not (DESIGN 5.1)."""
 
 import contextlib
+from collections.abc import Collection, Iterator
 
 from conductor.change.doors import Doors
 from conductor.change.group import Group
@@ -9,6 +10,30 @@ from conductor.change.member import Member
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.values import Journal
 from conductor.report.events import Told
+
+
+@contextlib.contextmanager
+def settled(doors: Doors, services: Collection[str], wait_seconds: float) -> Iterator[None]:
+    """Hold the locks of `services`, with no change of them under way any more.
+
+    A change that died may have moved others with it: their locks are taken in the same order, waited for just as long, and
+    given back when it is settled.
+    """
+    while True:
+        others = {other for service in services for other in _group(doors, service)}.difference(services)
+        with contextlib.ExitStack() as locks:
+            for service in sorted({*services, *others}):
+                locks.enter_context(doors.locks.hold(service, wait_seconds))
+            for service in services:
+                settle(doors, service)
+            if not others:
+                yield
+                return
+
+
+def _group(doors: Doors, service: str) -> tuple[str, ...]:
+    journal = doors.store.journal(service)
+    return journal.group if journal else ()
 
 
 def settle(doors: Doors, service: str) -> None:

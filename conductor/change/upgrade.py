@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from conductor.change.doors import Doors
 from conductor.change.image import pull
 from conductor.change.preview import preview
 from conductor.change.run import refused, run
-from conductor.change.settle import settle
+from conductor.change.settle import settled
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.plan.moves import Move, refuse_stopped, release, replace_all
@@ -33,11 +33,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def upgrade(doors: Doors, definitions: Sequence[Definition], revision: str, options: Options) -> Finished:
     """Move services to a revision, all or none."""
     began = doors.clock.monotonic()
-    with contextlib.ExitStack() as locks:
-        for service in sorted(d.id for d in definitions):
-            locks.enter_context(doors.locks.hold(service, options.wait_seconds))
-        for definition in definitions:
-            _settle(doors, definition.id, options)
+    with _locked(doors, sorted(d.id for d in definitions), options):
         change = secrets.token_hex(4)
         moves = [_move(doors, d, revision, change, options) for d in definitions]
         try:
@@ -58,11 +54,18 @@ def upgrade(doors: Doors, definitions: Sequence[Definition], revision: str, opti
         return run(doors, needed, change, began)
 
 
-def _settle(doors: Doors, service: str, options: Options) -> None:
+@contextlib.contextmanager
+def _locked(doors: Doors, services: Sequence[str], options: Options) -> Iterator[None]:
     if not options.plan_only:
-        settle(doors, service)
-    elif doors.store.journal(service) is not None:
-        doors.report.emit(Told(f"a change of {service} died; it would be settled first"))
+        with settled(doors, services, options.wait_seconds):
+            yield
+        return
+    with contextlib.ExitStack() as locks:
+        for service in services:
+            locks.enter_context(doors.locks.hold(service, options.wait_seconds))
+            if doors.store.journal(service) is not None:
+                doors.report.emit(Told(f"a change of {service} died; it would be settled first"))
+        yield
 
 
 def _move(doors: Doors, definition: Definition, revision: str, change: str, options: Options) -> Move:

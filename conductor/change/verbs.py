@@ -8,7 +8,7 @@ import msgspec
 from conductor.caller import who
 from conductor.change.doors import Doors
 from conductor.change.run import run
-from conductor.change.settle import settle
+from conductor.change.settle import settled
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
@@ -37,8 +37,7 @@ class Verb(Protocol):
 def perform(doors: Doors, service: str, verb: Verb, *, defined: Definition | None, wait_seconds: float) -> Finished:
     """Run one verb on one service, under its lock."""
     began = doors.clock.monotonic()
-    with doors.locks.hold(service, wait_seconds):
-        settle(doors, service)
+    with settled(doors, [service], wait_seconds):
         change = secrets.token_hex(4)
         wanted, containers = doors.store.wanted(service), doors.engine.containers(service)
         move = verb(doors, Now(wanted=wanted, containers=containers, defined=defined, change=change))
@@ -71,6 +70,11 @@ def restart(definition: Definition) -> Verb:
     def verb(doors: Doors, now: Now) -> Move:
         refuse_stopped(now.wanted)
         live = live_release(now.wanted)
+        if live.image != f"{definition.service.image}:{live.revision}":
+            raise ConductorError(
+                f"cannot restart {definition.id}: it runs {live.image}, and its definition names {definition.service.image}",
+                f"conductor service upgrade --id {definition.id} --revision {live.revision}",
+            )
         _have_image(doors, live)
         to = msgspec.structs.replace(live, change=now.change, digest=definition.digest, definition=definition.written)
         return replace_all("restart", now.wanted, definition, to, now.containers, keep_releases=doors.host.keep)

@@ -31,7 +31,8 @@ def install(*, config: Path, service: str, revision: str | None, wait_seconds: f
 
         return install(doors, definitions, service, revision, wait_seconds)
 
-    return act(config, f"cron install --id {service}", action, as_json=as_json)
+    words = f"cron install --id {service}" + (f" --revision {revision}" if revision else "")
+    return act(config, words, action, as_json=as_json)
 
 
 @click.command("remove")
@@ -40,11 +41,13 @@ def install(*, config: Path, service: str, revision: str | None, wait_seconds: f
 @wait_option
 @json_option
 def remove(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
-    """Take the service's crontab off this host, until the next install, upgrade or start."""
+    """Take the service's crontab off this host, until the next install or deploy."""
 
-    def action(_definitions: "Definitions", doors: "Doors") -> "Finished":
+    def action(definitions: "Definitions", doors: "Doors") -> "Finished":
         from conductor.change.cron import remove
 
+        if doors.crontabs.read(service) is None and service not in doors.store.services():
+            definitions.service(service)  # says that there is no such service, and which is nearest
         return remove(doors, service, wait_seconds)
 
     return act(config, f"cron remove --id {service}", action, as_json=as_json)

@@ -98,6 +98,8 @@ def previous_release(wanted: Wanted, revision: str | None) -> Release:
         return wanted.kept[0]
     if revision is not None and revision in kept:
         return kept[revision]
+    if revision == live.revision:
+        raise ConductorError(f"cannot roll {wanted.service} back: {revision} is live already", "restart makes it anew")
     known = ", ".join(r.revision for r in wanted.kept) or "none"
     what = f"release {revision}" if revision else f"a release before {live.revision}"
     raise ConductorError(f"cannot roll {wanted.service} back: {what} is not kept", f"kept are: {known}")

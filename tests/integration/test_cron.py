@@ -117,7 +117,7 @@ def test_a_table_without_jobs_removes_the_file(app: CronHost, table: str) -> Non
     assert not app.file.exists()
     nothing_left_behind(app.host, "r2")
     app.print(TABLE)
-    assert "2 jobs of r2 are in " in app.cron("install", check=True).stderr
+    assert "2 jobs of r2 in " in app.cron("install", check=True).stderr
     assert len(app.jobs()) == 2
 
 
@@ -315,3 +315,18 @@ def test_list_where_nothing_ran_yet(app: CronHost) -> None:
     assert first["next_run"][-1] in "05"
     assert second["next_run"].endswith(" 03:00")
     failed(app.host.conductor("cron", "list", "--id", "wbe"), 2, 'cannot find service "wbe"', "did you mean web?")
+
+
+def test_a_damaged_result_is_its_jobs_row(app: CronHost) -> None:
+    first, _ = app.jobs()
+    results = app.host.state_dir / "jobs" / "web"
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{first['job']}.json").write_text("{")
+    try:
+        damaged, whole = app.jobs()
+    finally:
+        (results / f"{first['job']}.json").unlink()
+    assert "it is damaged" in damaged["output"]
+    assert (whole["state"], whole["output"]) == ("never", "")
+    failed(app.host.conductor("cron", "remove", "--id", "wbe"), 2, 'cannot find service "wbe"', "did you mean web?")
+    failed(app.host.conductor("cron", "install", "--id", "wbe"), 2, 'cannot find service "wbe"', "did you mean web?")

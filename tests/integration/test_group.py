@@ -215,3 +215,20 @@ def test_a_clock_that_cannot_be_stopped_again(host: TestHost) -> None:
         host.conductor("service", "start", "--id", "clock", check=True)
     assert [(c.id, c.state) for c in host.containers("clock")] == [(old.id, "running")]
     assert overlaps(spans(clock_log(host))) == []
+
+
+def test_two_commands_that_wait_after_a_group_has_died(host: TestHost) -> None:
+    """Either settles the change of all three, whose locks it takes in the same order: nobody is turned away."""
+    host.define(payments(host))
+    upgrade(host, "r1").expect(0)
+    for n, revision in enumerate(("r2", "r3", "r4")):
+        dying = begin(host, revision)
+        host.wait_for(lambda: len(host.journal() or ()) and host.containers("worker")[1:], "new containers")
+        dying.kill()
+        after = GOOD[-1 - n % 2]
+        words = ("--revision", after, "--wait", "60s")
+        both = [host.spawn("service", "upgrade", "--id", one, *words) for one in ("web", "worker")]
+        for one in both:
+            one.wait(60).expect(0)
+        host.upgrade(after, "clock", check=True)
+        all_at(host, after)

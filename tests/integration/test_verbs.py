@@ -169,3 +169,14 @@ def test_the_count_follows_the_file(web: TestHost) -> None:
     done(service(web, "scale", "--reset"), "web runs r2: 2 of 2 healthy")
     done(service(web, "rollback"), "web runs r1: 2 of 2 healthy")
     nothing_left_behind(web, "r1", count=2)
+
+
+def test_restart_onto_another_image(web: TestHost) -> None:
+    """The image id of the release is not that of what the definition names now."""
+    web.define({"web": merged(QUICK, {"image": "another/app"})})
+    failed(
+        service(web, "restart"), 1, f"cannot restart web: it runs {APP}:r1, and its definition names another/app",
+        "conductor service upgrade --id web --revision r1",
+    )  # fmt: skip
+    web.define({"web": QUICK})
+    nothing_left_behind(web, "r1")
