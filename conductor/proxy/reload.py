@@ -125,6 +125,7 @@ class ReloadProxy:
         """The nginx lock; a flag that stands when it is ours is a dead process's."""
         with self._locks.hold("nginx", LOCK_SECONDS):
             self._tree.make_directories()
+            self._tree.sweep()
             files.remove(self._renderer.flag)
             yield
 

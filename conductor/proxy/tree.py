@@ -34,6 +34,11 @@ class Tree:
             if not Path("/proc", left.name.partition("-")[0]).exists():  # its maker was killed
                 shutil.rmtree(left, ignore_errors=True)
 
+    def sweep(self) -> None:
+        """Remove what a writer that was killed has left; under the nginx lock nobody else writes."""
+        for left in self._directory.glob(".*.new"):
+            left.unlink(missing_ok=True)
+
     def present(self) -> dict[str, str]:
         """All files of the directory, our own and others', by name."""
         try:

@@ -31,7 +31,7 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     The name beside it starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
     """
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         try:
@@ -49,8 +49,19 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise ConductorError(f"cannot write {path}: {error.strerror}") from error
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def remove_beside(path: Path) -> None:
+    """Remove what a writer of `path` that was killed has left; to be called by whoever may write it now."""
+    with contextlib.suppress(OSError):
+        _beside(path).unlink(missing_ok=True)
+
+
 def remove(path: Path) -> None:
     """Remove `path` for good; already gone is fine."""
+    remove_beside(path)
     try:
         path.unlink(missing_ok=True)
         sync_directory(path.parent)

@@ -74,3 +74,17 @@ def test_history_survives_a_torn_line(tmp_path):
     store.record({"n": 2})
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [msgspec.json.decode(lines[0]), msgspec.json.decode(lines[2])] == [{"n": 1}, {"n": 2}]
+
+
+def test_what_a_killed_writer_left_goes_with_its_change(tmp_path):
+    store = Store(tmp_path)
+    store.write_wanted(Wanted(service="web"))
+    (tmp_path / "journal").mkdir()
+    left = [tmp_path / "services" / ".web.json.new", tmp_path / "journal" / ".web.json.new"]
+    others = tmp_path / "services" / ".other.json.new"
+    for path in (*left, others):
+        path.write_text("half")
+    store.remove_journal("web")
+    assert [path.exists() for path in left] == [False, False]
+    assert others.exists()
+    assert store.wanted("web") == Wanted(service="web")
