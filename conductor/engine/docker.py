@@ -65,6 +65,14 @@ class DockerEngine:
             found = self._api.containers(all=True, filters={"label": labels})
         return tuple(sorted((container(c) for c in found), key=lambda c: c.name))
 
+    def changes(self) -> Iterator[None]:
+        """The stream ends after a minute of silence, as every call has its deadline."""
+        labels = [f"{LABEL}instance={self._instance}", f"{LABEL}kind=service"]
+        filters = {"type": "container", "label": labels, "event": ["start", "die", "destroy", "pause", "unpause"]}
+        with _sentence("cannot follow Docker's events"):
+            for _ in self._api.events(decode=True, filters=filters):
+                yield
+
     def image(self, reference: str) -> Image | None:
         """Look in the local store only."""
         with _sentence(f"cannot look for image {reference}"):

@@ -1,6 +1,6 @@
 """What the rest of Conductor asks of a container engine and of a health check; one implementation of each until a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -23,6 +23,9 @@ class Engine(Protocol):
 
     def containers(self, service: str | None = None) -> tuple[Container, ...]:
         """All containers of this instance, or of one service of it, in any state."""
+
+    def changes(self) -> Iterator[None]:
+        """One for each event that concerns a container of a service of this instance, until the stream ends."""
 
     def image(self, reference: str) -> Image | None:
         """The local image, or None."""

@@ -60,7 +60,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
     """One container of this instance, as the daemon's list shows it. `address` is `IP:PORT`, or empty;
-    `job` the key of a cron job, or empty."""
+    `job` the key of a cron job, or empty, `created` when it was made (seconds since 1970)."""
 
     id: str
     name: str
@@ -73,6 +73,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     image_id: str
     state: str
     job: str = ""
+    created: float = 0.0
 
     @property
     def running(self) -> bool:

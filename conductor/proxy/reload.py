@@ -61,6 +61,10 @@ class ReloadProxy:
         """By pid and start time."""
         return frozenset(worker for worker in workers if processes.alive(worker))
 
+    def served(self, service: str) -> frozenset[str]:
+        """By its file on disk."""
+        return self._tree.served(service)
+
     def known(self) -> frozenset[str]:
         """By the files on disk."""
         return self._tree.known()

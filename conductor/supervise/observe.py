@@ -1,0 +1,109 @@
+"""One look at everything: one list of containers for the whole host, state files as far as they have changed."""
+
+from collections.abc import Callable
+
+from conductor.change.doors import Doors
+from conductor.definitions.load import Definitions, restore
+from conductor.definitions.model import Definition
+from conductor.errors import ConductorError
+from conductor.plan.moves import wanted_count
+from conductor.plan.supervision import Condition, Seen, Situation
+from conductor.plan.values import Container, Held, Wanted
+from conductor.supervise.watcher import Target, Watcher
+
+
+class Observer:
+    """Looks through `doors`, which it has for itself. `problems` are services that cannot be read, and why."""
+
+    def __init__(self, watcher: Watcher, doors: Callable[[], Doors], definitions: Callable[[], Definitions]) -> None:
+        self._watcher = watcher
+        self._doors = doors
+        self._definitions = definitions
+        self._read: dict[str, tuple[object, Wanted]] = {}
+        self._released: dict[str, tuple[str, Definition]] = {}
+        self.problems: dict[str, str] = {}
+        self.containers = 0
+
+    def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
+        """Every service that was ever deployed here, but for those that somebody else works on right now."""
+        doors = self._doors()
+        found = doors.engine.containers()
+        self.containers = sum(c.kind == "service" and c.running for c in found)
+        self.problems = {}
+        situations: dict[str, Situation] = {}
+        targets: list[Target] = []
+        for service in doors.store.services():
+            try:
+                wanted, definition = self._wanted(doors, service)
+                if doors.locks.holder(service) is not None:
+                    continue
+                mine = tuple(c for c in found if c.service == service and c.kind == "service")
+                targets += _targets(wanted, definition, mine, starting=daemon_was_away)
+                situations[service] = self._situation(doors, wanted, definition, mine, daemon_was_away=daemon_was_away)
+            except ConductorError as error:  # one broken service keeps nobody else waiting
+                self.problems[service] = error.sentence
+        self._watcher.watch(targets)
+        return situations
+
+    def stamp(self) -> object:
+        """Another one whenever a file of the wanted states or the journals was renamed or removed."""
+        return self._doors().store.stamp_of_all()
+
+    def _wanted(self, doors: Doors, service: str) -> tuple[Wanted, Definition | None]:
+        """As on disk; read anew only when the file is another one."""
+        stamp = doors.store.stamp(service)
+        known = self._read.get(service)
+        if known is None or known[0] != stamp:
+            known = self._read[service] = (stamp, doors.store.wanted(service))
+        wanted = known[1]
+        if wanted.release is None:
+            return wanted, None
+        released = self._released.get(service)
+        if released is None or released[0] != wanted.release.change + wanted.release.digest:
+            definition = restore(service, wanted.release.definition)
+            released = self._released[service] = (wanted.release.change + wanted.release.digest, definition)
+        return wanted, released[1]
+
+    def _situation(
+        self,
+        doors: Doors,
+        wanted: Wanted,
+        definition: Definition | None,
+        mine: tuple[Container, ...],
+        *,
+        daemon_was_away: bool,
+    ) -> Situation:
+        defined = self._definitions().services.get(wanted.service)
+        counted = defined or definition
+        nginx = definition is not None and definition.service.nginx is not None
+        return Situation(
+            wanted=wanted,
+            seen=tuple(Seen(c, self._condition(c)) for c in mine),
+            count=wanted_count(wanted, counted) if counted else 0,
+            served=doors.proxy.served(wanted.service) if nginx else None,
+            dead_change=doors.store.journal(wanted.service) is not None,
+            paused=_paused(doors, wanted.paused),
+            daemon_was_away=daemon_was_away,
+        )
+
+    def _condition(self, container: Container) -> Condition:
+        if container.state in {"exited", "dead", "created", "removing"}:
+            return "exited"
+        return self._watcher.condition(container.id)
+
+
+def _targets(
+    wanted: Wanted, definition: Definition | None, mine: tuple[Container, ...], *, starting: bool
+) -> list[Target]:
+    """Those of the live release that run; others are not asked, they go."""
+    if definition is None or definition.service.health is None or wanted.release is None:
+        return []
+    live = wanted.release.change
+    return [Target(c, definition.service.health, starting) for c in mine if c.running and c.change == live]
+
+
+def _paused(doors: Doors, held: Held | None) -> str:
+    if held is None or (held.until is not None and held.until <= doors.clock.now()):
+        return ""
+    until = f" until {held.until}" if held.until else ""
+    return f"paused by {held.who}{until}: {held.reason}"

@@ -1,0 +1,104 @@
+"""What `supervise` says: one line a decision, never the same failure again and again; and what `status` reads."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from conductor.report.output import remark
+from conductor.state import files
+from conductor.state.store import Store
+
+INFO, WARNING = 6, 4  # sd-daemon(3)
+
+
+class ServiceNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What `supervise` thinks of a service now; `until` (wall time, UTC) when it will act next, if it waits."""
+
+    why: str
+    until: str = ""
+    attempts: int = 0
+
+
+class Notes(msgspec.Struct, frozen=True, kw_only=True):
+    """`supervise.json` in the runtime directory: the pid tells whether it is still true."""
+
+    pid: int
+    since: str
+    text: str
+    version: int = 1
+    problem: str = ""
+    services: dict[str, ServiceNote] = {}
+
+
+def notes_file(runtime_dir: str) -> Path:
+    """Where it is."""
+    return Path(runtime_dir) / "supervise.json"
+
+
+def read_notes(runtime_dir: str) -> Notes | None:
+    """What a running `supervise` has noted; None when none runs."""
+    notes = files.read(notes_file(runtime_dir), Notes)
+    return notes if notes is not None and Path(f"/proc/{notes.pid}").exists() else None
+
+
+class Teller:
+    """Lines on stderr, with priorities where the journal reads them; equal failures in a row are counted, not repeated."""
+
+    def __init__(self) -> None:
+        self._journal = "JOURNAL_STREAM" in os.environ
+        self._failures: dict[str, tuple[str, int]] = {}
+
+    def say(self, text: str, priority: int = INFO) -> None:
+        """One line."""
+        for line in text.splitlines():
+            remark(f"<{priority}>{line}" if self._journal else line)
+
+    def acting(self, service: str, why: str) -> None:
+        """What is begun now, and why; a retry of what has failed is told by how it ends."""
+        if service not in self._failures:
+            self.say(f"{service}: {why}: acting")
+
+    def done(self, service: str, why: str) -> None:
+        """What was begun has ended well."""
+        self.say(f"{service}: done: {why}")
+
+    def failed(self, service: str, text: str) -> None:
+        """A failure: in full the first time; after that only a count, at 2, 4, 8 and so on."""
+        before, times = self._failures.get(service, ("", 0))
+        times = times + 1 if _same(before, text) else 1
+        self._failures[service] = (text, times)
+        if times == 1:
+            self.say(f"{service}: {text}", WARNING)
+        elif times & (times - 1) == 0:
+            self.say(f"{service}: failed in the same way {times} times: {text.splitlines()[0]}", WARNING)
+
+    def well(self, service: str) -> None:
+        """As wanted again."""
+        self._failures.pop(service, None)
+
+
+class QuietStore(Store):
+    """A history without repetitions: of equal failures of `supervise` in a row only the first is written."""
+
+    _last: dict[tuple[Path, str], str] = {}  # noqa: RUF012 (one for all that are opened: one each action)
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """As `Store.record`."""
+        key = (self.directory, str(entry.get("service")))
+        said = f"{entry.get('outcome')} {entry.get('reason', '')}"
+        if said == QuietStore._last.get(key) and not said.startswith("done"):
+            return
+        QuietStore._last[key] = said
+        super().record(entry)
+
+
+def _same(before: str, after: str) -> bool:
+    """Names and seconds differ from one attempt to the next."""
+    return _shape(before) == _shape(after)
+
+
+def _shape(text: str) -> str:
+    head = text.splitlines()[0] if text else ""
+    return "".join("#" if letter.isdigit() else letter for letter in head)
