@@ -40,12 +40,19 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
     """What was tried: `attempts` since it last had peace, `last` when the latest one ended, `calm_since` since when all is
-    as wanted. Times in seconds of one clock; None is never."""
+    as wanted; `settles` and `settled` likewise for a change that died; `pointed` when nginx was last told, `unpointable`
+    whether that failed. `change` is the latest commit, `ours` the one that an attempt of our own makes.
+    Times in seconds of one clock; None is never."""
 
-    release: str = ""
+    change: str = ""
+    ours: str = ""
     attempts: int = 0
     last: float | None = None
     calm_since: float | None = None
+    settles: int = 0
+    settled: float | None = None
+    pointed: float | None = None
+    unpointable: bool = False
 
 
 class Leave(msgspec.Struct, frozen=True):
@@ -85,10 +92,13 @@ Decision = Leave | Settle | Revive | Point | Correct
 
 
 def remember(past: Past, situation: Situation, now: float) -> Past:
-    """The past as of this look: peace and a new release end the delays."""
-    release = situation.wanted.release.change if situation.wanted.release else ""
-    if release != past.release:
-        past = Past(release=release, last=past.last)
+    """The past as of this look: peace ends the delays, and so does whatever somebody else has committed."""
+    change = situation.wanted.change
+    if change != past.change:
+        attempts = past.attempts if change == past.ours else 0
+        past = msgspec.structs.replace(past, change=change, attempts=attempts)
+    if not situation.dead_change:
+        past = msgspec.structs.replace(past, settles=0, settled=None)
     if not _calm(situation):
         return msgspec.structs.replace(past, calm_since=None)
     since = now if past.calm_since is None else past.calm_since
@@ -96,34 +106,66 @@ def remember(past: Past, situation: Situation, now: float) -> Past:
     return msgspec.structs.replace(past, calm_since=since, attempts=attempts)
 
 
+def tried(past: Past, decided: "Decision", now: float, *, failed: bool) -> Past:
+    """The past once `decided` has been done, or has failed."""
+    if isinstance(decided, Settle):
+        return msgspec.structs.replace(past, settles=past.settles + 1, settled=now)
+    if isinstance(decided, Point):
+        return msgspec.structs.replace(past, pointed=now, unpointable=failed)
+    return msgspec.structs.replace(past, attempts=past.attempts + 1, last=now, calm_since=None)
+
+
 def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decision:
     """What to do now; `jitter` is a random number from 0 to 1."""
     if situation.paused:
         return Leave(situation.paused)
-    due = _due(past, jitter)
     if situation.dead_change:
+        due = _due(past.settles, past.settled, jitter)
         return Settle() if now >= due else Leave("a change died; it could not be settled", due)
     if situation.wanted.release is None:
         return Leave("never deployed")
     revive = _revivable(situation)
     if revive:
         return Revive(revive)
+    due = _due(past.attempts, past.last, jitter)
     point, correct = _point(situation), _correct(situation)
     if correct is not None and now >= due:
         return msgspec.structs.replace(correct, serving=point.addresses) if point else correct
-    if point is not None and (now >= due or len(point.addresses) < len(situation.served or ())):
-        return point  # a bad one leaves nginx at once; one that is good again has time
-    if correct is None and point is None:
-        return Leave("as wanted")
-    return Leave(correct.why if correct else "healthy again, joins nginx", due)
+    pointable = _pointable(past, situation, point) if point else 0.0
+    if point is not None and now >= pointable:
+        return point
+    if correct is not None:
+        return Leave(correct.why, due)
+    return Leave("as wanted") if point is None else Leave("healthy again, joins nginx", pointable)
 
 
-def _due(past: Past, jitter: float) -> float:
+def reason(decided: Decision) -> str:
+    """Why, for people."""
+    match decided:
+        case Leave() | Correct():
+            return decided.why
+        case Settle():
+            return "a change died: finish or undo it"
+        case Revive():
+            return f"{len(decided.containers)} stopped with the host or with Docker: start them again"
+        case Point():
+            return f"requests go to {', '.join(decided.addresses)}"
+
+
+def _due(attempts: int, last: float | None, jitter: float) -> float:
     """When the next action may begin."""
-    if past.last is None:
+    if last is None:
         return 0.0
-    delay = max(SPACING_SECONDS, DELAYS_SECONDS[min(past.attempts, len(DELAYS_SECONDS) - 1)])
-    return past.last + delay * (1 + JITTER * jitter)
+    delay = max(SPACING_SECONDS, DELAYS_SECONDS[min(attempts, len(DELAYS_SECONDS) - 1)])
+    return last + delay * (1 + JITTER * jitter)
+
+
+def _pointable(past: Past, situation: Situation, point: Point) -> float:
+    """A bad one leaves nginx at once; one that is good again has time, and so has an nginx that cannot be told."""
+    leaves = set(point.addresses) < (situation.served or frozenset())
+    if past.pointed is None or (leaves and not past.unpointable):
+        return 0.0
+    return past.pointed + SPACING_SECONDS
 
 
 def _calm(situation: Situation) -> bool:

@@ -55,6 +55,10 @@ class Store:
         """Every service that was ever deployed here."""
         return tuple(sorted(path.stem for path in (self.directory / "services").glob("[!.]*.json")))
 
+    def under_way(self) -> tuple[str, ...]:
+        """Every service with a journal: one that is deployed for the first time has nothing else yet."""
+        return tuple(sorted(path.stem for path in (self.directory / "journal").glob("[!.]*.json")))
+
     def journal(self, service: str) -> Journal | None:
         """The change under way, if any."""
         return files.read(self._journal(service), Journal)

@@ -3,6 +3,7 @@
 Given up is left as it is: the journal says what was begun, and the next holder of the lock finishes or undoes it.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
@@ -13,9 +14,8 @@ from conductor.clock import Clock
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError, GivenUp
-from conductor.plan.moves import correct, live_release
-from conductor.plan.supervision import Correct, Point, Revive, Settle
-from conductor.plan.values import Wanted
+from conductor.plan.moves import Move, correct, live_release
+from conductor.plan.supervision import Correct, Point, Revive, Settle, Situation
 from conductor.proxy.render import Site
 
 LOOK_SECONDS = 0.2  # how often it is looked whether somebody waits
@@ -42,21 +42,43 @@ class YieldingClock(Clock):
         super().check()
 
 
-def act(doors: Doors, service: str, decided: Settle | Revive | Point | Correct, wanted: Wanted, change: str) -> None:
-    """Do it, if it is still what is wanted; raise what keeps it from being done."""
+def act(
+    doors: Doors, service: str, decided: Settle | Revive | Point | Correct, situation: Situation, change: str
+) -> bool:
+    """Do it, if all is still as it was seen; whether it was done. Raises what keeps it from being done."""
+    if isinstance(decided, Settle):
+        return _settle(doors, service)
+    if doors.locks.wanted(service):
+        return False  # whoever waits goes first
     with doors.locks.hold(service):
-        if isinstance(decided, Settle):
-            settle(doors, service)
-            return
+        wanted = situation.wanted
         if doors.store.wanted(service) != wanted or doors.store.journal(service) is not None:
-            return  # somebody was faster
+            return False  # somebody was faster
+        mine = tuple(c for c in doors.engine.containers(service) if c.kind == "service")
+        if {(c.id, c.state) for c in mine} != {(s.container.id, s.container.state) for s in situation.seen}:
+            return False
         definition = restore(service, live_release(wanted).definition)
         if isinstance(decided, Revive):
             _revive(doors, [c.id for c in decided.containers])
         elif isinstance(decided, Point):
             _point(doors, definition, decided.addresses)
         else:
-            _correct(doors, definition, decided, wanted, change)
+            keep = {c.id for c in decided.keep}
+            move = correct(wanted, definition, mine, keep=keep, count=decided.count, change=change)
+            _correct(doors, move, decided.serving, change)
+    return True
+
+
+def _settle(doors: Doors, service: str) -> bool:
+    """Under the locks of all that moved together, in their order: of several that find it, the first one settles it."""
+    journal = doors.store.journal(service)
+    if journal is None or any(doors.locks.wanted(one) for one in journal.group):
+        return False
+    with contextlib.ExitStack() as locks:
+        for one in sorted({service, *journal.group}):
+            locks.enter_context(doors.locks.hold(one))
+        settle(doors, service)
+    return True
 
 
 def _revive(doors: Doors, containers: Sequence[str]) -> None:
@@ -69,23 +91,21 @@ def _point(doors: Doors, definition: Definition, addresses: tuple[str, ...]) -> 
     doors.proxy.switch((Site(definition, addresses),), lambda _cutover: None, force=False)
 
 
-def _correct(doors: Doors, definition: Definition, decided: Correct, wanted: Wanted, change: str) -> None:
+def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) -> None:
     """Bad ones leave nginx while their replacements start: neither waits for the other."""
 
     def point() -> None:
         try:
-            _point(doors, definition, decided.serving)
+            _point(doors, move.definition, serving)
         except (ConductorError, GivenUp):
             return  # the cutover that follows says it, or mends it
 
     pointing = threading.Thread(target=point)
-    if decided.serving:
+    ahead = bool(serving) and move.added > 0  # else the cutover comes at once
+    if ahead:
         pointing.start()
     try:
-        containers = doors.engine.containers(definition.id)
-        keep = {c.id for c in containers if c.running} & {c.id for c in decided.keep}
-        move = correct(wanted, definition, containers, keep=keep, count=decided.count, change=change)
         run(doors, [move], change, doors.clock.monotonic())
     finally:
-        if decided.serving:
+        if ahead:
             pointing.join()

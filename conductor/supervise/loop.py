@@ -2,31 +2,48 @@
 case every few seconds. Its own thread only keeps time: it waits for nobody.
 """
 
+import contextlib
 import os
 import random
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import msgspec
 
 from conductor.change.doors import Doors
 from conductor.clock import Clock
 from conductor.definitions.load import Definitions
 from conductor.errors import BusyError, ConductorError, GivenUp
-from conductor.plan.supervision import Correct, Decision, Leave, Past, Revive, Situation, decide, remember
+from conductor.plan.supervision import (
+    Correct,
+    Decision,
+    Leave,
+    Past,
+    Point,
+    Revive,
+    Settle,
+    Situation,
+    decide,
+    reason,
+    remember,
+    tried,
+)
 from conductor.state import files
 from conductor.supervise.act import act
 from conductor.supervise.notify import notify
 from conductor.supervise.observe import Observer
-from conductor.supervise.told import WARNING, Notes, ServiceNote, Teller, notes_file
+from conductor.supervise.told import WARNING, Notes, ServiceNote, Teller, former_notes, notes_file
 
 PASS_SECONDS = 5.0  # the longest pause between two looks
 # An event is looked at at once, and once more: the daemon's list is up to date 50 ms after its event (measured). So many
 # looks may follow one another closely within a pass; then they are a second apart, however many events there are.
 CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 6, 1.0
 TICK_SECONDS, BUSY_TICK_SECONDS = 0.25, 0.02
-ACTIONS_AT_ONCE = 16
+ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
+START_SECONDS = 5.0  # a start counts for `starts_at_once` no longer, so that those that hang keep no other one waiting
 
 
 class Loop:
@@ -53,6 +70,7 @@ class Loop:
         self._stamp: object = None
         self._pasts: dict[str, Past] = {}
         self._acting: dict[str, Future[None]] = {}
+        self._back: set[str] = set()  # services that are as the daemon was left, as far as we know
         self._pool = ThreadPoolExecutor(ACTIONS_AT_ONCE, "action")
         self._look: ThreadPoolExecutor = ThreadPoolExecutor(1, "look")
         self._looking: Future[dict[str, Situation]] | None = None
@@ -62,8 +80,10 @@ class Loop:
         self._away = True  # the daemon, as far as we know
         self._waits_for = ""
         self._noted: Notes | None = None
+        self._former = former_notes(definitions().host.runtime_dir)
         self._since = clock.now()
         self._decisions: dict[str, Decision] = {}
+        self._untils: dict[str, tuple[float, str]] = {}
         self.problem = ""  # of the definitions file, while the last good one stays in force
 
     def wake(self) -> None:
@@ -100,29 +120,33 @@ class Loop:
         """Wait so long for what is under way; it gives up between two steps, and its journal says where it was."""
         wait(list(self._acting.values()), seconds)
 
-    def one_pass(self) -> None:
-        """`--once`: look, act, and wait for what was begun."""
+    def one_pass(self) -> bool:
+        """`--once`: look, act, and wait for what was begun; whether all of it went well."""
         self._seen(self._look.submit(lambda: self._observer.look(daemon_was_away=True)))
         for future in list(self._acting.values()):
             future.result()
+        return not self._waits_for and not self._observer.problems and not self._teller.troubled
 
     def _seen(self, look: Future[dict[str, Situation]]) -> None:
         try:
             situations = look.result()
-        except ConductorError as error:  # unknown is not dead: nothing is done
+        except Exception as error:  # noqa: BLE001 (unknown is not dead: nothing is done; nor does a bug end us)
             self._away = True
-            if self._waits_for != error.sentence:
-                self._waits_for = error.sentence
-                self._teller.say(f"waiting for Docker: {error.sentence}", WARNING)
+            said = _said(error)
+            if self._waits_for != said:
+                self._waits_for = said
+                self._teller.say(f"waiting for Docker: {said}", WARNING)
             self._note()
             return
         if self._waits_for:
             self._waits_for = ""
             self._teller.say("Docker answers")
-        self._away = False
+        if self._away:
+            self._away, self._back = False, {*situations, *self._acting}
         for service, problem in self._observer.problems.items():
             self._teller.failed(service, problem)
-        self._decisions = {}
+        self._acting = {service: future for service, future in self._acting.items() if not future.done()}
+        self._decisions = {s: d for s, d in self._decisions.items() if s in self._acting}
         for service, situation in situations.items():
             if service not in self._acting:
                 self._decide(service, situation)
@@ -131,72 +155,93 @@ class Loop:
     def _decide(self, service: str, situation: Situation) -> None:
         now = self._clock.monotonic()
         past = remember(self._pasts.get(service) or self._first(situation, now), situation, now)
-        self._pasts[service] = past
+        if service in self._back:
+            situation = msgspec.structs.replace(situation, daemon_was_away=True)
         jitter = random.Random(f"{service} {past.attempts}").random()  # the same at every look, another one each time
         decided = decide(situation, past, now, jitter)
-        self._decisions[service] = decided
+        self._pasts[service], self._decisions[service] = past, decided
+        if not isinstance(decided, Settle) and not situation.paused:
+            self._back.discard(service)
         if isinstance(decided, Leave):
             if decided.until is None and not situation.paused:
                 self._teller.well(service)
             return
+        if isinstance(decided, Revive):
+            self._observer.revived.update(c.id for c in decided.containers)
         self._acting[service] = self._pool.submit(self._act, service, situation, decided)
+        self._acting[service].add_done_callback(lambda _: self.wake())
 
     def _first(self, situation: Situation, now: float) -> Past:
-        """After a restart of ours: the containers say when somebody last acted."""
-        made = [one.container.created for one in situation.seen if one.container.created]
-        release = situation.wanted.release
-        last = now - max(0.0, self._clock.wall() - max(made)) if made else None
-        return Past(release=release.change if release else "", last=last)
+        """After a restart of ours: our notes and the containers say when somebody last acted."""
+        note = self._former.get(situation.wanted.service)
+        acted = [one.container.created for one in situation.seen if one.container.created]
+        acted += [note.last] if note is not None and note.last is not None else []
+        last = now - max(0.0, self._clock.wall() - max(acted)) if acted else None
+        return Past(change=situation.wanted.change, attempts=note.attempts if note else 0, last=last)
 
-    def _act(self, service: str, situation: Situation, decided: Decision) -> None:
-        starts = isinstance(decided, Revive) or (isinstance(decided, Correct) and decided.count > len(decided.keep))
-        why = decided.why if isinstance(decided, Correct) else type(decided).__name__.lower()
-        failed = False
+    def _act(self, service: str, situation: Situation, decided: Settle | Revive | Point | Correct) -> None:
+        why = reason(decided)
+        change = secrets.token_hex(4)
+        self._pasts[service] = msgspec.structs.replace(self._pasts[service], ours=change)
+        done = failed = False
         try:
-            if starts:
-                self._starts.acquire()
-            try:
-                doors = self._open(service)
+            with self._starting(decided):
                 self._teller.acting(service, why)
-                act(doors, service, decided, situation.wanted, secrets.token_hex(4))  # type: ignore[arg-type]
-            finally:
-                if starts:
-                    self._starts.release()
+                done = act(self._open(service), service, decided, situation, change)
         except BusyError:
             return
         except GivenUp:
+            done = True
             self._teller.say(f"{service}: given up, somebody else wants it")
             return
-        except ConductorError as error:
-            failed = True
-            self._teller.failed(service, "\n".join([error.sentence, *error.details]))
         except Exception as error:  # noqa: BLE001 (a bug in one service's action must not end the others' supervision)
             failed = True
-            self._teller.failed(service, f"this is a bug in Conductor: {type(error).__name__}: {error}")
+            self._teller.failed(service, "\n".join([_said(error), *getattr(error, "details", ())]))
         finally:
-            past = self._pasts[service]
-            if failed or starts:
-                self._pasts[service] = Past(
-                    release=past.release, attempts=past.attempts + 1, last=self._clock.monotonic(), calm_since=None
-                )
-            self._acting.pop(service, None)
-            self.wake()
-        self._teller.done(service, why)
+            if done or failed:
+                self._pasts[service] = tried(self._pasts[service], decided, self._clock.monotonic(), failed=failed)
+        if done:
+            self._teller.done(service, why)
+
+    @contextlib.contextmanager
+    def _starting(self, decided: Decision) -> Iterator[None]:
+        """Wait for one's turn to start something, and give it on when it is done, or takes long."""
+        if not isinstance(decided, Revive) and not (isinstance(decided, Correct) and decided.count > len(decided.keep)):
+            yield
+            return
+        while not self._starts.acquire(timeout=TICK_SECONDS):
+            if self.over.is_set():
+                raise GivenUp
+        once = threading.Lock()
+
+        def give_on() -> None:
+            if once.acquire(blocking=False):
+                self._starts.release()
+
+        turn = threading.Timer(START_SECONDS, give_on)
+        turn.daemon = True
+        turn.start()
+        try:
+            yield
+        finally:
+            turn.cancel()
+            give_on()
 
     def _note(self) -> None:
-        """For `status`, and in a sentence for systemd."""
+        """For `status`, for the next `supervise`, and in a sentence for systemd."""
         services = {}
         for service, decided in self._decisions.items():
-            if isinstance(decided, Leave) and decided.why == "as wanted":
+            past = self._pasts[service]
+            if decided == Leave("as wanted") and not past.attempts:
                 continue
-            until = getattr(decided, "until", None)
-            wait = "" if until is None else self._clock.later(until - self._clock.monotonic())
-            why = getattr(decided, "why", "") or type(decided).__name__.lower()
-            services[service] = ServiceNote(why=why, until=wait, attempts=self._pasts[service].attempts)
+            last = None if past.last is None else round(past.last + self._clock.wall() - self._clock.monotonic())
+            services[service] = ServiceNote(
+                why=reason(decided), until=self._until(service, decided), attempts=past.attempts, last=last
+            )
         for service, problem in self._observer.problems.items():
             services[service] = ServiceNote(why=problem)
         backing_off = sum(bool(note.until) for note in services.values())
-        text = f"{len(self._pasts)} services, {self._observer.containers} containers"
+        text = f"{len(self._decisions)} services, {self._observer.containers} containers"
         text += f", {backing_off} backing off" if backing_off else ""
         text = f"waiting for Docker: {self._waits_for}" if self._waits_for else text
         runtime = self._definitions().host.runtime_dir
@@ -208,3 +253,21 @@ class Loop:
                 files.write(notes_file(runtime), notes)
             except ConductorError as error:
                 self._teller.failed("status", error.sentence)
+
+    def _until(self, service: str, decided: Decision) -> str:
+        """In wall time, worded once, so that the notes stay the same."""
+        until = decided.until if isinstance(decided, Leave) else None
+        if until is None:
+            self._untils.pop(service, None)
+            return ""
+        if self._untils.get(service, (None, ""))[0] != until:
+            self._untils[service] = (until, self._clock.later(until - self._clock.monotonic()))
+        return self._untils[service][1]
+
+
+def _said(error: BaseException) -> str:
+    return (
+        error.sentence
+        if isinstance(error, ConductorError)
+        else f"this is a bug in Conductor: {type(error).__name__}: {error}"
+    )

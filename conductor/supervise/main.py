@@ -1,8 +1,14 @@
 """From the command line to the loop: definitions that may change, signals, systemd, and the threads beside the loop."""
 
+import contextlib
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
+
+import msgspec
 
 from conductor.change.checks import check
 from conductor.change.doors import Doors
@@ -26,16 +32,17 @@ from conductor.supervise.watcher import Target, Watcher
 
 END_SECONDS = 0.6  # what is under way may come to a step's end; SIGTERM ends us within a second
 LOOK_AT_FILES_SECONDS = 1.0
+LAST_GOOD = "the last good definitions stay in force"
 
 
 class Current:
-    """The last good definitions of a file; a broken one is told once and changes nothing."""
+    """The last good definitions of a file, of each service for itself; what is broken is told once and changes nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = self._look()
         self.definitions = load(path)
-        self.problem = ""
+        self.problem = _broken(self.definitions)
 
     def read_again(self, *, asked: bool) -> bool:
         """When asked to, or when it is another file; whether that was so."""
@@ -43,11 +50,18 @@ class Current:
         if stamp == self._stamp and not asked:
             return False
         self._stamp = stamp
+        before = self.definitions
         try:
-            self.definitions, self.problem = load(self._path), ""
+            found = load(self._path)
         except ConductorError as error:
             more = f" ({error.details[0]})" if error.details else ""
-            self.problem = f"{error.sentence}{more}; the last good definitions stay in force"
+            self.problem = f"{error.sentence}{more}; {LAST_GOOD}"
+            return True
+        kept = {service: before.services[service] for service in found.broken if service in before.services}
+        self.problem = _broken(found)
+        if found.host != before.host:
+            self.problem = self.problem or "host: has changed; systemctl restart conductor-supervise to apply it"
+        self.definitions = msgspec.structs.replace(found, host=before.host, services={**kept, **found.services})
         return True
 
     def _look(self) -> object:
@@ -58,6 +72,11 @@ class Current:
         return found.st_mtime_ns, found.st_ino, found.st_size
 
 
+def _broken(definitions: Definitions) -> str:
+    first = next((str(found[0]) for found in definitions.broken.values()), "")
+    return f"{first}; {LAST_GOOD}" if first else ""
+
+
 class Hands:
     """Doors for the parts of `supervise`: one set for each action, whose clock gives up when its lock is wanted."""
 
@@ -65,6 +84,8 @@ class Hands:
         self._current = current
         self._clock = clock
         self._over = over
+        host = current.definitions.host
+        self._engine = DockerEngine(host.docker, host.instance, clock)  # its connections are used again and again
 
     def open(self, service: str = "") -> Doors:
         """Everything for one service, or for a look at all."""
@@ -75,7 +96,7 @@ class Hands:
         locks = Locks(directory, SUPERVISE, clock)
         return Doors(
             host=host,
-            engine=DockerEngine(host.docker, host.instance, clock),
+            engine=self._engine,
             proxy=ReloadProxy(host, locks, clock),
             probe=probe,
             store=QuietStore(Path(host.state_dir)),
@@ -93,7 +114,7 @@ def supervise(config: Path, *, once: bool) -> int:
     current, clock, teller = Current(config), Clock(), Teller()
     over, asked = threading.Event(), threading.Event()
     hands = Hands(current, clock, over)
-    looking = hands.open()  # kept: its connection to the daemon is used again and again
+    looking = hands.open()
 
     def ask(target: Target) -> Attempt:
         return check(looking, target.container, target.health, str)
@@ -108,19 +129,29 @@ def supervise(config: Path, *, once: bool) -> int:
         definitions=definitions, woken=woken, over=over,
     )  # fmt: skip
     if once:
-        loop.one_pass()
-        return 0
+        return _end(0 if loop.one_pass() else 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     signal.signal(signal.SIGHUP, lambda *_: asked.set())
-    follow(lambda: hands.open().engine, woken.set, over)
+    follow(looking.engine, woken.set, over, clock.monotonic)
     notify(READY="1", STATUS="looking for the first time")
     teller.say(f"supervising {len(current.definitions.ids)} services of {config}")
+    if current.problem:
+        teller.say(current.problem, WARNING)
+        loop.problem = current.problem
     _turn(loop, current, teller, clock, asked)
     notify(STOPPING="1")
     watcher.stop()
     loop.end(END_SECONDS)
-    return 0
+    return _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """At once: what is under way is in its journal, and Python would wait for every thread that waits for something."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _turn(loop: Loop, current: Current, teller: Teller, clock: Clock, asked: threading.Event) -> None:

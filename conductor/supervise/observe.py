@@ -22,27 +22,39 @@ class Observer:
         self._read: dict[str, tuple[object, Wanted]] = {}
         self._released: dict[str, tuple[str, Definition]] = {}
         self.problems: dict[str, str] = {}
+        self.revived: set[str] = set()
         self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
-        """Every service that was ever deployed here, but for those that somebody else works on right now."""
+        """Every service that was ever deployed here, or is for the first time, but for those that somebody else works on
+        right now. Containers that are `revived`, or that may have been while the daemon was away, may be starting."""
         doors = self._doors()
         found = doors.engine.containers()
         self.containers = sum(c.kind == "service" and c.running for c in found)
-        self.problems = {}
-        situations: dict[str, Situation] = {}
+        mine: dict[str, list[Container]] = {}
+        for container in found:
+            if container.kind == "service":
+                mine.setdefault(container.service, []).append(container)
+        read: dict[str, tuple[Wanted, Definition | None]] = {}
+        problems: dict[str, str] = {}
         targets: list[Target] = []
-        for service in doors.store.services():
+        for service in sorted({*doors.store.services(), *doors.store.under_way()}):
             try:
-                wanted, definition = self._wanted(doors, service)
-                if doors.locks.holder(service) is not None:
-                    continue
-                mine = tuple(c for c in found if c.service == service and c.kind == "service")
-                targets += _targets(wanted, definition, mine, starting=daemon_was_away)
-                situations[service] = self._situation(doors, wanted, definition, mine, daemon_was_away=daemon_was_away)
+                wanted, definition = read[service] = self._wanted(doors, service)
+                targets += self._targets(wanted, definition, mine.get(service, []), starting=daemon_was_away)
             except ConductorError as error:  # one broken service keeps nobody else waiting
-                self.problems[service] = error.sentence
+                problems[service] = error.sentence
         self._watcher.watch(targets)
+        situations: dict[str, Situation] = {}
+        for service, (wanted, definition) in read.items():
+            try:
+                if doors.locks.holder(service) is None:
+                    situations[service] = self._situation(
+                        doors, wanted, definition, mine.get(service, []), daemon_was_away=daemon_was_away
+                    )
+            except ConductorError as error:
+                problems[service] = error.sentence
+        self.problems = problems
         return situations
 
     def stamp(self) -> object:
@@ -69,7 +81,7 @@ class Observer:
         doors: Doors,
         wanted: Wanted,
         definition: Definition | None,
-        mine: tuple[Container, ...],
+        mine: list[Container],
         *,
         daemon_was_away: bool,
     ) -> Situation:
@@ -87,19 +99,19 @@ class Observer:
         )
 
     def _condition(self, container: Container) -> Condition:
-        if container.state in {"exited", "dead", "created", "removing"}:
-            return "exited"
-        return self._watcher.condition(container.id)
+        if container.running:
+            return self._watcher.condition(container.id)
+        return "bad" if container.state == "paused" else "exited"
 
-
-def _targets(
-    wanted: Wanted, definition: Definition | None, mine: tuple[Container, ...], *, starting: bool
-) -> list[Target]:
-    """Those of the live release that run; others are not asked, they go."""
-    if definition is None or definition.service.health is None or wanted.release is None:
-        return []
-    live = wanted.release.change
-    return [Target(c, definition.service.health, starting) for c in mine if c.running and c.change == live]
+    def _targets(
+        self, wanted: Wanted, definition: Definition | None, mine: list[Container], *, starting: bool
+    ) -> list[Target]:
+        """Those of the live release that run; others are not asked, they go."""
+        if definition is None or definition.service.health is None or wanted.release is None:
+            return []
+        health, live = definition.service.health, wanted.release.change
+        running = [c for c in mine if c.running and c.change == live]
+        return [Target(c, health, starting or c.id in self.revived) for c in running]
 
 
 def _paused(doors: Doors, held: Held | None) -> str:

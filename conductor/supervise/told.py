@@ -1,11 +1,13 @@
 """What `supervise` says: one line a decision, never the same failure again and again; and what `status` reads."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from conductor.errors import ConductorError
 from conductor.report.output import remark
 from conductor.state import files
 from conductor.state.store import Store
@@ -14,11 +16,13 @@ INFO, WARNING = 6, 4  # sd-daemon(3)
 
 
 class ServiceNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What `supervise` thinks of a service now; `until` (wall time, UTC) when it will act next, if it waits."""
+    """What `supervise` thinks of a service now; `until` (wall time, UTC) when it will act next, if it waits. `last` is when
+    it last acted (seconds since 1970), for the `supervise` that comes after this one."""
 
     why: str
     until: str = ""
     attempts: int = 0
+    last: float | None = None
 
 
 class Notes(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +47,25 @@ def read_notes(runtime_dir: str) -> Notes | None:
     return notes if notes is not None and Path(f"/proc/{notes.pid}").exists() else None
 
 
+def former_notes(runtime_dir: str) -> dict[str, ServiceNote]:
+    """What the `supervise` before this one has noted of each service; nothing when that cannot be read."""
+    with contextlib.suppress(ConductorError):
+        notes = files.read(notes_file(runtime_dir), Notes)
+        return notes.services if notes is not None else {}
+    return {}
+
+
 class Teller:
     """Lines on stderr, with priorities where the journal reads them; equal failures in a row are counted, not repeated."""
 
     def __init__(self) -> None:
         self._journal = "JOURNAL_STREAM" in os.environ
         self._failures: dict[str, tuple[str, int]] = {}
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something that failed is not well again."""
+        return bool(self._failures)
 
     def say(self, text: str, priority: int = INFO) -> None:
         """One line."""

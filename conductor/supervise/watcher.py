@@ -4,6 +4,7 @@ One thread keeps the time, others ask; a container that hangs keeps one of them 
 """
 
 import heapq
+import itertools
 import threading
 import zlib
 from collections.abc import Callable, Iterable
@@ -15,8 +16,9 @@ from conductor.definitions.model import Health
 from conductor.plan.supervision import Condition
 from conductor.plan.values import Attempt, Container
 
-AT_ONCE = 32  # answers that are waited for side by side
+AT_ONCE = 256  # answers that are waited for side by side; as many threads as there are containers that hang
 IDLE_SECONDS = 1.0
+FIRST_SECONDS = 0.5  # one that may be starting is asked soon
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -33,6 +35,7 @@ class _Watched(msgspec.Struct):
     target: Target
     since: float
     condition: Condition
+    phase: float  # where in its interval it is asked
     ok: bool = True
     streak: int = 0
     last: str = ""
@@ -49,7 +52,8 @@ class Watcher:
         self._changed = changed
         self._now = monotonic
         self._watched: dict[str, _Watched] = {}
-        self._due: list[tuple[float, str]] = []
+        self._due: list[tuple[float, int, _Watched]] = []
+        self._number = itertools.count()  # of equal moments the first one first
         self._wake = threading.Condition()
         self._over = False
         self._pool = ThreadPoolExecutor(AT_ONCE, "probe")
@@ -65,14 +69,13 @@ class Watcher:
                 if name in self._watched:
                     self._watched[name].target = target
                     continue
-                now = self._now()
-                self._watched[name] = _Watched(target, now, "starting" if target.starting else "good")
-                if target.health.none:
-                    self._watched[name].condition = "good"  # the list of containers says whether it runs
-                    continue
-                first = min(target.health.interval, 0.5) if target.starting else target.health.interval
+                now, interval = self._now(), target.health.interval
                 spread = zlib.crc32(name.encode()) / 2**32
-                heapq.heappush(self._due, (now + first * spread, name))
+                condition: Condition = "starting" if target.starting and not target.health.none else "good"
+                watched = self._watched[name] = _Watched(target, now, condition, spread * interval)
+                if not target.health.none:  # else the list of containers says whether it runs
+                    first = min(interval, FIRST_SECONDS) if target.starting else interval
+                    self._push(now + first * spread, watched)
             self._wake.notify()
 
     def condition(self, container: str) -> Condition:
@@ -103,28 +106,35 @@ class Watcher:
                 if not self._due or self._due[0][0] > now:
                     self._wake.wait(min(IDLE_SECONDS, self._due[0][0] - now) if self._due else IDLE_SECONDS)
                     continue
-                due, name = heapq.heappop(self._due)
-                watched = self._watched.get(name)
-                if watched is None:
+                due, _, watched = heapq.heappop(self._due)
+                if self._watched.get(watched.target.container.id) is not watched:
                     continue
-                health = watched.target.health
-                interval = health.gate_interval if watched.condition == "starting" else health.interval
-                heapq.heappush(self._due, (max(due + interval, now), name))
+                self._push(_next(watched, due, now), watched)
                 if watched.asking:
                     continue
                 watched.asking = True
-            self._pool.submit(self._one, name, watched)
+            self._pool.submit(self._one, watched)
 
-    def _one(self, name: str, watched: _Watched) -> None:
-        attempt = self._ask(watched.target)
+    def _push(self, due: float, watched: _Watched) -> None:
+        heapq.heappush(self._due, (due, next(self._number), watched))
+
+    def _one(self, watched: _Watched) -> None:
+        attempt = self._asked(watched.target)
         with self._wake:
             watched.asking = False
             watched.streak = watched.streak + 1 if attempt.ok == watched.ok else 1
             watched.ok, watched.last = attempt.ok, str(attempt)
             before, watched.condition = watched.condition, self._judge(watched)
-            told = watched.condition != before and name in self._watched
+            told = watched.condition != before and self._watched.get(watched.target.container.id) is watched
         if told:
             self._changed()
+
+    def _asked(self, target: Target) -> Attempt:
+        """A bug in a check must not end the asking."""
+        try:
+            return self._ask(target)
+        except Exception as error:  # noqa: BLE001 (as above)
+            return Attempt(ok=False, seconds=0.0, error=f"this is a bug in Conductor: {type(error).__name__}: {error}")
 
     def _judge(self, watched: _Watched) -> Condition:
         health = watched.target.health
@@ -135,3 +145,12 @@ class Watcher:
         if not watched.ok and watched.streak >= health.failures:
             return "bad"
         return watched.condition
+
+
+def _next(watched: _Watched, due: float, now: float) -> float:
+    """When it is asked again: soon while it starts, then always in its own part of the interval."""
+    health = watched.target.health
+    if watched.condition == "starting":
+        return max(due + health.gate_interval, now)
+    wait = health.interval - (now - watched.phase) % health.interval
+    return now + (wait if wait > health.interval / 10 else wait + health.interval)
