@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conductor.state import files
 from conductor.state.store import Store
 
 INFO, WARNING = 6, 4  # sd-daemon(3)
+_VARYING = re.compile(r"\b[0-9a-f]{6,}\b|\d+")
 
 
 class ServiceNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,10 +114,9 @@ class QuietStore(Store):
 
 
 def _same(before: str, after: str) -> bool:
-    """Names and seconds differ from one attempt to the next."""
+    """Names, ids and seconds differ from one attempt to the next."""
     return _shape(before) == _shape(after)
 
 
 def _shape(text: str) -> str:
-    head = text.splitlines()[0] if text else ""
-    return "".join("#" if letter.isdigit() else letter for letter in head)
+    return _VARYING.sub("#", text.partition("\n")[0])
