@@ -10,12 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from math import inf
 
 import msgspec
 
 from conductor.change.doors import Doors
 from conductor.clock import Clock
 from conductor.definitions.load import Definitions
+from conductor.engine.ports import Change
 from conductor.errors import BusyError, ConductorError, GivenUp
 from conductor.plan.supervision import (
     Correct,
@@ -38,10 +40,11 @@ from conductor.supervise.observe import Observer
 from conductor.supervise.told import WARNING, Notes, ServiceNote, Teller, former_notes, notes_file
 
 PASS_SECONDS = 5.0  # the longest pause between two looks
-# An event is looked at at once, and once more: the daemon's list is up to date 50 ms after its event (measured). So many
-# looks may follow one another closely within a pass; then they are a second apart, however many events there are.
-CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 6, 1.0
-TICK_SECONDS, BUSY_TICK_SECONDS = 0.25, 0.02
+# What has died is looked at soon, when the daemon's list knows it (50 ms after its event, measured). So many looks may
+# follow one another closely within a pass; then they are a second apart, as after all else that happens.
+LISTED_SECONDS, AGAIN_SECONDS = 0.06, 0.15
+CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 8, 1.0
+TICK_SECONDS = 0.25
 ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
 START_SECONDS = 5.0  # a start counts for `starts_at_once` no longer, so that those that hang keep no other one waiting
 
@@ -57,7 +60,6 @@ class Loop:
         observer: Observer,
         open_doors: Callable[[str], Doors],
         definitions: Callable[[], Definitions],
-        woken: threading.Event,
         over: threading.Event,
     ) -> None:
         self._clock = clock
@@ -65,8 +67,10 @@ class Loop:
         self._observer = observer
         self._open = open_doors
         self._definitions = definitions
-        self._woken = woken
         self.over = over
+        self._stir = threading.Event()
+        self._woken = False
+        self._urgent: float | None = None
         self._stamp: object = None
         self._pasts: dict[str, Past] = {}
         self._acting: dict[str, Future[None]] = {}
@@ -76,7 +80,7 @@ class Loop:
         self._looking: Future[dict[str, Situation]] | None = None
         self._starts = threading.BoundedSemaphore(definitions().host.supervise.starts_at_once)
         self._looks = deque([float("-inf")], CLOSE_LOOKS)
-        self._again = False
+        self._again: float | None = None
         self._away = True  # the daemon, as far as we know
         self._waits_for = ""
         self._noted: Notes | None = None
@@ -87,27 +91,46 @@ class Loop:
         self.problem = ""  # of the definitions file, while the last good one stays in force
 
     def wake(self) -> None:
-        """Look soon; called by any thread."""
-        self._woken.set()
+        """Look within a second; called by any thread."""
+        self._woken = True
+        self._stir.set()
+
+    def urge(self, seconds: float = 0.0) -> None:
+        """Look in so many seconds, if that is not too often; called by any thread."""
+        self._urgent = self._clock.monotonic() + seconds
+        self.wake()
+
+    def heard(self, change: Change) -> None:
+        """What the daemon has told; what dies of a service that is being acted on is expected to."""
+        if change.fewer and change.service not in self._acting:
+            self.urge(LISTED_SECONDS)
+        else:
+            self.wake()
 
     def tick(self) -> None:
         """A step of the loop, at most `TICK_SECONDS` long."""
+        pause = TICK_SECONDS if self._looking else min(TICK_SECONDS, self._next() - self._clock.monotonic())
+        if pause > 0:
+            self._stir.wait(pause)
+        self._stir.clear()
         if self._looking is not None and self._looking.done():
-            self._seen(self._looking)
-            self._looking = None
+            look, self._looking = self._looking, None
+            self._seen(look)
         now = self._clock.monotonic()
-        since, woken = now - self._looks[-1], self._woken.is_set()
-        least = CLOSE_SECONDS if now - self._looks[0] >= PASS_SECONDS else CALM_SECONDS
-        if self._looking is None and (since >= PASS_SECONDS or ((woken or self._again) and since >= least)):
-            self._woken.clear()
-            self._again = woken
+        if self._looking is None and now >= self._next():
+            urgent, self._woken, self._urgent = self._urgent is not None, False, None
+            self._again = now + AGAIN_SECONDS if urgent and self._again is None else None
             self._looks.append(now)
             away = self._away
             self._looking = self._look.submit(lambda: self._observer.look(daemon_was_away=away))
-        elif self._looking is None and not woken:
-            self._woken.wait(CLOSE_SECONDS if self._again else TICK_SECONDS)
-        else:
-            self.over.wait(BUSY_TICK_SECONDS)
+            self._looking.add_done_callback(lambda _: self._stir.set())
+
+    def _next(self) -> float:
+        """When to look again; after what was urgent once more, lest the daemon's list was late."""
+        last = self._looks[-1]
+        urgent = min(moment for moment in (self._urgent, self._again, inf) if moment is not None)
+        at = last + (CALM_SECONDS if self._woken or urgent < inf else PASS_SECONDS)
+        return min(at, max(urgent, last + CLOSE_SECONDS, self._looks[0] + PASS_SECONDS))
 
     def look_at_state(self) -> None:
         """Look soon when a state file is another one: somebody has deployed, scaled, paused."""

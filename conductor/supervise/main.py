@@ -122,18 +122,17 @@ def supervise(config: Path, *, once: bool) -> int:
     def definitions() -> Definitions:
         return current.definitions
 
-    woken = threading.Event()
-    watcher = Watcher(ask, woken.set, clock.monotonic)
+    watcher = Watcher(ask, lambda: loop.urge(), clock.monotonic)  # noqa: PLW0108 (it is made below)
     loop = Loop(
         clock=clock, teller=teller, observer=Observer(watcher, lambda: looking, definitions), open_doors=hands.open,
-        definitions=definitions, woken=woken, over=over,
+        definitions=definitions, over=over,
     )  # fmt: skip
     if once:
         return _end(0 if loop.one_pass() else 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     signal.signal(signal.SIGHUP, lambda *_: asked.set())
-    follow(looking.engine, woken.set, over, clock.monotonic)
+    follow(looking.engine, loop.heard, over, clock.monotonic)
     notify(READY="1", STATUS="looking for the first time")
     teller.say(f"supervising {len(current.definitions.ids)} services of {config}")
     if current.problem:
