@@ -86,7 +86,7 @@ def status(*, config: Path, as_json: bool) -> int:
     from conductor.definitions.load import load
     from conductor.report.output import answer
     from conductor.report.tables import as_document
-    from conductor.supervise.told import read_notes
+    from conductor.state.notes import read_notes
 
     notes = read_notes(load(config).host.runtime_dir)
     if as_json:
@@ -98,6 +98,5 @@ def status(*, config: Path, as_json: bool) -> int:
         for problem in filter(None, [notes.problem]):
             answer(f"  {problem}")
         for service, note in notes.services.items():
-            until = f"; next at {note.until}, tried {note.attempts} times" if note.until else ""
-            answer(f"  {service}: {note.why}{until}")
+            answer(f"  {service}: {note}")
     return 0 if notes else 1

@@ -71,8 +71,9 @@ class DockerEngine:
         filters = {"type": "container", "label": labels, "event": ["start", "die", "destroy", "pause", "unpause"]}
         with _sentence("cannot follow Docker's events"):
             for event in self._api.events(decode=True, filters=filters):
-                service = event.get("Actor", {}).get("Attributes", {}).get(f"{LABEL}service", "")
-                yield Change(service, fewer=event.get("Action") in {"die", "destroy", "pause"})
+                actor = event.get("Actor", {})
+                service = actor.get("Attributes", {}).get(f"{LABEL}service", "")
+                yield Change(service, actor.get("ID", ""), fewer=event.get("Action") in {"die", "destroy", "pause"})
 
     def image(self, reference: str) -> Image | None:
         """Look in the local store only."""

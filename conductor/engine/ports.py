@@ -19,9 +19,10 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Something has happened to a container of `service`; `fewer` when one less may run."""
+    """Something has happened to a container of `service`; `fewer` when one less runs."""
 
     service: str
+    container: str
     fewer: bool
 
 

@@ -38,6 +38,10 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     until: str | None = None
 
+    def is_over(self, now: str) -> bool:
+        """Whether its time has passed; times of one format are in the order of their text."""
+        return self.until is not None and self.until <= now
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What should run of one service; its file is the commit point of every change."""

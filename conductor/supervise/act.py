@@ -15,7 +15,8 @@ from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError, GivenUp
 from conductor.plan.moves import Move, correct, live_release
-from conductor.plan.supervision import Correct, Point, Revive, Settle, Situation
+from conductor.plan.supervision import Correct, Decision, Point, Revive, Settle, Situation
+from conductor.plan.values import Container
 from conductor.proxy.render import Site
 
 LOOK_SECONDS = 0.2  # how often it is looked whether somebody waits
@@ -55,7 +56,7 @@ def act(
         if doors.store.wanted(service) != wanted or doors.store.journal(service) is not None:
             return False  # somebody was faster
         mine = tuple(c for c in doors.engine.containers(service) if c.kind == "service")
-        if {(c.id, c.state) for c in mine} != {(s.container.id, s.container.state) for s in situation.seen}:
+        if not _as_seen(mine, situation, decided):
             return False
         definition = restore(service, live_release(wanted).definition)
         if isinstance(decided, Revive):
@@ -67,6 +68,13 @@ def act(
             move = correct(wanted, definition, mine, keep=keep, count=decided.count, change=change)
             _correct(doors, move, decided.serving, change)
     return True
+
+
+def _as_seen(mine: Sequence[Container], situation: Situation, decided: Decision) -> bool:
+    """The same containers, and those that stay still run; what died may seem to, as the daemon's list is late."""
+    keep = {c.id for c in decided.keep} if isinstance(decided, Correct) else set()
+    same = {c.id for c in mine} == {one.container.id for one in situation.seen}
+    return same and keep <= {c.id for c in mine if c.running}
 
 
 def _settle(doors: Doors, service: str) -> bool:

@@ -23,6 +23,6 @@ def follow(
                     heard(change)
             if monotonic() - began < AGAIN_SECONDS:
                 over.wait(AGAIN_SECONDS)
-            heard(Change("", fewer=False))  # some may have been missed
+            heard(Change("", "", fewer=False))  # some may have been missed
 
     threading.Thread(target=run, name="events", daemon=True).start()

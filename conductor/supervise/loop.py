@@ -34,15 +34,16 @@ from conductor.plan.supervision import (
     tried,
 )
 from conductor.state import files
+from conductor.state.notes import Notes, ServiceNote, former_notes, notes_file
 from conductor.supervise.act import act
 from conductor.supervise.notify import notify
 from conductor.supervise.observe import Observer
-from conductor.supervise.told import WARNING, Notes, ServiceNote, Teller, former_notes, notes_file
+from conductor.supervise.told import WARNING, Teller
 
 PASS_SECONDS = 5.0  # the longest pause between two looks
-# What has died is looked at soon, when the daemon's list knows it (50 ms after its event, measured). So many looks may
-# follow one another closely within a pass; then they are a second apart, as after all else that happens.
-LISTED_SECONDS, AGAIN_SECONDS = 0.06, 0.15
+# What has died is looked at soon, and once more. So many looks may follow one another closely within a pass; then they
+# are a second apart, as after all else that happens.
+AGAIN_SECONDS = 0.15
 CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 8, 1.0
 TICK_SECONDS = 0.25
 ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
@@ -95,15 +96,16 @@ class Loop:
         self._woken = True
         self._stir.set()
 
-    def urge(self, seconds: float = 0.0) -> None:
-        """Look in so many seconds, if that is not too often; called by any thread."""
-        self._urgent = self._clock.monotonic() + seconds
+    def urge(self) -> None:
+        """Look now, if that is not too often; called by any thread."""
+        self._urgent = self._clock.monotonic()
         self.wake()
 
     def heard(self, change: Change) -> None:
         """What the daemon has told; what dies of a service that is being acted on is expected to."""
         if change.fewer and change.service not in self._acting:
-            self.urge(LISTED_SECONDS)
+            self._observer.suspects.add(change.container)
+            self.urge()
         else:
             self.wake()
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from conductor.change.doors import Doors
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
@@ -23,13 +25,14 @@ class Observer:
         self._released: dict[str, tuple[str, Definition]] = {}
         self.problems: dict[str, str] = {}
         self.revived: set[str] = set()
+        self.suspects: set[str] = set()  # said to have died; added to by any thread
         self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
         """Every service that was ever deployed here, or is for the first time, but for those that somebody else works on
         right now. Containers that are `revived`, or that may have been while the daemon was away, may be starting."""
         doors = self._doors()
-        found = doors.engine.containers()
+        found = [self._now(doors, container) for container in doors.engine.containers()]
         self.containers = sum(c.kind == "service" and c.running for c in found)
         mine: dict[str, list[Container]] = {}
         for container in found:
@@ -56,6 +59,16 @@ class Observer:
                 problems[service] = error.sentence
         self.problems = problems
         return situations
+
+    def _now(self, doors: Doors, container: Container) -> Container:
+        """The daemon's list knows a death 50 ms and more after its event (measured); asked about one container it knows."""
+        if container.id not in self.suspects:
+            return container
+        self.suspects.discard(container.id)
+        state = doors.engine.inspect(container.id) if container.running else None
+        if not container.running or (state is not None and state.running):
+            return container
+        return msgspec.structs.replace(container, state="exited")
 
     def stamp(self) -> object:
         """Another one whenever a file of the wanted states or the journals was renamed or removed."""
@@ -115,7 +128,7 @@ class Observer:
 
 
 def _paused(doors: Doors, held: Held | None) -> str:
-    if held is None or (held.until is not None and held.until <= doors.clock.now()):
+    if held is None or held.is_over(doors.clock.now()):
         return ""
     until = f" until {held.until}" if held.until else ""
     return f"paused by {held.who}{until}: {held.reason}"

@@ -1,60 +1,15 @@
-"""What `supervise` says: one line a decision, never the same failure again and again; and what `status` reads."""
+"""What `supervise` says: one line a decision, never the same failure again and again."""
 
-import contextlib
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from conductor.errors import ConductorError
 from conductor.report.output import remark
-from conductor.state import files
 from conductor.state.store import Store
 
 INFO, WARNING = 6, 4  # sd-daemon(3)
 _VARYING = re.compile(r"\b[0-9a-f]{6,}\b|\d+")
-
-
-class ServiceNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What `supervise` thinks of a service now; `until` (wall time, UTC) when it will act next, if it waits. `last` is when
-    it last acted (seconds since 1970), for the `supervise` that comes after this one."""
-
-    why: str
-    until: str = ""
-    attempts: int = 0
-    last: float | None = None
-
-
-class Notes(msgspec.Struct, frozen=True, kw_only=True):
-    """`supervise.json` in the runtime directory: the pid tells whether it is still true."""
-
-    pid: int
-    since: str
-    text: str
-    version: int = 1
-    problem: str = ""
-    services: dict[str, ServiceNote] = {}
-
-
-def notes_file(runtime_dir: str) -> Path:
-    """Where it is."""
-    return Path(runtime_dir) / "supervise.json"
-
-
-def read_notes(runtime_dir: str) -> Notes | None:
-    """What a running `supervise` has noted; None when none runs."""
-    notes = files.read(notes_file(runtime_dir), Notes)
-    return notes if notes is not None and Path(f"/proc/{notes.pid}").exists() else None
-
-
-def former_notes(runtime_dir: str) -> dict[str, ServiceNote]:
-    """What the `supervise` before this one has noted of each service; nothing when that cannot be read."""
-    with contextlib.suppress(ConductorError):
-        notes = files.read(notes_file(runtime_dir), Notes)
-        return notes.services if notes is not None else {}
-    return {}
 
 
 class Teller:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost
 from tests.support.images import APP
 from tests.support.load import Load
-from tests.support.supervised import Supervised
+from tests.support.supervised import Supervised, cpu_seconds
 
 SPACING_SECONDS = 5.0
 
@@ -265,3 +266,169 @@ def test_the_unit(host: TestHost) -> None:
     with contextlib.suppress(FileNotFoundError):
         done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
         assert str(path) not in done.stderr
+
+
+# Together with people.
+
+
+def test_an_upgrade_gets_the_lock_of_a_service_that_is_being_corrected(sup: Supervised) -> None:
+    """In the middle of a gate that never passes; what was begun is undone, and supervise leaves the upgrade alone."""
+    host = sup.host
+    host.define({"web": sup.service(health={"start_timeout": "60s", "timeout": "20s"})})
+    host.conductor("service", "restart", "--id", "web", check=True)
+    sup.start()
+    sup.make("silent")
+    host.daemon.api.kill(sup.running()[0].id)
+    host.wait_for(lambda: len(sup.running()) == 2, "a replacement at the gate", 15)
+    time.sleep(0.5)
+    sup.heal()
+    upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+    began = time.monotonic()
+    host.wait_for(lambda: "the supervise of web (r1), begun" in upgrade.stderr, "the upgrade to begin", 10)
+    assert time.monotonic() - began < 2.0 + 0.5  # of which Python takes the last to start
+    assert upgrade.wait(30).code == 0
+    assert "web: given up" in sup.said
+    sup.settled(2)
+    nothing_left_behind(host, "r2", count=2)
+
+
+def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
+    host = sup.host
+    sup.start()
+    host.define({"web": sup.service(env={"BOOT": "3"})})
+    upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+    host.wait_for(lambda: len(sup.running()) == 4, "the gate")
+    host.daemon.api.kill(next(c for c in sup.running() if c.revision == "r1").id)
+    assert upgrade.wait(30).code == 0
+    sup.settled(2)
+    assert ": acting" not in sup.said
+    nothing_left_behind(host, "r2", count=2)
+
+
+@pytest.mark.parametrize("step", ["start", "gate", "cutover", "drain"])
+def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
+    """Supervise begins to settle it within 5 s, and nothing is lost."""
+    host = sup.host
+    sup.start()
+    with Load(host.url(path="/slow?s=0.3"), busy=8, idle=4) as load:
+        upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+        host.wait_for(lambda: re.search(rf"^ *{step}  ", upgrade.stderr, re.MULTILINE), step)
+        time.sleep(0.05)
+        upgrade.kill()
+        began = time.monotonic()
+        journal = host.state_dir / "journal" / "web.json"
+        if journal.exists():
+            host.wait_for(lambda: "a change died" in sup.said, "the settling", 8)
+            assert time.monotonic() - began < SPACING_SECONDS + 1.0
+        after = sup.settled(2)
+        load.run_for(0.5)
+        counted = load.stop()
+    assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
+    assert len({c.revision for c in after}) == 1
+    nothing_left_behind(host, after[0].revision, count=2)
+
+
+def test_the_first_deployment_dies(host: TestHost) -> None:
+    sup = Supervised(host)
+    try:
+        host.define({"web": sup.service(health={"start_timeout": "60s"})})
+        sup.make("silent")
+        sup.start()
+        upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r1")
+        host.wait_for(lambda: len(sup.running()) == 2, "the gate")
+        upgrade.kill()
+        host.wait_for(lambda: host.containers("web") == [] and host.journal() is None, f"nothing left\n{sup.said}", 15)
+    finally:
+        sup.end()
+
+
+def test_paused_and_resumed(sup: Supervised) -> None:
+    host = sup.host
+    host.conductor("supervise", "pause", "--id", "web", "--reason", "leap day", check=True, env={"SUDO_USER": "ada"})
+    sup.start()
+    host.daemon.api.kill(sup.running()[0].id)
+    sup.stays(lambda: len(sup.running()) == 1, SPACING_SECONDS + 2)
+    for command in (("supervise", "status"), ("service", "status")):
+        said = host.conductor(*command).stdout
+        assert "paused by ada" in said, said
+        assert "leap day" in said, said
+    began = time.monotonic()
+    host.conductor("supervise", "resume", "--id", "web", check=True)
+    sup.settled(2)
+    assert time.monotonic() - began < 6.0 + 2.0
+    host.conductor("supervise", "pause", "--id", "web", "--reason", "short", "--for", "2s", check=True)
+    host.daemon.api.kill(sup.running()[0].id)
+    time.sleep(1)
+    assert len(sup.running()) == 1
+    sup.settled(2, timeout=15)
+    assert "paused" not in host.conductor("service", "status").stdout
+
+
+def test_stop_scale_and_start_while_it_runs(sup: Supervised) -> None:
+    host = sup.host
+    sup.start()
+    host.conductor("service", "stop", "--id", "web", check=True)
+    sup.stays(lambda: sup.running() == [], SPACING_SECONDS + 1.5)
+    host.conductor("service", "start", "--id", "web", check=True)
+    host.conductor("service", "scale", "--id", "web", "--count", "3", check=True)
+    sup.settled(3)
+    host.conductor("service", "scale", "--id", "web", "--reset", check=True)
+    assert len(sup.settled(2)) == 2
+    assert ": acting" not in sup.said
+
+
+def test_broken_definitions(sup: Supervised) -> None:
+    """The last good ones stay in force, said once; mended they are followed, and so is the count."""
+    host = sup.host
+    spawned = sup.start()
+    good = host.config.read_text()
+    host.define_raw("services: [")
+    host.wait_for(lambda: sup.notes().get("problem"), "the problem to be noted", 5)
+    time.sleep(2.5)
+    assert sup.said.count("the last good definitions stay in force") == 1
+    host.define_raw(good)
+    host.wait_for(lambda: "the definitions are good again" in sup.said, "the mending", 5)
+    host.define_raw(good.replace("port: 8080", "port: many"))
+    host.wait_for(lambda: "services.web.port" in sup.notes().get("problem", ""), "one broken service", 5)
+    assert "services.web.port" in host.conductor("supervise", "status").stdout
+    host.define({"web": sup.service(count=3)})
+    assert len(sup.settled(3)) == 3
+    assert not sup.notes()["problem"]
+    spawned.signal(signal.SIGHUP)
+    time.sleep(0.7)
+    assert spawned.running()
+
+
+def test_status_says_what_it_waits_for(sup: Supervised) -> None:
+    host = sup.host
+    assert "supervise does not run" in host.conductor("supervise", "status").stdout
+    host.define({"web": sup.service(env={"FAULT_r2": "exit-later"}, count=1)})
+    host.upgrade("r2", check=True)
+    sup.start()
+    host.wait_for(lambda: sup.notes()["services"].get("web", {}).get("until"), "a delay", 20)
+    for command in (("supervise", "status"), ("service", "status", "--id", "web")):
+        assert re.search(r"0 of 1 run and are healthy.*next at 20", host.conductor(*command).stdout), command
+
+
+# Noise.
+
+
+def test_many_events_are_few_looks(sup: Supervised) -> None:
+    host = sup.host
+    with DaemonBetween(host.directory / "counting.sock") as between:
+        host.define({"web": sup.service()}, host_extra={"docker": between.url})
+        spawned = sup.start()
+        time.sleep(1)
+        labels = {"conductor.instance": host.instance, "conductor.service": "web", "conductor.kind": "service"}
+        noise = host.daemon.api.create_container(f"{APP}:r1", ["true"], labels={**labels, "conductor.service": "other"})
+        between.calls.clear()
+        before, began, events = cpu_seconds(spawned.pid), time.monotonic(), 0
+        while time.monotonic() < began + 6:
+            host.daemon.api.start(noise["Id"])
+            host.daemon.api.wait(noise["Id"])
+            events += 2
+        took = time.monotonic() - began
+        used = cpu_seconds(spawned.pid) - before
+    asked = [call for call in between.calls if "/containers/json" in call]
+    print(f"{events} events in {took:.1f} s: {len(asked)} list calls, {used / took:.1%} of a core")
+    assert len(asked) <= 3 * took + 3

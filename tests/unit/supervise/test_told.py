@@ -5,7 +5,8 @@ import os
 import pytest
 
 from conductor.state.files import write
-from conductor.supervise.told import Notes, QuietStore, ServiceNote, Teller, former_notes, notes_file, read_notes
+from conductor.state.notes import Notes, ServiceNote, former_notes, notes_file, read_notes
+from conductor.supervise.told import QuietStore, Teller
 
 
 @pytest.fixture(autouse=True)
