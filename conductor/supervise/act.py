@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 
 from conductor.change.doors import Doors
+from conductor.change.reap import reap
 from conductor.change.run import run
 from conductor.change.settle import settle
 from conductor.clock import Clock
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
-from conductor.errors import ConductorError, GivenUp
+from conductor.errors import BusyError, ConductorError, GivenUp
 from conductor.plan.moves import Move, correct, live_release
 from conductor.plan.supervision import Correct, Decision, Point, Revive, Settle, Situation
 from conductor.plan.values import Container
@@ -68,6 +69,12 @@ def act(
             move = correct(wanted, definition, mine, keep=keep, count=decided.count, change=change)
             _correct(doors, move, decided.serving, change)
     return True
+
+
+def reap_tasks(doors: Doors, service: str) -> None:
+    """Remove what `conductor run` has left behind; another time, when somebody works on the service."""
+    with contextlib.suppress(BusyError), doors.locks.hold(service):
+        reap(doors, service)
 
 
 def _as_seen(mine: Sequence[Container], situation: Situation, decided: Decision) -> bool:

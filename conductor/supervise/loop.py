@@ -35,7 +35,7 @@ from conductor.plan.supervision import (
 )
 from conductor.state import files
 from conductor.state.notes import Notes, ServiceNote, former_notes, notes_file
-from conductor.supervise.act import act
+from conductor.supervise.act import act, reap_tasks
 from conductor.supervise.notify import notify
 from conductor.supervise.observe import Observer
 from conductor.supervise.told import WARNING, Teller
@@ -46,6 +46,7 @@ PASS_SECONDS = 5.0  # the longest pause between two looks
 AGAIN_SECONDS = 0.15
 CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 8, 1.0
 TICK_SECONDS = 0.25
+REAP_SECONDS = 60.0
 ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
 START_SECONDS = 5.0  # a start counts for `starts_at_once` no longer, so that those that hang keep no other one waiting
 
@@ -88,6 +89,7 @@ class Loop:
         self._former = former_notes(definitions().host.runtime_dir)
         self._since = clock.now()
         self._decisions: dict[str, Decision] = {}
+        self._reaped: dict[str, float] = {}
         self._untils: dict[str, tuple[float, str]] = {}
         self.problem = ""  # of the definitions file, while the last good one stays in force
 
@@ -175,6 +177,7 @@ class Loop:
         for service, situation in situations.items():
             if service not in self._acting:
                 self._decide(service, situation)
+                self._reap(service, situation)
         self._note()
 
     def _decide(self, service: str, situation: Situation) -> None:
@@ -195,6 +198,15 @@ class Loop:
             self._observer.revived.update(c.id for c in decided.containers)
         self._acting[service] = self._pool.submit(self._act, service, situation, decided)
         self._acting[service].add_done_callback(lambda _: self.wake())
+
+    def _reap(self, service: str, situation: Situation) -> None:
+        """Now and then, when there is nothing else to do for it."""
+        now = self._clock.monotonic()
+        if service not in self._observer.with_ended_tasks or situation.paused or service in self._acting:
+            return
+        if now - self._reaped.get(service, -inf) >= REAP_SECONDS:
+            self._reaped[service] = now
+            self._acting[service] = self._pool.submit(lambda: reap_tasks(self._open(service), service))
 
     def _first(self, situation: Situation, now: float) -> Past:
         """After a restart of ours: our notes and the containers say when somebody last acted."""

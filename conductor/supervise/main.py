@@ -1,6 +1,7 @@
 """From the command line to the loop: definitions that may change, signals, systemd, and the threads beside the loop."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -133,6 +134,8 @@ def supervise(config: Path, *, once: bool) -> int:
         signal.signal(number, lambda *_: over.set())
     signal.signal(signal.SIGHUP, lambda *_: asked.set())
     follow(looking.engine, loop.heard, over, clock.monotonic)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
     notify(READY="1", STATUS="looking for the first time")
     teller.say(f"supervising {len(current.definitions.ids)} services of {config}")
     if current.problem:

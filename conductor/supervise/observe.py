@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from conductor.change.doors import Doors
+from conductor.change.reap import TASKS
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
@@ -26,6 +27,7 @@ class Observer:
         self.problems: dict[str, str] = {}
         self.revived: set[str] = set()
         self.suspects: set[str] = set()  # said to have died; added to by any thread
+        self.with_ended_tasks: set[str] = set()
         self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
@@ -34,6 +36,7 @@ class Observer:
         doors = self._doors()
         found = [self._now(doors, container) for container in doors.engine.containers()]
         self.containers = sum(c.kind == "service" and c.running for c in found)
+        self.with_ended_tasks = {c.service for c in found if c.kind in TASKS and not c.running}
         mine: dict[str, list[Container]] = {}
         for container in found:
             if container.kind == "service":

@@ -43,7 +43,7 @@ def gaps(moments: list[float]) -> list[float]:
 # Ill containers.
 
 
-@pytest.mark.parametrize("fault", ["500", "hang", "silent"])
+@pytest.mark.parametrize("fault", ["500", pytest.param("hang", marks=pytest.mark.long), "silent"])
 def test_one_of_two_is_ill(sup: Supervised, fault: str) -> None:
     """It leaves nginx, is replaced, and its replacement serves; nothing of it is left."""
     sup.start()
@@ -305,7 +305,10 @@ def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
     nothing_left_behind(host, "r2", count=2)
 
 
-@pytest.mark.parametrize("step", ["start", "gate", "cutover", "drain"])
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param("start", marks=pytest.mark.long), "gate", pytest.param("cutover", marks=pytest.mark.long), "drain"],
+)
 def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
     """Supervise begins to settle it within 5 s, and nothing is lost."""
     host = sup.host
@@ -432,3 +435,47 @@ def test_many_events_are_few_looks(sup: Supervised) -> None:
     asked = [call for call in between.calls if "/containers/json" in call]
     print(f"{events} events in {took:.1f} s: {len(asked)} list calls, {used / took:.1%} of a core")
     assert len(asked) <= 3 * took + 3
+
+
+# What takes minutes.
+
+
+@pytest.mark.long
+def test_exits_at_once_for_three_minutes(sup: Supervised) -> None:
+    """Starts at least 5 s and at most about a minute apart, with no end; mended, it is back within one delay."""
+    host = sup.host
+    host.define({"web": sup.service(count=1, env={"FAULT_r2": "exit-later"})})
+    host.upgrade("r2", check=True)
+    sup.start()
+    time.sleep(200)
+    starts = sup.events.of("start")
+    assert len(starts) >= 5
+    assert min(gaps(starts)) >= SPACING_SECONDS
+    assert max(gaps(starts)) <= 66 + 5
+    assert sup.said.count("acting") <= len(starts) + 1
+
+
+@pytest.mark.long
+def test_a_daemon_that_hangs(host: TestHost, between: DaemonBetween, sup: Supervised) -> None:
+    """Nothing is done twice, others' checks go on, and systemd hears from us."""
+    host.define({"web": sup.service()}, host_extra={"docker": between.url})
+    spawned = sup.start()
+    between.hang.clear()
+    host.daemon.api.kill(sup.running()[0].id)
+    time.sleep(75)
+    assert spawned.running()
+    assert sup.events.of("start") == []
+    between.hang.set()
+    sup.settled(2, timeout=90)
+    assert len(sup.events.of("start")) == 1
+
+
+@pytest.mark.long
+def test_tasks_that_were_left_behind_are_reaped(sup: Supervised) -> None:
+    host = sup.host
+    run = host.spawn("run", "--id", "web", "sleep", "2")
+    host.wait_for(lambda: [c for c in host.containers("web") if c.kind == "task"], "the task")
+    run.kill()
+    sup.start()
+    host.wait_for(lambda: not [c for c in host.containers("web") if c.kind == "task"], "its removal", 200)
+    sup.settled(2)

@@ -30,6 +30,8 @@ class DaemonBetween:
         self.url = f"unix://{path}"
         self.trouble: tuple[Trouble, ...] = ()
         self.calls: list[str] = []
+        self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
+        self.hang.set()
         self._path = path
 
     def __enter__(self) -> "DaemonBetween":
@@ -67,6 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.server.between.calls.append(f"{self.command} {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.server.between.hang.wait(300)
         trouble = next((t for t in self.server.between.trouble if self._matches(t)), None)
         if trouble is None and "/events?" in self.path:
             self._stream()
