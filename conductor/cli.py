@@ -35,7 +35,13 @@ VERBS = {
     },
     "nginx": {"install": "conductor.commands.nginx_install:command", "show": "conductor.commands.nginx_show:command"},
 }
-COMMANDS = {"run": "conductor.commands.run:command", "console": "conductor.commands.run:console"}
+COMMANDS = {
+    "run": "conductor.commands.run:command",
+    "console": "conductor.commands.run:console",
+    "supervise": "conductor.commands.supervise:group",
+    "config": "conductor.commands.config:config",
+}
+TASKS = {"run", "console"}
 TASK_NOT_RUN = 125  # what they exit with when Conductor itself failed: other codes are the task's
 HELP = {
     "service": "Deploy and look at services.",
@@ -71,13 +77,10 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All groups."""
-        return [*VERBS, *COMMANDS, "config"]
+        return [*VERBS, *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A lazy group, or the group `config`."""
-        if cmd_name == "config":
-            group: click.Group = importlib.import_module("conductor.commands.config").config
-            return group
+        """Imported when it is called."""
         if cmd_name in COMMANDS:
             return _imported(COMMANDS[cmd_name])
         return LazyGroup(cmd_name) if cmd_name in VERBS else None
@@ -100,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
         code = 0  # click's own answer to a reader of --help who has left
     except Exception as error:  # noqa: BLE001 (the boundary: every end is told)
         code = _failed(argv, error)
-        if next(iter(argv), "") in COMMANDS:
+        if next(iter(argv), "") in TASKS:
             code = max(code, TASK_NOT_RUN)
     _close_quietly()
     return code

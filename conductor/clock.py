@@ -74,6 +74,11 @@ class Clock:
         finally:
             self._shields.pop()
 
+    @property
+    def is_shielded(self) -> bool:
+        """Whether what is under way must not be left half done."""
+        return bool(self._shields)
+
     def check(self) -> None:
         """Raise `Interrupted` when a signal has asked to stop; only tell it where that has to wait or comes too late."""
         if not self._signal:
@@ -103,6 +108,10 @@ class Clock:
         """Seconds that never jump, for intervals."""
         return time.monotonic()
 
+    def wall(self) -> float:
+        """Seconds since 1970, as the daemon counts them."""
+        return time.time()
+
     def local(self) -> datetime.datetime:
         """What the clock on the wall of this host says, as cron reads it, without a time zone."""
         return datetime.datetime.now()  # noqa: DTZ005 (cron knows no other)
@@ -114,4 +123,9 @@ class Clock:
 
     def now(self) -> str:
         """Wall time in UTC as ISO 8601 with milliseconds, for people and files."""
-        return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self.later(0.0)
+
+    def later(self, seconds: float) -> str:
+        """The same in so many seconds."""
+        then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -41,6 +41,10 @@ class OperatorError(ConductorError):
     exit_code = 4
 
 
+class GivenUp(BaseException):
+    """`supervise` lets go of what it does; what stands in the journal says where it was."""
+
+
 class Interrupted(ConductorError):  # noqa: N818 (a person's wish, not an error)
     """A signal asked to stop before the commit; what was begun is undone."""
 

@@ -19,6 +19,7 @@ from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.plan.moves import wanted_count
 from conductor.plan.values import Container, Held, Wanted
+from conductor.state.notes import ServiceNote, read_notes
 
 AT_ONCE = 16  # services looked at side by side, and containers of each
 
@@ -56,11 +57,26 @@ def look(definitions: Definitions, doors: Doors, only: str | None = None) -> lis
     ids = [service for service in (*definitions.ids, *sorted(left)) if only in (None, service)]
     if only is not None and not ids:
         definitions.service(only)  # says that there is no such service, and which is nearest
+    noted = _noted(doors)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda service: _row(definitions, doors, service, found), ids))
+        return list(pool.map(lambda service: _row(definitions, doors, service, found, noted), ids))
 
 
-def _row(definitions: Definitions, doors: Doors, service: str, found: tuple[Container, ...]) -> Row:
+def _noted(doors: Doors) -> Mapping[str, ServiceNote]:
+    """What a `supervise` that runs is waiting for."""
+    with contextlib.suppress(ConductorError):
+        notes = read_notes(doors.host.runtime_dir)
+        return notes.services if notes is not None else {}
+    return {}
+
+
+def _row(
+    definitions: Definitions,
+    doors: Doors,
+    service: str,
+    found: tuple[Container, ...],
+    noted: Mapping[str, ServiceNote],
+) -> Row:
     containers = [c for c in found if c.service == service and c.kind == "service"]
     try:
         wanted = doors.store.wanted(service)
@@ -72,7 +88,8 @@ def _row(definitions: Definitions, doors: Doors, service: str, found: tuple[Cont
     healthy = sum(row.health in {"healthy", "-"} for row in live)
     counted = defined or _released(wanted)
     count = wanted_count(wanted, counted) if counted else len(live)
-    notes = [*_broken(definitions, service), *_held(wanted, defined), *_change(doors, service)]
+    notes = [*_broken(definitions, service), *_held(doors, wanted, defined), *_change(doors, service)]
+    notes += [f"supervise: {noted[service]}"] if service in noted and _waits(wanted, noted[service]) else []
     return Row(
         service=service,
         revision=wanted.release.revision if wanted.release else None,
@@ -129,11 +146,16 @@ def _broken(definitions: Definitions, service: str) -> list[str]:
     return [f"its definition is broken: {problem}" for problem in problems[:1]]
 
 
-def _held(wanted: Wanted, defined: Definition | None) -> list[str]:
+def _waits(wanted: Wanted, note: ServiceNote) -> bool:
+    """Whether the note says more than the rest of the row."""
+    return wanted.paused is None and (bool(note.until) or not note.why.startswith(("as wanted", "never deployed")))
+
+
+def _held(doors: Doors, wanted: Wanted, defined: Definition | None) -> list[str]:
     """What a person has decided by hand."""
     notes = []
     for word, held in (("stopped", wanted.stopped), ("paused", wanted.paused)):
-        if held is not None:
+        if held is not None and not held.is_over(doors.clock.now()):
             until = f" until {held.until}" if held.until else ""
             notes.append(f"{word} by {held.who} at {held.since}{until}" + (f": {held.reason}" if held.reason else ""))
     if wanted.scale is not None:

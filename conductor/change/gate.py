@@ -49,12 +49,13 @@ class Gate:
         """Return when all are healthy; else raise with what is known of each one."""
         if not self._candidates:
             return
-        with ThreadPoolExecutor(len(self._candidates)) as pool:
-            futures = {pool.submit(self._one, candidate) for candidate in self._candidates}
-            try:
-                verdicts = self._await(futures, waiting)
-            finally:
-                self._over.set()
+        pool = ThreadPoolExecutor(len(self._candidates))
+        futures = {pool.submit(self._one, candidate) for candidate in self._candidates}
+        try:
+            verdicts = self._await(futures, waiting)
+        finally:
+            self._over.set()
+            pool.shutdown(wait=False)  # a check that is never answered keeps nobody who is interrupted
         if not all(v.healthy for v in verdicts):
             raise self._failure(verdicts)
 

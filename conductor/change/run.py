@@ -9,7 +9,7 @@ from conductor.change.group import Group
 from conductor.change.hook import NOT_UNDONE
 from conductor.change.member import Member
 from conductor.change.reap import reap
-from conductor.errors import ConductorError, Interrupted, OperatorError
+from conductor.errors import ConductorError, GivenUp, Interrupted, OperatorError
 from conductor.plan.moves import Move
 from conductor.plan.steps import Step, StepName, steps
 from conductor.plan.values import Journal
@@ -92,6 +92,8 @@ def _walk(group: Group, plan: Sequence[Step], moves: Sequence[Move]) -> None:
             committed = committed or step.name == "commit"  # from its first write on it is finished, not undone
             with group.step(step.name, step.text):
                 walk[step.name]()
+    except GivenUp:
+        raise
     except BaseException as error:
         if committed and group.committed():
             raise _unfinished(moves, error) from error

@@ -89,6 +89,7 @@ def container(listed: dict[str, Any]) -> Container:
         image_id=listed["ImageID"],
         state=listed["State"],
         job=labels.get(LABEL + "job", ""),
+        created=float(listed.get("Created", 0)),
     )
 
 

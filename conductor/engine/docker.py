@@ -26,7 +26,7 @@ from conductor.engine.attach import TaskDaemon
 from conductor.engine.capture import capture
 from conductor.engine.creation import creation
 from conductor.engine.kernel import clashing_route, ephemeral_ports
-from conductor.engine.ports import Captured
+from conductor.engine.ports import Captured, Change
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
 from conductor.plan.values import Attempt, Container, ContainerState, Image
@@ -64,6 +64,16 @@ class DockerEngine:
         with _sentence("cannot list containers"):
             found = self._api.containers(all=True, filters={"label": labels})
         return tuple(sorted((container(c) for c in found), key=lambda c: c.name))
+
+    def changes(self) -> Iterator[Change]:
+        """The stream ends after a minute of silence, as every call has its deadline."""
+        labels = [f"{LABEL}instance={self._instance}", f"{LABEL}kind=service"]
+        filters = {"type": "container", "label": labels, "event": ["start", "die", "destroy", "pause", "unpause"]}
+        with _sentence("cannot follow Docker's events"):
+            for event in self._api.events(decode=True, filters=filters):
+                actor = event.get("Actor", {})
+                service = actor.get("Attributes", {}).get(f"{LABEL}service", "")
+                yield Change(service, actor.get("ID", ""), fewer=event.get("Action") in {"die", "destroy", "pause"})
 
     def image(self, reference: str) -> Image | None:
         """Look in the local store only."""

@@ -1,6 +1,6 @@
 """What the rest of Conductor asks of a container engine and of a health check; one implementation of each until a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -18,11 +18,22 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
     failure: str
 
 
+class Change(msgspec.Struct, frozen=True):
+    """Something has happened to a container of `service`; `fewer` when one less runs."""
+
+    service: str
+    container: str
+    fewer: bool
+
+
 class Engine(Protocol):
     """Containers of one instance on one daemon. Each call has a deadline and raises `ConductorError` with a sentence."""
 
     def containers(self, service: str | None = None) -> tuple[Container, ...]:
         """All containers of this instance, or of one service of it, in any state."""
+
+    def changes(self) -> Iterator[Change]:
+        """One for each event that concerns a container of a service of this instance, until the stream ends."""
 
     def image(self, reference: str) -> Image | None:
         """The local image, or None."""

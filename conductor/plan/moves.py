@@ -12,7 +12,7 @@ from conductor.definitions.model import Definition, Hook
 from conductor.errors import ConductorError
 from conductor.plan.values import Container, Held, Release, Wanted
 
-Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale"]
+Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "supervise"]
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +139,28 @@ def adjust(
     keep = tuple(c for c in mine if c.running and c.change == live.change)[:count]
     gone = tuple(c for c in mine if c not in keep)
     return Move(action=action, definition=definition, old=wanted, new=new, count=count, keep=keep, gone=gone)
+
+
+def correct(
+    wanted: Wanted,
+    definition: Definition,
+    containers: Collection[Container],
+    *,
+    keep: Collection[str],
+    count: int,
+    change: str,
+) -> Move:
+    """What `supervise` does: the live release at its count, with the containers whose ids are in `keep`."""
+    mine = _services(containers)
+    return Move(
+        action="supervise",
+        definition=definition,
+        old=wanted,
+        new=msgspec.structs.replace(wanted, change=change),
+        count=count,
+        keep=tuple(c for c in mine if c.id in keep),
+        gone=tuple(c for c in mine if c.id not in keep),
+    )
 
 
 def refuse_stopped(wanted: Wanted) -> None:

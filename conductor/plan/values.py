@@ -38,6 +38,10 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     until: str | None = None
 
+    def is_over(self, now: str) -> bool:
+        """Whether its time has passed; times of one format are in the order of their text."""
+        return self.until is not None and self.until <= now
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What should run of one service; its file is the commit point of every change."""
@@ -60,7 +64,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
     """One container of this instance, as the daemon's list shows it. `address` is `IP:PORT`, or empty;
-    `job` the key of a cron job, or empty."""
+    `job` the key of a cron job, or empty, `created` when it was made (seconds since 1970)."""
 
     id: str
     name: str
@@ -73,6 +77,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     image_id: str
     state: str
     job: str = ""
+    created: float = 0.0
 
     @property
     def running(self) -> bool:

@@ -46,6 +46,9 @@ class Proxy(Protocol):
     def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, str | None]]:
         """The files as they should be, by name, each with the text in place."""
 
+    def served(self, service: str) -> frozenset[str]:
+        """The addresses that the service's file sends requests to."""
+
     def known(self) -> frozenset[str]:
         """Every address that a file of Conductor's sends requests to."""
 

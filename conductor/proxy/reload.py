@@ -61,6 +61,10 @@ class ReloadProxy:
         """By pid and start time."""
         return frozenset(worker for worker in workers if processes.alive(worker))
 
+    def served(self, service: str) -> frozenset[str]:
+        """By its file on disk."""
+        return self._tree.served(service)
+
     def known(self) -> frozenset[str]:
         """By the files on disk."""
         return self._tree.known()
@@ -78,16 +82,20 @@ class ReloadProxy:
             dump = self._tree.checked(candidate)
             master = self._nginx.master(dump)
             former = {one.file_name: present.get(one.file_name) for one in to}
-            if not force and self._is_in_force(candidate):
-                ahead(Cutover(files=former))
-                return
+            workers, done = processes.workers(master), not force and self._is_in_force(candidate)
+            if done:  # an earlier reload may still be draining
+                listeners = processes.listeners(master)
+                workers = frozenset(worker for worker in workers if not processes.listens(worker, listeners))
             texts = [dump, *(text for text in former.values() if text)]
             cutover = Cutover(
-                workers=tuple(sorted(processes.workers(master))),
+                workers=tuple(sorted(workers)),
                 files=former,
                 ports=tuple(sorted(processes.listening_ports(master))),
                 plain=not any(_ONE_CLIENT_MANY_UPSTREAMS.search(text) for text in texts),
             )
+            if done:
+                ahead(cutover)
+                return
             ahead(cutover)
             self._tree.place(candidate)
             left = self._reload(dump, master, self._renderer.generation(candidate))

@@ -53,6 +53,15 @@ class Tree:
         """The directory as it should be."""
         return self._renderer.candidate(self.present(), to)
 
+    def served(self, service: str) -> frozenset[str]:
+        """The addresses in one service's file; none when there is no file."""
+        try:
+            return frozenset(addresses_in((self._directory / f"{service}.conf").read_text(errors="replace")))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise ConductorError(f"cannot read {self._directory}/{service}.conf: {error.strerror}") from error
+
     def known(self) -> frozenset[str]:
         """Every address in an upstream of ours."""
         ours = (text for text in self.present().values() if text.startswith(STAMP))

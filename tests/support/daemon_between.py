@@ -29,6 +29,9 @@ class DaemonBetween:
     def __init__(self, path: Path) -> None:
         self.url = f"unix://{path}"
         self.trouble: tuple[Trouble, ...] = ()
+        self.calls: list[str] = []
+        self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
+        self.hang.set()
         self._path = path
 
     def __enter__(self) -> "DaemonBetween":
@@ -64,10 +67,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
+        self.server.between.calls.append(f"{self.command} {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.server.between.hang.wait(300)
         trouble = next((t for t in self.server.between.trouble if self._matches(t)), None)
         if trouble is None and (self.headers.get("Upgrade") or "/wait?" in self.path):
             self._splice(body)
+            return
+        if trouble is None and "/events?" in self.path:
+            self._stream()
             return
         if trouble is None or trouble.done:
             status, headers, answer = self._pass_on(body)
@@ -83,6 +91,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _matches(self, trouble: Trouble) -> bool:
         return re.search(trouble.pattern, f"{self.command} {self.path}") is not None
+
+    def _stream(self) -> None:
+        """Each piece as it comes, until either side has enough."""
+        connection = _Daemon("localhost", timeout=120)
+        connection.request(self.command, self.path, headers=dict(self.headers.items()))
+        answer = connection.getresponse()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while data := answer.read1(65536):
+                self.wfile.write(data)
+                self.wfile.flush()
+        connection.close()
 
     def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = _Daemon("localhost", timeout=120)

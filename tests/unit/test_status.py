@@ -1,9 +1,11 @@
 """`status` and `list`: one row's trouble is that row's, and nothing that is not well is called ok."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from conductor.change.doors import Doors
@@ -14,7 +16,9 @@ from conductor.plan.moves import release
 from conductor.plan.values import Attempt, Container, Held, Wanted
 from conductor.report.printers import Silent
 from conductor.state.crontabs import Crontabs
+from conductor.state.files import write
 from conductor.state.locks import Locks
+from conductor.state.notes import Notes, ServiceNote, notes_file
 from conductor.state.store import Store
 from conductor.status import Row, look
 
@@ -54,11 +58,12 @@ class Host:
         found = tuple(c for c in self.containers if only in (None, c.service))
         engine = SimpleNamespace(containers=lambda _: found)
         well = Attempt(ok=True, seconds=0.0, status=200)
+        host = msgspec.structs.replace(self.definitions.host, runtime_dir=str(self.directory))
         doors = Doors(
-            host=self.definitions.host, engine=engine, proxy=None, store=self.store, report=Silent(),  # type: ignore[arg-type]
+            host=host, engine=engine, proxy=None, store=self.store, report=Silent(),  # type: ignore[arg-type]
             probe=lambda address, _: self.said.get(address.partition(":")[0], well), clock=Clock(), command="status",
             locks=Locks(self.directory / "locks", "status", Clock()), crontabs=Crontabs(str(self.directory)),
-            config=self.directory,
+            config=self.definitions.path,
         )  # fmt: skip
         return {row.service: row for row in look(self.definitions, doors, only)}
 
@@ -139,3 +144,25 @@ def test_stopped_and_scaled_by_hand(host: Host) -> None:
     assert rows["web"].notes == ("stopped by anna (as root) at 2026-01-01T00:00:00.000Z: a move",)
     assert (rows["other"].summary, rows["other"].scale) == ("ok", 3)
     assert rows["other"].notes[0].startswith("scaled by hand to 3 (the definition says 2)")
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["supervise runs", "it does not"])
+def test_what_supervise_waits_for(host: Host, runs: bool) -> None:
+    host.deploy("web", 1)
+    note = ServiceNote(why="1 of 2 run and are healthy", until="2026-01-01T00:00:00Z", attempts=3)
+    services = {"web": note, "other": ServiceNote(why="never deployed")}
+    notes = Notes(pid=os.getpid() if runs else 2**22 + 1, since="", text="", services=services)
+    write(notes_file(str(host.directory)), notes)
+    said = ("supervise: 1 of 2 run and are healthy; next at 2026-01-01T00:00:00Z, tried 3 times",)
+    assert host.rows()["web"].notes == (said if runs else ())
+    assert host.rows()["other"].notes == ()
+
+
+def test_a_pause_that_is_over_is_no_pause(host: Host) -> None:
+    held = Held(reason="leap day", who="ada", since="2026-01-01T00:00:00.000Z", until="2026-01-01T01:00:00.000Z")
+    host.deploy("web", 2, paused=held)
+    assert host.rows()["web"].notes == ()
+    host.deploy("web", 0, paused=msgspec.structs.replace(held, until="9999-01-01T01:00:00.000Z"))
+    assert host.rows()["web"].notes == (
+        "paused by ada at 2026-01-01T00:00:00.000Z until 9999-01-01T01:00:00.000Z: leap day",
+    )

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -23,6 +24,15 @@ LOOK = (
     "locks = Locks(Path(sys.argv[1]), 'service status', Clock())\n"
     "print('looks', flush=True)\n"
     "while True: locks.holder('web')"
+)
+
+
+YIELD = HOLD.replace("service upgrade --id web", "supervise").replace(
+    "time.sleep(30)",
+    """
+    locks = Locks(Path(sys.argv[1]), 'supervise', Clock())
+    while not locks.wanted('web'): time.sleep(0.05)
+    print('asked', flush=True)""",
 )
 
 
@@ -83,3 +93,25 @@ def test_a_dead_holder_is_not_named(tmp_path, holder):
         assert caught.value.sentence == "cannot lock web: another process holds it"
     finally:
         os.close(handle)
+
+
+def test_supervise_sees_who_waits_and_is_waited_for_unasked(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", YIELD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            assert not locks(tmp_path).wanted("web")
+            with pytest.raises(BusyError), locks(tmp_path, "supervise").hold("web"):
+                pass  # it never waits itself
+            assert not locks(tmp_path).wanted("web")
+            with locks(tmp_path, "service upgrade --id web").hold("web"):
+                assert process.stdout.readline() == "asked\n"
+                assert not locks(tmp_path).wanted("web")
+        finally:
+            process.kill()
+
+
+def test_another_commands_lock_is_not_waited_for(tmp_path, holder):
+    began = time.monotonic()
+    with pytest.raises(BusyError), locks(tmp_path, "service upgrade --id web").hold("web"):
+        pass
+    assert time.monotonic() - began < 10

@@ -1,0 +1,219 @@
+"""What `supervise` does about one service, decided from what is wanted, what is seen, and what was tried before (pure).
+
+Level-triggered: nothing is remembered but the last attempts, so a pass that is missed or made twice changes nothing.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from conductor.plan.values import Container, Wanted
+
+SPACING_SECONDS = 5.0  # between two corrective actions on one service
+DELAYS_SECONDS = (0.0, 5.0, 10.0, 20.0, 40.0, 60.0)  # by how often it was tried without 60 s of peace; never given up
+PEACE_SECONDS = 60.0  # healthy for so long, and the delays begin anew
+JITTER = 0.1  # upwards only, so that services that died together are not retried together
+
+Condition = Literal["good", "starting", "bad", "exited"]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A container of the service and how it is: `starting` has time left to become good."""
+
+    container: Container
+    condition: Condition
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """One service now. `served` are the addresses that nginx sends requests to (None: it has no nginx), `count` how many
+    containers shall run, `dead_change` whether a journal has no process any more, `paused` why it is to be left alone,
+    `daemon_was_away` whether this is the first look since the daemon came (back)."""
+
+    wanted: Wanted
+    seen: tuple[Seen, ...]
+    count: int
+    served: frozenset[str] | None = None
+    dead_change: bool = False
+    paused: str = ""
+    daemon_was_away: bool = False
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """What was tried: `attempts` since it last had peace, `last` when the latest one ended, `calm_since` since when all is
+    as wanted; `settles` and `settled` likewise for a change that died; `pointed` when nginx was last told, `unpointable`
+    whether that failed. `change` is the latest commit, `ours` the one that an attempt of our own makes.
+    Times in seconds of one clock; None is never."""
+
+    change: str = ""
+    ours: str = ""
+    attempts: int = 0
+    last: float | None = None
+    calm_since: float | None = None
+    settles: int = 0
+    settled: float | None = None
+    pointed: float | None = None
+    unpointable: bool = False
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """Nothing to do, for a reason; `until` when it is only not yet."""
+
+    why: str
+    until: float | None = None
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Finish or undo a change that died."""
+
+
+class Revive(msgspec.Struct, frozen=True):
+    """Start containers again where they are: the host or the daemon went down under them."""
+
+    containers: tuple[Container, ...]
+
+
+class Point(msgspec.Struct, frozen=True):
+    """Send requests to exactly these addresses."""
+
+    addresses: tuple[str, ...]
+
+
+class Correct(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep these containers, start what is missing of `count`, and let all others go. Meanwhile requests go to `serving`,
+    unless it is empty."""
+
+    keep: tuple[Container, ...]
+    count: int
+    why: str
+    serving: tuple[str, ...] = ()
+
+
+Decision = Leave | Settle | Revive | Point | Correct
+
+
+def remember(past: Past, situation: Situation, now: float) -> Past:
+    """The past as of this look: peace ends the delays, and so does whatever somebody else has committed."""
+    change = situation.wanted.change
+    if change != past.change:
+        attempts = past.attempts if change == past.ours else 0
+        past = msgspec.structs.replace(past, change=change, attempts=attempts)
+    if not situation.dead_change:
+        past = msgspec.structs.replace(past, settles=0, settled=None)
+    if not _calm(situation):
+        return msgspec.structs.replace(past, calm_since=None)
+    since = now if past.calm_since is None else past.calm_since
+    attempts = 0 if now - since >= PEACE_SECONDS else past.attempts
+    return msgspec.structs.replace(past, calm_since=since, attempts=attempts)
+
+
+def tried(past: Past, decided: "Decision", now: float, *, failed: bool) -> Past:
+    """The past once `decided` has been done, or has failed."""
+    if isinstance(decided, Settle):
+        return msgspec.structs.replace(past, settles=past.settles + 1, settled=now)
+    if isinstance(decided, Point):
+        return msgspec.structs.replace(past, pointed=now, unpointable=failed)
+    return msgspec.structs.replace(past, attempts=past.attempts + 1, last=now, calm_since=None)
+
+
+def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decision:
+    """What to do now; `jitter` is a random number from 0 to 1."""
+    if situation.paused:
+        return Leave(situation.paused)
+    if situation.dead_change:
+        due = _due(past.settles, past.settled, jitter)
+        return Settle() if now >= due else Leave("a change died; it could not be settled", due)
+    if situation.wanted.release is None:
+        return Leave("never deployed")
+    revive = _revivable(situation)
+    if revive:
+        return Revive(revive)
+    due = _due(past.attempts, past.last, jitter)
+    point, correct = _point(situation), _correct(situation)
+    if correct is not None and now >= due:
+        return msgspec.structs.replace(correct, serving=point.addresses) if point else correct
+    pointable = _pointable(past, situation, point) if point else 0.0
+    if point is not None and now >= pointable:
+        return point
+    if correct is not None:
+        return Leave(correct.why, due)
+    return Leave("as wanted") if point is None else Leave("healthy again, joins nginx", pointable)
+
+
+def reason(decided: Decision) -> str:
+    """Why, for people."""
+    match decided:
+        case Leave() | Correct():
+            return decided.why
+        case Settle():
+            return "a change died: finish or undo it"
+        case Revive():
+            return f"{len(decided.containers)} stopped with the host or with Docker: start them again"
+        case Point():
+            return f"requests go to {', '.join(decided.addresses)}"
+
+
+def _due(attempts: int, last: float | None, jitter: float) -> float:
+    """When the next action may begin."""
+    if last is None:
+        return 0.0
+    delay = max(SPACING_SECONDS, DELAYS_SECONDS[min(attempts, len(DELAYS_SECONDS) - 1)])
+    return last + delay * (1 + JITTER * jitter)
+
+
+def _pointable(past: Past, situation: Situation, point: Point) -> float:
+    """A bad one leaves nginx at once; one that is good again has time, and so has an nginx that cannot be told."""
+    leaves = set(point.addresses) < (situation.served or frozenset())
+    if past.pointed is None or (leaves and not past.unpointable):
+        return 0.0
+    return past.pointed + SPACING_SECONDS
+
+
+def _calm(situation: Situation) -> bool:
+    conditions = [one.condition for one in situation.seen]
+    return not situation.dead_change and conditions == ["good"] * situation.count
+
+
+def _live(situation: Situation, *conditions: Condition) -> tuple[Container, ...]:
+    """Containers of the live release in one of these conditions, in the order of the conditions."""
+    change = situation.wanted.release.change if situation.wanted.release else ""
+    return tuple(
+        one.container
+        for condition in conditions
+        for one in situation.seen
+        if one.condition == condition and one.container.change == change
+    )
+
+
+def _revivable(situation: Situation) -> tuple[Container, ...]:
+    if not situation.daemon_was_away:
+        return ()
+    missing = situation.count - len(_live(situation, "good", "starting", "bad"))
+    return _live(situation, "exited")[: max(0, missing)]
+
+
+def _point(situation: Situation) -> Point | None:
+    """Where requests should go: to the good ones; to all that run, when none is good. None: they do already."""
+    if situation.served is None or situation.count == 0:
+        return None
+    starting = [c for c in _live(situation, "starting") if c.address in situation.served]
+    good = [*_live(situation, "good"), *starting][: situation.count]
+    to = good if _live(situation, "good") else _live(situation, "starting", "bad")[: situation.count]
+    addresses = tuple(c.address for c in to)
+    return Point(addresses) if addresses and set(addresses) != situation.served else None
+
+
+def _correct(situation: Situation) -> Correct | None:
+    """All bad ones are replaced one at a time: a shared cause must not empty the service."""
+    well, bad = _live(situation, "good", "starting"), _live(situation, "bad")
+    keep = (well or bad[1:])[: situation.count]
+    if len(keep) == situation.count and len(situation.seen) == len(keep):
+        return None
+    return Correct(keep=keep, count=situation.count, why=_why(situation, len(well), len(bad)))
+
+
+def _why(situation: Situation, well: int, bad: int) -> str:
+    exited = len(_live(situation, "exited"))
+    said = [f"{well} of {situation.count} run and are healthy"]
+    said += [f"{bad} unhealthy"] * bool(bad) + [f"{exited} exited"] * bool(exited)
+    strays = len(situation.seen) - well - bad - exited
+    return ", ".join([*said, *[f"{strays} of no live release"] * bool(strays)])

@@ -1,0 +1,1 @@
+"""`conductor supervise`: the right number of healthy containers, for ever."""

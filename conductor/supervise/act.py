@@ -1,0 +1,126 @@
+"""One corrective action on one service, under its lock, which is given up to whoever waits for it.
+
+Given up is left as it is: the journal says what was begun, and the next holder of the lock finishes or undoes it.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+
+from conductor.change.doors import Doors
+from conductor.change.reap import reap
+from conductor.change.run import run
+from conductor.change.settle import settle
+from conductor.clock import Clock
+from conductor.definitions.load import restore
+from conductor.definitions.model import Definition
+from conductor.errors import BusyError, ConductorError, GivenUp
+from conductor.plan.moves import Move, correct, live_release
+from conductor.plan.supervision import Correct, Decision, Point, Revive, Settle, Situation
+from conductor.plan.values import Container
+from conductor.proxy.render import Site
+
+LOOK_SECONDS = 0.2  # how often it is looked whether somebody waits
+
+
+class YieldingClock(Clock):
+    """A clock whose waits end when somebody wants the lock, or when `supervise` ends."""
+
+    def __init__(self, wanted: Callable[[], bool]) -> None:
+        super().__init__()
+        self._wanted = wanted
+        self._looked = 0.0
+
+    def finishing(self) -> None:
+        """Committed: what is left is finished by the next holder, should this one be asked to go."""
+
+    def check(self) -> None:
+        """Raise `GivenUp`, wherever an interrupted change would be undone, and while it drains."""
+        now = self.monotonic()
+        if now - self._looked >= LOOK_SECONDS and not self.is_shielded:
+            self._looked = now
+            if self._wanted():
+                raise GivenUp
+        super().check()
+
+
+def act(
+    doors: Doors, service: str, decided: Settle | Revive | Point | Correct, situation: Situation, change: str
+) -> bool:
+    """Do it, if all is still as it was seen; whether it was done. Raises what keeps it from being done."""
+    if isinstance(decided, Settle):
+        return _settle(doors, service)
+    if doors.locks.wanted(service):
+        return False  # whoever waits goes first
+    with doors.locks.hold(service):
+        wanted = situation.wanted
+        if doors.store.wanted(service) != wanted or doors.store.journal(service) is not None:
+            return False  # somebody was faster
+        mine = tuple(c for c in doors.engine.containers(service) if c.kind == "service")
+        if not _as_seen(mine, situation, decided):
+            return False
+        definition = restore(service, live_release(wanted).definition)
+        if isinstance(decided, Revive):
+            _revive(doors, [c.id for c in decided.containers])
+        elif isinstance(decided, Point):
+            _point(doors, definition, decided.addresses)
+        else:
+            keep = {c.id for c in decided.keep}
+            move = correct(wanted, definition, mine, keep=keep, count=decided.count, change=change)
+            _correct(doors, move, decided.serving, change)
+    return True
+
+
+def reap_tasks(doors: Doors, service: str) -> None:
+    """Remove what `conductor run` has left behind; another time, when somebody works on the service."""
+    with contextlib.suppress(BusyError), doors.locks.hold(service):
+        reap(doors, service)
+
+
+def _as_seen(mine: Sequence[Container], situation: Situation, decided: Decision) -> bool:
+    """The same containers, and those that stay still run; what died may seem to, as the daemon's list is late."""
+    keep = {c.id for c in decided.keep} if isinstance(decided, Correct) else set()
+    same = {c.id for c in mine} == {one.container.id for one in situation.seen}
+    return same and keep <= {c.id for c in mine if c.running}
+
+
+def _settle(doors: Doors, service: str) -> bool:
+    """Under the locks of all that moved together, in their order: of several that find it, the first one settles it."""
+    journal = doors.store.journal(service)
+    if journal is None or any(doors.locks.wanted(one) for one in journal.group):
+        return False
+    with contextlib.ExitStack() as locks:
+        for one in sorted({service, *journal.group}):
+            locks.enter_context(doors.locks.hold(one))
+        settle(doors, service)
+    return True
+
+
+def _revive(doors: Doors, containers: Sequence[str]) -> None:
+    """One after the other: several services at once are already as many as may start."""
+    for container in containers:
+        doors.engine.start(container)
+
+
+def _point(doors: Doors, definition: Definition, addresses: tuple[str, ...]) -> None:
+    doors.proxy.switch((Site(definition, addresses),), lambda _cutover: None, force=False)
+
+
+def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) -> None:
+    """Bad ones leave nginx while their replacements start: neither waits for the other."""
+
+    def point() -> None:
+        try:
+            _point(doors, move.definition, serving)
+        except (ConductorError, GivenUp):
+            return  # the cutover that follows says it, or mends it
+
+    pointing = threading.Thread(target=point)
+    ahead = bool(serving) and move.added > 0  # else the cutover comes at once
+    if ahead:
+        pointing.start()
+    try:
+        run(doors, [move], change, doors.clock.monotonic())
+    finally:
+        if ahead:
+            pointing.join()

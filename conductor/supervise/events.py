@@ -1,0 +1,28 @@
+"""Docker's events about our containers, only to look sooner: what is lost is seen by the next look."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+from conductor.engine.ports import Change, Engine
+from conductor.errors import ConductorError
+
+AGAIN_SECONDS = 1.0  # after a stream that ended as soon as it was begun: the daemon is away
+
+
+def follow(
+    engine: Engine, heard: Callable[[Change], None], over: threading.Event, monotonic: Callable[[], float]
+) -> None:
+    """Call `heard` for each, for ever; a stream that ends, as a silent one does, is begun anew."""
+
+    def run() -> None:
+        while not over.is_set():
+            began = monotonic()
+            with contextlib.suppress(ConductorError):
+                for change in engine.changes():
+                    heard(change)
+            if monotonic() - began < AGAIN_SECONDS:
+                over.wait(AGAIN_SECONDS)
+            heard(Change("", "", fewer=False))  # some may have been missed
+
+    threading.Thread(target=run, name="events", daemon=True).start()

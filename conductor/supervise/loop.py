@@ -1,0 +1,310 @@
+"""The loop of `supervise`: look at everything, decide for each service, act side by side; woken by events, and in any
+case every few seconds. Its own thread only keeps time: it waits for nobody.
+"""
+
+import contextlib
+import os
+import random
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from math import inf
+
+import msgspec
+
+from conductor.change.doors import Doors
+from conductor.clock import Clock
+from conductor.definitions.load import Definitions
+from conductor.engine.ports import Change
+from conductor.errors import BusyError, ConductorError, GivenUp
+from conductor.plan.supervision import (
+    Correct,
+    Decision,
+    Leave,
+    Past,
+    Point,
+    Revive,
+    Settle,
+    Situation,
+    decide,
+    reason,
+    remember,
+    tried,
+)
+from conductor.state import files
+from conductor.state.notes import Notes, ServiceNote, former_notes, notes_file
+from conductor.supervise.act import act, reap_tasks
+from conductor.supervise.notify import notify
+from conductor.supervise.observe import Observer
+from conductor.supervise.told import WARNING, Teller
+
+PASS_SECONDS = 5.0  # the longest pause between two looks
+# What has died is looked at soon, and once more. So many looks may follow one another closely within a pass; then they
+# are a second apart, as after all else that happens.
+AGAIN_SECONDS = 0.15
+CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 8, 1.0
+TICK_SECONDS = 0.25
+REAP_SECONDS = 60.0
+ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
+START_SECONDS = 5.0  # a start counts for `starts_at_once` no longer, so that those that hang keep no other one waiting
+
+
+class Loop:
+    """`open_doors(service)` gives doors for one action, whose clock gives up when the service's lock is wanted."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        teller: Teller,
+        observer: Observer,
+        open_doors: Callable[[str], Doors],
+        definitions: Callable[[], Definitions],
+        over: threading.Event,
+    ) -> None:
+        self._clock = clock
+        self._teller = teller
+        self._observer = observer
+        self._open = open_doors
+        self._definitions = definitions
+        self.over = over
+        self._stir = threading.Event()
+        self._woken = False
+        self._urgent: float | None = None
+        self._stamp: object = None
+        self._pasts: dict[str, Past] = {}
+        self._acting: dict[str, Future[None]] = {}
+        self._back: set[str] = set()  # services that are as the daemon was left, as far as we know
+        self._pool = ThreadPoolExecutor(ACTIONS_AT_ONCE, "action")
+        self._look: ThreadPoolExecutor = ThreadPoolExecutor(1, "look")
+        self._looking: Future[dict[str, Situation]] | None = None
+        self._starts = threading.BoundedSemaphore(definitions().host.supervise.starts_at_once)
+        self._looks = deque([float("-inf")], CLOSE_LOOKS)
+        self._again: float | None = None
+        self._away = True  # the daemon, as far as we know
+        self._waits_for = ""
+        self._noted: Notes | None = None
+        self._former = former_notes(definitions().host.runtime_dir)
+        self._since = clock.now()
+        self._decisions: dict[str, Decision] = {}
+        self._reaped: dict[str, float] = {}
+        self._untils: dict[str, tuple[float, str]] = {}
+        self.problem = ""  # of the definitions file, while the last good one stays in force
+
+    def wake(self) -> None:
+        """Look within a second; called by any thread."""
+        self._woken = True
+        self._stir.set()
+
+    def urge(self) -> None:
+        """Look now, if that is not too often; called by any thread."""
+        self._urgent = self._clock.monotonic()
+        self.wake()
+
+    def heard(self, change: Change) -> None:
+        """What the daemon has told; what dies of a service that is being acted on is expected to."""
+        if change.fewer and change.service not in self._acting:
+            self._observer.suspects.add(change.container)
+            self.urge()
+        else:
+            self.wake()
+
+    def tick(self) -> None:
+        """A step of the loop, at most `TICK_SECONDS` long."""
+        pause = TICK_SECONDS if self._looking else min(TICK_SECONDS, self._next() - self._clock.monotonic())
+        if pause > 0:
+            self._stir.wait(pause)
+        self._stir.clear()
+        if self._looking is not None and self._looking.done():
+            look, self._looking = self._looking, None
+            self._seen(look)
+        now = self._clock.monotonic()
+        if self._looking is None and now >= self._next():
+            urgent, self._woken, self._urgent = self._urgent is not None, False, None
+            self._again = now + AGAIN_SECONDS if urgent and self._again is None else None
+            self._looks.append(now)
+            away = self._away
+            self._looking = self._look.submit(lambda: self._observer.look(daemon_was_away=away))
+            self._looking.add_done_callback(lambda _: self._stir.set())
+
+    def _next(self) -> float:
+        """When to look again; after what was urgent once more, lest the daemon's list was late."""
+        last = self._looks[-1]
+        urgent = min(moment for moment in (self._urgent, self._again, inf) if moment is not None)
+        at = last + (CALM_SECONDS if self._woken or urgent < inf else PASS_SECONDS)
+        return min(at, max(urgent, last + CLOSE_SECONDS, self._looks[0] + PASS_SECONDS))
+
+    def look_at_state(self) -> None:
+        """Look soon when a state file is another one: somebody has deployed, scaled, paused."""
+        stamp = self._observer.stamp()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.wake()
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for what is under way; it gives up between two steps, and its journal says where it was."""
+        wait(list(self._acting.values()), seconds)
+
+    def one_pass(self) -> bool:
+        """`--once`: look, act, and wait for what was begun; whether all of it went well."""
+        self._seen(self._look.submit(lambda: self._observer.look(daemon_was_away=True)))
+        for future in list(self._acting.values()):
+            future.result()
+        return not self._waits_for and not self._observer.problems and not self._teller.troubled
+
+    def _seen(self, look: Future[dict[str, Situation]]) -> None:
+        try:
+            situations = look.result()
+        except Exception as error:  # noqa: BLE001 (unknown is not dead: nothing is done; nor does a bug end us)
+            self._away = True
+            said = _said(error)
+            if self._waits_for != said:
+                self._waits_for = said
+                self._teller.say(f"waiting for Docker: {said}", WARNING)
+            self._note()
+            return
+        if self._waits_for:
+            self._waits_for = ""
+            self._teller.say("Docker answers")
+        if self._away:
+            self._away, self._back = False, {*situations, *self._acting}
+        for service, problem in self._observer.problems.items():
+            self._teller.failed(service, problem)
+        self._acting = {service: future for service, future in self._acting.items() if not future.done()}
+        self._decisions = {s: d for s, d in self._decisions.items() if s in self._acting}
+        for service, situation in situations.items():
+            if service not in self._acting:
+                self._decide(service, situation)
+                self._reap(service, situation)
+        self._note()
+
+    def _decide(self, service: str, situation: Situation) -> None:
+        now = self._clock.monotonic()
+        past = remember(self._pasts.get(service) or self._first(situation, now), situation, now)
+        if service in self._back:
+            situation = msgspec.structs.replace(situation, daemon_was_away=True)
+        jitter = random.Random(f"{service} {past.attempts}").random()  # the same at every look, another one each time
+        decided = decide(situation, past, now, jitter)
+        self._pasts[service], self._decisions[service] = past, decided
+        if not isinstance(decided, Settle) and not situation.paused:
+            self._back.discard(service)
+        if isinstance(decided, Leave):
+            if decided.until is None and not situation.paused:
+                self._teller.well(service)
+            return
+        if isinstance(decided, Revive):
+            self._observer.revived.update(c.id for c in decided.containers)
+        self._acting[service] = self._pool.submit(self._act, service, situation, decided)
+        self._acting[service].add_done_callback(lambda _: self.wake())
+
+    def _reap(self, service: str, situation: Situation) -> None:
+        """Now and then, when there is nothing else to do for it."""
+        now = self._clock.monotonic()
+        if service not in self._observer.with_ended_tasks or situation.paused or service in self._acting:
+            return
+        if now - self._reaped.get(service, -inf) >= REAP_SECONDS:
+            self._reaped[service] = now
+            self._acting[service] = self._pool.submit(lambda: reap_tasks(self._open(service), service))
+
+    def _first(self, situation: Situation, now: float) -> Past:
+        """After a restart of ours: our notes and the containers say when somebody last acted."""
+        note = self._former.get(situation.wanted.service)
+        acted = [one.container.created for one in situation.seen if one.container.created]
+        acted += [note.last] if note is not None and note.last is not None else []
+        last = now - max(0.0, self._clock.wall() - max(acted)) if acted else None
+        return Past(change=situation.wanted.change, attempts=note.attempts if note else 0, last=last)
+
+    def _act(self, service: str, situation: Situation, decided: Settle | Revive | Point | Correct) -> None:
+        why = reason(decided)
+        change = secrets.token_hex(4)
+        self._pasts[service] = msgspec.structs.replace(self._pasts[service], ours=change)
+        done = failed = False
+        try:
+            with self._starting(decided):
+                self._teller.acting(service, why)
+                done = act(self._open(service), service, decided, situation, change)
+        except BusyError:
+            return
+        except GivenUp:
+            done = True
+            self._teller.say(f"{service}: given up, somebody else wants it")
+            return
+        except Exception as error:  # noqa: BLE001 (a bug in one service's action must not end the others' supervision)
+            failed = True
+            self._teller.failed(service, "\n".join([_said(error), *getattr(error, "details", ())]))
+        finally:
+            if done or failed:
+                self._pasts[service] = tried(self._pasts[service], decided, self._clock.monotonic(), failed=failed)
+        if done:
+            self._teller.done(service, why)
+
+    @contextlib.contextmanager
+    def _starting(self, decided: Decision) -> Iterator[None]:
+        """Wait for one's turn to start something, and give it on when it is done, or takes long."""
+        if not isinstance(decided, Revive) and not (isinstance(decided, Correct) and decided.count > len(decided.keep)):
+            yield
+            return
+        while not self._starts.acquire(timeout=TICK_SECONDS):
+            if self.over.is_set():
+                raise GivenUp
+        once = threading.Lock()
+
+        def give_on() -> None:
+            if once.acquire(blocking=False):
+                self._starts.release()
+
+        turn = threading.Timer(START_SECONDS, give_on)
+        turn.daemon = True
+        turn.start()
+        try:
+            yield
+        finally:
+            turn.cancel()
+            give_on()
+
+    def _note(self) -> None:
+        """For `status`, for the next `supervise`, and in a sentence for systemd."""
+        services = {}
+        for service, decided in self._decisions.items():
+            past = self._pasts[service]
+            if decided == Leave("as wanted") and not past.attempts:
+                continue
+            last = None if past.last is None else round(past.last + self._clock.wall() - self._clock.monotonic())
+            services[service] = ServiceNote(
+                why=reason(decided), until=self._until(service, decided), attempts=past.attempts, last=last
+            )
+        for service, problem in self._observer.problems.items():
+            services[service] = ServiceNote(why=problem)
+        backing_off = sum(bool(note.until) for note in services.values())
+        text = f"{len(self._decisions)} services, {self._observer.containers} containers"
+        text += f", {backing_off} backing off" if backing_off else ""
+        text = f"waiting for Docker: {self._waits_for}" if self._waits_for else text
+        runtime = self._definitions().host.runtime_dir
+        notes = Notes(pid=os.getpid(), since=self._since, text=text, problem=self.problem, services=services)
+        if notes != self._noted:
+            self._noted = notes
+            notify(STATUS=text)
+            try:
+                files.write(notes_file(runtime), notes)
+            except ConductorError as error:
+                self._teller.failed("status", error.sentence)
+
+    def _until(self, service: str, decided: Decision) -> str:
+        """In wall time, worded once, so that the notes stay the same."""
+        until = decided.until if isinstance(decided, Leave) else None
+        if until is None:
+            self._untils.pop(service, None)
+            return ""
+        if self._untils.get(service, (None, ""))[0] != until:
+            self._untils[service] = (until, self._clock.later(until - self._clock.monotonic()))
+        return self._untils[service][1]
+
+
+def _said(error: BaseException) -> str:
+    return (
+        error.sentence
+        if isinstance(error, ConductorError)
+        else f"this is a bug in Conductor: {type(error).__name__}: {error}"
+    )

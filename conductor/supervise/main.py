@@ -1,0 +1,178 @@
+"""From the command line to the loop: definitions that may change, signals, systemd, and the threads beside the loop."""
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from conductor.change.checks import check
+from conductor.change.doors import Doors
+from conductor.clock import Clock
+from conductor.definitions.load import Definitions, load
+from conductor.engine.docker import DockerEngine
+from conductor.engine.probes import probe
+from conductor.errors import ConductorError
+from conductor.plan.values import Attempt
+from conductor.proxy.reload import ReloadProxy
+from conductor.report.printers import Silent
+from conductor.state.crontabs import Crontabs
+from conductor.state.locks import SUPERVISE, Locks
+from conductor.supervise.act import YieldingClock
+from conductor.supervise.events import follow
+from conductor.supervise.loop import Loop
+from conductor.supervise.notify import notify, watchdog_seconds
+from conductor.supervise.observe import Observer
+from conductor.supervise.told import WARNING, QuietStore, Teller
+from conductor.supervise.watcher import Target, Watcher
+
+END_SECONDS = 0.6  # what is under way may come to a step's end; SIGTERM ends us within a second
+LOOK_AT_FILES_SECONDS = 1.0
+LAST_GOOD = "the last good definitions stay in force"
+
+
+class Current:
+    """The last good definitions of a file, of each service for itself; what is broken is told once and changes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = self._look()
+        self.definitions = load(path)
+        self.problem = _broken(self.definitions)
+
+    def read_again(self, *, asked: bool) -> bool:
+        """When asked to, or when it is another file; whether that was so."""
+        stamp = self._look()
+        if stamp == self._stamp and not asked:
+            return False
+        self._stamp = stamp
+        before = self.definitions
+        try:
+            found = load(self._path)
+        except ConductorError as error:
+            more = f" ({error.details[0]})" if error.details else ""
+            self.problem = f"{error.sentence}{more}; {LAST_GOOD}"
+            return True
+        kept = {service: before.services[service] for service in found.broken if service in before.services}
+        self.problem = _broken(found)
+        if found.host != before.host:
+            self.problem = self.problem or "host: has changed; systemctl restart conductor-supervise to apply it"
+        self.definitions = msgspec.structs.replace(found, host=before.host, services={**kept, **found.services})
+        return True
+
+    def _look(self) -> object:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _broken(definitions: Definitions) -> str:
+    first = next((str(found[0]) for found in definitions.broken.values()), "")
+    return f"{first}; {LAST_GOOD}" if first else ""
+
+
+class Hands:
+    """Doors for the parts of `supervise`: one set for each action, whose clock gives up when its lock is wanted."""
+
+    def __init__(self, current: Current, clock: Clock, over: threading.Event) -> None:
+        self._current = current
+        self._clock = clock
+        self._over = over
+        host = current.definitions.host
+        self._engine = DockerEngine(host.docker, host.instance, clock)  # its connections are used again and again
+
+    def open(self, service: str = "") -> Doors:
+        """Everything for one service, or for a look at all."""
+        host = self._current.definitions.host
+        directory = Path(host.runtime_dir) / "locks"
+        looking = Locks(directory, SUPERVISE, self._clock)
+        clock = YieldingClock(lambda: self._over.is_set() or looking.wanted(service)) if service else self._clock
+        locks = Locks(directory, SUPERVISE, clock)
+        return Doors(
+            host=host,
+            engine=self._engine,
+            proxy=ReloadProxy(host, locks, clock),
+            probe=probe,
+            store=QuietStore(Path(host.state_dir)),
+            locks=locks,
+            crontabs=Crontabs(host.cron.dir),
+            report=Silent(),
+            clock=clock,
+            config=self._current.definitions.path,
+            command=SUPERVISE,
+        )
+
+
+def supervise(config: Path, *, once: bool) -> int:
+    """Run until SIGTERM or SIGINT; containers stay as they are."""
+    current, clock, teller = Current(config), Clock(), Teller()
+    over, asked = threading.Event(), threading.Event()
+    hands = Hands(current, clock, over)
+    looking = hands.open()
+
+    def ask(target: Target) -> Attempt:
+        return check(looking, target.container, target.health, str)
+
+    def definitions() -> Definitions:
+        return current.definitions
+
+    watcher = Watcher(ask, lambda: loop.urge(), clock.monotonic)  # noqa: PLW0108 (it is made below)
+    loop = Loop(
+        clock=clock, teller=teller, observer=Observer(watcher, lambda: looking, definitions), open_doors=hands.open,
+        definitions=definitions, over=over,
+    )  # fmt: skip
+    if once:
+        return _end(0 if loop.one_pass() else 1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    follow(looking.engine, loop.heard, over, clock.monotonic)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
+    notify(READY="1", STATUS="looking for the first time")
+    teller.say(f"supervising {len(current.definitions.ids)} services of {config}")
+    if current.problem:
+        teller.say(current.problem, WARNING)
+        loop.problem = current.problem
+    _turn(loop, current, teller, clock, asked)
+    notify(STOPPING="1")
+    watcher.stop()
+    loop.end(END_SECONDS)
+    return _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """At once: what is under way is in its journal, and Python would wait for every thread that waits for something."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _turn(loop: Loop, current: Current, teller: Teller, clock: Clock, asked: threading.Event) -> None:
+    """The loop, with the watchdog fed from it, and files looked at once a second."""
+    fed = files_seen = float("-inf")
+    pause = (watchdog_seconds() or 60.0) / 4
+    while not loop.over.is_set():
+        now = clock.monotonic()
+        if now - fed >= pause:
+            fed = now
+            notify(WATCHDOG="1")
+        if now - files_seen >= LOOK_AT_FILES_SECONDS or asked.is_set():
+            files_seen = now
+            was = current.problem
+            if current.read_again(asked=asked.is_set()):
+                if current.problem != was:
+                    teller.say(current.problem or "the definitions are good again", WARNING if current.problem else 6)
+                loop.problem = current.problem
+                loop.wake()
+            asked.clear()
+            loop.look_at_state()
+        loop.tick()

@@ -1,0 +1,137 @@
+"""One look at everything: one list of containers for the whole host, state files as far as they have changed."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from conductor.change.doors import Doors
+from conductor.change.reap import TASKS
+from conductor.definitions.load import Definitions, restore
+from conductor.definitions.model import Definition
+from conductor.errors import ConductorError
+from conductor.plan.moves import wanted_count
+from conductor.plan.supervision import Condition, Seen, Situation
+from conductor.plan.values import Container, Held, Wanted
+from conductor.supervise.watcher import Target, Watcher
+
+
+class Observer:
+    """Looks through `doors`, which it has for itself. `problems` are services that cannot be read, and why."""
+
+    def __init__(self, watcher: Watcher, doors: Callable[[], Doors], definitions: Callable[[], Definitions]) -> None:
+        self._watcher = watcher
+        self._doors = doors
+        self._definitions = definitions
+        self._read: dict[str, tuple[object, Wanted]] = {}
+        self._released: dict[str, tuple[str, Definition]] = {}
+        self.problems: dict[str, str] = {}
+        self.revived: set[str] = set()
+        self.suspects: set[str] = set()  # said to have died; added to by any thread
+        self.with_ended_tasks: set[str] = set()
+        self.containers = 0
+
+    def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
+        """Every service that was ever deployed here, or is for the first time, but for those that somebody else works on
+        right now. Containers that are `revived`, or that may have been while the daemon was away, may be starting."""
+        doors = self._doors()
+        found = [self._now(doors, container) for container in doors.engine.containers()]
+        self.containers = sum(c.kind == "service" and c.running for c in found)
+        self.with_ended_tasks = {c.service for c in found if c.kind in TASKS and not c.running}
+        mine: dict[str, list[Container]] = {}
+        for container in found:
+            if container.kind == "service":
+                mine.setdefault(container.service, []).append(container)
+        read: dict[str, tuple[Wanted, Definition | None]] = {}
+        problems: dict[str, str] = {}
+        targets: list[Target] = []
+        for service in sorted({*doors.store.services(), *doors.store.under_way()}):
+            try:
+                wanted, definition = read[service] = self._wanted(doors, service)
+                targets += self._targets(wanted, definition, mine.get(service, []), starting=daemon_was_away)
+            except ConductorError as error:  # one broken service keeps nobody else waiting
+                problems[service] = error.sentence
+        self._watcher.watch(targets)
+        situations: dict[str, Situation] = {}
+        for service, (wanted, definition) in read.items():
+            try:
+                if doors.locks.holder(service) is None:
+                    situations[service] = self._situation(
+                        doors, wanted, definition, mine.get(service, []), daemon_was_away=daemon_was_away
+                    )
+            except ConductorError as error:
+                problems[service] = error.sentence
+        self.problems = problems
+        return situations
+
+    def _now(self, doors: Doors, container: Container) -> Container:
+        """The daemon's list knows a death 50 ms and more after its event (measured); asked about one container it knows."""
+        if container.id not in self.suspects:
+            return container
+        self.suspects.discard(container.id)
+        state = doors.engine.inspect(container.id) if container.running else None
+        if not container.running or (state is not None and state.running):
+            return container
+        return msgspec.structs.replace(container, state="exited")
+
+    def stamp(self) -> object:
+        """Another one whenever a file of the wanted states or the journals was renamed or removed."""
+        return self._doors().store.stamp_of_all()
+
+    def _wanted(self, doors: Doors, service: str) -> tuple[Wanted, Definition | None]:
+        """As on disk; read anew only when the file is another one."""
+        stamp = doors.store.stamp(service)
+        known = self._read.get(service)
+        if known is None or known[0] != stamp:
+            known = self._read[service] = (stamp, doors.store.wanted(service))
+        wanted = known[1]
+        if wanted.release is None:
+            return wanted, None
+        released = self._released.get(service)
+        if released is None or released[0] != wanted.release.change + wanted.release.digest:
+            definition = restore(service, wanted.release.definition)
+            released = self._released[service] = (wanted.release.change + wanted.release.digest, definition)
+        return wanted, released[1]
+
+    def _situation(
+        self,
+        doors: Doors,
+        wanted: Wanted,
+        definition: Definition | None,
+        mine: list[Container],
+        *,
+        daemon_was_away: bool,
+    ) -> Situation:
+        defined = self._definitions().services.get(wanted.service)
+        counted = defined or definition
+        nginx = definition is not None and definition.service.nginx is not None
+        return Situation(
+            wanted=wanted,
+            seen=tuple(Seen(c, self._condition(c)) for c in mine),
+            count=wanted_count(wanted, counted) if counted else 0,
+            served=doors.proxy.served(wanted.service) if nginx else None,
+            dead_change=doors.store.journal(wanted.service) is not None,
+            paused=_paused(doors, wanted.paused),
+            daemon_was_away=daemon_was_away,
+        )
+
+    def _condition(self, container: Container) -> Condition:
+        if container.running:
+            return self._watcher.condition(container.id)
+        return "bad" if container.state == "paused" else "exited"
+
+    def _targets(
+        self, wanted: Wanted, definition: Definition | None, mine: list[Container], *, starting: bool
+    ) -> list[Target]:
+        """Those of the live release that run; others are not asked, they go."""
+        if definition is None or definition.service.health is None or wanted.release is None:
+            return []
+        health, live = definition.service.health, wanted.release.change
+        running = [c for c in mine if c.running and c.change == live]
+        return [Target(c, health, starting or c.id in self.revived) for c in running]
+
+
+def _paused(doors: Doors, held: Held | None) -> str:
+    if held is None or held.is_over(doors.clock.now()):
+        return ""
+    until = f" until {held.until}" if held.until else ""
+    return f"paused by {held.who}{until}: {held.reason}"

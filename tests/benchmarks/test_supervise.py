@@ -1,0 +1,128 @@
+"""What `supervise` costs while nothing happens, and how soon it starts what has died: 200 containers in 50 services."""
+
+import json
+import statistics
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.support.host import TestHost, merged
+from tests.support.images import BASE
+from tests.support.supervised import Supervised, cpu_seconds
+
+SERVICES, EACH, KILLS = 50, 4, 20
+SECONDS = 60.0
+MOST_CPU, MOST_MIB = 0.03, 60.0
+MEDIAN_SECONDS, LONGEST_SECONDS = 0.5, 5.5
+
+
+def start_many(host: TestHost) -> None:
+    """Wanted states and containers as upgrades leave them; every container's label names the address of one that
+    answers."""
+    host.define({"web": {"count": 1, "nginx": None}})
+    host.upgrade("r1", check=True)
+    first = json.loads((host.state_dir / "services" / "web.json").read_text())
+    (web,) = host.containers("web")
+    address = web.labels["conductor.address"]
+
+    def service(number: int) -> None:
+        name, change = f"s{number}", f"{number:08x}"
+        release = {**first["release"], "service": name, "change": change}
+        release["definition"] = {**release["definition"], "count": EACH, "health": {"path": "/health", "interval": 5}}
+        state = {**first, "service": name, "change": change, "release": release}
+        (host.state_dir / "services" / f"{name}.json").write_text(json.dumps(state))
+        for index in range(EACH):
+            labels = {
+                "instance": host.instance, "service": name, "kind": "service", "upgrade": change, "revision": "r1",
+                "address": address, "definition": release["digest"],
+            }  # fmt: skip
+            words = [word for key, value in labels.items() for word in ("--label", f"conductor.{key}={value}")]
+            run = ["docker", "run", "-d", "--name", f"{host.network}-{name}-{index}", "--network", "none", *words]
+            subprocess.run([*run, BASE, "sleep", "3600"], check=True, capture_output=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(service, range(SERVICES)))
+    many = {f"s{n}": {"count": EACH, "nginx": None, "health": {"interval": 5}} for n in range(SERVICES)}
+    host.define({"web": {"count": 1, "nginx": None}, **many})
+
+
+def resident_mib(pid: int) -> float:
+    words = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()
+    return int(words[0]) / 1024
+
+
+def by_hand(host: TestHost) -> float:
+    """How long the daemon itself takes to make and start one container now, on the network of the others."""
+    api = host.daemon.api
+    began = time.monotonic()
+    config = api.create_networking_config({host.network: api.create_endpoint_config()})
+    labels = {"conductor.instance": host.instance, "conductor.kind": "task"}
+    made = api.create_container(BASE, ["sleep", "60"], labels=labels, networking_config=config)["Id"]
+    api.start(made)
+    taken = time.monotonic() - began
+    api.remove_container(made, force=True)
+    return taken
+
+
+def test_cost_of_looking_after_200_containers(images):
+    with TestHost() as host:
+        start_many(host)
+        sup = Supervised(host)
+        try:
+            spawned = sup.start()
+            host.wait_for(
+                lambda: f"{SERVICES + 1} services, {SERVICES * EACH + 1} containers" in sup.notes()["text"], "all"
+            )
+            time.sleep(15)
+            threads = len(list(Path(f"/proc/{spawned.pid}/task").iterdir()))
+            before, began = cpu_seconds(spawned.pid), time.monotonic()
+            time.sleep(SECONDS)
+            used = (cpu_seconds(spawned.pid) - before) / (time.monotonic() - began)
+            memory = resident_mib(spawned.pid)
+        finally:
+            sup.end()
+        assert "acting" not in sup.said, sup.said
+    print(
+        f"\n{SERVICES * EACH} containers in {SERVICES} services: {used:.1%} of a core, {memory:.0f} MiB, {threads} threads"
+    )
+    assert used <= MOST_CPU
+    assert memory <= MOST_MIB
+
+
+def test_time_from_a_death_to_the_start_of_its_replacement(images):
+    """A service a kill, so that nothing was spent on it before."""
+    with TestHost() as host:
+        sup = Supervised(host)
+        names = [f"k{n}" for n in range(KILLS)]
+        quick = {"env": {"BOOT": "0.05"}, "count": 2, "health": {"interval": "5s"}, "stop": {"grace": "1s"}}
+        host.define(
+            {name: merged(quick, {"nginx": None if n % 2 else {"drain": "2s"}}) for n, name in enumerate(names)}
+        )
+        ids = [word for name in names for word in ("--id", name)]
+        host.conductor("service", "upgrade", *ids, "--revision", "r1", check=True, timeout=300)
+        taken, begun = {}, {}
+        try:
+            sup.start()
+            time.sleep(6)
+            for name in names:
+                victim = sup.running(name)[0]
+                host.daemon.api.kill(victim.id)
+                host.wait_for(lambda name=name: sup.events.of("start", name), f"a start of {name}\n{sup.said}", 10)
+                died = sup.events.of("die", name)[0]
+                taken[name] = sup.events.of("start", name)[0] - died
+                begun[name] = sup.events.of("create", name)[0] - died
+                time.sleep(1.0)
+            odd = [
+                line for line in sup.said.splitlines()[1:] if not line.endswith(": acting") and ": done: " not in line
+            ]
+            own = statistics.median(by_hand(host) for _ in range(5))
+        finally:
+            sup.end()
+    print("\n".join(odd))
+    print("\nfrom a death to the start of its replacement: " + ", ".join(f"{s:.2f}" for s in taken.values()))
+    for kind, rest in (("through nginx", 0), ("without nginx", 1)):
+        print(f"  {kind}: median {statistics.median([s for n, s in enumerate(taken.values()) if n % 2 == rest]):.2f} s")
+    print(f"  its creation: median {statistics.median(begun.values()):.2f} s; docker run alone takes {own:.2f} s")
+    assert statistics.median(taken.values()) <= max(MEDIAN_SECONDS, 0.3 + own)  # on a machine that is busy with others
+    assert max(taken.values()) <= LONGEST_SECONDS

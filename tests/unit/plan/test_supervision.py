@@ -1,0 +1,326 @@
+"""What `supervise` decides, by cases, as properties over any state, and over simulated hours with a fake clock."""
+
+import itertools
+import random
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conductor.plan.supervision import (
+    DELAYS_SECONDS,
+    JITTER,
+    PEACE_SECONDS,
+    SPACING_SECONDS,
+    Correct,
+    Decision,
+    Leave,
+    Past,
+    Point,
+    Revive,
+    Seen,
+    Settle,
+    Situation,
+    decide,
+    reason,
+    remember,
+    tried,
+)
+from conductor.plan.values import Container, Release, Wanted
+
+RELEASE = Release(service="web", revision="r1", image="i:r1", image_id="i", digest="d", change="c1", definition={})
+LONGEST = DELAYS_SECONDS[-1] * (1 + JITTER)
+PASS = 5.0
+
+
+def wanted(change: str = "c1") -> Wanted:
+    return Wanted(service="web", release=RELEASE, change=change)
+
+
+def seen(number: int, condition: str, change: str = "c1") -> Seen:
+    state = "exited" if condition == "exited" else "running"
+    container = Container(
+        id=f"i{number}", name=f"web-{number}", service="web", revision="r1", kind="service", digest="d",
+        change=change, address=f"10.0.0.{number}:80", image_id="i", state=state,
+    )  # fmt: skip
+    return Seen(container, condition)
+
+
+def situation(*conditions: str, count: int = 2, served: str | None = "all", **fields: object) -> Situation:
+    """Containers 1, 2, … in these conditions (`stray` is a good one of no live release). `served`: all, none, or digits."""
+    given = tuple(
+        seen(n, "good" if c == "stray" else c, "old" if c == "stray" else "c1") for n, c in enumerate(conditions, 1)
+    )
+    live = [one.container.address for one in given if one.container.change == "c1"]
+    chosen = live if served == "all" else [f"10.0.0.{digit}:80" for digit in served or ""]
+    in_nginx = None if served is None else frozenset(chosen)
+    return Situation(**{"wanted": wanted(), "seen": given, "count": count, "served": in_nginx, **fields})
+
+
+def ids(containers: tuple[Container, ...]) -> str:
+    return "".join(c.id[1:] for c in containers)
+
+
+def short(decided: Decision) -> str:
+    """`keep 1 of 2, serve 1`, `point 12`, …"""
+    match decided:
+        case Leave():
+            return f"leave: {decided.why}" + (f" until {decided.until:g}" if decided.until is not None else "")
+        case Settle():
+            return "settle"
+        case Revive():
+            return f"revive {ids(decided.containers)}"
+        case Point():
+            return "point " + "".join(a.split(":")[0][-1] for a in decided.addresses)
+        case Correct():
+            serving = "".join(a.split(":")[0][-1] for a in decided.serving)
+            return f"keep {ids(decided.keep)} of {decided.count}" + (f", serve {serving}" if serving else "")
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        pytest.param(situation("good", "good"), "leave: as wanted", id="as wanted"),
+        pytest.param(situation("good", "starting"), "leave: as wanted", id="one has time to start"),
+        pytest.param(situation("good"), "keep 1 of 2", id="one is missing"),
+        pytest.param(situation(), "keep  of 2", id="all are missing"),
+        pytest.param(situation("good", "exited"), "keep 1 of 2, serve 1", id="one has exited"),
+        pytest.param(situation("good", "bad"), "keep 1 of 2, serve 1", id="one is bad"),
+        pytest.param(situation("bad", "bad"), "keep 2 of 2", id="all are bad: one at a time, and none leaves nginx"),
+        pytest.param(situation("bad", count=1), "keep  of 1", id="the only one is bad"),
+        pytest.param(situation("bad", "bad", "bad", count=3), "keep 23 of 3", id="three bad ones"),
+        pytest.param(situation("bad", "exited"), "keep  of 2, serve 1", id="a bad one serves, one has exited"),
+        pytest.param(situation("good", "good", "good"), "keep 12 of 2, serve 12", id="three where two are wanted"),
+        pytest.param(situation("bad", "good", "good"), "keep 23 of 2, serve 23", id="the bad one of three goes"),
+        pytest.param(situation("good", "good", "stray"), "keep 12 of 2", id="a stray goes"),
+        pytest.param(situation("good", "good", served="1"), "point 12", id="a good one joins nginx"),
+        pytest.param(situation("good", "good", served=""), "point 12", id="nginx knows nobody"),
+        pytest.param(situation("good", "good", served="129"), "point 12", id="nginx knows somebody who is gone"),
+        pytest.param(situation("good", "good", served=None), "leave: as wanted", id="no nginx"),
+        pytest.param(situation("good", count=0), "keep  of 0", id="stopped, and one runs"),
+        pytest.param(situation("exited", count=0), "keep  of 0", id="stopped, and one is left"),
+        pytest.param(situation(count=0), "leave: as wanted", id="stopped"),
+        pytest.param(situation("exited", paused="by ada"), "leave: by ada", id="paused"),
+        pytest.param(situation(paused="by ada", dead_change=True), "leave: by ada", id="paused, and a change died"),
+        pytest.param(situation("exited", dead_change=True), "settle", id="a change died"),
+        pytest.param(situation(dead_change=True, wanted=Wanted(service="web")), "settle", id="the first change died"),
+        pytest.param(situation(wanted=Wanted(service="web")), "leave: never deployed", id="never deployed"),
+        pytest.param(situation("exited", "exited", daemon_was_away=True), "revive 12", id="after a reboot"),
+        pytest.param(situation("good", "exited", "exited", daemon_was_away=True), "revive 2", id="only what is missing"),
+        pytest.param(situation("bad", "exited", daemon_was_away=True), "revive 2", id="beside a bad one"),
+        pytest.param(situation("stray", "exited", daemon_was_away=True), "revive 2", id="a stray counts for nothing"),
+        pytest.param(situation("good", "good", "exited", daemon_was_away=True), "keep 12 of 2, serve 12", id="enough"),
+        pytest.param(situation("exited", count=0, daemon_was_away=True), "keep  of 0", id="stopped before the reboot"),
+    ],
+)  # fmt: skip
+def test_what_is_done_at_once(now: Situation, said: str) -> None:
+    assert short(decide(now, Past(), 100.0, 0.5)) == said
+
+
+@pytest.mark.parametrize(
+    ("now", "past", "said"),
+    [
+        pytest.param(situation("good"), Past(last=97.0), "leave: 1 of 2 run and are healthy until 102", id="5 s"),
+        pytest.param(situation("good"), Past(last=95.0), "keep 1 of 2", id="5 s are over"),
+        pytest.param(
+            situation("bad", "exited", "stray", "good"), Past(last=97.0, attempts=9), "point 4", id="leaves at once"
+        ),
+        pytest.param(
+            situation("bad", "exited", "stray", "good", served="4"), Past(last=97.0, attempts=9),
+            "leave: 1 of 2 run and are healthy, 1 unhealthy, 1 exited, 1 of no live release until 157", id="all said",
+        ),
+        pytest.param(situation("good", "good", served="1"), Past(pointed=97.0),
+            "leave: healthy again, joins nginx until 102", id="joining again is spaced"),
+        pytest.param(situation("good", "good", served="1"), Past(pointed=95.0, last=99.0, attempts=9), "point 12",
+            id="joining waits for no correction"),
+        pytest.param(situation("good", "bad"), Past(last=99.0, pointed=99.0), "point 1", id="leaving is not spaced"),
+        pytest.param(situation("good", "bad"), Past(last=99.0, pointed=99.0, unpointable=True),
+            "leave: 1 of 2 run and are healthy, 1 unhealthy until 104", id="but for an nginx that cannot be told"),
+        pytest.param(situation(dead_change=True), Past(last=99.0, attempts=9), "settle", id="settled at once"),
+        pytest.param(situation(dead_change=True), Past(settled=97.0, settles=1),
+            "leave: a change died; it could not be settled until 102", id="settled again in time"),
+    ],
+)  # fmt: skip
+def test_what_has_time(now: Situation, past: Past, said: str) -> None:
+    assert short(decide(now, past, 100.0, 0.0)) == said
+
+
+def test_each_decision_says_why() -> None:
+    decided = [decide(s, Past(), 1.0, 0.0) for s in (situation("good"), situation(dead_change=True), situation("good", "good", served="1"), situation("exited", daemon_was_away=True), situation(count=0))]  # fmt: skip
+    assert [type(one) for one in decided] == [Correct, Settle, Point, Revive, Leave]
+    assert len({reason(one) for one in decided}) == 5
+
+
+# Simulated hours: what is decided is done, by a host that behaves as it is told to.
+
+
+class Simulated:
+    """Passes of 5 s; `outcome(now)` is how the containers that a correction starts are after it. Notes each start."""
+
+    def __init__(self, outcome: Callable[[float], str], count: int = 1) -> None:
+        self.now = 1000.0
+        self.past = Past()
+        self.conditions: list[str] = []
+        self.starts: list[float] = []
+        self.change = "c1"
+        self._outcome = outcome
+        self._count = count
+
+    def run(self, seconds: float, step: float = PASS, took: float = 0.7) -> None:
+        until = self.now + seconds
+        while self.now < until:
+            self.look(took)
+            self.now += step
+
+    def look(self, took: float) -> None:
+        now = situation(*self.conditions, count=self._count, served=None, wanted=wanted(self.change))
+        self.past = remember(self.past, now, self.now)
+        decided = decide(now, self.past, self.now, random.random())
+        if isinstance(decided, Leave):
+            return
+        assert isinstance(decided, Correct)
+        missing = decided.count - len(decided.keep)
+        if missing:
+            self.starts.append(self.now)
+        self.now += took
+        outcome = self._outcome(self.now)
+        failed = outcome == "fails"
+        if not failed:
+            kept = [c for c in self.conditions if c == "good"][: decided.count]
+            self.conditions = [*kept, *[outcome] * missing]
+        self.past = tried(self.past, decided, self.now, failed=failed)
+
+    def gaps(self) -> list[float]:
+        return [b - a for a, b in itertools.pairwise(self.starts)]
+
+
+@pytest.mark.parametrize("outcome", ["fails", "exited"], ids=["never passes its gate", "passes, and exits at once"])
+def test_hours_of_exiting_at_once(outcome: str) -> None:
+    host = Simulated(lambda _: outcome)
+    host.run(8 * 3600, step=1.0)
+    gaps = host.gaps()
+    assert min(gaps) >= SPACING_SECONDS
+    assert max(gaps) <= LONGEST + 3.0
+    assert [round(gap) for gap in gaps[:5]] == sorted(round(gap) for gap in gaps[:5])
+    assert min(gaps[6:]) >= DELAYS_SECONDS[-1]
+    assert len(gaps) > 8 * 3600 / (LONGEST + 3.0) - 2
+    assert host.starts[-1] > host.now - LONGEST - 3.0
+
+
+def test_the_fault_is_removed() -> None:
+    """Back within one delay, and after a minute of peace a new failure is mended at once."""
+    removed = 1000.0 + 3600
+    host = Simulated(lambda now: "good" if now > removed else "fails")
+    host.run(3600)
+    assert host.conditions == []
+    host.run(LONGEST + PASS)
+    assert host.conditions == ["good"]
+    host.run(PEACE_SECONDS + PASS)
+    assert host.past.attempts == 0
+    host.conditions = ["exited"]
+    host.run(PASS)
+    assert host.conditions == ["good"]
+
+
+def test_no_peace_no_reset() -> None:
+    """One that lives half a minute each time is retried ever later."""
+    host = Simulated(lambda _: "good")
+    for _ in range(20):
+        host.run(30.0)
+        host.conditions = ["exited"]
+    assert max(host.gaps()) >= DELAYS_SECONDS[-1]
+    assert host.past.attempts >= 5
+
+
+def test_what_somebody_else_commits_ends_the_delays() -> None:
+    host = Simulated(lambda _: "fails")
+    host.run(1800)
+    before = len(host.starts)
+    host.change = "c2"
+    host.run(12.0, step=1.0)
+    assert len(host.starts) == before + 2
+
+
+def test_what_it_commits_itself_ends_no_delays() -> None:
+    past = Past(change="c1", ours="c2", attempts=4, last=90.0)
+    assert remember(past, situation(count=1, wanted=wanted("c2")), 100.0).attempts == 4
+    assert remember(past, situation(count=1, wanted=wanted("c3")), 100.0).attempts == 0
+
+
+def test_settling_is_tried_again_ever_later_and_begins_anew_each_time() -> None:
+    past, now, dead = Past(attempts=7, last=1000.0), 1000.0, situation(dead_change=True)
+    begun = []
+    while now < 1600:
+        past = remember(past, dead, now)
+        if isinstance(decided := decide(dead, past, now, 0.0), Settle):
+            begun.append(now)
+            past = tried(past, decided, now, failed=True)
+        now += 1.0
+    assert [b - a for a, b in itertools.pairwise(begun)][:7] == [5, 10, 20, 40, 60, 60, 60]
+    past = remember(past, situation("good", "good"), now)
+    assert short(decide(dead, remember(past, dead, now), now, 0.0)) == "settle"
+
+
+# Over any state.
+
+CONDITIONS = st.sampled_from(["good", "starting", "bad", "exited", "stray"])
+STATES = st.builds(
+    lambda conditions, count, served, away: situation(*conditions, count=count, served=served, daemon_was_away=away),
+    st.lists(CONDITIONS, max_size=5),
+    st.integers(0, 4),
+    st.one_of(st.just("all"), st.none(), st.text("12345", max_size=3)),
+    st.booleans(),
+)
+PASTS = st.builds(
+    lambda attempts, last, pointed: Past(attempts=attempts, last=last, pointed=pointed),
+    st.integers(0, 50), st.none() | st.floats(0, 100), st.none() | st.floats(0, 100),
+)  # fmt: skip
+
+
+def runs(now: Situation, *conditions: str) -> set[str]:
+    return {s.container.address for s in now.seen if s.condition in conditions and s.container.change == "c1"}
+
+
+@given(STATES, PASTS, st.floats(0, 1))
+def test_a_correction_is_never_early_and_never_forgotten(now: Situation, past: Past, jitter: float) -> None:
+    decided = decide(now, past, 100.0, jitter)
+    if isinstance(decided, Correct) and past.last is not None:
+        assert 100.0 - past.last >= SPACING_SECONDS
+    if isinstance(decided, Leave) and decided.until is not None:
+        assert 100.0 < decided.until <= 100.0 + LONGEST + SPACING_SECONDS
+    settled = decide(now, past, 1000.0, jitter)
+    assert not isinstance(settled, Leave) or settled.until is None
+
+
+@given(STATES)
+def test_a_correction_ends_with_the_count(now: Situation) -> None:
+    decided = decide(now, Past(), 100.0, 0.0)
+    if isinstance(decided, Correct):
+        kept = {c.address for c in decided.keep}
+        assert len(kept) <= decided.count == now.count
+        assert kept <= runs(now, "good", "starting", "bad")
+        assert kept <= runs(now, "good", "starting") or not runs(now, "good", "starting")
+    if isinstance(decided, Leave):
+        assert now.count == len(now.seen)
+
+
+@given(STATES)
+def test_who_can_serve_is_never_taken_out_for_nobody(now: Situation) -> None:
+    decided = decide(now, Past(), 100.0, 0.0)
+    addresses = set(getattr(decided, "addresses", ())) | set(getattr(decided, "serving", ()))
+    if not addresses:
+        return
+    assert addresses <= runs(now, "good", "starting", "bad")
+    if runs(now, "good"):
+        assert not addresses & runs(now, "bad")
+        assert addresses & runs(now, "good")
+    elif now.served and len(now.served & runs(now, "starting", "bad")) <= now.count:
+        assert len(addresses) >= len(now.served & runs(now, "starting", "bad"))
+
+
+@given(STATES, PASTS)
+def test_paused_is_paused(now: Situation, past: Past) -> None:
+    paused = msgspec.structs.replace(now, paused="by ada: holiday", dead_change=True)
+    assert decide(paused, past, 100.0, 0.0) == Leave("by ada: holiday")
