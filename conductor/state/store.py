@@ -69,7 +69,7 @@ class Store:
 
     def remove_journal(self, service: str) -> None:
         """The change is over, and what a process that died in it was writing is worth nothing."""
-        files.remove_beside(self._directory / "services" / f"{service}.json")
+        files.remove_beside(self.directory / "services" / f"{service}.json")
         files.remove(self._journal(service))
 
     def _journal(self, service: str) -> Path:
