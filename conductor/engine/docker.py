@@ -25,8 +25,8 @@ from conductor.engine.answers import container, container_state, image, in_backg
 from conductor.engine.attach import TaskDaemon
 from conductor.engine.capture import capture
 from conductor.engine.creation import creation
-from conductor.engine.kernel import clashing_route, ephemeral_ports
 from conductor.engine.ports import Captured, Change
+from conductor.engine.refusals import refuse_ephemeral, refuse_foreign, refuse_route
 from conductor.errors import ConductorError
 from conductor.plan.spec import LABEL, ContainerSpec
 from conductor.plan.values import Attempt, Container, ContainerState, Image
@@ -106,14 +106,9 @@ class DockerEngine:
         with _sentence(f"cannot look for network {network.name}"):
             found = [n for n in self._api.networks(names=[network.name]) if n["Name"] == network.name]
         if found:
-            self._check_network(network, found[0])
+            refuse_foreign(network, found[0], self._instance)
             return
-        route = clashing_route(network.subnet)
-        if route is not None:
-            raise ConductorError(
-                f"cannot make network {network.name}: its subnet {network.subnet} overlaps the host's route {route}",
-                "choose another host.network.subnet",
-            )
+        refuse_route(network)
         pool = docker.types.IPAMPool(
             subnet=network.subnet,
             iprange=network.tasks,
@@ -128,30 +123,9 @@ class DockerEngine:
                 labels={f"{LABEL}instance": self._instance},
             )
 
-    def _check_network(self, network: Network, found: dict[str, Any]) -> None:
-        owner = (found.get("Labels") or {}).get(f"{LABEL}instance")
-        if owner != self._instance:
-            whose = f"belongs to instance {owner!r}" if owner else "is not Conductor's"
-            raise ConductorError(
-                f"cannot use network {network.name}: a network of that name exists and {whose}",
-                "choose another host.network.name, or remove that network",
-            )
-        pools = found.get("IPAM", {}).get("Config") or [{}]
-        if (pools[0].get("Subnet"), pools[0].get("IPRange")) != (network.subnet, network.tasks):
-            raise ConductorError(
-                f"cannot use network {network.name}: it has subnet {pools[0].get('Subnet')} with "
-                f"{pools[0].get('IPRange')} for tasks, the definitions say {network.subnet} with {network.tasks}",
-                "set host.network as it was, or remove the network when nothing runs on it",
-            )
-
     def check_ports(self, low: int, high: int) -> None:
-        """A port that the kernel deals to outgoing connections is taken by one of them some day."""
-        first, last = ephemeral_ports()
-        if low <= last and high >= first:
-            raise ConductorError(
-                f"cannot publish ports {low} to {high}: the kernel deals {first} to {last} to outgoing connections",
-                "choose a range below, or narrow net.ipv4.ip_local_port_range",
-            )
+        """By the kernel's range."""
+        refuse_ephemeral(low, high)
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """Labels of our own containers, also stopped ones, and endpoints that the daemon has given to anybody."""

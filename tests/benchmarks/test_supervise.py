@@ -124,5 +124,5 @@ def test_time_from_a_death_to_the_start_of_its_replacement(images):
     for kind, rest in (("through nginx", 0), ("without nginx", 1)):
         print(f"  {kind}: median {statistics.median([s for n, s in enumerate(taken.values()) if n % 2 == rest]):.2f} s")
     print(f"  its creation: median {statistics.median(begun.values()):.2f} s; docker run alone takes {own:.2f} s")
-    assert statistics.median(taken.values()) <= max(MEDIAN_SECONDS, 0.3 + own)  # on a machine that is busy with others
+    assert statistics.median(taken.values()) <= MEDIAN_SECONDS
     assert max(taken.values()) <= LONGEST_SECONDS
