@@ -147,4 +147,6 @@ def _not_yaml(error: yaml.YAMLError | RecursionError, text: str, file: str) -> D
         lines = text.splitlines()
         if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
             why = "is not YAML: indentation must be spaces, here is a tab"
+        elif "nesting depth" in why:  # newer libyamls have a limit of their own, and no class of error for it
+            why = "is nested too deeply"
     return DefinitionsError(file, [Problem(file, line, "", why)])
