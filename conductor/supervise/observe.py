@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from conductor.change.doors import Doors
-from conductor.change.reap import TASKS
+from conductor.change.reap import reapable
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
@@ -36,7 +36,8 @@ class Observer:
         doors = self._doors()
         found = [self._now(doors, container) for container in doors.engine.containers()]
         self.containers = sum(c.kind == "service" and c.running for c in found)
-        self.with_ended_tasks = {c.service for c in found if c.kind in TASKS and not c.running}
+        wall = doors.clock.wall()
+        self.with_ended_tasks = {c.service for c in found if reapable(c, wall)}
         mine: dict[str, list[Container]] = {}
         for container in found:
             if container.kind == "service":
