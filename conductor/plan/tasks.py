@@ -10,7 +10,6 @@ from conductor.definitions.scalars import Secret
 from conductor.plan.spec import LABEL, ContainerSpec, container_spec
 from conductor.plan.values import Kind, Release
 
-
 GENERATE = "generate-cron"  # the job of a container that prints a crontab: it has a time limit, whoever made it
 GENERATE_SECONDS = 60.0
 

@@ -9,7 +9,7 @@ from conductor.change.reap import reapable
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.plan.moves import wanted_count
+from conductor.plan.moves import drifted, wanted_count
 from conductor.plan.supervision import Condition, Seen, Situation
 from conductor.plan.values import Container, Held, Wanted
 from conductor.supervise.watcher import Target, Watcher
@@ -27,7 +27,7 @@ class Observer:
         self.problems: dict[str, str] = {}
         self.revived: set[str] = set()
         self.suspects: set[str] = set()  # said to have died; added to by any thread
-        self.with_ended_tasks: set[str] = set()
+        self.to_reap: set[str] = set()
         self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
@@ -37,7 +37,7 @@ class Observer:
         found = [self._now(doors, container) for container in doors.engine.containers()]
         self.containers = sum(c.kind == "service" and c.running for c in found)
         wall = doors.clock.wall()
-        self.with_ended_tasks = {c.service for c in found if reapable(c, wall)}
+        self.to_reap = {c.service for c in found if reapable(c, wall)}
         mine: dict[str, list[Container]] = {}
         for container in found:
             if container.kind == "service":
@@ -102,8 +102,12 @@ class Observer:
         *,
         daemon_was_away: bool,
     ) -> Situation:
-        defined = self._definitions().services.get(wanted.service)
+        definitions, wishes = self._definitions(), doors.host.supervise
+        defined = definitions.services.get(wanted.service)
         counted = defined or definition
+        if wishes.undefined == "stop" and wanted.service not in definitions.ids:
+            counted = None
+        drift = defined if wishes.drift == "apply" and wanted.stopped is None else None
         nginx = definition is not None and definition.service.nginx is not None
         return Situation(
             wanted=wanted,
@@ -113,6 +117,7 @@ class Observer:
             dead_change=doors.store.journal(wanted.service) is not None,
             paused=_paused(doors, wanted.paused),
             daemon_was_away=daemon_was_away,
+            drift=drift if drift is not None and drifted(wanted, drift) else None,
         )
 
     def _condition(self, container: Container) -> Condition:
