@@ -1,5 +1,6 @@
 """A host under `conductor supervise`: what a test makes ill, and what it waits for."""
 
+import itertools
 import os
 import re
 import shutil
@@ -144,6 +145,11 @@ class Events:
     def close(self) -> None:
         """No more of them."""
         self._stream.close()
+
+
+def gaps(moments: list[float]) -> list[float]:
+    """From each to the next."""
+    return [b - a for a, b in itertools.pairwise(moments)]
 
 
 def children(pid: int) -> list[int]:
