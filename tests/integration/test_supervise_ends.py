@@ -34,17 +34,19 @@ def test_it_is_killed_while_it_starts_a_replacement(sup: Supervised) -> None:
 def test_what_nginx_has_not_loaded_it_loads_at_the_start(sup: Supervised) -> None:
     """Whoever is killed between writing nginx's file and the reload leaves a journal; supervise may leave just the file."""
     host = sup.host
-    path = host.nginx.include_dir / "web.conf"
-    wanted = path.read_text()
-    ill = sup.running()[0]
-    path.write_text(re.sub(rf"^ +server {ill.address}:.*\n", "", wanted, flags=re.MULTILINE))
+    upstream, own = (host.nginx.include_dir / name for name in ("web.conf", "_conductor.conf"))
+    wanted = {path: path.read_text() for path in (upstream, own)}
+    one = sup.running()[0].address
+    upstream.write_text(re.sub(rf"^ +server {one}:.*\n", "", wanted[upstream], flags=re.MULTILINE))
+    own.write_text(re.sub(r'return 200 "\w+ \$pid"', 'return 200 "another $pid"', wanted[own]))
     host.nginx.reload()
 
     def answering() -> set[str]:
         return {json.loads(host.get("/info").body)["hostname"] for _ in range(8)}
 
     host.wait_for(lambda: len(answering()) == 1, "nginx to know only one")
-    path.write_text(wanted)
+    for path, text in wanted.items():
+        path.write_text(text)
     sup.start()
     host.wait_for(lambda: len(answering()) == 2, f"nginx to know both\n{sup.said}")
     assert sup.events.of("start") == []
