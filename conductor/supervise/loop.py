@@ -102,11 +102,15 @@ class Loop:
 
     def heard(self, change: Change) -> None:
         """What the daemon has told; what dies of a service that is being acted on is expected to."""
-        if change.fewer and change.service not in self._acting:
-            self._observer.suspects.add(change.container)
-            self.urge()
+        expected = not change.fewer or change.service in self._acting
+        if change.died and not expected:
+            self._observer.died[change.container] = self._clock.monotonic()
         else:
+            self._observer.died.pop(change.container, None)
+        if expected:
             self.wake()
+        else:
+            self.urge()
 
     def tick(self) -> None:
         """A step of the loop, at most `TICK_SECONDS` long."""

@@ -14,6 +14,8 @@ from conductor.plan.supervision import Condition, Seen, Situation
 from conductor.plan.values import Container, Held, Wanted
 from conductor.supervise.watcher import Target, Watcher
 
+LIST_IS_LATE_SECONDS = 5.0  # at most; from then on it is right, whatever event was missed
+
 
 class Observer:
     """Looks through `doors`, which it has for itself. `problems` are services that cannot be read, and why."""
@@ -26,7 +28,7 @@ class Observer:
         self._released: dict[str, tuple[str, Definition]] = {}
         self.problems: dict[str, str] = {}
         self.revived: set[str] = set()
-        self.suspects: set[str] = set()  # said to have died; added to by any thread
+        self.died: dict[str, float] = {}  # when the daemon has told so; changed by any thread
         self.to_reap: set[str] = set()
         self.containers = 0
 
@@ -65,14 +67,13 @@ class Observer:
         return situations
 
     def _now(self, doors: Doors, container: Container) -> Container:
-        """The daemon's list knows a death 50 ms and more after its event (measured); asked about one container it knows."""
-        if container.id not in self.suspects:
+        """The daemon's list knows a death 50 ms and more after its event (measured), and asked about the one container it
+        answers only when it has cleaned up: up to a second under load (measured)."""
+        told = self.died.get(container.id)
+        if told is not None and (not container.running or doors.clock.monotonic() - told > LIST_IS_LATE_SECONDS):
+            self.died.pop(container.id, None)
             return container
-        self.suspects.discard(container.id)
-        state = doors.engine.inspect(container.id) if container.running else None
-        if not container.running or (state is not None and state.running):
-            return container
-        return msgspec.structs.replace(container, state="exited")
+        return container if told is None else msgspec.structs.replace(container, state="exited")
 
     def stamp(self) -> object:
         """Another one whenever a file of the wanted states or the journals was renamed or removed."""
