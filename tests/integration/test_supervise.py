@@ -2,16 +2,20 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support.aftermath import nothing_left_behind
 from tests.support.daemon_between import DaemonBetween
+from tests.support.host import TestHost
 from tests.support.images import APP
 from tests.support.load import Load
 from tests.support.supervised import Supervised, cpu_seconds, gaps
 
 SPACING_SECONDS = 5.0
+NOISE_PER_SECOND, NOISY = 50, 5  # events, from so many containers
+MOST_CPU = 0.25
 
 
 # Ill containers.
@@ -44,6 +48,34 @@ def test_one_that_flaps_below_the_threshold_is_left_alone(sup: Supervised) -> No
         time.sleep(0.7)
     assert {c.id for c in sup.running()} == {ill.id, well.id}
     assert "acting" not in sup.said
+
+
+def test_checks_of_others_stay_on_time_beside_the_ill(sup: Supervised) -> None:
+    """Each way to be ill at once, one flapping below the threshold (F F S …); within 20 % of the interval of 2 s."""
+    host, seconds = sup.host, 2.0
+    well = sup.service(health={"interval": "2s"})
+    slow = sup.service(count=1, nginx=None, health={"timeout": "5s", "start_timeout": "60s"})
+    host.define({"web": well, **dict.fromkeys(("errs", "hangs", "silent", "flaps"), slow)})
+    words = [word for service in ("errs", "hangs", "silent", "flaps") for word in ("--id", service)]
+    host.conductor("service", "upgrade", *words, "--revision", "r1", check=True)
+    host.conductor("service", "restart", "--id", "web", check=True)
+    sup.start()
+    for service, fault in (("errs", "500"), ("hangs", "hang"), ("silent", "silent")):
+        sup.make(fault, *sup.running(service))
+    flapping = sup.running("flaps")
+    began = time.time()
+    while time.time() < began + 16:
+        sup.make("500", *flapping)
+        time.sleep(0.9)
+        sup.heal()
+        for service, fault in (("errs", "500"), ("hangs", "hang"), ("silent", "silent")):
+            sup.make(fault, *sup.running(service))
+        time.sleep(0.6)
+    between = [gap for one in sup.running() for gap in gaps(sup.asked(one, began + 1))]
+    print("between checks of the well: " + ", ".join(f"{gap:.2f}" for gap in between))
+    assert len(between) >= 10
+    assert all(0.8 * seconds <= gap <= 1.2 * seconds for gap in between)
+    assert {c.id for c in sup.running("flaps")} == {c.id for c in flapping}
 
 
 def test_all_are_ill_for_a_shared_cause(sup: Supervised) -> None:
@@ -125,25 +157,40 @@ def test_what_is_not_ours_is_left_alone(sup: Supervised) -> None:
 # Noise.
 
 
-def test_many_events_are_few_looks(sup: Supervised) -> None:
+def make_noise(host: TestHost, container: str, seconds: float) -> int:
+    """Pause it and let it go on, again and again; how many events that were."""
+    began, events = time.monotonic(), 0
+    while (now := time.monotonic()) < began + seconds:
+        (host.daemon.api.unpause if events % 2 else host.daemon.api.pause)(container)
+        events += 1
+        time.sleep(max(0.0, NOISY / NOISE_PER_SECOND - (time.monotonic() - now)))
+    return events
+
+
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
+def test_many_events_are_few_looks(sup: Supervised, seconds: int) -> None:
+    """Containers of a service that was never deployed are paused and go on, fifty times a second all together."""
     host = sup.host
     with DaemonBetween(host.directory / "counting.sock") as between:
         host.define({"web": sup.service()}, host_extra={"docker": between.url})
         spawned = sup.start()
         time.sleep(1)
-        labels = {"conductor.instance": host.instance, "conductor.service": "web", "conductor.kind": "service"}
-        noise = host.daemon.api.create_container(f"{APP}:r1", ["true"], labels={**labels, "conductor.service": "other"})
+        labels = {"conductor.instance": host.instance, "conductor.service": "other", "conductor.kind": "service"}
+        api = host.daemon.api
+        noisy = [api.create_container(f"{APP}:r1", ["sleep", "600"], labels=labels)["Id"] for _ in range(NOISY)]
+        for one in noisy:
+            api.start(one)
         between.calls.clear()
-        before, began, events = cpu_seconds(spawned.pid), time.monotonic(), 0
-        while time.monotonic() < began + 6:
-            host.daemon.api.start(noise["Id"])
-            host.daemon.api.wait(noise["Id"])
-            events += 2
+        before, began = cpu_seconds(spawned.pid), time.monotonic()
+        with ThreadPoolExecutor(NOISY) as pool:
+            events = sum(pool.map(lambda one: make_noise(host, one, seconds), noisy))
         took = time.monotonic() - began
         used = cpu_seconds(spawned.pid) - before
     asked = [call for call in between.calls if "/containers/json" in call]
     print(f"{events} events in {took:.1f} s: {len(asked)} list calls, {used / took:.1%} of a core")
-    assert len(asked) <= 3 * took + 3
+    assert len(asked) <= 2 * took + 4
+    assert events >= 0.6 * NOISE_PER_SECOND * took
+    assert used / took <= MOST_CPU
 
 
 @pytest.mark.long

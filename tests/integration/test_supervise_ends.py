@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import re
 import signal
 import socket
@@ -15,9 +16,17 @@ from tests.support.supervised import Supervised
 SPACING_SECONDS = 5.0
 
 
-def test_it_is_killed_while_it_starts_a_replacement(sup: Supervised) -> None:
-    """Several times, at different points: the count is right soon, and nothing is left over."""
-    for number, moment in enumerate((0.05, 0.15, 0.3, 0.5, 0.8)):
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param([0.05, 0.3, 0.8], id="three"),
+        pytest.param([random.uniform(0.0, 3.0) for _ in range(20)], id="twenty", marks=pytest.mark.long),
+    ],
+)
+def test_it_is_killed_while_it_starts_a_replacement(sup: Supervised, moments: list[float]) -> None:
+    """At different points: the count is right within two looks of the next one, and nothing is left over."""
+    print("killed after " + ", ".join(f"{moment:.2f}" for moment in moments))
+    for number, moment in enumerate(moments):
         spawned = sup.start()
         sup.host.daemon.api.kill(sup.running()[number % 2].id)
         sup.host.wait_for(lambda: ": acting" in sup.said, "an action", 12)

@@ -78,7 +78,11 @@ def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [pytest.param("start", marks=pytest.mark.long), "gate", pytest.param("cutover", marks=pytest.mark.long), "drain"],
+    [
+        "gate",
+        "drain",
+        *(pytest.param(step, marks=pytest.mark.long) for step in ("start", "cutover", "commit", "retire")),
+    ],
 )
 def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
     """Supervise begins to settle it within 5 s, and nothing is lost."""
