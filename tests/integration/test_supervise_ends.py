@@ -9,6 +9,8 @@ import socket
 import subprocess
 import time
 
+import pytest
+
 from tests.support.aftermath import nothing_left_behind, reservations
 from tests.support.host import TestHost
 from tests.support.supervised import Supervised
