@@ -10,6 +10,7 @@ from tests.support.machine import Machine
 from tests.support.site import Site, load_app
 
 PORTS = {"shop": 8081, "api": 8082}
+COUNTS = {"shop": 2, "api": 1}
 # The jobs' output goes to a directory of the host, which outlives them.
 CRONTAB = "MAILTO=root\n* * * * * echo ran $(date +\\%s) $REVISION >>/srv/ran; echo job of $REVISION\n"
 SERVICES: dict[str, dict[str, Any]] = {

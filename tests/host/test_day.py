@@ -2,12 +2,12 @@
 
 import time
 
+from tests.host.conftest import COUNTS
 from tests.support.footprint import Footprint, changes
 from tests.support.load import Load
 from tests.support.site import Site, There
 from tests.support.witness import Witness
 
-COUNTS = {"shop": 2, "api": 1}
 # DESIGN section 2, and what Docker, nginx, cron and systemd keep for themselves.
 OURS = ("/etc/conductor/", "/var/lib/conductor", "/etc/nginx/conductor.d/", "/etc/nginx/modules-enabled/90-conductor.conf",
         "/etc/cron.d", "/run/conductor")  # fmt: skip

@@ -8,8 +8,8 @@ from tests.support.images import APP, REVISIONS
 from tests.support.machine import Machine, Ran
 from tests.support.witness import Seen, ask
 
-LABELS = '.Label "conductor.{}"'
-FORMAT = " ".join("{{%s}}" % LABELS.format(name) for name in ("service", "revision", "kind")) + " {{.State}}"
+
+FORMAT = '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
 
 
 class There(NamedTuple):
