@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.support.fleet import add_user
 from tests.support.host import merged
 from tests.support.images import APP
 from tests.support.machine import Machine
@@ -19,6 +20,11 @@ d /run/conductor/nginx/private 0700 root root -
 NGINX_DROP_IN = """\
 [Service]
 ExecStartPre=-/bin/rm -f /run/conductor/nginx/private/status.sock /run/conductor/nginx/unavailable.sock
+"""
+# sudo matches all arguments, joined by blanks, with one expression; what people type has this order (README).
+SUDOERS = """\
+Defaults:deploy !requiretty, env_reset
+deploy ALL=(root) NOPASSWD: /usr/local/bin/conductor ^service upgrade( --id [a-z0-9][a-z0-9_-]{0\\,62})+ --revision [0-9a-f]{40}$
 """
 CONFIG = "/etc/conductor/services.yml"
 
@@ -64,5 +70,8 @@ def converge(machine: Machine, services: Mapping[str, Mapping[str, Any]]) -> Non
     machine.put("/etc/systemd/system/nginx.service.d/conductor.conf", NGINX_DROP_IN)
     unit = machine.run("conductor", "supervise", "--print-unit").stdout
     machine.put("/etc/systemd/system/conductor-supervise.service", unit)
+    add_user(machine, "deploy")
+    machine.put("/etc/sudoers.d/conductor", SUDOERS, 0o440)
+    machine.run("visudo", "--check", "--quiet")
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "enable", "--now", "conductor-supervise")

@@ -8,7 +8,6 @@ from tests.support.images import APP, REVISIONS
 from tests.support.machine import Machine, Ran
 from tests.support.witness import Seen, ask
 
-
 FORMAT = '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
 
 
