@@ -11,9 +11,21 @@ from tests.support.witness import Witness
 # DESIGN section 2, and what Docker, nginx, cron and systemd keep for themselves.
 OURS = ("/etc/conductor/", "/var/lib/conductor", "/etc/nginx/conductor.d/", "/etc/nginx/modules-enabled/90-conductor.conf",
         "/etc/cron.d", "/run/conductor")  # fmt: skip
-THEIRS = ("/var/lib/docker", "/var/lib/containerd", "/var/log/", "/var/lib/nginx", "/var/lib/systemd", "/run/", "/tmp",
-          "/srv/jobs", "/var/mail", "/var/spool", "/var/tmp", "/etc/docker", "/etc/mtab", "/etc/resolv.conf", "/etc/hosts",
-          "/etc/hostname", "/etc/machine-id", "/root/.docker", "/dev", "/var/lib/private", "/.dockerenv")  # fmt: skip
+THEIRS = (
+    *("/var/lib/docker", "/var/lib/containerd", "/run/docker", "/run/containerd"),
+    *(
+        "/run/systemd",
+        "/run/dbus",
+        "/run/initctl",
+        "/run/utmp",
+        "/run/shm",
+        "/run/crond",
+        "/run/sshd.pid",
+        "/run/nginx.pid",
+    ),
+    *("/var/log/journal", "/var/log/wtmp", "/var/log/nginx", "/var/tmp/systemd-private", "/tmp/systemd-private"),
+    *("/var/mail/root", "/var/spool/dma", "/srv/jobs", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"),
+)
 
 
 def test_before_the_first_deploy(site: Site) -> None:

@@ -2,9 +2,9 @@
 
 from tests.support.machine import Machine
 
-# /run is a file system of its own. Directories count by their mode and owner: their times change with what is in them.
+# /run and /tmp are file systems of their own. Directories count by their mode and owner: their times change with what is in them.
 FIND = (
-    "find / /run -xdev ( -path /proc -o -path /sys -o -path /var/lib/docker ) -prune -o "
+    "find / /run /tmp -xdev ( -path /proc -o -path /sys -o -path /var/lib/docker ) -prune -o "
     "( -type d -printf %p\\t%m\\t%u\\n ) -o -printf %p\\t%m\\t%u\\t%s\\t%T@\\n"
 )
 
