@@ -50,6 +50,11 @@ def before_the_first_deploy(site: Site) -> None:
     exposure = float(said.partition("exposure level for conductor-supervise.service: ")[2].split()[0])
     assert exposure <= 3.0, said
     assert [site.ask(service).status for service in COUNTS] == [503, 503]
+    secret = "/etc/conductor/secrets/shop/PASSWORD"
+    assert (
+        site.machine.run("stat", "--format", "%a %U", secret, "/etc/conductor/services.yml").stdout
+        == "600 root\n640 root\n"
+    )
 
 
 def first_deploy(site: Site) -> None:
@@ -90,8 +95,8 @@ def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
 
 def one_off_tasks_and_a_console(site: Site) -> None:
     site.deployed("r1", COUNTS)
-    done = site.conductor("run", "--id", "shop", "sh", "-c", "echo $SERVICE $REVISION; exit 7", check=False)
-    assert (done.code, done.stdout) == (7, "shop r1\n")
+    done = site.conductor("run", "--id", "shop", "sh", "-c", "echo $SERVICE $REVISION $PASSWORD; exit 7", check=False)
+    assert (done.code, done.stdout) == (7, "shop r1 hunter2 #1\n")
     typed = "echo in the $SERVICE console\nexit 5\n"
     console = site.machine.run(
         "script",

@@ -17,7 +17,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ BOOT_SECONDS = 60.0
 HALT_SECONDS = 60
 POLL_SECONDS = 0.1
 SAVED = 3  # sets of images kept as files
+KEPT = 4  # installations kept as files
 STATES = {"running", "degraded"}
 
 
@@ -198,30 +199,42 @@ class Machine:
             raise MachineError(f"cannot load {', '.join(names)} into {self.name}: {done.stderr.decode()}")
 
     def install_conductor(self) -> None:
-        """From the wheel of this repository into /opt/conductor, with a link in /usr/local/bin, as the cookbook does.
-
-        It is what the first machine made of the same wheels, if there was one: this takes a second instead of ten.
-        """
+        """From the wheel of this repository into /opt/conductor, with a link in /usr/local/bin; without Chef."""
         wheels = wheelhouse()
-        made = cache_dir() / f"opt-{wheels.name}-{ensure_host_image().partition(':')[2]}.tar"
-        with only_one("opt"):
-            if made.exists():
-                with made.open("rb") as tar:
-                    subprocess.run(self.words("tar", "-C", "/opt", "-x", stdin=True), stdin=tar, check=True)
-            else:
+        with self.kept("/opt/conductor", f"venv-{wheels.name}") as there:
+            if not there:
                 self.install_wheels(wheels)
-                beside = made.with_suffix(".new")
-                with beside.open("wb") as tar:
-                    subprocess.run(self.words("tar", "-C", "/opt", "-c", "conductor"), stdout=tar, check=True)
-                for old in cache_dir().glob("opt-*.tar"):
-                    old.unlink()
-                beside.rename(made)
         self.run("ln", "-sf", "/opt/conductor/bin/conductor", "/usr/local/bin/conductor")
+
+    @contextlib.contextmanager
+    def kept(self, directory: str, key: str) -> Iterator[bool]:
+        """Whether a directory is there already: as the first machine that came here made it, for the same `key`, within
+        the block. To unpack it takes a second, to install it ten."""
+        tar = cache_dir() / f"kept-{key}-{ensure_host_image().partition(':')[2]}.tar"
+        with only_one("kept"):
+            there = tar.exists()
+            if there:
+                tar.touch()
+                with tar.open("rb") as stream:
+                    subprocess.run(self.words("tar", "-C", "/", "-x", stdin=True), stdin=stream, check=True)
+                yield True
+                return
+            yield False
+            beside = tar.with_suffix(".new")
+            with beside.open("wb") as stream:
+                subprocess.run(self.words("tar", "-C", "/", "-c", directory.lstrip("/")), stdout=stream, check=True)
+            beside.rename(tar)
+            for old in sorted(cache_dir().glob("kept-*.tar"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+                old.unlink()
+
+    def copy(self, source: Path, directory: str) -> None:
+        """A file, or what is in a directory, of this machine into a directory of the host."""
+        self.run("mkdir", "-p", directory)
+        _docker("cp", f"{source}/." if source.is_dir() else str(source), f"{self.container}:{directory}/")
 
     def install_wheels(self, wheels: Path) -> None:
         """Into a virtual environment in /opt/conductor."""
-        self.run("mkdir", "-p", "/opt/wheels")
-        _docker("cp", f"{wheels}/.", f"{self.container}:/opt/wheels/")
+        self.copy(wheels, "/opt/wheels")
         self.run("python3", "-m", "venv", "/opt/conductor", timeout=180)
         pip = ("/opt/conductor/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-index")
         self.run(*pip, "--find-links", "/opt/wheels", "conductor", timeout=180)
