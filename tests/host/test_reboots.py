@@ -49,8 +49,9 @@ def test_reboot_under_load(site: Site, moment: str) -> None:
         docker_up = wait_for_docker(site)
         machine.wait_until_up()
         live = site.wanted("shop")["release"]["revision"]
-        site.settle(expected(live))
+        machine.wait_for(lambda: site.is_served(expected(live)), f"{expected(live)} to be served", 60)
         took = time.monotonic() - docker_up
+        site.settle(expected(live), 60)  # what is of no use any more may go later
         result = load.stop()
     assert "  commit  done in" not in told or live == new, told
     assert "  commit  " in told or live == old, told

@@ -67,6 +67,12 @@ class Site:
             self.serves(service, revision) for service, (revision, _) in expected.items() if service in self.ports
         )
 
+    def is_served(self, expected: dict[str, tuple[str, int]]) -> bool:
+        """So many containers of this revision run for each service, and it answers; what else is there does not matter."""
+        there = self.containers()
+        enough = [there.count(There(s, rev, "service", "running")) == count for s, (rev, count) in expected.items()]
+        return all(enough) and all(self.serves(s, rev) for s, (rev, _) in expected.items() if s in self.ports)
+
     def deployed(self, revision: str, counts: dict[str, int]) -> dict[str, tuple[str, int]]:
         """Bring these services to a revision, whatever a test before has left; what `settle` then expects."""
         expected = {service: (revision, count) for service, count in counts.items()}
