@@ -5,7 +5,8 @@ import time
 from typing import Any, NamedTuple
 
 from tests.support.images import APP, REVISIONS
-from tests.support.machine import Machine, Ran
+from tests.support.machine import Machine
+from tests.support.machine_network import Ran
 from tests.support.witness import Seen, ask
 
 FORMAT = '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
