@@ -26,17 +26,24 @@ module Resources
 
   module_function
 
-  # Do it; true when something changed. Resources of services and packages are only recorded.
+  # Do it; true when something changed. What needs systemd is only recorded, and a package has to be there.
   def perform(resource, action, cookbook)
     case resource.kind
+    when :package then installed(resource)
     when :directory then action == :delete ? removed(resource.name) : directory(resource)
     when :file then action == :delete ? removed(resource.name) : file(resource, resource[:content])
     when :template then action == :delete ? removed(resource.name) : file(resource, rendered(resource, cookbook))
     when :link then link(resource)
     when :execute then action == :run && execute(resource)
     when :systemd_unit then action == :create && unit(resource)
-    else true
+    else false
     end
+  end
+
+  def installed(resource)
+    return false if system('dpkg', '--status', resource.name, out: File::NULL, err: File::NULL)
+
+    raise "package #{resource.name} is not installed here"
   end
 
   def rendered(resource, cookbook)
@@ -102,6 +109,8 @@ module Resources
 
     command = Array(resource[:command] || resource.name)
     command = ['/bin/sh', '-c', command.first] if command.size == 1
+    return false if command.join(' ').include?('systemctl ') && !File.directory?('/run/systemd/system')
+
     said, status = Open3.capture2e(*command)
     raise "cannot run #{command.shelljoin}: #{said}" unless status.success?
 
