@@ -1,5 +1,3 @@
-require_relative 'conductor_cookbook'
-
 module ConductorCookbook
   # What one host should run, from the items of the data bags: the definitions, the files of secrets, and all that is
   # wrong. It reads and writes nothing.

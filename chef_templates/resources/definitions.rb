@@ -17,44 +17,52 @@ default_action :create
 
 action :create do
   wanted.refuse_problems!
-  secret_files = wanted.secret_files(secrets)
+  files = wanted.secret_files(secrets)
   directory ::File.dirname(new_resource.path) do
     owner 'root'
     group 'root'
     mode '0755'
   end
-  [new_resource.secrets_dir, *secret_files.keys.map { |path| ::File.dirname(path) }].uniq.each do |place|
-    directory place do
-      owner 'root'
-      group 'root'
-      mode '0700'
-    end
-  end
-  secret_files.each do |path, text|
-    file path do
-      content text
-      owner 'root'
-      group 'root'
-      mode '0600'
-      sensitive true
-      backup false
-    end
-  end
-  definitions = wanted.document
-  judge = method(:accepted!)
-  template new_resource.path do
-    source 'services.yml.erb'
-    cookbook 'conductor'
-    owner 'root'
-    group 'root'
-    mode '0640'
-    sensitive true
-    variables(definitions: definitions)
-    verify { |candidate| judge.call(candidate) }
-  end
+  write_secrets(files)
+  write_definitions(wanted.document)
 end
 
 action_class do
+  # Before the definitions: Conductor reads them when it judges.
+  def write_secrets(files)
+    [new_resource.secrets_dir, *files.keys.map { |path| ::File.dirname(path) }].uniq.each do |place|
+      directory place do
+        owner 'root'
+        group 'root'
+        mode '0700'
+      end
+    end
+    files.each do |path, text|
+      file path do
+        content text
+        owner 'root'
+        group 'root'
+        mode '0600'
+        sensitive true
+        backup false
+      end
+    end
+  end
+
+  def write_definitions(document)
+    judge = method(:accepted!)
+    template new_resource.path do
+      source 'services.yml.erb'
+      cookbook 'conductor'
+      owner 'root'
+      group 'root'
+      mode '0640'
+      sensitive true
+      variables(definitions: document)
+      verify { |candidate| judge.call(candidate) }
+    end
+  end
+
   def wanted
     @wanted ||= ConductorCookbook::Wanted.new(
       bags: { services: new_resource.services_bag, hosts: new_resource.hosts_bag, secrets: new_resource.secrets_bag },

@@ -66,6 +66,4 @@ def converge(machine: Machine, services: Mapping[str, Mapping[str, Any]]) -> dic
         said = machine.run("ruby", f"{CHEF}/recorder/converge.rb", input=json.dumps(asked), timeout=300).stdout
     outcome: dict[str, Any] = json.loads(said)
     assert "error" not in outcome, outcome
-    machine.run("systemctl", "daemon-reload")  # the recorder writes the unit, and leaves the rest of Chef's work on it
-    machine.run("systemctl", "enable", "--now", UNIT)
     return outcome

@@ -26,17 +26,24 @@ module Resources
 
   module_function
 
-  # Do it; true when something changed. Resources of services and packages are only recorded.
+  # Do it; true when something changed. A package has to be there; what needs systemd is only recorded where none runs.
   def perform(resource, action, cookbook)
     case resource.kind
+    when :package then installed(resource)
     when :directory then action == :delete ? removed(resource.name) : directory(resource)
     when :file then action == :delete ? removed(resource.name) : file(resource, resource[:content])
     when :template then action == :delete ? removed(resource.name) : file(resource, rendered(resource, cookbook))
     when :link then link(resource)
     when :execute then action == :run && execute(resource)
-    when :systemd_unit then action == :create && unit(resource)
-    else true
+    when :systemd_unit then unit(resource, action)
+    else false
     end
+  end
+
+  def installed(resource)
+    return false if system('dpkg', '--status', resource.name, out: File::NULL, err: File::NULL)
+
+    raise "package #{resource.name} is not installed here"
   end
 
   def rendered(resource, cookbook)
@@ -102,17 +109,39 @@ module Resources
 
     command = Array(resource[:command] || resource.name)
     command = ['/bin/sh', '-c', command.first] if command.size == 1
+    return false if command.join(' ').include?('systemctl ') && !systemd?
+
     said, status = Open3.capture2e(*command)
     raise "cannot run #{command.shelljoin}: #{said}" unless status.success?
 
     true
   end
 
-  def unit(resource)
+  def unit(resource, action)
+    return written(resource) if action == :create
+    return false unless systemd?
+
+    verb = action.to_s.tr('_', '-')
+    enabled, active = %w(is-enabled is-active).map { |asked| system('systemctl', '--quiet', asked, resource.name) }
+    due = { enable: !enabled, start: !active, reload: active, restart: true, try_restart: active, stop: active, disable: enabled }
+    return false unless due.fetch(action)
+
+    said, status = Open3.capture2e('systemctl', verb, resource.name)
+    raise "cannot #{verb} #{resource.name}: #{said}" unless status.success?
+
+    true
+  end
+
+  def written(resource)
     path = File.join('/etc/systemd/system', resource.name)
     return false if File.file?(path) && File.read(path) == resource[:content]
 
     File.write(path, resource[:content])
+    system('systemctl', 'daemon-reload', exception: true) if systemd?
     true
+  end
+
+  def systemd?
+    File.directory?('/run/systemd/system')
   end
 end
