@@ -35,7 +35,7 @@ def test_a_day(site: Site) -> None:
     upgrade_and_rollback_under_load(site)
     a_broken_deploy_says_why_and_changes_nothing(site)
     one_off_tasks_and_a_console(site)
-    reboot_under_load_in_the_middle_of_an_upgrade(site)
+    reboot_in_the_middle_of_an_upgrade(site)
     a_paused_service_is_left_alone_and_says_so(site)
     a_wrapped_job_has_fired_on_time_and_told_by_mail(site)
     nothing_is_written_elsewhere(site)
@@ -113,7 +113,7 @@ def one_off_tasks_and_a_console(site: Site) -> None:
     assert [one for one in site.containers() if one.kind != "service"] == []
 
 
-def reboot_under_load_in_the_middle_of_an_upgrade(site: Site) -> None:
+def reboot_in_the_middle_of_an_upgrade(site: Site) -> None:
     """An orderly one; `test_reboots.py` has the other moments."""
     site.deployed("r1", COUNTS)
     with Witness(site.machine.address, site.ports) as witness:

@@ -93,7 +93,7 @@ def test_a_hung_supervise_is_restarted_by_the_watchdog(site: Site) -> None:
     finally:
         drop_in(site, None)
     site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=api)")
-    site.settle(ALL)
+    site.settle(ALL, BACKED_OFF_SECONDS)
 
 
 def test_reload_reads_the_definitions_again(site: Site) -> None:
@@ -125,7 +125,7 @@ def test_a_broken_file_keeps_the_last_good_one(site: Site) -> None:
         said = lambda: site.machine.run("journalctl", "-u", UNIT, "-n", "5", "--no-pager").stdout  # noqa: E731
         site.machine.wait_for(lambda: "the last good definitions stay in force" in said(), "the problem to be told")
         site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=shop)")
-        site.settle(ALL)
+        site.settle(ALL, BACKED_OFF_SECONDS)
     finally:
         site.machine.put(config, before, 0o640)
     assert show(site, "MainPID") == pid
