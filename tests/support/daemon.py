@@ -80,9 +80,9 @@ class Daemon:
         return self._network in container["NetworkSettings"]["Networks"]
 
     def _is_ours(self, container: dict[str, Any]) -> bool:
-        """Another run's containers of the same image are labelled, or live on another private network."""
-        networks = container["NetworkSettings"]["Networks"]
-        elsewhere = any(name.startswith("conductor-test-") and name != self._network for name in networks)
+        """Another test's containers of the same image are labelled, live on its private network, or are called after it."""
+        names = [*container["NetworkSettings"]["Networks"], *(name.lstrip("/") for name in container["Names"])]
+        elsewhere = any(name.startswith("conductor-test-") and not name.startswith(self._network) for name in names)
         return self._on_network(container) or (container["Image"].startswith(f"{APP}:") and not elsewhere)
 
 

@@ -1,0 +1,147 @@
+"""A day of one host, in short: what the cookbook put there, deploys, a job, a reboot; and what all of it wrote."""
+
+import time
+
+from tests.host.conftest import COUNTS
+from tests.support.footprint import Footprint, changes
+from tests.support.load import Load
+from tests.support.site import Site, There
+from tests.support.witness import Witness
+
+# DESIGN section 2, and what Docker, nginx, cron and systemd keep for themselves.
+OURS = ("/etc/conductor/", "/var/lib/conductor", "/etc/nginx/conductor.d/", "/etc/nginx/modules-enabled/90-conductor.conf",
+        "/etc/cron.d", "/run/conductor")  # fmt: skip
+THEIRS = (
+    *("/var/lib/docker", "/var/lib/containerd", "/run/docker", "/run/containerd"),
+    *(
+        "/run/systemd",
+        "/run/dbus",
+        "/run/initctl",
+        "/run/utmp",
+        "/run/shm",
+        "/run/crond",
+        "/run/sshd.pid",
+        "/run/nginx.pid",
+    ),
+    *("/var/log/journal", "/var/log/wtmp", "/var/log/nginx", "/var/tmp/systemd-private", "/tmp/systemd-private"),
+    *("/var/mail/root", "/var/spool/dma", "/srv/jobs", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"),
+)
+
+
+def test_before_the_first_deploy(site: Site) -> None:
+    """Nothing failed, the unit is clean and confined, and nginx has an answer for what never ran."""
+    assert site.machine.run("systemctl", "--failed", "--no-legend").stdout == ""
+    verified = site.machine.run("systemd-analyze", "verify", "conductor-supervise.service")
+    assert (verified.stdout, verified.stderr) == ("", "")
+    said = site.machine.run("systemd-analyze", "security", "--no-pager", "conductor-supervise").stdout
+    exposure = float(said.partition("exposure level for conductor-supervise.service: ")[2].split()[0])
+    assert exposure <= 3.0, said
+    assert [site.ask(service).status for service in COUNTS] == [503, 503]
+
+
+def test_first_deploy(site: Site) -> None:
+    site.machine.put("/etc/footprint.before", Footprint(site.machine).text())
+    site.upgrade("r1", "worker", "jobs")
+    site.deployed("r1", COUNTS)
+    assert site.machine.exists("/etc/cron.d/conductor-jobs")
+
+
+def test_upgrade_and_rollback_under_load(site: Site) -> None:
+    """From outside, on the host's address; one call moves both services."""
+    site.deployed("r1", COUNTS)
+    with Witness(site.machine.address, site.ports) as witness, Load(site.url("shop"), busy=20, idle=20) as load:
+        site.upgrade("r2", *COUNTS)
+        site.settle({"shop": ("r2", 2), "api": ("r2", 1)})
+        site.conductor("service", "rollback", "--id", "shop")
+        site.settle({"shop": ("r1", 2), "api": ("r2", 1)})
+        result = load.stop()
+    assert result.lost == 0, result
+    assert list(result.revisions) == ["r1", "r2"], result
+    assert witness.wrong() == []
+    assert [witness.failures(service) for service in COUNTS] == [[], []]
+    assert witness.revisions("api") == ["r1", "r2"]
+
+
+def test_a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
+    site.conductor("service", "upgrade", "--id", "api", "--revision", "r1")
+    before = site.containers()
+    with Load(site.url("shop"), busy=10, idle=10) as load:
+        failed = site.upgrade("r9", "api", "shop", check=False)  # r9 of api exits as it starts
+        result = load.stop()
+    assert failed.code == 1, failed
+    assert "the configuration is missing its moon phase" in failed.stderr
+    assert "api r1 still runs: 1 container" in failed.stderr
+    assert result.lost == 0, result
+    assert site.containers() == before
+
+
+def test_one_off_tasks_and_a_console(site: Site) -> None:
+    site.deployed("r1", COUNTS)
+    done = site.conductor("run", "--id", "shop", "sh", "-c", "echo $SERVICE $REVISION; exit 7", check=False)
+    assert (done.code, done.stdout) == (7, "shop r1\n")
+    typed = "echo in the $SERVICE console\nexit 5\n"
+    console = site.machine.run(
+        "script",
+        "--quiet",
+        "--return",
+        "--command",
+        "conductor console --id shop",
+        "/dev/null",
+        input=typed,
+        check=False,
+    )
+    assert "in the shop console" in console.stdout
+    assert console.code == 5, console
+    assert [one for one in site.containers() if one.kind != "service"] == []
+
+
+def test_reboot_under_load_in_the_middle_of_an_upgrade(site: Site) -> None:
+    """An orderly one; `test_reboots.py` has the other moments."""
+    site.deployed("r1", COUNTS)
+    with Witness(site.machine.address, site.ports) as witness:
+        upgrade = site.machine.spawn(
+            "conductor", "service", "upgrade", "--id", "shop", "--id", "api", "--revision", "r2"
+        )
+        time.sleep(1.0)
+        site.machine.reboot()
+        upgrade.communicate(timeout=30)
+        revision = site.wanted("shop")["release"]["revision"]
+        site.settle({service: (revision, count) for service, count in COUNTS.items()})
+        site.settle({"worker": ("r1", 1)})
+    assert witness.wrong() == []
+    assert {one.revision for one in witness.seen if one.revision} <= {"r1", "r2"}
+    assert site.machine.run("systemctl", "--failed", "--no-legend").stdout == ""
+
+
+def test_a_paused_service_is_left_alone_and_says_so(site: Site) -> None:
+    site.deployed("r1", COUNTS)
+    site.conductor("supervise", "pause", "--id", "api", "--reason", "looking into it")
+    site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=api)")
+    time.sleep(2)
+    assert There("api", "r1", "service", "running") not in site.containers("api")
+    assert "looking into it" in site.conductor("service", "status", check=False).stdout
+    site.conductor("supervise", "resume", "--id", "api")
+    site.settle({"api": ("r1", 1)})
+
+
+def test_a_wrapped_job_has_fired_on_time_and_told_by_mail(site: Site) -> None:
+    """Once a minute since the first deploy, which was a minute ago by now, or soon will be."""
+    machine = site.machine
+    machine.wait_for(lambda: machine.exists("/srv/jobs/ran"), "the job to fire", 65)
+    machine.wait_for(
+        lambda: "job of r1" in machine.run("sh", "-c", "cat /var/mail/root", check=False).stdout, "mail", 20
+    )
+    for line in machine.read("/srv/jobs/ran").splitlines():
+        word, moment, revision = line.split()
+        assert (word, revision) == ("ran", "r1")
+        assert int(moment) % 60 < 15, line
+    logged = machine.run("journalctl", "-t", "CRON", "--no-pager").stdout
+    assert "conductor run --id jobs --revision r1" in logged
+    assert "job of r1" in site.conductor("cron", "list", "--id", "jobs").stdout
+
+
+def test_nothing_is_written_elsewhere(site: Site) -> None:
+    """Of all that this module did."""
+    found = changes(site.machine.read("/etc/footprint.before"), Footprint(site.machine).text())
+    assert [path for path in found if path.startswith(OURS)] != []
+    assert [path for path in found if not path.startswith((*OURS, *THEIRS))] == ["/etc/footprint.before"]
