@@ -47,7 +47,7 @@ def services(context):
 
 
 def services_of(host):
-    """In one call they move together, or not at all."""
+    """In one upgrade they move together, or not at all."""
     if host not in HOSTS:
         raise Exit(f"cannot deploy to {host}: it is none of {', '.join(HOSTS)}", 2)
     return list(dict.fromkeys(service for role in HOSTS[host] for service in SERVICES[role]))
@@ -55,20 +55,26 @@ def services_of(host):
 
 def on_each_host(verb, hosts, *more):
     """The words of Conductor come to the terminal as it says them."""
-    calls = {}  # all of them can be made, or none is
-    for host in hosts:
-        ids = [word for service in services_of(host) for word in ("--id", service)]
-        calls[host] = shlex.join(["sudo", "-n", "conductor", "service", verb, *ids, *more])
+    calls = {host: calls_of(verb, host, *more) for host in hosts}  # all of them can be made, or none is
     done = []
-    for host, call in calls.items():
-        print(f"{host}: {call}", flush=True)
+    for host in hosts:
         try:
             with connection_to(host) as connection:
-                connection.run(call, in_stream=False)
+                for call in calls[host]:
+                    print(f"{host}: {call}", flush=True)
+                    connection.run(call, in_stream=False)
         except (UnexpectedExit, SSHException, OSError) as error:
             said = "Conductor's words are above" if isinstance(error, UnexpectedExit) else str(error)
             raise Exit(where_it_stands(verb, hosts, done, said), 1) from error
         done.append(host)
+
+
+def calls_of(verb, host, *more):
+    """One call for all services of an upgrade, one for each of a rollback, which takes one service."""
+    ids = services_of(host)
+    groups = [ids] if verb == "upgrade" else [[service] for service in ids]
+    words = [[word for service in group for word in ("--id", service)] for group in groups]
+    return [shlex.join(["sudo", "-n", "conductor", "service", verb, *group, *more]) for group in words]
 
 
 def connection_to(host):

@@ -9,7 +9,7 @@ def conductor_hosts
   hosts
 end
 
-# The services of a host: those of all its roles. In one call they move together, or not at all.
+# The services of a host: those of all its roles. In one upgrade they move together, or not at all.
 def conductor_services(host)
   ids = host.roles.flat_map { |role| fetch(:services).fetch(role, []) }.uniq
   abort "cannot deploy to #{host}: no role of it has services; see :services in config/deploy.rb" if ids.empty?
@@ -17,17 +17,23 @@ def conductor_services(host)
 end
 
 # SSHKit joins words with blanks, and the host's shell reads them: each is escaped.
-def conductor_call(verb, host, *more)
-  ids = conductor_services(host).flat_map { |id| ["--id", id] }
-  ["sudo", "-n", "conductor", "service", verb, *ids, *more].map(&:shellescape)
+def conductor_call(verb, ids, *more)
+  ["sudo", "-n", "conductor", "service", verb, *ids.flat_map { |id| ["--id", id] }, *more].map(&:shellescape)
+end
+
+# One call for all services of an upgrade, one for each of a rollback, which takes one service.
+def conductor_calls(verb, host, *more)
+  ids = conductor_services(host)
+  groups = verb == "upgrade" ? [ids] : ids.map { |id| [id] }
+  groups.map { |group| conductor_call(verb, group, *more) }
 end
 
 def conductor_on_each_host(verb, *more)
   hosts = conductor_hosts
-  calls = hosts.to_h { |host| [host.hostname, conductor_call(verb, host, *more)] } # all can be made, or none is
+  calls = hosts.to_h { |host| [host.hostname, conductor_calls(verb, host, *more)] } # all can be made, or none is
   done = []
   on(hosts, in: :sequence) do |host|
-    execute(*calls.fetch(host.hostname))
+    calls.fetch(host.hostname).each { |call| execute(*call) }
     done << host
   end
 rescue SSHKit::Runner::ExecuteError => error
