@@ -139,6 +139,32 @@ def test_fabric_does_the_same(shop: Shop) -> None:
     assert [results[name].lost for name in WEBS] == [0, 0, 0], results
 
 
+@pytest.mark.parametrize(
+    ("directory", "command", "revision"),
+    [
+        ("capistrano", f"cap production deploy REVISION={R4} HOSTS={WEBS[0]}", R4),
+        ("fabric", f"fab deploy --revision={R1}", R1),
+        ("ci", f"./deploy {R4}", R4),
+    ],
+)
+def test_an_upgrade_outlives_the_deploy(shop: Shop, directory: str, command: str, revision: str) -> None:
+    """The operator's program is killed, and its connection with it, while the first host is at work."""
+    site = shop.sites[WEBS[0]]
+    with shop.operator.spawn(
+        "bash", "-c", f"cd /root/{directory} && {command} >/tmp/said 2>&1", stdout=None, stderr=None
+    ) as process:
+        site.machine.wait_for(lambda: site.machine.exists("/var/lib/conductor/journal/shop_web.json"), "it to begin")
+        shop.operator.run("pkill", "-KILL", "-x", "cap|fab|ssh|ruby|python3", check=False)
+        assert process.wait(20) != 0
+    site.settle({"shop_web": (revision, 2), "shop_worker": (revision, 1)})
+    assert shop.revisions() == {WEBS[0]: {REVISIONS[revision]}, WEBS[1]: {"r2"}, WEBS[2]: {"r2"}}
+
+
+def test_all_are_the_same_again(shop: Shop) -> None:
+    assert typed(shop, "ci", f"./deploy {R2}").code == 0
+    assert shop.revisions() == everywhere(R2)
+
+
 def test_a_host_that_is_not_known_is_refused(shop: Shop) -> None:
     for directory, command in {
         "capistrano": f"cap production deploy REVISION={R1}",

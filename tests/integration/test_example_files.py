@@ -101,6 +101,7 @@ def test_ci_files_are_what_their_readers_accept(schema: str, file: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# prometheus/conductor.rules.yml, prometheus/conductor.rules.test.yml
 def test_alert_rules() -> None:
     directory = EXAMPLES / "prometheus"
     checked = run("promtool", "check", "rules", directory / "conductor.rules.yml")
