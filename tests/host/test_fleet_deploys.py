@@ -1,6 +1,7 @@
 """Three hosts and two roles, deployed to from a fourth by the examples as they are: Capistrano, Fabric, and a CI job."""
 
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import yaml
 from tests.support.fleet import Fleet
 from tests.support.load import Load, LoadResult
 from tests.support.machine import Ran
-from tests.support.shop_fleet import EXAMPLES, OPERATOR, REVISIONS, WEBS, Shop, prepare
+from tests.support.shop_fleet import EXAMPLES, OPERATOR, REVISIONS, WEBS, Shop, prepare, settle
 
 pytestmark = pytest.mark.long
 R1, R2, R3, R4, R5 = REVISIONS
@@ -150,13 +151,12 @@ def test_fabric_does_the_same(shop: Shop) -> None:
 def test_an_upgrade_outlives_the_deploy(shop: Shop, directory: str, command: str, revision: str) -> None:
     """The operator's program is killed, and its connection with it, while the first host is at work."""
     site = shop.sites[WEBS[0]]
-    with shop.operator.spawn(
-        "bash", "-c", f"cd /root/{directory} && {command} >/tmp/said 2>&1", stdout=None, stderr=None
-    ) as process:
+    group = f"setsid {command} >/tmp/said 2>&1 & echo $! >/tmp/group; wait $!"
+    with shop.operator.spawn("bash", "-c", f"cd /root/{directory} && {group}", stdout=None, stderr=None) as process:
         site.machine.wait_for(lambda: site.machine.exists("/var/lib/conductor/journal/shop_web.json"), "it to begin")
-        shop.operator.run("pkill", "-KILL", "-x", "cap|fab|ssh|ruby|python3", check=False)
-        assert process.wait(20) != 0
-    site.settle({"shop_web": (revision, 2), "shop_worker": (revision, 1)})
+        shop.operator.run("sh", "-c", "kill -KILL -- -$(cat /tmp/group)")
+        assert process.wait(20) == 128 + signal.SIGKILL
+    settle(site, revision, {"shop_web": 2, "shop_worker": 1})
     assert shop.revisions() == {WEBS[0]: {REVISIONS[revision]}, WEBS[1]: {"r2"}, WEBS[2]: {"r2"}}
 
 

@@ -88,6 +88,16 @@ def revisions_of(site: Site) -> set[str]:
     return found
 
 
+def settle(site: Site, revision: str, counts: dict[str, int], timeout: float = 40) -> None:
+    """Wait until exactly so many containers of it run, nothing is under way, and it answers by its own name."""
+    machine, expected = site.machine, {service: (revision, count) for service, count in counts.items()}
+    machine.wait_for(
+        lambda: Site(machine, {}).is_settled(expected) and site.ask("shop_web").revision == REVISIONS[revision],
+        lambda: f"{expected} to be settled: {site.containers()}",
+        timeout,
+    )
+
+
 def _prepare_host(machine: Machine) -> None:
     machine.load_images(*(f"{APP}:{name}" for name in REVISIONS.values()))
     for revision, name in REVISIONS.items():
