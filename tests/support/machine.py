@@ -65,13 +65,17 @@ class Machine:
     """One host. `with Machine(name) as m` boots it and waits until systemd is up and its Docker daemon answers.
 
     `network`: one that stays when the machine goes; without it the machine has its own. `options`: more of `docker run`'s.
+    `image`: one that was made of another machine.
     """
 
-    def __init__(self, name: str, *, network: Network | None = None, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, *, network: Network | None = None, options: tuple[str, ...] = (), image: str = ""
+    ) -> None:
         self.name = name
         self.network = network or Network()
         self._own_network = network is None
         self._options = options
+        self._image = image
         self.container = f"conductor-test-{self.network.token}-{name}"
         self._ran: list[Ran] = []
 
@@ -193,7 +197,8 @@ class Machine:
         ]
         words += ["--label", f"conductor.instance={self.network.instance}", *OPTIONS, *self._options]
         others = [word for name, ip in self.network.addresses.items() for word in ("--add-host", f"{name}:{ip}")]
-        docker("run", "--detach", *words, *others, ensure_host_image(), "/bin/sh", "-c", START)
+        image = self._image or ensure_host_image()
+        docker("run", "--detach", *words, *others, image, "/bin/sh", "-c", START)
         self.wait_until_up()
 
     def reboot(self, *, orderly: bool = True) -> None:
