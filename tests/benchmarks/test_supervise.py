@@ -144,7 +144,7 @@ def kill_all(host: TestHost) -> list[Container]:
     """As after a reboot."""
     there = host.containers()
     with ThreadPoolExecutor(WIDTH) as pool:
-        list(pool.map(lambda one: host.daemon.api.kill(one.id), there))
+        list(pool.map(lambda one: host.daemon.api.stop(one.id, timeout=0), there))
     host.wait_for(lambda: all(c.state == "exited" for c in host.containers()), "all to be gone", 60)
     return there
 
