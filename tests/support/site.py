@@ -87,7 +87,7 @@ class Site:
         seen = self.ask(service)
         return (seen.status, seen.answered, seen.revision) == (200, service, revision)
 
-    def settle(self, expected: dict[str, tuple[str, int]], timeout: float = 40) -> float:
+    def settle(self, expected: dict[str, tuple[str, int]], timeout: float = 60) -> float:
         """Wait until it is settled; the seconds that took."""
         began = time.monotonic()
         self.machine.wait_for(
