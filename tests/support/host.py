@@ -1,4 +1,5 @@
-"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the real daemon, or on another one.
+"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the machine's daemon or on
+one of the test's own.
 
 What a test sees of it is a directory, `host.define(...)` for what Chef would write, and `host.conductor(...)` for what
 people would type. Leaving it removes everything, and complains about what a command left behind unlabelled.
