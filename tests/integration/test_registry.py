@@ -10,7 +10,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.docker_registry import DockerRegistry
 from tests.support.host import TestHost, merged
-from tests.support.small_daemon import SmallDaemon
+from tests.support.private_daemon import PrivateDaemon
 
 PASSWORD = "pw-registry-77c1"
 HINT = "check the image's name, the revision and the registry's credentials (docker login)"
@@ -86,7 +86,7 @@ def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRe
 def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None:
     registry.push("v1", layer_bytes=80 * 2**20)
     login = registry.login(host.directory / "docker", PASSWORD)
-    with SmallDaemon(host.directory / "small", 64) as small:
+    with PrivateDaemon(host.directory / "small", 64) as small:
         host.define({"web": merged(QUICK, {"image": registry.image})}, host_extra={"docker": small.url})
         for _ in range(2):
             told = failed(host.upgrade("v1", env=login), 1, f"cannot pull image {registry.image}:v1: ")

@@ -25,17 +25,23 @@ SPACING_SECONDS = 5.0
         pytest.param([random.uniform(0.0, 3.0) for _ in range(20)], id="twenty", marks=pytest.mark.long),
     ],
 )
-def test_it_is_killed_while_it_starts_a_replacement(sup: Supervised, moments: list[float]) -> None:
-    """At different points: the count is right within two looks of the next one, and nothing is left over."""
+def test_it_is_killed_while_it_starts_or_replaces_one(sup: Supervised, moments: list[float]) -> None:
+    """At different points, in turns: the count is right within two looks of the next one, and nothing is left over."""
     print("killed after " + ", ".join(f"{moment:.2f}" for moment in moments))
     for number, moment in enumerate(moments):
         spawned = sup.start()
-        sup.host.daemon.api.kill(sup.running()[number % 2].id)
+        gone = sup.running()[0]
+        if number % 2:
+            sup.make("500", gone)
+        else:
+            sup.host.daemon.api.kill(gone.id)
         sup.host.wait_for(lambda: ": acting" in sup.said, "an action", 12)
         time.sleep(moment)
         spawned.kill()
         sup.start()
+        sup.host.wait_for(lambda gone=gone: gone.id not in {c.id for c in sup.running()}, "its replacement")
         sup.settled(2, timeout=15)
+        sup.heal()
         assert sup.spawned is not None
         sup.spawned.signal(signal.SIGTERM)
         sup.spawned.wait(5)

@@ -85,7 +85,7 @@ def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
     ],
 )
 def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
-    """Supervise begins to settle it within 5 s, and nothing is lost."""
+    """Supervise begins to settle it within 5 s, ends that within drain and grace, and nothing is lost."""
     host = sup.host
     sup.start()
     with Load(host.url(path="/slow?s=0.3"), busy=8, idle=4) as load:
@@ -98,6 +98,7 @@ def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
         if journal.exists():
             host.wait_for(lambda: "a change died" in sup.said, "the settling", 8)
             assert time.monotonic() - began < SPACING_SECONDS + 1.0
+            host.wait_for(lambda: not journal.exists(), f"its end within drain and grace\n{sup.said}", 5.0 + 1.0 + 1.0)
         after = sup.settled(2)
         load.run_for(0.5)
         counted = load.stop()

@@ -37,8 +37,9 @@ class Container(NamedTuple):
 class Daemon:
     """One connection; `api` is the SDK's low-level client, for what tests do by hand."""
 
-    def __init__(self, instance: str, network: str) -> None:
-        self.api: Any = docker.APIClient(base_url=SOCKET, version="auto", timeout=60)
+    def __init__(self, instance: str, network: str, url: str = SOCKET) -> None:
+        self.url = url
+        self.api: Any = docker.APIClient(base_url=url, version="auto", timeout=60)
         self._instance = instance
         self._network = network
         self._known = {c["Id"] for c in self.api.containers(all=True)}

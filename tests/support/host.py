@@ -1,4 +1,5 @@
-"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the real daemon.
+"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the machine's daemon or on
+one of the test's own.
 
 What a test sees of it is a directory, `host.define(...)` for what Chef would write, and `host.conductor(...)` for what
 people would type. Leaving it removes everything, and complains about what a command left behind unlabelled.
@@ -33,7 +34,7 @@ class TestHost:
 
     __test__ = False  # pytest takes the name for a test class
 
-    def __init__(self) -> None:
+    def __init__(self, docker: str = SOCKET) -> None:
         token = f"{os.getpid()}-{secrets.token_hex(3)}"  # tests/run removes what a dead process left behind
         self.instance = f"test-{token}"
         self.network = f"conductor-test-{token}"
@@ -48,7 +49,7 @@ class TestHost:
             path.mkdir(mode=0o755)
         self.claims = Claims()
         self.subnet = self.claims.subnet()
-        self.daemon = Daemon(self.instance, self.network)
+        self.daemon = Daemon(self.instance, self.network, docker)
         self.nginx = PrivateNginx(self.directory / "nginx", self.claims)
         self._ports: dict[str, int] = {}
         self._spawned: list[Spawned] = []
@@ -85,7 +86,7 @@ class TestHost:
         first = self.subnet.rpartition(".")[0]
         return {
             "instance": self.instance,
-            "docker": SOCKET,
+            "docker": self.daemon.url,
             "network": {"name": self.network, "subnet": self.subnet, "tasks": f"{first}.192/26"},
             "state_dir": str(self.state_dir),
             "runtime_dir": str(self.runtime_dir),

@@ -127,11 +127,9 @@ class Events:
     def __init__(self, host: TestHost) -> None:
         import docker
 
-        from tests.support.daemon import SOCKET
-
         self.seen: list[tuple[float, str, str, str]] = []  # when, what, service, container
         self.since = 0.0
-        self._api: Any = docker.APIClient(base_url=SOCKET, version="auto", timeout=600)
+        self._api: Any = docker.APIClient(base_url=host.daemon.url, version="auto", timeout=600)
         filters = {"type": "container", "label": [f"conductor.instance={host.instance}"]}
         self._stream = self._api.events(decode=True, filters=filters)
         threading.Thread(target=self._follow, daemon=True).start()

@@ -1,0 +1,113 @@
+"""`conductor supervise` beside a dockerd that is stopped, begun again, or hangs: a real one, of these tests' own."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.aftermath import nothing_left_behind
+from tests.support.host import TestHost
+from tests.support.images import APP
+from tests.support.manager import Manager
+from tests.support.private_daemon import PrivateDaemon
+from tests.support.supervised import Supervised
+
+SPACING_SECONDS = 5.0
+WATCHDOG_SECONDS = 4.0
+MEBIBYTES = 1024
+
+
+@pytest.fixture(scope="module")
+def dockerd(images: None) -> Iterator[PrivateDaemon]:
+    directory = Path(tempfile.mkdtemp(prefix=f"conductor-test-{os.getpid()}-"))
+    try:
+        with PrivateDaemon(directory, MEBIBYTES) as made:
+            made.load(f"{APP}:r1")
+            yield made
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def sup(dockerd: PrivateDaemon) -> Iterator[Supervised]:
+    """Two containers of `web` serve there; the daemon runs again when the test is over."""
+    with TestHost(dockerd.url) as host:
+        made = Supervised(host)
+        try:
+            host.define({"web": made.service()})
+            host.upgrade("r1", check=True)
+            yield made
+        finally:
+            print(f"supervise said:\n{made.said}")
+            dockerd.stop()
+            dockerd.start()
+            made.end()
+
+
+@pytest.fixture
+def manager(sup: Supervised) -> Iterator[Manager]:
+    with Manager(sup.host.directory / "notify.sock", watchdog_seconds=WATCHDOG_SECONDS) as made:
+        yield made
+
+
+def starts(host: TestHost, since: float) -> Counter[str]:
+    """How often each of the host's containers was started, as the daemon remembers."""
+    filters = {"type": "container", "event": "start", "label": [f"conductor.instance={host.instance}"]}
+    seen = host.daemon.api.events(since=int(since), until=int(time.time()), filters=filters, decode=True)
+    return Counter(event["id"] for event in seen)
+
+
+@pytest.mark.parametrize("seconds", [0, pytest.param(30, marks=pytest.mark.long)])
+def test_it_is_stopped_and_started(sup: Supervised, dockerd: PrivateDaemon, manager: Manager, seconds: int) -> None:
+    """It stops all containers before it ends. The count is right again soon after, and nothing was started twice."""
+    host = sup.host
+    before = {c.id for c in sup.running()}
+    spawned = sup.start(env=manager.environment)
+    time.sleep(SPACING_SECONDS)  # since its containers were made: it may act at once
+    dockerd.stop()
+    if seconds:
+        host.wait_for(lambda: sup.notes()["text"].startswith("waiting for Docker"), "the waiting", 12)
+        time.sleep(seconds)
+    began = time.time()
+    dockerd.start()
+    after = sup.settled(2)
+    same = len(before & {c.id for c in after})
+    print(f"both run again {time.time() - began:.1f} s after dockerd was begun, {same} of them the ones of before")
+    host.wait_for(lambda: host.get().status == 200, "it to answer")
+    sup.stays(lambda: len(sup.running()) == 2, SPACING_SECONDS + 1)
+    assert starts(host, began) == {container.id: 1 for container in after}
+    assert spawned.running()
+    assert manager.longest_silence() < WATCHDOG_SECONDS
+    assert sup.said.count("waiting for Docker") <= 1
+    nothing_left_behind(host, "r1", count=2)
+
+
+@pytest.mark.long
+def test_it_hangs_for_a_minute(sup: Supervised, dockerd: PrivateDaemon, manager: Manager) -> None:
+    """A container dies meanwhile, of which nobody can know: nothing is done; then it is started anew, once."""
+    host = sup.host
+    spawned = sup.start(env=manager.environment)
+    time.sleep(SPACING_SECONDS)
+    dies, lives = sup.running()
+    process = host.daemon.api.inspect_container(dies.id)["State"]["Pid"]
+    began = time.time()
+    dockerd.freeze()
+    os.kill(process, signal.SIGKILL)
+    time.sleep(60)
+    assert spawned.running()
+    dockerd.thaw()
+    thawed = time.time()
+    host.wait_for(lambda: dies.id not in {c.id for c in sup.running()}, "dockerd to know it", 20)
+    after = sup.settled(2, timeout=30)
+    print(f"two run {time.time() - thawed:.1f} s after it went on")
+    sup.stays(lambda: len(sup.running()) == 2, SPACING_SECONDS + 1)
+    assert lives.id in {c.id for c in after}
+    assert sum(starts(host, began).values()) == 1
+    assert manager.longest_silence() < WATCHDOG_SECONDS
+    nothing_left_behind(host, "r1", count=2)

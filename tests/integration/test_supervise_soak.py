@@ -1,0 +1,184 @@
+"""Half an hour of `conductor supervise` on ten services that are never left in peace: what holds all that time."""
+
+import contextlib
+import os
+import random
+import statistics
+import time
+from collections import Counter
+
+import docker.errors
+import pytest
+
+from tests.support.aftermath import nothing_left_behind
+from tests.support.commands import Spawned
+from tests.support.daemon import Container
+from tests.support.history_watch import LOOK_SECONDS, HistoryWatch
+from tests.support.host import TestHost
+from tests.support.images import REVISIONS
+from tests.support.supervised import Supervised
+
+MINUTES = float(os.environ.get("CONDUCTOR_SOAK_MINUTES", "30"))
+SERVICES = [f"s{number}" for number in range(10)]
+SPACING_SECONDS = 5.0
+LONGEST_SECONDS = 66 + 10  # the last delay with its jitter, and a start on a busy machine
+PAUSES_SECONDS = (0.5, 2.5)  # between two acts of ours
+ILL_SECONDS = 6.0
+TELL_SECONDS = 300.0
+MOST_GROWTH = 1.15
+
+
+class Chance:
+    """Does something random to a random service, again and again."""
+
+    def __init__(self, sup: Supervised, watch: HistoryWatch, seed: int) -> None:
+        self.done = Counter[str]()
+        self.codes = Counter[str]()
+        self.bad: list[str] = []
+        self._sup = sup
+        self._watch = watch
+        self._random = random.Random(seed)
+        self._under_way: list[Spawned] = []
+        self._ill: list[tuple[float, Container]] = []
+
+    def act(self) -> None:
+        """One act, and a pause."""
+        service = self._random.choice(SERVICES)
+        acts = [self.kill, self.kill, self.remove, self.make_ill, self.pause, self.resume, self.scale, self.upgrade]
+        act = self._random.choice(acts)
+        self._watch.disturb(service)
+        act(service)
+        self.done[act.__name__] += 1
+        self._collect()
+        time.sleep(self._random.uniform(*PAUSES_SECONDS))
+
+    def kill(self, service: str) -> None:
+        for one in self._one(service):
+            with contextlib.suppress(docker.errors.APIError):  # it has ended meanwhile
+                self._sup.host.daemon.api.kill(one.id)
+
+    def remove(self, service: str) -> None:
+        for one in self._one(service):
+            with contextlib.suppress(docker.errors.APIError):
+                self._sup.host.daemon.api.remove_container(one.id, force=True)
+
+    def make_ill(self, service: str) -> None:
+        for one in self._one(service):
+            self._sup.make(self._random.choice(["500", "hang", "silent"]), one)
+            self._ill.append((time.monotonic() + ILL_SECONDS, one))
+
+    def pause(self, service: str) -> None:
+        self._begin("supervise", "pause", "--id", service, "--reason", "chance", "--for", "15s")
+
+    def resume(self, service: str) -> None:
+        self._begin("supervise", "resume", "--id", service)
+
+    def scale(self, service: str) -> None:
+        how = self._random.choice([("--reset",), ("--count", "1"), ("--count", "3")])
+        self._begin("service", "scale", "--id", service, *how)
+
+    def upgrade(self, service: str) -> None:
+        """Every fourth is killed on its way."""
+        revision = self._random.choice(REVISIONS)
+        upgrade = self._begin("service", "upgrade", "--id", service, "--revision", revision)
+        if self._random.random() < 0.25:
+            time.sleep(self._random.uniform(0.3, 5.0))
+            if upgrade.running():
+                upgrade.kill()
+                self.done["kill -9 of an upgrade"] += 1
+
+    def end(self) -> None:
+        """Nobody is ill or paused any more, and all commands have ended."""
+        self._sup.heal()
+        for spawned in self._under_way:
+            spawned.wait(120)
+        self._collect()
+        for service in SERVICES:
+            self._sup.host.conductor("supervise", "resume", "--id", service)
+            self._watch.disturb(service)
+
+    def _one(self, service: str) -> list[Container]:
+        running = self._sup.running(service)
+        return [self._random.choice(running)] if running else []
+
+    def _begin(self, *words: str) -> Spawned:
+        spawned = self._sup.host.spawn(*words)
+        self._under_way.append(spawned)
+        return spawned
+
+    def _collect(self) -> None:
+        """Busy, or failed as its container was killed, is an answer too; a usage error or a bug is none."""
+        for spawned in [one for one in self._under_way if not one.running()]:
+            self._under_way.remove(spawned)
+            result = spawned.wait()
+            self.codes[f"{result.words[1]} {result.code}"] += 1
+            if result.code not in {0, 1, 5, -9} or "bug in Conductor" in result.output:
+                self.bad.append(str(result))
+        now = time.monotonic()
+        for until, one in [ill for ill in self._ill if ill[0] <= now]:
+            self._ill.remove((until, one))
+            (self._sup.sick / one.address).unlink(missing_ok=True)
+
+
+@pytest.mark.long
+def test_never_left_in_peace(host: TestHost) -> None:
+    sup, seed = Supervised(host), random.randrange(10**6)
+    print(f"seed {seed}, {MINUTES:g} minutes")
+    with contextlib.ExitStack() as stack:
+        stack.callback(sup.end)
+        quick = {"health": {"start_timeout": "15s"}, "stop": {"grace": "1s"}}
+        host.define({s: sup.service(**quick, **({} if n % 2 else {"nginx": None})) for n, s in enumerate(SERVICES)})
+        ids = [word for service in SERVICES for word in ("--id", service)]
+        host.conductor("service", "upgrade", *ids, "--revision", "r1", check=True, timeout=300)
+        spawned = sup.start()
+        with HistoryWatch(host, SERVICES, spawned.pid) as watch:
+            chance = Chance(sup, watch, seed)
+            began = told = time.monotonic()
+            while (now := time.monotonic()) < began + 60 * MINUTES:
+                assert spawned.running(), sup.said
+                chance.act()
+                if now - told >= TELL_SECONDS:
+                    told = now
+                    print(f"after {(now - began) / 60:.1f} minutes:")
+                    tell(sup, watch, chance)
+                    hold(watch, chance, sup.said)
+            chance.end()
+            host.wait_for(lambda: all(map(watch.right, SERVICES)), f"all to be right\n{sup.said}", LONGEST_SECONDS + 20)
+        tell(sup, watch, chance)
+        hold(watch, chance, sup.said)
+        assert growth(watch) <= MOST_GROWTH
+        for service in SERVICES:
+            wanted = host.wanted(service) or {}
+            count = 2 if wanted["scale"] is None else wanted["scale"]
+            nothing_left_behind(host, wanted["release"]["revision"], service, count=count)
+
+
+def tell(sup: Supervised, watch: HistoryWatch, chance: Chance) -> None:
+    """The figures."""
+    begun = Counter(one.action for one in watch.changes.values())
+    deaths = sum(len(sup.events.of("die", service)) for service in SERVICES)
+    starts = sum(len(sup.events.of("start", service)) for service in SERVICES)
+    print(f"done: {dict(chance.done)}; commands ended: {dict(chance.codes)}")
+    print(f"changes begun: {dict(begun)}; {deaths} deaths, {starts} starts")
+    print(f"closest corrections of one service: {sorted(round(gap, 2) for gap in watch.gaps('supervise'))[:5]} s")
+    print(f"longest time with a wrong count and nothing done to it: {max(watch.wrong_for.values()):.1f} s")
+    print(f"longest life of a stray container: {max(watch.strays.values(), default=0):.1f} s")
+    print(f"resident: {watch.resident[0]:.1f} MiB at first, {watch.resident[-1]:.1f} at last; {watch.threads} threads")
+
+
+def hold(watch: HistoryWatch, chance: Chance, said: str) -> None:
+    """What must be true of all that has happened."""
+    assert watch.broken == ""
+    assert chance.bad == []
+    assert "bug in Conductor" not in said
+    assert min(watch.gaps("supervise")) >= SPACING_SECONDS - 2 * LOOK_SECONDS
+    assert max(watch.wrong_for.values()) <= LONGEST_SECONDS, watch.wrong_for
+    assert max(watch.strays.values(), default=0) <= LONGEST_SECONDS, watch.strays
+
+
+def growth(watch: HistoryWatch) -> float:
+    """The resident memory of the last fifth of the time against that of the second, when all was in use once."""
+    fifth = len(watch.resident) // 5
+    early, late = statistics.median(watch.resident[fifth : 2 * fifth]), statistics.median(watch.resident[-fifth:])
+    print(f"resident in the second fifth of the time {early:.1f} MiB, in the last {late:.1f} MiB")
+    return late / early
