@@ -7,7 +7,6 @@ no longer defined is a row that says so.
 import contextlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import msgspec
 
@@ -17,7 +16,7 @@ from conductor.definitions.environment import redaction
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.plan.moves import wanted_count
+from conductor.plan.moves import drifted, wanted_count
 from conductor.plan.values import Container, Held, Wanted
 from conductor.state.notes import ServiceNote, read_notes
 
@@ -179,17 +178,12 @@ def _change(doors: Doors, service: str) -> list[str]:
 
 def _differences(wanted: Wanted, defined: Definition | None, containers: list[Container]) -> list[str]:
     notes = []
-    if defined and wanted.release and _but_count(defined.written) != _but_count(wanted.release.definition):
+    if defined and drifted(wanted, defined):
         notes.append("drifted: the definition has changed since the release; upgrade or restart to apply it")
     others = [c.name for c in containers if not _is_live(c, wanted)]
     if others:
         notes.append(f"not of the live release: {', '.join(others)}")
     return notes
-
-
-def _but_count(written: Mapping[str, Any]) -> dict[str, Any]:
-    """The count follows the file without a new release."""
-    return {key: value for key, value in written.items() if key != "count"}
 
 
 def _shown(doors: Doors, definition: Definition | None, containers: list[Container]) -> list[ContainerRow]:

@@ -17,11 +17,10 @@ from conductor.definitions.model import Definition, Logging
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
 from conductor.plan.moves import named_release, release
-from conductor.plan.tasks import Task, task_spec
+from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
 from conductor.plan.values import Release
 from conductor.state.crontabs import refused_by_cron
 
-GENERATE_SECONDS = 60.0
 MOST_BYTES = 2**20
 LAST_LINES = 20
 
@@ -33,7 +32,7 @@ def generate(doors: Doors, definition: Definition, of: Release, change: str) -> 
         return ""
     values = environment(definition.service)
     redact = redactor(values.values())
-    task = Task(service=definition.id, kind="task", command=cron.generate)
+    task = Task(service=definition.id, kind="task", command=cron.generate, job=GENERATE)
     spec = task_spec(
         task, definition, of, values, instance=doors.host.instance, network=doors.host.network.name, change=change,
         logging=Logging(driver="none"),

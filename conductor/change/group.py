@@ -4,7 +4,7 @@ all. Each method is a step of DESIGN section 5; what it needs it finds in the jo
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import msgspec
 
@@ -21,6 +21,7 @@ from conductor.plan.values import Container, Cutover
 from conductor.report.events import Began, Ended, Waiting, Warned
 
 UNDO_GRACE_SECONDS = 5.0  # a container that never was healthy, or that drained, gets no longer to go
+MEANWHILE_SECONDS = 0.2  # how often who waits for the daemon looks up
 AT_ONCE = 16  # calls to the daemon side by side
 
 
@@ -184,13 +185,14 @@ class Group:
             )
 
     def retire(self) -> None:
-        """Stop and remove the old containers side by side."""
-        self._retire([(c, member.grace()) for member in self.members for c in member.gone()])
+        """Stop and remove the old containers side by side; `supervise` leaves that to whoever wants its lock."""
+        gone = [(c, member.grace()) for member in self.members for c in member.gone()]
+        self._retire(gone, self._stop(gone, meanwhile=self.doors.clock.check))
 
-    def _retire(self, containers: Sequence[tuple[Container, float]]) -> None:
-        """Stop and remove, each with its grace; what cannot be done is for an operator, and stops nothing else."""
+    def _retire(self, containers: Sequence[tuple[Container, float]], killed: Sequence[tuple[str, float]]) -> None:
+        """Remove what has stopped or been `killed`; what cannot be done is for an operator, and stops nothing else."""
         named = {member.id: member for member in self.members}
-        engine, killed = self.doors.engine, self._stop(containers)
+        engine = self.doors.engine
         for name, grace in killed:
             self.warn(f"{name} did not stop within {grace:g}s and was killed")
 
@@ -202,7 +204,9 @@ class Group:
             self.must_act.append(container.name)
             self.warn(f"{error.sentence}; remove it by hand: docker rm -f {container.name}")
 
-    def _stop(self, containers: Sequence[tuple[Container, float]]) -> list[tuple[str, float]]:
+    def _stop(
+        self, containers: Sequence[tuple[Container, float]], meanwhile: Callable[[], None] = lambda: None
+    ) -> list[tuple[str, float]]:
         """Stop those that run; the names of those that had to be killed, with their grace. A failure shows in `_each`."""
         graces = {c.id: grace for c, grace in containers if c.running}
         if graces:
@@ -213,13 +217,18 @@ class Group:
             if self.doors.engine.stop(container.id, graces[container.id]):
                 killed.append((container.name, graces[container.id]))
 
-        self._each([c for c, _ in containers if c.running], stop)
+        self._each([c for c, _ in containers if c.running], stop, meanwhile)
         return sorted(killed)
 
     def _each(
-        self, containers: Sequence[Container], act: Callable[[Container], None]
+        self,
+        containers: Sequence[Container],
+        act: Callable[[Container], None],
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> list[tuple[Container, ConductorError]]:
-        """Side by side; those for which it failed. What is not a failure but a bug is raised when all are through."""
+        """Side by side; those for which it failed. What is not a failure but a bug is raised when all are through;
+        what `meanwhile` raises, again and again, ends the waiting, and not what is under way.
+        """
 
         def attempt(container: Container) -> ConductorError | None:
             try:
@@ -228,8 +237,11 @@ class Group:
                 return error
             return None
 
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            futures = [(container, pool.submit(attempt, container)) for container in containers]
+        pool = ThreadPoolExecutor(AT_ONCE)
+        futures = [(container, pool.submit(attempt, container)) for container in containers]
+        pool.shutdown(wait=False)
+        while wait([future for _, future in futures], MEANWHILE_SECONDS).not_done:
+            meanwhile()
         return [(container, error) for container, future in futures if (error := future.result())]
 
     def crontab(self) -> None:
@@ -258,14 +270,16 @@ class Group:
             self._cut_back()
             for member in self.members:
                 grace = min(member.definition.service.stop.grace, UNDO_GRACE_SECONDS)
-                self._retire([(c, grace) for c in member.new()])
+                new = [(c, grace) for c in member.new()]
+                self._retire(new, self._stop(new))
             self.end(outcome)
 
     def _swap_back(self) -> None:
         """The old of `order: stop-first` start again at their own addresses, after the new are gone: never both."""
         for member in self.members:
             if member.journal.stopped:
-                self._retire([(c, member.definition.service.stop.grace) for c in member.new()])
+                new = [(c, member.definition.service.stop.grace) for c in member.new()]
+                self._retire(new, self._stop(new))
                 still = [c.name for c in member.new() if c.running]
                 if still:
                     raise ConductorError(f"cannot stop {', '.join(still)}; the old may not run beside the new")

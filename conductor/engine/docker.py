@@ -73,7 +73,9 @@ class DockerEngine:
             for event in self._api.events(decode=True, filters=filters):
                 actor = event.get("Actor", {})
                 service = actor.get("Attributes", {}).get(f"{LABEL}service", "")
-                yield Change(service, actor.get("ID", ""), fewer=event.get("Action") in {"die", "destroy", "pause"})
+                action = event.get("Action")
+                fewer = action in {"die", "destroy", "pause"}
+                yield Change(service, actor.get("ID", ""), fewer=fewer, died=action == "die")
 
     def image(self, reference: str) -> Image | None:
         """Look in the local store only."""

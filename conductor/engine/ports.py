@@ -19,11 +19,12 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Something has happened to a container of `service`; `fewer` when one less runs."""
+    """Something has happened to a container of `service`; `fewer` when one less can serve, `died` when it has exited."""
 
     service: str
     container: str
     fewer: bool
+    died: bool = False
 
 
 class Engine(Protocol):

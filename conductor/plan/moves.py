@@ -59,6 +59,14 @@ def wanted_count(wanted: Wanted, definition: Definition) -> int:
     return wanted.scale if wanted.scale is not None else definition.service.count
 
 
+def drifted(wanted: Wanted, defined: Definition) -> bool:
+    """Whether the definition has changed since the release; the count follows the file without a new one."""
+    if wanted.release is None:
+        return False
+    was, now = wanted.release.definition, defined.written
+    return {**was, "count": None} != {**now, "count": None}
+
+
 def release(definition: Definition, revision: str, image_id: str, change: str) -> Release:
     """A new release, as it will be committed."""
     return Release(

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from conductor.definitions.model import Definition
 from conductor.plan.values import Container, Wanted
 
 SPACING_SECONDS = 5.0  # between two corrective actions on one service
@@ -27,7 +28,8 @@ class Seen(msgspec.Struct, frozen=True):
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """One service now. `served` are the addresses that nginx sends requests to (None: it has no nginx), `count` how many
     containers shall run, `dead_change` whether a journal has no process any more, `paused` why it is to be left alone,
-    `daemon_was_away` whether this is the first look since the daemon came (back)."""
+    `daemon_was_away` whether this is the first look since the daemon came (back), `drift` the definition that is to be
+    applied, as it has changed since the release."""
 
     wanted: Wanted
     seen: tuple[Seen, ...]
@@ -36,12 +38,14 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     dead_change: bool = False
     paused: str = ""
     daemon_was_away: bool = False
+    drift: Definition | None = None
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
     """What was tried: `attempts` since it last had peace, `last` when the latest one ended, `calm_since` since when all is
-    as wanted; `settles` and `settled` likewise for a change that died; `pointed` when nginx was last told, `unpointable`
-    whether that failed. `change` is the latest commit, `ours` the one that an attempt of our own makes.
+    as wanted; `settles` and `settled` likewise for a change that died, `applies` and `applied` for the definition `drift`;
+    `pointed` when nginx was last told, `unpointable` whether that failed. `change` is the latest commit, `ours` the one
+    that an attempt of our own makes.
     Times in seconds of one clock; None is never."""
 
     change: str = ""
@@ -51,6 +55,9 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     calm_since: float | None = None
     settles: int = 0
     settled: float | None = None
+    drift: Definition | None = None
+    applies: int = 0
+    applied: float | None = None
     pointed: float | None = None
     unpointable: bool = False
 
@@ -88,7 +95,14 @@ class Correct(msgspec.Struct, frozen=True, kw_only=True):
     serving: tuple[str, ...] = ()
 
 
-Decision = Leave | Settle | Revive | Point | Correct
+class Apply(msgspec.Struct, frozen=True):
+    """Start the live revision anew with this definition, and let go of all that runs."""
+
+    definition: Definition
+
+
+Action = Settle | Revive | Point | Correct | Apply
+Decision = Leave | Action
 
 
 def remember(past: Past, situation: Situation, now: float) -> Past:
@@ -99,6 +113,8 @@ def remember(past: Past, situation: Situation, now: float) -> Past:
         past = msgspec.structs.replace(past, change=change, attempts=attempts)
     if not situation.dead_change:
         past = msgspec.structs.replace(past, settles=0, settled=None)
+    if situation.drift != past.drift:
+        past = msgspec.structs.replace(past, drift=situation.drift, applies=0)
     if not _calm(situation):
         return msgspec.structs.replace(past, calm_since=None)
     since = now if past.calm_since is None else past.calm_since
@@ -112,6 +128,8 @@ def tried(past: Past, decided: "Decision", now: float, *, failed: bool) -> Past:
         return msgspec.structs.replace(past, settles=past.settles + 1, settled=now)
     if isinstance(decided, Point):
         return msgspec.structs.replace(past, pointed=now, unpointable=failed)
+    if isinstance(decided, Apply):
+        return msgspec.structs.replace(past, applies=past.applies + 1, applied=now, calm_since=None)
     return msgspec.structs.replace(past, attempts=past.attempts + 1, last=now, calm_since=None)
 
 
@@ -127,8 +145,11 @@ def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decis
     revive = _revivable(situation)
     if revive:
         return Revive(revive)
-    due = _due(past.attempts, past.last, jitter)
+    due = max(_due(past.attempts, past.last, jitter), _due(0, past.applied, 0.0))
+    applies_at = max(_due(past.applies, past.applied, jitter), _due(0, past.last, 0.0))
     point, correct = _point(situation), _correct(situation)
+    if situation.drift is not None and (correct is None or past.attempts) and now >= applies_at:
+        return Apply(situation.drift)  # also when correcting has failed: the new definition may be the cure
     if correct is not None and now >= due:
         return msgspec.structs.replace(correct, serving=point.addresses) if point else correct
     pointable = _pointable(past, situation, point) if point else 0.0
@@ -136,6 +157,8 @@ def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decis
         return point
     if correct is not None:
         return Leave(correct.why, due)
+    if situation.drift is not None and point is None:
+        return Leave("the definition has changed; it could not be applied", applies_at)
     return Leave("as wanted") if point is None else Leave("healthy again, joins nginx", pointable)
 
 
@@ -148,6 +171,8 @@ def reason(decided: Decision) -> str:
             return "a change died: finish or undo it"
         case Revive():
             return f"{len(decided.containers)} stopped with the host or with Docker: start them again"
+        case Apply():
+            return "the definition has changed: start it anew"
         case Point():
             return f"requests go to {', '.join(decided.addresses)}"
 
@@ -213,7 +238,7 @@ def _correct(situation: Situation) -> Correct | None:
 
 def _why(situation: Situation, well: int, bad: int) -> str:
     exited = len(_live(situation, "exited"))
-    said = [f"{well} of {situation.count} run and are healthy"]
+    said = [f"{well} of {situation.count} run and are healthy" if situation.count else f"{well} run, none are wanted"]
     said += [f"{bad} unhealthy"] * bool(bad) + [f"{exited} exited"] * bool(exited)
     strays = len(situation.seen) - well - bad - exited
     return ", ".join([*said, *[f"{strays} of no live release"] * bool(strays)])

@@ -10,6 +10,9 @@ from conductor.definitions.scalars import Secret
 from conductor.plan.spec import LABEL, ContainerSpec, container_spec
 from conductor.plan.values import Kind, Release
 
+GENERATE = "generate-cron"  # the job of a container that prints a crontab: it has a time limit, whoever made it
+GENERATE_SECONDS = 60.0
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A wish. `env` is over that of the service; `job` is the key of a cron job, or empty; `timeout` in seconds."""

@@ -11,13 +11,16 @@ from conductor.change.doors import Doors
 from conductor.change.reap import reap
 from conductor.change.run import run
 from conductor.change.settle import settle
+from conductor.change.verbs import Now, restart
 from conductor.clock import Clock
+from conductor.definitions.later import refuse_unsupported
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import BusyError, ConductorError, GivenUp
 from conductor.plan.moves import Move, correct, live_release
-from conductor.plan.supervision import Correct, Decision, Point, Revive, Settle, Situation
+from conductor.plan.supervision import Action, Apply, Correct, Decision, Point, Revive, Settle, Situation
 from conductor.plan.values import Container
+from conductor.proxy.nginx import NginxNotRunning
 from conductor.proxy.render import Site
 
 LOOK_SECONDS = 0.2  # how often it is looked whether somebody waits
@@ -44,9 +47,7 @@ class YieldingClock(Clock):
         super().check()
 
 
-def act(
-    doors: Doors, service: str, decided: Settle | Revive | Point | Correct, situation: Situation, change: str
-) -> bool:
+def act(doors: Doors, service: str, decided: Action, situation: Situation, change: str) -> bool:
     """Do it, if all is still as it was seen; whether it was done. Raises what keeps it from being done."""
     if isinstance(decided, Settle):
         return _settle(doors, service)
@@ -62,6 +63,9 @@ def act(
         definition = restore(service, live_release(wanted).definition)
         if isinstance(decided, Revive):
             _revive(doors, [c.id for c in decided.containers])
+        elif isinstance(decided, Apply):
+            now = Now(wanted=wanted, containers=mine, defined=decided.definition, change=change)
+            _apply(doors, decided.definition, now)
         elif isinstance(decided, Point):
             _point(doors, definition, decided.addresses)
         else:
@@ -75,6 +79,12 @@ def reap_tasks(doors: Doors, service: str) -> None:
     """Remove what `conductor run` has left behind; another time, when somebody works on the service."""
     with contextlib.suppress(BusyError), doors.locks.hold(service):
         reap(doors, service)
+
+
+def load_files(doors: Doors) -> None:
+    """Let nginx load what is on disk, if it has not: whoever was killed between writing and reloading has left that."""
+    with contextlib.suppress(NginxNotRunning):  # it will, when it starts
+        doors.proxy.switch((), lambda _cutover: None, force=False)
 
 
 def _as_seen(mine: Sequence[Container], situation: Situation, decided: Decision) -> bool:
@@ -104,6 +114,12 @@ def _revive(doors: Doors, containers: Sequence[str]) -> None:
 
 def _point(doors: Doors, definition: Definition, addresses: tuple[str, ...]) -> None:
     doors.proxy.switch((Site(definition, addresses),), lambda _cutover: None, force=False)
+
+
+def _apply(doors: Doors, definition: Definition, now: Now) -> None:
+    """As `service restart` does."""
+    refuse_unsupported(doors.host, definition)
+    run(doors, [restart(definition)(doors, now)], now.change, doors.clock.monotonic())
 
 
 def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) -> None:

@@ -3,7 +3,6 @@ case every few seconds. Its own thread only keeps time: it waits for nobody.
 """
 
 import contextlib
-import os
 import random
 import secrets
 import threading
@@ -20,11 +19,12 @@ from conductor.definitions.load import Definitions
 from conductor.engine.ports import Change
 from conductor.errors import BusyError, ConductorError, GivenUp
 from conductor.plan.supervision import (
+    Action,
+    Apply,
     Correct,
     Decision,
     Leave,
     Past,
-    Point,
     Revive,
     Settle,
     Situation,
@@ -33,10 +33,8 @@ from conductor.plan.supervision import (
     remember,
     tried,
 )
-from conductor.state import files
-from conductor.state.notes import Notes, ServiceNote, former_notes, notes_file
-from conductor.supervise.act import act, reap_tasks
-from conductor.supervise.notify import notify
+from conductor.supervise.act import act, load_files, reap_tasks
+from conductor.supervise.noting import Noter
 from conductor.supervise.observe import Observer
 from conductor.supervise.told import WARNING, Teller
 
@@ -47,6 +45,7 @@ AGAIN_SECONDS = 0.15
 CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 8, 1.0
 TICK_SECONDS = 0.25
 REAP_SECONDS = 60.0
+NGINX = "nginx"  # no service has this id
 ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
 START_SECONDS = 5.0  # a start counts for `starts_at_once` no longer, so that those that hang keep no other one waiting
 
@@ -84,13 +83,11 @@ class Loop:
         self._looks = deque([float("-inf")], CLOSE_LOOKS)
         self._again: float | None = None
         self._away = True  # the daemon, as far as we know
+        self._unsure_of_nginx = True  # whether it has loaded what is on disk
         self._waits_for = ""
-        self._noted: Notes | None = None
-        self._former = former_notes(definitions().host.runtime_dir)
-        self._since = clock.now()
+        self._noter = Noter(definitions().host.runtime_dir, clock, teller)
         self._decisions: dict[str, Decision] = {}
         self._reaped: dict[str, float] = {}
-        self._untils: dict[str, tuple[float, str]] = {}
         self.problem = ""  # of the definitions file, while the last good one stays in force
 
     def wake(self) -> None:
@@ -105,11 +102,15 @@ class Loop:
 
     def heard(self, change: Change) -> None:
         """What the daemon has told; what dies of a service that is being acted on is expected to."""
-        if change.fewer and change.service not in self._acting:
-            self._observer.suspects.add(change.container)
-            self.urge()
+        expected = not change.fewer or change.service in self._acting
+        if change.died and not expected:
+            self._observer.died[change.container] = self._clock.monotonic()
         else:
+            self._observer.died.pop(change.container, None)
+        if expected:
             self.wake()
+        else:
+            self.urge()
 
     def tick(self) -> None:
         """A step of the loop, at most `TICK_SECONDS` long."""
@@ -163,7 +164,7 @@ class Loop:
             if self._waits_for != said:
                 self._waits_for = said
                 self._teller.say(f"waiting for Docker: {said}", WARNING)
-            self._note()
+            self._noter.note(self._decisions, self._pasts, self._observer, self._waits_for, self.problem)
             return
         if self._waits_for:
             self._waits_for = ""
@@ -174,11 +175,22 @@ class Loop:
             self._teller.failed(service, problem)
         self._acting = {service: future for service, future in self._acting.items() if not future.done()}
         self._decisions = {s: d for s, d in self._decisions.items() if s in self._acting}
+        if self._unsure_of_nginx and NGINX not in self._acting and any(s.served for s in situations.values()):
+            self._unsure_of_nginx = False
+            self._acting[NGINX] = self._pool.submit(self._load_files)
         for service, situation in situations.items():
             if service not in self._acting:
                 self._decide(service, situation)
                 self._reap(service, situation)
-        self._note()
+        self._noter.note(self._decisions, self._pasts, self._observer, self._waits_for, self.problem)
+
+    def _load_files(self) -> None:
+        try:
+            load_files(self._open(""))
+        except Exception as error:  # noqa: BLE001 (as in `_act`)
+            self._teller.failed(NGINX, _said(error))
+        else:
+            self._teller.well(NGINX)
 
     def _decide(self, service: str, situation: Situation) -> None:
         now = self._clock.monotonic()
@@ -202,7 +214,7 @@ class Loop:
     def _reap(self, service: str, situation: Situation) -> None:
         """Now and then, when there is nothing else to do for it."""
         now = self._clock.monotonic()
-        if service not in self._observer.with_ended_tasks or situation.paused or service in self._acting:
+        if service not in self._observer.to_reap or situation.paused or service in self._acting:
             return
         if now - self._reaped.get(service, -inf) >= REAP_SECONDS:
             self._reaped[service] = now
@@ -210,13 +222,13 @@ class Loop:
 
     def _first(self, situation: Situation, now: float) -> Past:
         """After a restart of ours: our notes and the containers say when somebody last acted."""
-        note = self._former.get(situation.wanted.service)
+        note = self._noter.former.get(situation.wanted.service)
         acted = [one.container.created for one in situation.seen if one.container.created]
         acted += [note.last] if note is not None and note.last is not None else []
         last = now - max(0.0, self._clock.wall() - max(acted)) if acted else None
         return Past(change=situation.wanted.change, attempts=note.attempts if note else 0, last=last)
 
-    def _act(self, service: str, situation: Situation, decided: Settle | Revive | Point | Correct) -> None:
+    def _act(self, service: str, situation: Situation, decided: Action) -> None:
         why = reason(decided)
         change = secrets.token_hex(4)
         self._pasts[service] = msgspec.structs.replace(self._pasts[service], ours=change)
@@ -228,11 +240,11 @@ class Loop:
         except BusyError:
             return
         except GivenUp:
-            done = True
+            done = self._unsure_of_nginx = True
             self._teller.say(f"{service}: given up, somebody else wants it")
             return
         except Exception as error:  # noqa: BLE001 (a bug in one service's action must not end the others' supervision)
-            failed = True
+            failed = self._unsure_of_nginx = True
             self._teller.failed(service, "\n".join([_said(error), *getattr(error, "details", ())]))
         finally:
             if done or failed:
@@ -243,7 +255,10 @@ class Loop:
     @contextlib.contextmanager
     def _starting(self, decided: Decision) -> Iterator[None]:
         """Wait for one's turn to start something, and give it on when it is done, or takes long."""
-        if not isinstance(decided, Revive) and not (isinstance(decided, Correct) and decided.count > len(decided.keep)):
+        starts = isinstance(decided, Revive | Apply) or (
+            isinstance(decided, Correct) and decided.count > len(decided.keep)
+        )
+        if not starts:
             yield
             return
         while not self._starts.acquire(timeout=TICK_SECONDS):
@@ -263,43 +278,6 @@ class Loop:
         finally:
             turn.cancel()
             give_on()
-
-    def _note(self) -> None:
-        """For `status`, for the next `supervise`, and in a sentence for systemd."""
-        services = {}
-        for service, decided in self._decisions.items():
-            past = self._pasts[service]
-            if decided == Leave("as wanted") and not past.attempts:
-                continue
-            last = None if past.last is None else round(past.last + self._clock.wall() - self._clock.monotonic())
-            services[service] = ServiceNote(
-                why=reason(decided), until=self._until(service, decided), attempts=past.attempts, last=last
-            )
-        for service, problem in self._observer.problems.items():
-            services[service] = ServiceNote(why=problem)
-        backing_off = sum(bool(note.until) for note in services.values())
-        text = f"{len(self._decisions)} services, {self._observer.containers} containers"
-        text += f", {backing_off} backing off" if backing_off else ""
-        text = f"waiting for Docker: {self._waits_for}" if self._waits_for else text
-        runtime = self._definitions().host.runtime_dir
-        notes = Notes(pid=os.getpid(), since=self._since, text=text, problem=self.problem, services=services)
-        if notes != self._noted:
-            self._noted = notes
-            notify(STATUS=text)
-            try:
-                files.write(notes_file(runtime), notes)
-            except ConductorError as error:
-                self._teller.failed("status", error.sentence)
-
-    def _until(self, service: str, decided: Decision) -> str:
-        """In wall time, worded once, so that the notes stay the same."""
-        until = decided.until if isinstance(decided, Leave) else None
-        if until is None:
-            self._untils.pop(service, None)
-            return ""
-        if self._untils.get(service, (None, ""))[0] != until:
-            self._untils[service] = (until, self._clock.later(until - self._clock.monotonic()))
-        return self._untils[service][1]
 
 
 def _said(error: BaseException) -> str:

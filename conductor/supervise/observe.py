@@ -5,14 +5,16 @@ from collections.abc import Callable
 import msgspec
 
 from conductor.change.doors import Doors
-from conductor.change.reap import TASKS
+from conductor.change.reap import reapable
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.plan.moves import wanted_count
+from conductor.plan.moves import drifted, wanted_count
 from conductor.plan.supervision import Condition, Seen, Situation
 from conductor.plan.values import Container, Held, Wanted
 from conductor.supervise.watcher import Target, Watcher
+
+LIST_IS_LATE_SECONDS = 5.0  # at most; from then on it is right, whatever event was missed
 
 
 class Observer:
@@ -26,8 +28,8 @@ class Observer:
         self._released: dict[str, tuple[str, Definition]] = {}
         self.problems: dict[str, str] = {}
         self.revived: set[str] = set()
-        self.suspects: set[str] = set()  # said to have died; added to by any thread
-        self.with_ended_tasks: set[str] = set()
+        self.died: dict[str, float] = {}  # when the daemon has told so; changed by any thread
+        self.to_reap: set[str] = set()
         self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
@@ -36,7 +38,8 @@ class Observer:
         doors = self._doors()
         found = [self._now(doors, container) for container in doors.engine.containers()]
         self.containers = sum(c.kind == "service" and c.running for c in found)
-        self.with_ended_tasks = {c.service for c in found if c.kind in TASKS and not c.running}
+        wall = doors.clock.wall()
+        self.to_reap = {c.service for c in found if reapable(c, wall)}
         mine: dict[str, list[Container]] = {}
         for container in found:
             if container.kind == "service":
@@ -64,14 +67,13 @@ class Observer:
         return situations
 
     def _now(self, doors: Doors, container: Container) -> Container:
-        """The daemon's list knows a death 50 ms and more after its event (measured); asked about one container it knows."""
-        if container.id not in self.suspects:
+        """The daemon's list knows a death 50 ms and more after its event (measured), and asked about the one container it
+        answers only when it has cleaned up: up to a second under load (measured)."""
+        told = self.died.get(container.id)
+        if told is not None and (not container.running or doors.clock.monotonic() - told > LIST_IS_LATE_SECONDS):
+            self.died.pop(container.id, None)
             return container
-        self.suspects.discard(container.id)
-        state = doors.engine.inspect(container.id) if container.running else None
-        if not container.running or (state is not None and state.running):
-            return container
-        return msgspec.structs.replace(container, state="exited")
+        return container if told is None else msgspec.structs.replace(container, state="exited")
 
     def stamp(self) -> object:
         """Another one whenever a file of the wanted states or the journals was renamed or removed."""
@@ -101,8 +103,12 @@ class Observer:
         *,
         daemon_was_away: bool,
     ) -> Situation:
-        defined = self._definitions().services.get(wanted.service)
+        definitions, wishes = self._definitions(), doors.host.supervise
+        defined = definitions.services.get(wanted.service)
         counted = defined or definition
+        if wishes.undefined == "stop" and wanted.service not in definitions.ids:
+            counted = None
+        drift = defined if wishes.drift == "apply" and wanted.stopped is None else None
         nginx = definition is not None and definition.service.nginx is not None
         return Situation(
             wanted=wanted,
@@ -112,6 +118,7 @@ class Observer:
             dead_change=doors.store.journal(wanted.service) is not None,
             paused=_paused(doors, wanted.paused),
             daemon_was_away=daemon_was_away,
+            drift=drift if drift is not None and drifted(wanted, drift) else None,
         )
 
     def _condition(self, container: Container) -> Condition:

@@ -12,6 +12,7 @@ from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost
 from tests.support.nginx import BINARY
 from tests.support.odd_clients import SlowUpload
+from tests.support.supervised import Supervised
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,6 +61,20 @@ def uploading(serving: TestHost) -> Iterator[Callable[[float], SlowUpload]]:
     """Begins an upload to `web` that takes so many seconds."""
     with contextlib.ExitStack() as stack:
         yield lambda seconds: stack.enter_context(contextlib.closing(SlowUpload(serving.url(), seconds=seconds)))
+
+
+@pytest.fixture
+def sup(host: TestHost) -> Iterator[Supervised]:
+    """Two containers of `web` serve; `supervise` is not begun yet."""
+    made = Supervised(host)
+    try:
+        host.define({"web": made.service()})
+        host.upgrade("r1", check=True)
+        yield made
+    finally:
+        if made.said:
+            print(f"supervise said:\n{made.said}")
+        made.end()
 
 
 def is_as_left(host: TestHost) -> bool:

@@ -99,12 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
         answer = connection.getresponse()
         self.send_response(answer.status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")  # else the SDK takes it for one answer that ends some day
         self.end_headers()
         self.close_connection = True
         with contextlib.suppress(OSError):
             while data := answer.read1(65536):
-                self.wfile.write(data)
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
                 self.wfile.flush()
         connection.close()
 

@@ -1,11 +1,13 @@
 """A host under `conductor supervise`: what a test makes ill, and what it waits for."""
 
+import itertools
 import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,12 @@ class Supervised:
 
         path = self.host.runtime_dir / "supervise.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def asked(self, container: Container, since: float) -> list[float]:
+        """When its health was asked for, by its own log."""
+        log = self.host.daemon.api.logs(container.id, timestamps=True, since=int(since)).decode()
+        stamps = [line.partition(" ")[0] for line in log.splitlines() if line.endswith(" asked")]
+        return [datetime.fromisoformat(stamp[:26] + "+00:00").timestamp() for stamp in stamps]
 
     def make(self, fault: str, *containers: Container) -> None:
         """Ill from now on: these, or all."""
@@ -144,6 +152,11 @@ class Events:
     def close(self) -> None:
         """No more of them."""
         self._stream.close()
+
+
+def gaps(moments: list[float]) -> list[float]:
+    """From each to the next."""
+    return [b - a for a, b in itertools.pairwise(moments)]
 
 
 def children(pid: int) -> list[int]:

@@ -6,6 +6,7 @@ import pytest
 
 from conductor.change.reap import KEEP_SECONDS, reap
 from conductor.errors import ConductorError
+from conductor.plan.tasks import GENERATE, GENERATE_SECONDS
 from conductor.plan.values import Container, ContainerState
 
 OLD, YOUNG = KEEP_SECONDS + 1, KEEP_SECONDS - 1
@@ -14,10 +15,10 @@ OLD, YOUNG = KEEP_SECONDS + 1, KEEP_SECONDS - 1
 class Engine:
     """One container; `age` is in seconds since it ended."""
 
-    def __init__(self, kind: str, state: str, exit_code: int | None) -> None:
+    def __init__(self, kind: str, state: str, exit_code: int | None, job: str = "") -> None:
         self.found = Container(
             id="i", name="web-r1-c-task", service="web", revision="r1", kind=kind, digest="d", change="c", address="",
-            image_id="sha256:1", state=state,
+            image_id="sha256:1", state=state, job=job, created=1000.0,
         )  # fmt: skip
         self.state: ContainerState | None = ContainerState(
             running=state == "running",
@@ -40,7 +41,8 @@ class Engine:
 
 def reaped(engine: Engine, age: float) -> list[dict[str, object]]:
     lines: list[dict[str, object]] = []
-    store, clock = SimpleNamespace(record=lines.append), SimpleNamespace(age=lambda _stamp: age)
+    store = SimpleNamespace(record=lines.append)
+    clock = SimpleNamespace(age=lambda _stamp: age, wall=lambda: 1000.0 + age)
     reap(SimpleNamespace(engine=engine, store=store, clock=clock), "web")  # type: ignore[arg-type]
     assert engine.removed == ["i"] * len(lines)
     return lines
@@ -58,11 +60,19 @@ def test_one_that_never_started_goes() -> None:
     assert line["outcome"] == "was never started"
 
 
+def test_one_that_prints_a_crontab_for_ever_goes() -> None:
+    endless = Engine("task", "running", None, job=GENERATE)
+    assert reaped(endless, GENERATE_SECONDS + YOUNG) == []
+    (line,) = reaped(endless, GENERATE_SECONDS + OLD)
+    assert (line["outcome"], line["exit_code"]) == ("never ended", None)
+
+
 @pytest.mark.parametrize(
     ("kind", "state", "code", "age"),
     [
         ("task", "exited", 0, YOUNG),
-        ("task", "running", None, OLD),
+        ("task", "running", None, OLD * 100),
+        ("cron", "running", None, OLD * 100),
         ("service", "exited", 1, OLD),
         ("hook", "exited", 1, OLD),
     ],

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conductor.definitions.load import restore
 from conductor.plan.supervision import (
     DELAYS_SECONDS,
     JITTER,
     PEACE_SECONDS,
     SPACING_SECONDS,
+    Apply,
     Correct,
     Decision,
     Leave,
@@ -31,6 +33,7 @@ from conductor.plan.supervision import (
 from conductor.plan.values import Container, Release, Wanted
 
 RELEASE = Release(service="web", revision="r1", image="i:r1", image_id="i", digest="d", change="c1", definition={})
+NEW = restore("new", {"image": "i", "count": 1, "health": {"none": True}})
 LONGEST = DELAYS_SECONDS[-1] * (1 + JITTER)
 PASS = 5.0
 
@@ -70,6 +73,8 @@ def short(decided: Decision) -> str:
             return f"leave: {decided.why}" + (f" until {decided.until:g}" if decided.until is not None else "")
         case Settle():
             return "settle"
+        case Apply():
+            return f"apply {decided.definition.id}"
         case Revive():
             return f"revive {ids(decided.containers)}"
         case Point():
@@ -108,6 +113,10 @@ def short(decided: Decision) -> str:
         pytest.param(situation(dead_change=True, wanted=Wanted(service="web")), "settle", id="the first change died"),
         pytest.param(situation(wanted=Wanted(service="web")), "leave: never deployed", id="never deployed"),
         pytest.param(situation("exited", "exited", daemon_was_away=True), "revive 12", id="after a reboot"),
+        pytest.param(situation("good", "good", drift=NEW), "apply new", id="the definition has changed"),
+        pytest.param(situation("good", drift=NEW), "keep 1 of 2", id="the definition has changed, and one is missing"),
+        pytest.param(situation("good", "good", drift=NEW, paused="by ada"), "leave: by ada", id="changed, and paused"),
+        pytest.param(situation("good", "good", drift=NEW, dead_change=True), "settle", id="changed, and a change died"),
         pytest.param(situation("good", "exited", "exited", daemon_was_away=True), "revive 2", id="only what is missing"),
         pytest.param(situation("bad", "exited", daemon_was_away=True), "revive 2", id="beside a bad one"),
         pytest.param(situation("stray", "exited", daemon_was_away=True), "revive 2", id="a stray counts for nothing"),
@@ -211,7 +220,7 @@ def test_hours_of_exiting_at_once(outcome: str) -> None:
 
 def test_the_fault_is_removed() -> None:
     """Back within one delay, and after a minute of peace a new failure is mended at once."""
-    removed = 1000.0 + 3600
+    removed = 1000.0 + 3601  # the last look before may end a second later
     host = Simulated(lambda now: "good" if now > removed else "fails")
     host.run(3600)
     assert host.conditions == []
@@ -261,6 +270,30 @@ def test_settling_is_tried_again_ever_later_and_begins_anew_each_time() -> None:
     assert [b - a for a, b in itertools.pairwise(begun)][:7] == [5, 10, 20, 40, 60, 60, 60]
     past = remember(past, situation("good", "good"), now)
     assert short(decide(dead, remember(past, dead, now), now, 0.0)) == "settle"
+
+
+def test_a_new_definition_and_the_old_one_take_turns_while_both_fail() -> None:
+    """No action within 5 s of another, and a definition that fails again and again keeps no correction waiting."""
+    past, now, begun, ill = Past(), 1000.0, [], situation("exited", count=1, drift=NEW)
+    while now < 2000:
+        past = remember(past, ill, now)
+        if not isinstance(decided := decide(ill, past, now, 0.0), Leave):
+            begun.append((now, type(decided)))
+            past = tried(past, decided, now, failed=True)
+        now += 1.0
+    assert [kind for _, kind in begun[:2]] == [Correct, Apply]
+    assert min(b - a for (a, _), (b, _) in itertools.pairwise(begun)) >= SPACING_SECONDS
+    for kind in (Correct, Apply):
+        gaps = [b - a for a, b in itertools.pairwise(at for at, one in begun if one is kind)]
+        assert gaps[-3:] == [pytest.approx(60, abs=SPACING_SECONDS)] * 3
+
+
+def test_another_definition_is_applied_without_delay() -> None:
+    past = Past(drift=NEW, applies=5, applied=90.0)
+    newer = msgspec.structs.replace(NEW, digest="newer")
+    assert short(decide(situation("good", drift=NEW, count=1), past, 100.0, 0.0)).startswith("leave: the definition")
+    now = situation("good", drift=newer, count=1)
+    assert short(decide(now, remember(past, now, 100.0), 100.0, 0.0)) == "apply new"
 
 
 # Over any state.

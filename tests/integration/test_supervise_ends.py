@@ -1,0 +1,124 @@
+"""`conductor supervise` is killed, ended, asked to look once, and tells systemd."""
+
+import contextlib
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support.aftermath import nothing_left_behind, reservations
+from tests.support.host import TestHost
+from tests.support.supervised import Supervised
+
+SPACING_SECONDS = 5.0
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param([0.05, 0.3, 0.8], id="three"),
+        pytest.param([random.uniform(0.0, 3.0) for _ in range(20)], id="twenty", marks=pytest.mark.long),
+    ],
+)
+def test_it_is_killed_while_it_starts_a_replacement(sup: Supervised, moments: list[float]) -> None:
+    """At different points: the count is right within two looks of the next one, and nothing is left over."""
+    print("killed after " + ", ".join(f"{moment:.2f}" for moment in moments))
+    for number, moment in enumerate(moments):
+        spawned = sup.start()
+        sup.host.daemon.api.kill(sup.running()[number % 2].id)
+        sup.host.wait_for(lambda: ": acting" in sup.said, "an action", 12)
+        time.sleep(moment)
+        spawned.kill()
+        sup.start()
+        sup.settled(2, timeout=15)
+        assert sup.spawned is not None
+        sup.spawned.signal(signal.SIGTERM)
+        sup.spawned.wait(5)
+        nothing_left_behind(sup.host, "r1", count=2)
+
+
+def test_what_nginx_has_not_loaded_it_loads_at_the_start(sup: Supervised) -> None:
+    """Whoever is killed between writing nginx's file and the reload leaves a journal; supervise may leave just the file."""
+    host = sup.host
+    upstream, own = (host.nginx.include_dir / name for name in ("web.conf", "_conductor.conf"))
+    wanted = {path: path.read_text() for path in (upstream, own)}
+    one = sup.running()[0].address
+    upstream.write_text(re.sub(rf"^ +server {one}:.*\n", "", wanted[upstream], flags=re.MULTILINE))
+    own.write_text(re.sub(r'return 200 "\w+ \$pid"', 'return 200 "another $pid"', wanted[own]))
+    host.nginx.reload()
+
+    def answering() -> set[str]:
+        return {json.loads(host.get("/info").body)["hostname"] for _ in range(8)}
+
+    host.wait_for(lambda: len(answering()) == 1, "nginx to know only one")
+    for path, text in wanted.items():
+        path.write_text(text)
+    sup.start()
+    host.wait_for(lambda: len(answering()) == 2, f"nginx to know both\n{sup.said}")
+    assert sup.events.of("start") == []
+
+
+def test_sigterm_ends_it_at_once_also_in_the_middle(sup: Supervised) -> None:
+    host = sup.host
+    spawned = sup.start()
+    sup.make("silent")
+    host.wait_for(lambda: ": acting" in sup.said, "an action", 15)
+    host.wait_for(lambda: len(sup.running()) == 3, "a replacement at the gate", 5)
+    began = time.monotonic()
+    spawned.signal(signal.SIGTERM)
+    assert spawned.wait(5).code == 0
+    assert time.monotonic() - began < 1.5
+    assert len(sup.running()) == 3
+    sup.heal()
+    sup.start()
+    sup.settled(2)
+    assert reservations(host) == {}
+
+
+def test_systemd_is_told(sup: Supervised) -> None:
+    path = sup.host.directory / "notify.sock"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listening:
+        listening.bind(str(path))
+        listening.settimeout(5)
+        spawned = sup.start(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "800000", "JOURNAL_STREAM": "1:1"})
+        said = [listening.recv(4096).decode() for _ in range(6)]
+        assert said[0].startswith("READY=1\nSTATUS=")
+        assert "STATUS=1 services, 2 containers" in said
+        assert said.count("WATCHDOG=1") >= 2
+        spawned.signal(signal.SIGTERM)
+        assert spawned.wait(5).code == 0
+        listening.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(listening.recv(4096).decode())
+        assert said[-1] == "STOPPING=1"
+    assert all(line.startswith(("<6>", "<4>")) for line in sup.said.splitlines())
+
+
+def test_once(sup: Supervised) -> None:
+    host = sup.host
+    host.conductor("supervise", "--once", check=True)
+    host.daemon.api.remove_container(sup.running()[0].id, force=True)
+    time.sleep(SPACING_SECONDS * 1.1)  # since its containers were made
+    assert "acting" in host.conductor("supervise", "--once", check=True).stderr
+    sup.settled(2)
+    host.define({"web": sup.service()}, host_extra={"docker": "unix:///nowhere.sock"})
+    assert host.conductor("supervise", "--once").code == 1
+
+
+def test_the_unit(host: TestHost) -> None:
+    host.define({})
+    unit = host.conductor("supervise", "--print-unit", check=True).stdout
+    assert "Type=notify" in unit
+    assert "Requires=" not in unit
+    assert "BindsTo=" not in unit
+    path = host.directory / "conductor-supervise.service"
+    path.write_text(unit.replace("/usr/local/bin/conductor", "/bin/true"))
+    with contextlib.suppress(FileNotFoundError):
+        done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
+        assert str(path) not in done.stderr
