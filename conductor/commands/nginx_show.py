@@ -17,6 +17,7 @@ def command(*, config: Path) -> None:
     from conductor.report.printers import Silent
 
     definitions, doors = open_doors(config, "nginx show", Silent())
-    for name, (text, present) in sorted(doors.proxy.texts(sites(definitions, doors, definitions.ids)).items()):
-        place = f"{definitions.host.nginx.include_dir}/{name}"
+    included = doors.proxy.texts(sites(definitions, doors, definitions.ids))
+    wanted = {Path(definitions.host.nginx.include_dir, name): texts for name, texts in sorted(included.items())}
+    for place, (text, present) in {**wanted, **doors.proxy.drop_in()}.items():
         answer(f"### {place} ({'in place' if text == present else 'differs: run conductor nginx install'})\n{text}")

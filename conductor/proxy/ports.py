@@ -1,6 +1,7 @@
 """What the rest of Conductor asks of the thing that carries traffic; one implementation until there is a second."""
 
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -45,6 +46,9 @@ class Proxy(Protocol):
 
     def texts(self, sites: tuple[Site, ...]) -> dict[str, tuple[str, str | None]]:
         """The files as they should be, by name, each with the text in place."""
+
+    def drop_in(self) -> dict[Path, tuple[str, str | None]]:
+        """The file for nginx's main context as it should be, by path, with the text in place; empty without a place."""
 
     def served(self, service: str) -> frozenset[str]:
         """The addresses that the service's file sends requests to."""

@@ -75,6 +75,10 @@ class ReloadProxy:
         wanted = self._tree.candidate(sites)
         return {name: (text, present.get(name)) for name, text in wanted.items() if text.startswith(STAMP)}
 
+    def drop_in(self) -> dict[Path, tuple[str, str | None]]:
+        """By its path."""
+        return self._tree.drop_in()
+
     def switch(self, to: tuple[Site | Former, ...], ahead: Callable[[Cutover], None], *, force: bool) -> None:
         """Under the nginx lock, so that one flag and one reload are under way at a time."""
         with self._alone():

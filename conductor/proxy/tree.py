@@ -106,11 +106,18 @@ class Tree:
 
     def place_drop_in(self) -> tuple[str, ...]:
         """`worker_shutdown_timeout`, where the layout has a place for it (Debian's has)."""
+        for path, (text, present) in self.drop_in().items():
+            if present != text:
+                files.write_bytes(path, text.encode(), 0o644)
+                return (path.name,)
+        return ()
+
+    def drop_in(self) -> dict[Path, tuple[str, str | None]]:
+        """Where `worker_shutdown_timeout` should stand, the text, and the one in place; nothing where no place is."""
         path, text = self._drop_in()
-        if not path.parent.is_dir() or (path.is_file() and path.read_text() == text):
-            return ()
-        files.write_bytes(path, text.encode(), 0o644)
-        return (path.name,)
+        if not path.parent.is_dir():
+            return {}
+        return {path: (text, path.read_text(errors="replace") if path.is_file() else None)}
 
     def _drop_in(self) -> tuple[Path, str]:
         text = f"{STAMP}worker_shutdown_timeout {int(self._host.longest_connection * 1000)}ms;\n"

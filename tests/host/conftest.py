@@ -14,7 +14,7 @@ COUNTS = {"shop": 2, "api": 1}
 # The jobs' output goes to a directory of the host, which outlives them.
 CRONTAB = "MAILTO=root\n* * * * * echo ran $(date +\\%s) $REVISION >>/srv/ran; echo job of $REVISION\n"
 SERVICES: dict[str, dict[str, Any]] = {
-    "shop": service("shop", PORTS["shop"], console=["sh"]),
+    "shop": service("shop", PORTS["shop"], console=["sh"], secrets=["PASSWORD"]),
     "api": service("api", PORTS["api"], count=1, env={"FAULT_r9": "exit"}),
     "worker": {"image": "conductor-test-app", "command": ["sleep", "infinity"], "init": True,
                "health": {"none": True, "stable_for": "500ms"}},

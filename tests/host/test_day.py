@@ -28,7 +28,20 @@ THEIRS = (
 )
 
 
-def test_before_the_first_deploy(site: Site) -> None:
+def test_a_day(site: Site) -> None:
+    """One test, as each hour finds what the one before has left, and tests may be dealt out to several processes."""
+    before_the_first_deploy(site)
+    first_deploy(site)
+    upgrade_and_rollback_under_load(site)
+    a_broken_deploy_says_why_and_changes_nothing(site)
+    one_off_tasks_and_a_console(site)
+    reboot_in_the_middle_of_an_upgrade(site)
+    a_paused_service_is_left_alone_and_says_so(site)
+    a_wrapped_job_has_fired_on_time_and_told_by_mail(site)
+    nothing_is_written_elsewhere(site)
+
+
+def before_the_first_deploy(site: Site) -> None:
     """Nothing failed, the unit is clean and confined, and nginx has an answer for what never ran."""
     assert site.machine.run("systemctl", "--failed", "--no-legend").stdout == ""
     verified = site.machine.run("systemd-analyze", "verify", "conductor-supervise.service")
@@ -37,16 +50,21 @@ def test_before_the_first_deploy(site: Site) -> None:
     exposure = float(said.partition("exposure level for conductor-supervise.service: ")[2].split()[0])
     assert exposure <= 3.0, said
     assert [site.ask(service).status for service in COUNTS] == [503, 503]
+    secret = "/etc/conductor/secrets/shop/PASSWORD"
+    assert (
+        site.machine.run("stat", "--format", "%a %U", secret, "/etc/conductor/services.yml").stdout
+        == "600 root\n640 root\n"
+    )
 
 
-def test_first_deploy(site: Site) -> None:
+def first_deploy(site: Site) -> None:
     site.machine.put("/etc/footprint.before", Footprint(site.machine).text())
     site.upgrade("r1", "worker", "jobs")
     site.deployed("r1", COUNTS)
     assert site.machine.exists("/etc/cron.d/conductor-jobs")
 
 
-def test_upgrade_and_rollback_under_load(site: Site) -> None:
+def upgrade_and_rollback_under_load(site: Site) -> None:
     """From outside, on the host's address; one call moves both services."""
     site.deployed("r1", COUNTS)
     with Witness(site.machine.address, site.ports) as witness, Load(site.url("shop"), busy=20, idle=20) as load:
@@ -62,7 +80,7 @@ def test_upgrade_and_rollback_under_load(site: Site) -> None:
     assert witness.revisions("api") == ["r1", "r2"]
 
 
-def test_a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
+def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
     site.conductor("service", "upgrade", "--id", "api", "--revision", "r1")
     before = site.containers()
     with Load(site.url("shop"), busy=10, idle=10) as load:
@@ -75,10 +93,10 @@ def test_a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
     assert site.containers() == before
 
 
-def test_one_off_tasks_and_a_console(site: Site) -> None:
+def one_off_tasks_and_a_console(site: Site) -> None:
     site.deployed("r1", COUNTS)
-    done = site.conductor("run", "--id", "shop", "sh", "-c", "echo $SERVICE $REVISION; exit 7", check=False)
-    assert (done.code, done.stdout) == (7, "shop r1\n")
+    done = site.conductor("run", "--id", "shop", "sh", "-c", "echo $SERVICE $REVISION $PASSWORD; exit 7", check=False)
+    assert (done.code, done.stdout) == (7, "shop r1 hunter2 #1\n")
     typed = "echo in the $SERVICE console\nexit 5\n"
     console = site.machine.run(
         "script",
@@ -95,7 +113,7 @@ def test_one_off_tasks_and_a_console(site: Site) -> None:
     assert [one for one in site.containers() if one.kind != "service"] == []
 
 
-def test_reboot_under_load_in_the_middle_of_an_upgrade(site: Site) -> None:
+def reboot_in_the_middle_of_an_upgrade(site: Site) -> None:
     """An orderly one; `test_reboots.py` has the other moments."""
     site.deployed("r1", COUNTS)
     with Witness(site.machine.address, site.ports) as witness:
@@ -113,7 +131,7 @@ def test_reboot_under_load_in_the_middle_of_an_upgrade(site: Site) -> None:
     assert site.machine.run("systemctl", "--failed", "--no-legend").stdout == ""
 
 
-def test_a_paused_service_is_left_alone_and_says_so(site: Site) -> None:
+def a_paused_service_is_left_alone_and_says_so(site: Site) -> None:
     site.deployed("r1", COUNTS)
     site.conductor("supervise", "pause", "--id", "api", "--reason", "looking into it")
     site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=api)")
@@ -124,7 +142,7 @@ def test_a_paused_service_is_left_alone_and_says_so(site: Site) -> None:
     site.settle({"api": ("r1", 1)})
 
 
-def test_a_wrapped_job_has_fired_on_time_and_told_by_mail(site: Site) -> None:
+def a_wrapped_job_has_fired_on_time_and_told_by_mail(site: Site) -> None:
     """Once a minute since the first deploy, which was a minute ago by now, or soon will be."""
     machine = site.machine
     machine.wait_for(lambda: machine.exists("/srv/jobs/ran"), "the job to fire", 65)
@@ -140,7 +158,7 @@ def test_a_wrapped_job_has_fired_on_time_and_told_by_mail(site: Site) -> None:
     assert "job of r1" in site.conductor("cron", "list", "--id", "jobs").stdout
 
 
-def test_nothing_is_written_elsewhere(site: Site) -> None:
+def nothing_is_written_elsewhere(site: Site) -> None:
     """Of all that this module did."""
     found = changes(site.machine.read("/etc/footprint.before"), Footprint(site.machine).text())
     assert [path for path in found if path.startswith(OURS)] != []

@@ -16,7 +16,7 @@ EVIL = "/tmp/evil.yml"
 def revision(site: Site) -> None:
     """A git revision, as deploys name it."""
     site.machine.run("docker", "tag", f"{APP}:r3", f"{APP}:{SHA}")
-    site.machine.run("sh", "-c", "cp /opt/conductor/bin/conductor /tmp/conductor")
+    site.machine.run("sh", "-c", "cp /usr/local/bin/conductor /tmp/conductor")
 
 
 def sudo(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
@@ -52,7 +52,7 @@ def test_it_upgrades(site: Site) -> None:
         ["conductor", "service", "stop", "--id", "shop"],
         ["conductor", "config", "show"],
         ["/tmp/conductor", "service", "upgrade", "--id", "shop", "--revision", SHA],
-        ["/opt/conductor/bin/python3", "-c", "pass"],
+        ["python3", "-c", "pass"],
         ["docker", "ps"],
         ["sh"],
     ],

@@ -35,8 +35,11 @@ def test_reboot_under_load(site: Site, moment: str) -> None:
     old = site.wanted("shop")["release"]["revision"]
     new = "r1" if old != "r1" else "r2"
     site.settle(expected(old))
-    with Witness(machine.address, site.ports) as witness, Load(site.url("shop"), busy=5, idle=5, timeout=3) as load:
-        upgrade = machine.spawn(*UPGRADE, new)
+    with (
+        Witness(machine.address, site.ports) as witness,
+        Load(site.url("shop"), busy=5, idle=5, timeout=3) as load,
+        machine.spawn(*UPGRADE, new) as upgrade,
+    ):
         assert upgrade.stderr is not None
         told = read_until(moment, upgrade.stderr)
         machine.power_off(orderly=MOMENTS.index(moment) % 2 == 1)
@@ -46,8 +49,9 @@ def test_reboot_under_load(site: Site, moment: str) -> None:
         docker_up = wait_for_docker(site)
         machine.wait_until_up()
         live = site.wanted("shop")["release"]["revision"]
-        site.settle(expected(live))
+        machine.wait_for(lambda: site.is_served(expected(live)), f"{expected(live)} to be served", 60)
         took = time.monotonic() - docker_up
+        site.settle(expected(live), 60)  # what is of no use any more may go later
         result = load.stop()
     assert "  commit  done in" not in told or live == new, told
     assert "  commit  " in told or live == old, told

@@ -21,7 +21,7 @@ FAKETIME = """\
 Environment=LD_PRELOAD=/usr/lib/{triplet}/faketime/libfaketime.so.1
 Environment=FAKETIME_TIMESTAMP_FILE=/etc/faketimerc FAKETIME_CACHE_DURATION=1 DONT_FAKE_MONOTONIC=1
 ExecStart=
-ExecStart=/opt/conductor/bin/python3 -c "import sys, threading, time; \\
+ExecStart={python} -c "import sys, threading, time; \\
   time.sleep = lambda seconds: threading.Event().wait(seconds) and None; \\
   sys.argv = ['conductor', 'supervise']; from conductor.__main__ import main; main()"
 """
@@ -93,7 +93,7 @@ def test_a_hung_supervise_is_restarted_by_the_watchdog(site: Site) -> None:
     finally:
         drop_in(site, None)
     site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=api)")
-    site.settle(ALL)
+    site.settle(ALL, BACKED_OFF_SECONDS)
 
 
 def test_reload_reads_the_definitions_again(site: Site) -> None:
@@ -125,7 +125,7 @@ def test_a_broken_file_keeps_the_last_good_one(site: Site) -> None:
         said = lambda: site.machine.run("journalctl", "-u", UNIT, "-n", "5", "--no-pager").stdout  # noqa: E731
         site.machine.wait_for(lambda: "the last good definitions stay in force" in said(), "the problem to be told")
         site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=shop)")
-        site.settle(ALL)
+        site.settle(ALL, BACKED_OFF_SECONDS)
     finally:
         site.machine.put(config, before, 0o640)
     assert show(site, "MainPID") == pid
@@ -178,9 +178,10 @@ def test_a_killed_nginx_can_be_started_again(site: Site) -> None:
 def test_the_wall_clock_jumps(site: Site) -> None:
     """For supervise alone, by libfaketime: an hour ahead, and back by two. It neither acts nor stops acting for it."""
     triplet = site.machine.run("sh", "-c", "ls -d /usr/lib/*/faketime").stdout.split("/")[3]
+    python = site.machine.run("sh", "-c", "dirname $(readlink /usr/local/bin/conductor)").stdout.strip() + "/python3"
     try:
         site.machine.put("/etc/faketimerc", "+0")
-        drop_in(site, FAKETIME.format(triplet=triplet))
+        drop_in(site, FAKETIME.format(triplet=triplet, python=python))
         pid = show(site, "MainPID")
         for jump in ("+1h", "-1h"):
             before = site.containers()

@@ -1,32 +1,18 @@
-"""What the cookbook puts on a host, put there without Chef: definitions, nginx's include, units, and what they need."""
+"""The cookbook, run on a host: its recipes by the recorder of `chef_runs.py`, which there does what it records."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.support.chef_runs import COOKBOOK, RUBY
 from tests.support.fleet import add_user
 from tests.support.host import merged
 from tests.support.images import APP
 from tests.support.machine import Machine
+from tests.support.wheels import wheelhouse
 
-INCLUDE = "include /etc/nginx/conductor.d/*.conf;\n"
-# nginx binds sockets there, and its workers look for the flag there, so it has to be before nginx starts.
-TMPFILES = """\
-d /run/conductor               0755 root root -
-d /run/conductor/nginx         0755 root root -
-d /run/conductor/nginx/private 0700 root root -
-"""
-# A killed nginx leaves its unix sockets, and what is left stops its next start.
-NGINX_DROP_IN = """\
-[Service]
-ExecStartPre=-/bin/rm -f /run/conductor/nginx/private/status.sock /run/conductor/nginx/unavailable.sock
-"""
-# sudo matches all arguments, joined by blanks, with one expression; what people type has this order (README).
-SUDOERS = """\
-Defaults:deploy !requiretty, env_reset
-deploy ALL=(root) NOPASSWD: /usr/local/bin/conductor ^service upgrade( --id [a-z0-9][a-z0-9_-]{0\\,62})+ --revision [0-9a-f]{40}$
-"""
-CONFIG = "/etc/conductor/services.yml"
+CHEF = "/var/chef"  # what a Chef client keeps on a host
+UNIT = "conductor-supervise"
 
 
 def service(name: str, listen: int, /, **over: Any) -> dict[str, Any]:
@@ -51,27 +37,33 @@ def service(name: str, listen: int, /, **over: Any) -> dict[str, Any]:
     )
 
 
-def define(machine: Machine, services: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
-    """Write the definitions file."""
-    document = {"version": 1, **more, "services": services}
-    machine.put(CONFIG, json.dumps(document, indent=2), 0o640)
-
-
-def converge(machine: Machine, services: Mapping[str, Mapping[str, Any]]) -> None:
-    """All that a first run of the cookbook does on a bare host, except that the definitions come from `services`."""
-    machine.install_conductor()
-    define(machine, services)
-    machine.run("conductor", "config", "check")
-    machine.put("/etc/nginx/conf.d/conductor.conf", INCLUDE)
-    machine.put("/usr/lib/tmpfiles.d/conductor.conf", TMPFILES)
-    machine.run("systemd-tmpfiles", "--create", "conductor.conf")
-    machine.run("mkdir", "-p", "/etc/nginx/conductor.d")
-    machine.run("conductor", "nginx", "install")
-    machine.put("/etc/systemd/system/nginx.service.d/conductor.conf", NGINX_DROP_IN)
-    unit = machine.run("conductor", "supervise", "--print-unit").stdout
-    machine.put("/etc/systemd/system/conductor-supervise.service", unit)
+def converge(machine: Machine, services: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole cookbook, as a first run on a bare host has it; what was recorded and updated."""
+    wheels = wheelhouse()
     add_user(machine, "deploy")
-    machine.put("/etc/sudoers.d/conductor", SUDOERS, 0o440)
-    machine.run("visudo", "--check", "--quiet")
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "enable", "--now", "conductor-supervise")
+    machine.copy(wheels, f"{CHEF}/wheels")
+    machine.copy(COOKBOOK, f"{CHEF}/cookbook")
+    machine.copy(RUBY, f"{CHEF}/recorder")
+    asked = {
+        "cookbook": f"{CHEF}/cookbook",
+        "node": machine.name,
+        "attributes": {
+            "wheel": f"{CHEF}/wheels/{next(wheels.glob('conductor-*.whl')).name}",
+            "pip_options": ["--quiet", "--no-index", "--find-links", f"{CHEF}/wheels"],
+            "deploy_users": ["deploy"],
+        },
+        "data_bags": {
+            "conductor_services": {
+                name: {"id": name, "runs_on": {"roles": ["app"]}, **one} for name, one in services.items()
+            },
+            "conductor_hosts": {machine.name: {"id": machine.name, "roles": ["app"]}},
+            "conductor_secrets": {"shop": {"id": "shop", "PASSWORD": "hunter2 #1"}},
+        },
+        "recipes": ["default"],
+        "perform": True,
+    }
+    with machine.kept("/opt/conductor", f"chef-{wheels.name}"):
+        said = machine.run("ruby", f"{CHEF}/recorder/converge.rb", input=json.dumps(asked), timeout=300).stdout
+    outcome: dict[str, Any] = json.loads(said)
+    assert "error" not in outcome, outcome
+    return outcome

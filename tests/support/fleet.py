@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.machine import Machine, Network
+from tests.support.machine import Machine
+from tests.support.machine_network import Network
 
 AT_ONCE = 2  # machines that boot or install side by side
 

@@ -15,9 +15,10 @@ from tests.support.images import WITHOUT, ImageError, cache_dir
 
 NAME = "conductor-test-host"
 SUITE = "bookworm"
+KEPT = 2  # images: another checkout may have another recipe
 PACKAGES = (
     "systemd,systemd-sysv,dbus,cron,dma,nginx-light,openssh-server,openssh-client,sudo,logrotate,procps,iproute2,curl,"
-    "ca-certificates,python3,python3-venv,docker.io,iptables,faketime,capistrano,fabric"
+    "ca-certificates,python3,python3-venv,docker.io,iptables,faketime,capistrano,fabric,ruby,ruby-erubis"
 )
 # A host that is to be compared before and after does nothing of its own accord, and its journal outlives a reboot.
 QUIET = "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer"
@@ -48,7 +49,7 @@ def image() -> str:
 
 
 def ensure_host_image() -> str:
-    """Make sure that the image is there; its name. What earlier recipes made goes."""
+    """Make sure that the image is there; its name. Of what earlier recipes made the latest stays."""
     name = image()
     if _exists(name):
         return name
@@ -57,7 +58,7 @@ def ensure_host_image() -> str:
             return name
         tar = cache_dir() / f"{name.replace(':', '-')}.tar"
         if not tar.exists():
-            for old in cache_dir().glob(f"{NAME}-*.tar"):
+            for old in sorted(cache_dir().glob(f"{NAME}-*.tar"), key=lambda path: path.stat().st_mtime)[: -KEPT + 1]:
                 old.unlink()
             beside = tar.with_name(f".{os.getpid()}-{tar.name}")  # the suffix tells mmdebstrap what to make
             try:
@@ -89,8 +90,8 @@ def _exists(name: str) -> bool:
 def _remove_earlier(name: str) -> None:
     there = subprocess.run(
         ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", NAME], capture_output=True, text=True, check=True
-    )
-    for other in set(there.stdout.split()) - {name}:  # one that a machine runs on stays
+    )  # the newest first
+    for other in [one for one in there.stdout.split() if one != name][KEPT - 1 :]:  # one that a machine runs on stays
         subprocess.run(["docker", "rmi", other], capture_output=True, check=False)
 
 

@@ -12,19 +12,15 @@ is on it goes with it, its volumes too; `tests/run` removes what a killed run le
 """
 
 import contextlib
-import hashlib
-import os
-import secrets
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.claims import Claims
-from tests.support.commands import Result
-from tests.support.host_image import START, ensure_host_image, only_one
-from tests.support.images import cache_dir
+from tests.support.host_image import START, ensure_host_image
+from tests.support.machine_cache import kept, saved
+from tests.support.machine_network import MachineError, Network, Ran, docker
 from tests.support.wheels import wheelhouse
 
 # All but SYS_RESOURCE, which some kernels withhold, SYS_TIME, as the clock is shared with this machine, and those that no
@@ -62,48 +58,7 @@ OPTIONS = [
 BOOT_SECONDS = 60.0
 HALT_SECONDS = 60
 POLL_SECONDS = 0.1
-SAVED = 3  # sets of images kept as files
 STATES = {"running", "degraded"}
-
-
-class MachineError(RuntimeError):
-    """A machine could not be made or did not come up."""
-
-
-class Ran(Result):
-    """What a command on a machine did; `words` begin with the machine's name."""
-
-    def __str__(self) -> str:
-        said = f"-- stdout --\n{self.stdout}\n-- stderr --\n{self.stderr}"
-        return f"{' '.join(self.words)}: exit code {self.code} after {self.seconds:.2f} s\n{said}"
-
-
-class Network:
-    """A network for machines, and their addresses on it; made by `make`, gone with `close`."""
-
-    def __init__(self) -> None:
-        self.token = f"{os.getpid()}-{secrets.token_hex(3)}"  # tests/run removes what a dead process left behind
-        self.instance = f"test-{self.token}"
-        self.name = f"conductor-test-{self.token}"
-        self.addresses: dict[str, str] = {}
-        self._claims = Claims()
-        self._subnet = ""
-
-    def make(self) -> None:
-        """The network itself."""
-        self._subnet = self._claims.subnet()
-        label = f"conductor.instance={self.instance}"
-        _docker("network", "create", "--label", label, "--subnet", self._subnet, self.name)
-
-    def address(self, name: str) -> str:
-        """The one that this machine has, or will have."""
-        first = self._subnet.rpartition(".")[0]
-        return self.addresses.setdefault(name, f"{first}.{10 + len(self.addresses)}")
-
-    def close(self) -> None:
-        """Remove it; no machine is on it any more."""
-        _docker("network", "rm", self.name, check=False)
-        self._claims.release()
 
 
 class Machine:
@@ -194,7 +149,7 @@ class Machine:
 
     def load_images(self, *names: str) -> None:
         """Bring images of this machine's daemon, with their tags, into the host's."""
-        with _saved(names).open("rb") as tar:
+        with saved(names).open("rb") as tar:
             done = subprocess.run(
                 self.words("docker", "load", "--quiet", stdin=True), stdin=tar, capture_output=True, check=False
             )
@@ -202,30 +157,25 @@ class Machine:
             raise MachineError(f"cannot load {', '.join(names)} into {self.name}: {done.stderr.decode()}")
 
     def install_conductor(self) -> None:
-        """From the wheel of this repository into /opt/conductor, with a link in /usr/local/bin, as the cookbook does.
-
-        It is what the first machine made of the same wheels, if there was one: this takes a second instead of ten.
-        """
+        """From the wheel of this repository into /opt/conductor, with a link in /usr/local/bin; without Chef."""
         wheels = wheelhouse()
-        made = cache_dir() / f"opt-{wheels.name}-{ensure_host_image().partition(':')[2]}.tar"
-        with only_one("opt"):
-            if made.exists():
-                with made.open("rb") as tar:
-                    subprocess.run(self.words("tar", "-C", "/opt", "-x", stdin=True), stdin=tar, check=True)
-            else:
+        with self.kept("/opt/conductor", f"venv-{wheels.name}") as there:
+            if not there:
                 self.install_wheels(wheels)
-                beside = made.with_suffix(".new")
-                with beside.open("wb") as tar:
-                    subprocess.run(self.words("tar", "-C", "/opt", "-c", "conductor"), stdout=tar, check=True)
-                for old in cache_dir().glob("opt-*.tar"):
-                    old.unlink()
-                beside.rename(made)
         self.run("ln", "-sf", "/opt/conductor/bin/conductor", "/usr/local/bin/conductor")
+
+    def kept(self, directory: str, key: str) -> contextlib.AbstractContextManager[bool]:
+        """Whether a directory is there already, from an earlier machine; what the block makes of it is kept if it is not."""
+        return kept(self.words, directory, key)
+
+    def copy(self, source: Path, directory: str) -> None:
+        """A file, or what is in a directory, of this machine into a directory of the host."""
+        self.run("mkdir", "-p", directory)
+        docker("cp", f"{source}/." if source.is_dir() else str(source), f"{self.container}:{directory}/")
 
     def install_wheels(self, wheels: Path) -> None:
         """Into a virtual environment in /opt/conductor."""
-        self.run("mkdir", "-p", "/opt/wheels")
-        _docker("cp", f"{wheels}/.", f"{self.container}:/opt/wheels/")
+        self.copy(wheels, "/opt/wheels")
         self.run("python3", "-m", "venv", "/opt/conductor", timeout=180)
         pip = ("/opt/conductor/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-index")
         self.run(*pip, "--find-links", "/opt/wheels", "conductor", timeout=180)
@@ -247,7 +197,7 @@ class Machine:
         ]
         words += ["--label", f"conductor.instance={self.network.instance}", *OPTIONS, *self._options]
         others = [word for name, ip in self.network.addresses.items() for word in ("--add-host", f"{name}:{ip}")]
-        _docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", START)
+        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", START)
         self.wait_until_up()
 
     def reboot(self, *, orderly: bool = True) -> None:
@@ -258,14 +208,14 @@ class Machine:
     def power_off(self, *, orderly: bool = True) -> None:
         """It halts, or is cut off."""
         if orderly:
-            _docker("stop", "--time", str(HALT_SECONDS), self.container, timeout=HALT_SECONDS + 60)
+            docker("stop", "--time", str(HALT_SECONDS), self.container, timeout=HALT_SECONDS + 60)
         else:
-            _docker("kill", self.container)
-            _docker("wait", self.container)
+            docker("kill", self.container)
+            docker("wait", self.container)
 
     def power_on(self, *, wait: bool = True) -> None:
         """Boot it again."""
-        _docker("start", self.container)
+        docker("start", self.container)
         if wait:
             self.wait_until_up()
 
@@ -303,10 +253,10 @@ class Machine:
         }
         parts = [f"machine {self.name} at {self.address}", *map(str, self._ran[-5:])]
         parts += [f"-- {title} --\n{self._quiet('sh', '-c', f'{script} 2>&1')}" for title, script in look.items()]
-        if not _docker("inspect", "--format", "{{.State.Running}}", self.container, check=False).stdout.startswith(
+        if not docker("inspect", "--format", "{{.State.Running}}", self.container, check=False).stdout.startswith(
             "true"
         ):
-            parts.append(f"it does not run: {_docker('logs', '--tail', '20', self.container, check=False).output}")
+            parts.append(f"it does not run: {docker('logs', '--tail', '20', self.container, check=False).output}")
         return "\n".join(parts)
 
     def __enter__(self) -> "Machine":
@@ -325,7 +275,7 @@ class Machine:
     def close(self) -> None:
         """Remove it with all that is on it."""
         try:
-            _docker("rm", "--force", "--volumes", self.container, check=False)
+            docker("rm", "--force", "--volumes", self.container, check=False)
         finally:
             if self._own_network:
                 self.network.close()
@@ -337,28 +287,3 @@ class Machine:
                 self.words(*words), capture_output=True, text=True, check=False, timeout=20, errors="replace"
             ).stdout
         return ""
-
-
-def _docker(*words: str, check: bool = True, timeout: float = 180) -> Ran:
-    began = time.monotonic()
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False, timeout=timeout)
-    ran = Ran(("docker", *words), done.returncode, done.stdout, done.stderr, time.monotonic() - began)
-    if check and ran.code:
-        raise MachineError(str(ran))
-    return ran
-
-
-def _saved(names: tuple[str, ...]) -> Path:
-    """The images as one file, in which they share their layers; the latest few are kept."""
-    ids = _docker("image", "inspect", "--format", "{{.Id}}", *names).stdout
-    digest = hashlib.sha256(repr((sorted(names), ids)).encode()).hexdigest()[:16]
-    tar = cache_dir() / f"saved-{digest}.tar"
-    with only_one("saved"):
-        if not tar.exists():
-            beside = tar.with_suffix(".new")
-            _docker("save", "--output", str(beside), *names)
-            beside.rename(tar)
-        tar.touch()
-        for old in sorted(cache_dir().glob("saved-*.tar"), key=lambda path: path.stat().st_mtime)[:-SAVED]:
-            old.unlink()
-    return tar

@@ -5,7 +5,8 @@ import time
 from typing import Any, NamedTuple
 
 from tests.support.images import APP, REVISIONS
-from tests.support.machine import Machine, Ran
+from tests.support.machine import Machine
+from tests.support.machine_network import Ran
 from tests.support.witness import Seen, ask
 
 FORMAT = '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
@@ -66,6 +67,12 @@ class Site:
         return all(
             self.serves(service, revision) for service, (revision, _) in expected.items() if service in self.ports
         )
+
+    def is_served(self, expected: dict[str, tuple[str, int]]) -> bool:
+        """So many containers of this revision run for each service, and it answers; what else is there does not matter."""
+        there = self.containers()
+        enough = [there.count(There(s, rev, "service", "running")) == count for s, (rev, count) in expected.items()]
+        return all(enough) and all(self.serves(s, rev) for s, (rev, _) in expected.items() if s in self.ports)
 
     def deployed(self, revision: str, counts: dict[str, int]) -> dict[str, tuple[str, int]]:
         """Bring these services to a revision, whatever a test before has left; what `settle` then expects."""

@@ -1,0 +1,7 @@
+name             'conductor'
+maintainer       'The authors of Conductor'
+license          'MIT'
+description      'Installs Conductor and writes its definitions from data bags'
+version          '1.0.0'
+chef_version     '>= 16.0'
+supports         'debian', '>= 12.0'

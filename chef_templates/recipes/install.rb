@@ -1,0 +1,7 @@
+raise ConductorCookbook::Refused, "cannot install Conductor: set node['conductor']['wheel'] to its wheel's path or URL" unless node['conductor']['wheel']
+
+conductor_install node['conductor']['wheel'] do
+  checksum node['conductor']['wheel_checksum'] if node['conductor']['wheel_checksum']
+  pip_options node['conductor']['pip_options'].to_a
+  notifies :try_restart, 'systemd_unit[conductor-supervise.service]', :delayed
+end

@@ -1,0 +1,173 @@
+"""The cookbook's recipes and custom resources on a recorder: what Chef would be told, in which order, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.chef_runs import converge, example_bags
+
+UNIT = "# a unit as the installed Conductor prints it\n"
+ANSWERS = {"/usr/local/bin/conductor supervise --print-unit": UNIT}
+SUPERVISE = "systemd_unit[conductor-supervise.service]"
+
+
+def recipe(*names: str, **asked: Any) -> dict[str, Any]:
+    recipes = [f"conductor::{name}" for name in names]
+    attributes = {"wheel": __file__, "deploy_users": ["deploy"], **asked.pop("attributes", {})}
+    return converge(recipes=recipes, answers=ANSWERS, attributes=attributes, **asked)
+
+
+def definitions(bags: dict[str, Any], node: str = "app1") -> dict[str, Any]:
+    words = ("conductor_definitions", "/etc/conductor/services.yml")
+    return converge(resource=words, data_bags=bags, node=node)
+
+
+def changed(bag: str, item: str, /, **keys: Any) -> dict[str, Any]:
+    """The example's bags with another item, or with keys of one replaced; None removes."""
+    bags = example_bags()
+    bags[bag][item] = {**bags[bag].get(item, {"id": item}), **keys}
+    bags[bag][item] = {key: value for key, value in bags[bag][item].items() if value is not None}
+    return bags
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    outcome = recipe("default")
+    assert "error" not in outcome, outcome
+    return outcome
+
+
+def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
+    order = [
+        "conductor_install[", "link[/usr/local/bin/conductor]", "conductor_definitions[",
+        "file[/etc/conductor/secrets/shop_web/DATABASE_URL]", "template[/etc/conductor/services.yml]",
+        "directory[/run/conductor/nginx/private]", "template[/etc/tmpfiles.d/conductor.conf]",
+        "template[/etc/nginx/conf.d/conductor.conf]", "execute[conductor nginx install]", SUPERVISE,
+        "template[/etc/logrotate.d/conductor]", "template[/etc/sudoers.d/conductor]",
+    ]  # fmt: skip
+    names = [one["resource"] for one in whole["recorded"]]
+    places = [next(at for at, name in enumerate(names) if name.startswith(wanted)) for wanted in order]
+    assert places == sorted(places)
+
+
+def test_nothing_deploys_and_supervise_rereads_at_the_end(whole: dict[str, Any]) -> None:
+    assert [(one["resource"], one["action"]) for one in whole["recorded"][-2:]] == [
+        (SUPERVISE, "try_restart"),
+        (SUPERVISE, "reload"),
+    ]
+    said = json.dumps([one.get("command", one["resource"]) for one in whole["recorded"]])
+    assert "upgrade" not in said
+    assert "service restart" not in said
+
+
+def test_every_file_has_an_owner_and_a_mode_and_secrets_are_sensitive(whole: dict[str, Any]) -> None:
+    files = {one["resource"]: one for one in whole["recorded"] if one["resource"].startswith(("file[", "template["))}
+    assert all(one["owner"] == one["group"] == "root" and one["mode"] for one in files.values())
+    secrets = {name: one for name, one in files.items() if "/secrets/" in name}
+    assert len(secrets) == 3
+    for one in secrets.values():
+        assert (one["mode"], one["sensitive"], one["backup"]) == ("0600", True, False)
+    written = files["template[/etc/conductor/services.yml]"]
+    assert (written["mode"], written["sensitive"]) == ("0640", True)
+    assert files["template[/etc/sudoers.d/conductor]"]["mode"] == "0440"
+
+
+def test_the_unit_is_the_one_that_conductor_prints(whole: dict[str, Any]) -> None:
+    units = [one for one in whole["recorded"] if one["resource"] == SUPERVISE]
+    assert [one["action"] for one in units[:3]] == ["create", "enable", "start"]
+    assert units[0]["content"] == UNIT
+
+
+def test_only_secrets_of_services_that_run_here_are_fetched(whole: dict[str, Any]) -> None:
+    fetched = {name for name in whole["fetched"] if name.startswith("conductor_secrets/")}
+    assert fetched == {"conductor_secrets/shop_web", "conductor_secrets/shop_worker"}
+    jobs = definitions(example_bags(), "jobs1")
+    assert {name for name in jobs["fetched"] if name.startswith("conductor_secrets/")} == {
+        "conductor_secrets/shop_cron",
+        "conductor_secrets/shop_worker",
+    }
+
+
+def test_without_deploy_users_the_sudoers_file_goes() -> None:
+    outcome = recipe("deploys", attributes={"deploy_users": []})
+    assert [(one["resource"], one["action"]) for one in outcome["recorded"]] == [
+        ("template[/etc/sudoers.d/conductor]", "delete")
+    ]
+
+
+@pytest.mark.parametrize("user", ["ALL", "deploy ALL", "deploy\nroot", "", "#0", "deploy,root"])
+def test_an_odd_deploy_user_is_refused(user: str) -> None:
+    outcome = recipe("deploys", attributes={"deploy_users": ["deploy", user]})
+    assert outcome["error"].startswith("ConductorCookbook::Refused: cannot write sudoers: ")
+    assert outcome["recorded"] == []
+
+
+def test_moved_paths_reach_every_file() -> None:
+    host = {"runtime_dir": "/run/c2", "state_dir": "/srv/c2", "nginx": {"include_dir": "/srv/n2"}}
+    outcome = recipe("nginx", attributes={"host": host})
+    names = [one["resource"] for one in outcome["recorded"]]
+    for wanted in ("/run/c2", "/run/c2/nginx", "/run/c2/nginx/private", "/srv/n2"):
+        assert f"directory[{wanted}]" in names
+
+
+@pytest.mark.parametrize(
+    ("bags", "said"),
+    [
+        (
+            changed("conductor_services", "shop_web", runs_on={"hosts": ["app9"], "roles": ["ap"]}),
+            [
+                "data bag conductor_services, item shop_web: runs_on.hosts: app9 does not exist: data bag conductor_hosts has app1, app2, jobs1",
+                "data bag conductor_services, item shop_web: runs_on.roles: ap does not exist: data bag conductor_hosts has app, jobs",
+            ],
+        ),
+        (
+            changed("conductor_services", "shop_web", runs_on=None),
+            ["data bag conductor_services, item shop_web: runs_on: must say where: "],
+        ),
+        (
+            changed("conductor_services", "shop_web", runs_on={"host": ["app1"]}),
+            ["data bag conductor_services, item shop_web: runs_on: must say where: "],
+        ),
+        (
+            changed("conductor_secrets", "shop_web", DATABASE_URL=None, SECRET_KEY_BASE=7),
+            [
+                "data bag conductor_secrets, item shop_web: DATABASE_URL: is missing: ",
+                "data bag conductor_secrets, item shop_web: SECRET_KEY_BASE: must be a text, not integer: ",
+            ],
+        ),
+        (
+            changed("conductor_services", "shop_worker", secrets=["PASSWORD"]),
+            ["data bag conductor_secrets, item shop_worker: PASSWORD: is missing: "],
+        ),
+        (
+            changed("conductor_services", "shop_web", env={"DATABASE_URL": "x"}),
+            ["data bag conductor_services, item shop_web: env.DATABASE_URL: is also in secrets: keep one"],
+        ),
+        (
+            changed("conductor_services", "shop_web", secrets=["../../cron.d/x"]),
+            ["data bag conductor_services, item shop_web: secrets: must be a list of variables, "],
+        ),
+    ],
+)
+def test_what_data_bags_show_is_refused_before_anything_is_written(bags: dict[str, Any], said: list[str]) -> None:
+    outcome = definitions(bags)
+    assert outcome["error"].startswith(
+        "ConductorCookbook::Refused: cannot write the definitions, nothing was changed:\n"
+    )
+    assert len(outcome["error"].splitlines()) == 1 + len(said)
+    for sentence in said:
+        assert sentence in outcome["error"]
+    assert outcome["updated"] == []
+
+
+def test_a_machine_that_no_item_speaks_of_is_refused() -> None:
+    outcome = definitions(example_bags(), "app7")
+    assert "data bag conductor_hosts: has no item app7: " in outcome["error"]
+    assert outcome["updated"] == []
+
+
+def test_a_wheel_is_asked_for_and_one_from_afar_needs_its_digest() -> None:
+    assert "set node['conductor']['wheel']" in recipe("install", attributes={"wheel": None})["error"]
+    url = "https://files.example.com/conductor-1-py3-none-any.whl"
+    assert "write its SHA-256 as checksum" in converge(resource=("conductor_install", url))["error"]

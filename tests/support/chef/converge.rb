@@ -1,0 +1,34 @@
+# Converges the cookbook on the recorder. Reads a mapping from standard input: cookbook, node, attributes, data_bags, recipes
+# (or `resource` and `properties` of a custom one), perform, answers. Prints what was recorded and updated, or the error.
+
+require 'json'
+require_relative 'recorder'
+
+$stdin.set_encoding('UTF-8')
+$stdout.set_encoding('UTF-8')
+asked = JSON.parse($stdin.read)
+outcome = {}
+begin
+  run = Recorder::Run.new(asked['cookbook'], asked['node'], asked['attributes'] || {}, asked['data_bags'] || {},
+                          perform: asked['perform'], answers: asked['answers'] || {})
+  if asked['resource']
+    kind, name = asked['resource']
+    properties = asked['properties'] || {}
+    run.run(run.build(kind.to_sym, name, proc { properties.each { |key, value| __send__(key, value) } }))
+  else
+    run.converge(asked['recipes'])
+  end
+rescue StandardError => e
+  outcome['error'] = "#{e.class}: #{e.message}"
+  outcome['where'] = e.backtrace.first(5)
+end
+
+if run
+  outcome['recorded'] = run.recorded.map do |resource, action|
+    shown = %i(owner group mode sensitive backup content source to command).to_h { |key| [key, resource.type ? nil : resource[key]] }
+    { 'resource' => resource.to_s, 'action' => action }.merge(shown.compact)
+  end
+  outcome['updated'] = run.updated
+  outcome['fetched'] = run.fetched
+end
+puts JSON.generate(outcome)
