@@ -14,7 +14,8 @@ from tests.support.commands import ROOT
 from tests.support.cookbook import service
 from tests.support.fleet import add_user
 from tests.support.images import APP
-from tests.support.machine import Machine, Network
+from tests.support.machine import Machine
+from tests.support.machine_network import Network
 from tests.support.shop_fleet import settle
 from tests.support.site import Site
 from tests.support.wheels import wheelhouse

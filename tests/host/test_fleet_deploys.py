@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.fleet import Fleet
 from tests.support.load import Load, LoadResult
-from tests.support.machine import Ran
+from tests.support.machine_network import Ran
 from tests.support.shop_fleet import EXAMPLES, OPERATOR, REVISIONS, WEBS, Shop, prepare, settle
 
 pytestmark = pytest.mark.long

@@ -75,52 +75,6 @@ def test_docker_is_stopped_and_started(site: Site) -> None:
     assert show(site, "MainPID") == before
 
 
-def test_docker_is_away_for_half_a_minute(site: Site) -> None:
-    """The same containers run again, each started once, by the same process."""
-    before, pid = ids(site), show(site, "MainPID")
-    site.machine.run("systemctl", "stop", "docker.socket", "docker")
-    time.sleep(30)
-    assert (show(site, "ActiveState"), show(site, "MainPID")) == ("active", pid)
-    site.machine.run("systemctl", "start", "docker")
-    site.settle(ALL)
-    time.sleep(6)  # one more look
-    assert ids(site) == before
-    assert starts(site) == before
-    assert show(site, "MainPID") == pid
-
-
-def test_docker_hangs_for_a_minute(site: Site) -> None:
-    """Nobody dies, nothing is started twice, the watchdog is fed; then all goes on."""
-    before, pid, began = ids(site), show(site, "MainPID"), str(int(time.time()))
-    daemon = site.machine.run("pidof", "dockerd").stdout.strip()
-    site.machine.run("kill", "-STOP", daemon)
-    try:
-        site.machine.run("sh", "-c", "kill $(pgrep -f app.py | head -1)")  # which Docker cannot tell yet
-        time.sleep(60)
-        assert (show(site, "ActiveState"), show(site, "MainPID")) == ("active", pid)
-    finally:
-        site.machine.run("kill", "-CONT", daemon)
-    site.settle(ALL, BACKED_OFF_SECONDS)
-    time.sleep(6)
-    assert len(before - ids(site)) == 1
-    assert len(starts(site, began)) == 1
-    assert show(site, "MainPID") == pid
-
-
-def ids(site: Site) -> set[str]:
-    """Containers of services that run."""
-    wanted = ["--filter", "label=conductor.kind=service"]
-    return set(site.machine.run("docker", "ps", "--quiet", "--no-trunc", *wanted).stdout.split())
-
-
-def starts(site: Site, since: str = "0") -> list[str] | set[str]:
-    """Of which containers Docker has told a start; a list where one was started more than once."""
-    words = ["--since", since, "--until", str(int(time.time()) + 1), "--filter", "event=start"]
-    words += ["--filter", "label=conductor.kind=service", "--format", "{{.ID}}"]
-    told = site.machine.run("docker", "events", *words).stdout.split()
-    return set(told) if len(set(told)) == len(told) else told
-
-
 def test_docker_is_killed(site: Site) -> None:
     """systemd starts it again; its containers die with it or are found."""
     site.machine.run("systemctl", "kill", "--signal", "KILL", "docker")

@@ -197,8 +197,7 @@ class Machine:
         ]
         words += ["--label", f"conductor.instance={self.network.instance}", *OPTIONS, *self._options]
         others = [word for name, ip in self.network.addresses.items() for word in ("--add-host", f"{name}:{ip}")]
-        image = self._image or ensure_host_image()
-        docker("run", "--detach", *words, *others, image, "/bin/sh", "-c", START)
+        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", START)
         self.wait_until_up()
 
     def reboot(self, *, orderly: bool = True) -> None:

@@ -3,12 +3,12 @@
 Each host is what the cookbook makes it, runs the services that the examples deploy, and lets the user deploy do it.
 """
 
+import json
 from typing import Any, NamedTuple
 
 from tests.support.commands import ROOT
-from tests.support.cookbook import converge, define, service
+from tests.support.cookbook import converge, service
 from tests.support.fleet import Fleet
-from tests.support.host import merged
 from tests.support.images import APP
 from tests.support.machine import Machine
 from tests.support.site import Site
@@ -19,14 +19,7 @@ OPERATOR = "operator"
 PORTS = {"shop_web": 8081}
 # What deploys call a revision, and the fixture app's own name for it.
 REVISIONS = {digit * 40: f"r{digit}" for digit in "12345"}
-# As the cookbook's template has it.
-SUDOERS = """\
-Cmnd_Alias CONDUCTOR_DEPLOY = \\
-    /usr/local/bin/conductor ^service upgrade( --id [a-z0-9][a-z0-9_-]*)+ --revision [0-9a-f]{40}$, \\
-    /usr/local/bin/conductor ^service rollback --id [a-z0-9][a-z0-9_-]*$
-Defaults!CONDUCTOR_DEPLOY env_reset, !setenv
-deploy ALL = (root) NOPASSWD: NOSETENV: CONDUCTOR_DEPLOY
-"""
+DEFINITIONS = "/etc/conductor/services.yml"
 CRONTAB = "*/30 * * * * echo job of $REVISION\n"
 SERVICES: dict[str, dict[str, Any]] = {
     "shop_web": service("shop_web", PORTS["shop_web"]),
@@ -57,15 +50,13 @@ class Shop(NamedTuple):
 
     def break_revision(self, revision: str, *hosts: str) -> None:
         """On these hosts only, its web containers exit as they start."""
-        for name in self.sites:
-            broken = {"env": {f"FAULT_{REVISIONS[revision]}": "exit"}} if name in hosts else {}
-            define(self.sites[name].machine, services(name, web=broken))
-
-
-def services(host: str, web: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """The definitions of a host; the jobs are on one."""
-    found = {**SERVICES, "shop_web": merged(SERVICES["shop_web"], web or {})}
-    return found | (CRON if host == WEBS[-1] else {})
+        for name, site in self.sites.items():
+            document = json.loads(site.machine.read(DEFINITIONS))
+            environment = document["services"]["shop_web"]["env"]
+            kept = {key: value for key, value in environment.items() if not key.startswith("FAULT_")}
+            broken = {f"FAULT_{REVISIONS[revision]}": "exit"} if name in hosts else {}
+            document["services"]["shop_web"]["env"] = kept | broken
+            site.machine.put(DEFINITIONS, json.dumps(document, indent=2), 0o640)
 
 
 def prepare(fleet: Fleet) -> Shop:
@@ -73,7 +64,7 @@ def prepare(fleet: Fleet) -> Shop:
     fleet.each(_prepare_host, *WEBS)
     fleet.authorise(OPERATOR, *WEBS)
     for part in ("capistrano", "fabric", "ci"):
-        _copy(part, fleet[OPERATOR])
+        fleet[OPERATOR].copy(EXAMPLES / part, f"/root/{part}")
     return Shop(fleet, {name: Site(fleet[name], PORTS) for name in WEBS})
 
 
@@ -102,13 +93,4 @@ def _prepare_host(machine: Machine) -> None:
     machine.load_images(*(f"{APP}:{name}" for name in REVISIONS.values()))
     for revision, name in REVISIONS.items():
         machine.run("docker", "tag", f"{APP}:{name}", f"{APP}:{revision}")
-    converge(machine, services(machine.name))
-    machine.put("/etc/sudoers.d/conductor", SUDOERS, 0o440)
-    machine.run("visudo", "--check", "--quiet")
-
-
-def _copy(part: str, machine: Machine) -> None:
-    for path in (EXAMPLES / part).rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            target = f"/root/{part}/{path.relative_to(EXAMPLES / part)}"
-            machine.put(target, path.read_bytes(), path.stat().st_mode & 0o777)
+    converge(machine, SERVICES | (CRON if machine.name == WEBS[-1] else {}))
