@@ -130,7 +130,8 @@ def tried(past: Past, decided: "Decision", now: float, *, failed: bool) -> Past:
         return msgspec.structs.replace(past, pointed=now, unpointable=failed)
     if isinstance(decided, Apply):
         return msgspec.structs.replace(past, applies=past.applies + 1, applied=now, calm_since=None)
-    return msgspec.structs.replace(past, attempts=past.attempts + 1, last=now, calm_since=None)
+    more = 0 if isinstance(decided, Revive) and not failed else 1  # that the host went down is no fault of the service
+    return msgspec.structs.replace(past, attempts=past.attempts + more, last=now, calm_since=None)
 
 
 def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decision:

@@ -258,6 +258,12 @@ def test_what_it_commits_itself_ends_no_delays() -> None:
     assert remember(past, situation(count=1, wanted=wanted("c3")), 100.0).attempts == 0
 
 
+def test_a_reboot_is_no_fault_of_the_service() -> None:
+    past = tried(Past(attempts=0), Revive(()), 100.0, failed=False)
+    assert (past.attempts, past.last) == (0, 100.0)
+    assert tried(past, Revive(()), 200.0, failed=True).attempts == 1
+
+
 def test_settling_is_tried_again_ever_later_and_begins_anew_each_time() -> None:
     past, now, dead = Past(attempts=7, last=1000.0), 1000.0, situation(dead_change=True)
     begun = []
