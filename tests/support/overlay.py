@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support.commands import ROOT
 
+# "ready" is said from inside: whoever entered earlier would write to the machine itself.
 # The repository may stand on another file system, which an overlay of / does not show.
 _SETUP = """
 set -e
@@ -21,8 +22,7 @@ mount --bind "$2" "$1/root/$2"
 mount -t tmpfs -o mode=755 none "$1/root/run"
 mount -t proc proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
-echo ready
-exec chroot "$1/root" sleep infinity
+exec chroot "$1/root" sh -c 'echo ready; exec sleep infinity'
 """
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # Debian's own programs, whoever runs the tests
 
