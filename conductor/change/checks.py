@@ -31,5 +31,5 @@ def _check(doors: Doors, container: Container, health: Health) -> Attempt:
     try:
         state = doors.engine.inspect(container.id)
     except ConductorError as error:
-        return Attempt(ok=False, seconds=0.0, error=error.sentence)
+        return Attempt(ok=False, seconds=0.0, error=error.sentence, unknown=True)
     return Attempt(ok=state is not None and state.running, seconds=0.0, error=str(state or "gone"))

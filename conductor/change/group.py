@@ -15,7 +15,7 @@ from conductor.change.hook import NOT_UNDONE, remove_hooks, run_hook
 from conductor.change.member import Member
 from conductor.cron.table import parse
 from conductor.errors import ConductorError
-from conductor.plan.moves import Move
+from conductor.plan.moves import KEEPS_CRONTAB, Move
 from conductor.plan.steps import drain_seconds, swaps
 from conductor.plan.values import Container, Cutover
 from conductor.report.events import Began, Ended, Waiting, Warned
@@ -247,7 +247,7 @@ class Group:
     def crontab(self) -> None:
         """Install the crontabs, or remove those of services that have none any more, or are stopped."""
         for member in self.members:
-            if member.journal.action != "scale":
+            if member.journal.action not in KEEPS_CRONTAB:
                 text = None if member.journal.new.stopped else wrapped(self.doors, member.journal.release)
                 self.doors.crontabs.put(member.id, text)
 

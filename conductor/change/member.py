@@ -196,6 +196,7 @@ class Member:
             "image_digest": journal.release.image_digest,
             "count": len(journal.after) if outcome.startswith("done") else len(journal.before),
             "outcome": outcome,
+            **({"reason": journal.why} if journal.why else {}),
             "warnings": warnings,
             "steps": journal.steps,
         }

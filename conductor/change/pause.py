@@ -6,6 +6,7 @@ import msgspec
 
 from conductor.caller import who
 from conductor.change.doors import Doors
+from conductor.change.settle import settled
 from conductor.plan.values import Held
 from conductor.report.events import Finished
 
@@ -27,7 +28,7 @@ def resume(doors: Doors, service: str, wait_seconds: float) -> Finished:
 
 
 def _write(doors: Doors, service: str, held: Held | None, wait_seconds: float, line: dict[str, Any]) -> None:
-    with doors.locks.hold(service, wait_seconds):
+    with settled(doors, [service], wait_seconds):  # while it is paused nobody else would
         wanted = doors.store.wanted(service)
         doors.store.write_wanted(msgspec.structs.replace(wanted, paused=held))
         common = {"at": doors.clock.now(), "who": who(), "command": doors.command, "service": service}

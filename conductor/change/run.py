@@ -63,6 +63,7 @@ def _journal(doors: Doors, move: Move, change: str, moves: Sequence[Move]) -> Jo
         old=move.old,
         new=move.new,
         group=tuple(m.definition.id for m in moves),
+        why=move.why,
         before=keep + tuple(c.address for c in move.gone if c.running),
         keep=keep,
         after=keep,

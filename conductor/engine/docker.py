@@ -199,7 +199,7 @@ class DockerEngine:
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> Attempt:
         """Both streams, at most `HEAD_BYTES` from the end; one that hangs is left to itself (the API cannot kill it)."""
-        began, head = self._clock.monotonic(), ""
+        began, head, unknown = self._clock.monotonic(), "", False
         try:
             with _sentence(f"cannot run {command[0]}"):
                 made = self._api.exec_create(container, list(command))["Id"]
@@ -212,11 +212,12 @@ class DockerEngine:
         except OSError as lost:
             error = f"{command[0]} was lost: {lost.strerror or lost}"
         except ConductorError as refused:
-            error = refused.sentence
+            error, unknown = refused.sentence, True
         else:
             error = "" if code == 0 else f"{command[0]} ended with code {code}"
             head = output[-HEAD_BYTES:].decode(errors="replace").strip() if error else ""
-        return Attempt(ok=not error, seconds=self._clock.monotonic() - began, head=head, error=error)
+        seconds = self._clock.monotonic() - began
+        return Attempt(ok=not error, seconds=seconds, head=head, error=error, unknown=unknown)
 
     def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
         """Over the other door, which has the streams."""

@@ -15,9 +15,12 @@ from conductor.plan.values import Container, Held, Release, Wanted
 Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "supervise"]
 
 
+KEEPS_CRONTAB = {"scale", "supervise"}
+
+
 class Move(msgspec.Struct, frozen=True, kw_only=True):
     """One service from `old` to `new`. `definition` is that of the release; `keep` are the containers that stay,
-    `gone` all others of the service, `count` how many shall run in the end."""
+    `gone` all others of the service, `count` how many shall run in the end; `why` where no person has asked for it."""
 
     action: Action
     definition: Definition
@@ -27,6 +30,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[Container, ...] = ()
     gone: tuple[Container, ...] = ()
     hook: Hook | None = None
+    why: str = ""
 
     @property
     def through_nginx(self) -> bool:
@@ -42,9 +46,9 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def installs_crontab(self) -> bool:
-        """Whether there is one, or was; nothing of it changes when the count does."""
+        """Whether there is one, or was; nothing of it changes when the count does, or when a container is replaced."""
         was = self.old.release is not None and self.old.release.crontab
-        return self.action != "scale" and bool(self.definition.service.cron or was)
+        return self.action not in KEEPS_CRONTAB and bool(self.definition.service.cron or was)
 
     @property
     def added(self) -> int:

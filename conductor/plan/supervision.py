@@ -143,11 +143,11 @@ def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decis
         return Settle() if now >= due else Leave("a change died; it could not be settled", due)
     if situation.wanted.release is None:
         return Leave("never deployed")
-    revive = _revivable(situation)
-    if revive:
-        return Revive(revive)
     due = max(_due(past.attempts, past.last, jitter), _due(0, past.applied, 0.0))
     applies_at = max(_due(past.applies, past.applied, jitter), _due(0, past.last, 0.0))
+    revive = _revivable(situation)
+    if revive:
+        return Revive(revive) if now >= due else Leave(f"{len(revive)} stopped with the host or with Docker", due)
     point, correct = _point(situation), _correct(situation)
     if situation.drift is not None and (correct is None or past.attempts) and now >= applies_at:
         return Apply(situation.drift)  # also when correcting has failed: the new definition may be the cure
@@ -218,12 +218,15 @@ def _revivable(situation: Situation) -> tuple[Container, ...]:
 
 
 def _point(situation: Situation) -> Point | None:
-    """Where requests should go: to the good ones; to all that run, when none is good. None: they do already."""
+    """Where requests should go: to the good ones; when none is good, to those that they go to, or else to all that run.
+    None: they do already."""
     if situation.served is None or situation.count == 0:
         return None
     starting = [c for c in _live(situation, "starting") if c.address in situation.served]
     good = [*_live(situation, "good"), *starting][: situation.count]
-    to = good if _live(situation, "good") else _live(situation, "starting", "bad")[: situation.count]
+    running = _live(situation, "starting", "bad")
+    served = tuple(c for c in running if c.address in situation.served)
+    to = good if _live(situation, "good") else (served or running)[: situation.count]
     addresses = tuple(c.address for c in to)
     return Point(addresses) if addresses and set(addresses) != situation.served else None
 

@@ -132,7 +132,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     `old` was wanted when it began, `new` is what the commit writes. `group` are the ids that move together.
     `before` are the addresses of what ran, `keep` those of them that stay, `after` all that shall run.
     `stopped`: old containers were stopped before new ones started (`order: stop-first`).
-    `cutover` is None until nginx is about to be changed.
+    `cutover` is None until nginx is about to be changed. `why`: the reason of what no person has asked for.
     """
 
     change: str
@@ -151,6 +151,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[str, ...] = ()
     cutover: Cutover | None = None
     steps: dict[str, float] = {}
+    why: str = ""
 
     @property
     def release(self) -> Release:
@@ -161,13 +162,15 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One health check: its status and the head of the body, or why there was no answer."""
+    """One health check: its status and the head of the body, or why there was no answer. `unknown`: nobody could ask, which
+    says nothing of the container."""
 
     ok: bool
     seconds: float
     status: int | None = None
     head: str = ""
     error: str = ""
+    unknown: bool = False
 
     def __str__(self) -> str:
         if self.status is None:

@@ -65,7 +65,7 @@ class Locks:
                 waited = self._clock.monotonic() - began
                 holder = self._holder(handle)
                 least = YIELDS_SECONDS if f"({SUPERVISE})" in holder else GLANCE_SECONDS
-                if waited >= max(wait_seconds, least if self._command != SUPERVISE else 0.0):
+                if waited >= max(wait_seconds, least if self._command != SUPERVISE else GLANCE_SECONDS):
                     raise BusyError(f"cannot lock {name}: {holder}", "wait for it with --wait 5m, or try again later")
                 self._clock.wait(POLL_SECONDS if waited >= GLANCE_SECONDS else GLANCE_POLL_SECONDS)
 

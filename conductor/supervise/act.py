@@ -7,6 +7,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
+import msgspec
+
+from conductor.caller import who
 from conductor.change.doors import Doors
 from conductor.change.reap import reap
 from conductor.change.run import run
@@ -18,8 +21,8 @@ from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import BusyError, ConductorError, GivenUp
 from conductor.plan.moves import Move, correct, live_release
-from conductor.plan.supervision import Action, Apply, Correct, Decision, Point, Revive, Settle, Situation
-from conductor.plan.values import Container
+from conductor.plan.supervision import Action, Apply, Correct, Decision, Point, Revive, Settle, Situation, reason
+from conductor.plan.values import Container, Cutover
 from conductor.proxy.nginx import NginxNotRunning
 from conductor.proxy.render import Site
 
@@ -47,10 +50,13 @@ class YieldingClock(Clock):
         super().check()
 
 
-def act(doors: Doors, service: str, decided: Action, situation: Situation, change: str) -> bool:
-    """Do it, if all is still as it was seen; whether it was done. Raises what keeps it from being done."""
+def act(
+    doors: Doors, service: str, decided: Action, situation: Situation, change: str, *, begins: Callable[[], None]
+) -> bool:
+    """Do it, if all is still as it was seen; whether it was done. Raises what keeps it from being done. `begins` is called
+    before anything is."""
     if isinstance(decided, Settle):
-        return _settle(doors, service)
+        return _settle(doors, service, begins)
     if doors.locks.wanted(service):
         return False  # whoever waits goes first
     with doors.locks.hold(service):
@@ -61,8 +67,17 @@ def act(doors: Doors, service: str, decided: Action, situation: Situation, chang
         if not _as_seen(mine, situation, decided):
             return False
         definition = restore(service, live_release(wanted).definition)
+        begins()
+        if isinstance(decided, Revive | Point):
+            doors.store.record(
+                {
+                    "at": doors.clock.now(), "who": who(), "command": doors.command, "service": service,
+                    "action": "start again" if isinstance(decided, Revive) else "point", "outcome": "begun",
+                    "reason": reason(decided),
+                }
+            )  # fmt: skip
         if isinstance(decided, Revive):
-            _revive(doors, [c.id for c in decided.containers])
+            _revive(doors, decided.containers)
         elif isinstance(decided, Apply):
             now = Now(wanted=wanted, containers=mine, defined=decided.definition, change=change)
             _apply(doors, decided.definition, now)
@@ -71,7 +86,7 @@ def act(doors: Doors, service: str, decided: Action, situation: Situation, chang
         else:
             keep = {c.id for c in decided.keep}
             move = correct(wanted, definition, mine, keep=keep, count=decided.count, change=change)
-            _correct(doors, move, decided.serving, change)
+            _correct(doors, msgspec.structs.replace(move, why=decided.why), decided.serving, change)
     return True
 
 
@@ -88,13 +103,13 @@ def load_files(doors: Doors) -> None:
 
 
 def _as_seen(mine: Sequence[Container], situation: Situation, decided: Decision) -> bool:
-    """The same containers, and those that stay still run; what died may seem to, as the daemon's list is late."""
+    """The same containers, and those that stay are still there; what died may seem to, as the daemon's list is late."""
     keep = {c.id for c in decided.keep} if isinstance(decided, Correct) else set()
     same = {c.id for c in mine} == {one.container.id for one in situation.seen}
-    return same and keep <= {c.id for c in mine if c.running}
+    return same and keep <= {c.id for c in mine if c.state in {"running", "paused"}}
 
 
-def _settle(doors: Doors, service: str) -> bool:
+def _settle(doors: Doors, service: str, begins: Callable[[], None]) -> bool:
     """Under the locks of all that moved together, in their order: of several that find it, the first one settles it."""
     journal = doors.store.journal(service)
     if journal is None or any(doors.locks.wanted(one) for one in journal.group):
@@ -102,14 +117,30 @@ def _settle(doors: Doors, service: str) -> bool:
     with contextlib.ExitStack() as locks:
         for one in sorted({service, *journal.group}):
             locks.enter_context(doors.locks.hold(one))
+        begins()
         settle(doors, service)
     return True
 
 
-def _revive(doors: Doors, containers: Sequence[str]) -> None:
-    """One after the other: several services at once are already as many as may start."""
+def _revive(doors: Doors, containers: Sequence[Container]) -> None:
+    """One after the other: several services at once are already as many as may start. One that cannot keeps no other one
+    from it."""
+    failed: list[ConductorError] = []
     for container in containers:
-        doors.engine.start(container)
+        doors.clock.check()
+        try:
+            _start_again(doors, container)
+        except ConductorError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def _start_again(doors: Doors, container: Container) -> None:
+    doors.engine.start(container.id)
+    state = doors.engine.inspect(container.id)
+    if state is not None and state.running and state.address != container.address:
+        raise ConductorError(f"cannot use {container.name}: it has address {state.address}, not {container.address}")
 
 
 def _point(doors: Doors, definition: Definition, addresses: tuple[str, ...]) -> None:
@@ -119,15 +150,23 @@ def _point(doors: Doors, definition: Definition, addresses: tuple[str, ...]) -> 
 def _apply(doors: Doors, definition: Definition, now: Now) -> None:
     """As `service restart` does."""
     refuse_unsupported(doors.host, definition)
-    run(doors, [restart(definition)(doors, now)], now.change, doors.clock.monotonic())
+    move = msgspec.structs.replace(restart(definition)(doors, now), why="the definition has changed")
+    run(doors, [move], now.change, doors.clock.monotonic())
 
 
 def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) -> None:
     """Bad ones leave nginx while their replacements start: neither waits for the other."""
 
+    def unless_late(_: Cutover) -> None:
+        """Called under the nginx lock: what the change itself has told nginx since is not taken back."""
+        journal = doors.store.journal(move.definition.id)
+        reached = journal is not None and journal.change == change and journal.cutover is not None
+        if reached or doors.store.wanted(move.definition.id).change == change:
+            raise GivenUp
+
     def point() -> None:
         try:
-            _point(doors, move.definition, serving)
+            doors.proxy.switch((Site(move.definition, serving),), unless_late, force=False)
         except (ConductorError, GivenUp):
             return  # the cutover that follows says it, or mends it
 

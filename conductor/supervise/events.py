@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 
 from conductor.engine.ports import Change, Engine
-from conductor.errors import ConductorError
 
 AGAIN_SECONDS = 1.0  # after a stream that ended as soon as it was begun: the daemon is away
 
@@ -18,7 +17,7 @@ def follow(
     def run() -> None:
         while not over.is_set():
             began = monotonic()
-            with contextlib.suppress(ConductorError):
+            with contextlib.suppress(Exception):  # whatever it was, the next stream may do better
                 for change in engine.changes():
                     heard(change)
             if monotonic() - began < AGAIN_SECONDS:

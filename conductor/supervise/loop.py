@@ -3,6 +3,7 @@ case every few seconds. Its own thread only keeps time: it waits for nobody.
 """
 
 import contextlib
+import functools
 import random
 import secrets
 import threading
@@ -83,7 +84,7 @@ class Loop:
         self._looks = deque([float("-inf")], CLOSE_LOOKS)
         self._again: float | None = None
         self._away = True  # the daemon, as far as we know
-        self._unsure_of_nginx = True  # whether it has loaded what is on disk
+        self._load_at = -inf  # when it is to be seen to that nginx has loaded what is on disk
         self._waits_for = ""
         self._noter = Noter(definitions().host.runtime_dir, clock, teller)
         self._decisions: dict[str, Decision] = {}
@@ -164,7 +165,7 @@ class Loop:
             if self._waits_for != said:
                 self._waits_for = said
                 self._teller.say(f"waiting for Docker: {said}", WARNING)
-            self._noter.note(self._decisions, self._pasts, self._observer, self._waits_for, self.problem)
+            self._note()
             return
         if self._waits_for:
             self._waits_for = ""
@@ -175,22 +176,35 @@ class Loop:
             self._teller.failed(service, problem)
         self._acting = {service: future for service, future in self._acting.items() if not future.done()}
         self._decisions = {s: d for s, d in self._decisions.items() if s in self._acting}
-        if self._unsure_of_nginx and NGINX not in self._acting and any(s.served for s in situations.values()):
-            self._unsure_of_nginx = False
+        now = self._clock.monotonic()
+        if now >= self._load_at and NGINX not in self._acting and any(s.served for s in situations.values()):
+            self._load_at = inf
             self._acting[NGINX] = self._pool.submit(self._load_files)
         for service, situation in situations.items():
             if service not in self._acting:
-                self._decide(service, situation)
-                self._reap(service, situation)
+                self._decide_safely(service, situation)
+        for service in self._observer.to_reap - self._acting.keys():
+            if service not in situations or not situations[service].paused:
+                self._reap(service)
+        self._note()
+
+    def _note(self) -> None:
         self._noter.note(self._decisions, self._pasts, self._observer, self._waits_for, self.problem)
 
     def _load_files(self) -> None:
         try:
             load_files(self._open(""))
         except Exception as error:  # noqa: BLE001 (as in `_act`)
+            self._load_at = self._clock.monotonic() + PASS_SECONDS
             self._teller.failed(NGINX, _said(error))
         else:
             self._teller.well(NGINX)
+
+    def _decide_safely(self, service: str, situation: Situation) -> None:
+        try:
+            self._decide(service, situation)
+        except Exception as error:  # noqa: BLE001 (a bug in one service's decision must not end the others' supervision)
+            self._teller.failed(service, _said(error))
 
     def _decide(self, service: str, situation: Situation) -> None:
         now = self._clock.monotonic()
@@ -211,11 +225,9 @@ class Loop:
         self._acting[service] = self._pool.submit(self._act, service, situation, decided)
         self._acting[service].add_done_callback(lambda _: self.wake())
 
-    def _reap(self, service: str, situation: Situation) -> None:
+    def _reap(self, service: str) -> None:
         """Now and then, when there is nothing else to do for it."""
         now = self._clock.monotonic()
-        if service not in self._observer.to_reap or situation.paused or service in self._acting:
-            return
         if now - self._reaped.get(service, -inf) >= REAP_SECONDS:
             self._reaped[service] = now
             self._acting[service] = self._pool.submit(lambda: reap_tasks(self._open(service), service))
@@ -235,16 +247,16 @@ class Loop:
         done = failed = False
         try:
             with self._starting(decided):
-                self._teller.acting(service, why)
-                done = act(self._open(service), service, decided, situation, change)
+                begins = functools.partial(self._teller.acting, service, why)
+                done = act(self._open(service), service, decided, situation, change, begins=begins)
         except BusyError:
             return
         except GivenUp:
-            done = self._unsure_of_nginx = True
+            done, self._load_at = True, -inf
             self._teller.say(f"{service}: given up, somebody else wants it")
             return
         except Exception as error:  # noqa: BLE001 (a bug in one service's action must not end the others' supervision)
-            failed = self._unsure_of_nginx = True
+            failed, self._load_at = True, -inf
             self._teller.failed(service, "\n".join([_said(error), *getattr(error, "details", ())]))
         finally:
             if done or failed:

@@ -20,7 +20,6 @@ from conductor.engine.probes import probe
 from conductor.errors import ConductorError
 from conductor.plan.values import Attempt
 from conductor.proxy.reload import ReloadProxy
-from conductor.report.printers import Silent
 from conductor.state.crontabs import Crontabs
 from conductor.state.locks import SUPERVISE, Locks
 from conductor.supervise.act import YieldingClock
@@ -28,11 +27,12 @@ from conductor.supervise.events import follow
 from conductor.supervise.loop import Loop
 from conductor.supervise.notify import notify, watchdog_seconds
 from conductor.supervise.observe import Observer
-from conductor.supervise.told import WARNING, QuietStore, Teller
+from conductor.supervise.told import WARNING, QuietStore, Teller, Warnings
 from conductor.supervise.watcher import Target, Watcher
 
 END_SECONDS = 0.6  # what is under way may come to a step's end; SIGTERM ends us within a second
 LOOK_AT_FILES_SECONDS = 1.0
+ALONE = "supervise.loop"  # no service's id has a dot
 LAST_GOOD = "the last good definitions stay in force"
 
 
@@ -81,9 +81,10 @@ def _broken(definitions: Definitions) -> str:
 class Hands:
     """Doors for the parts of `supervise`: one set for each action, whose clock gives up when its lock is wanted."""
 
-    def __init__(self, current: Current, clock: Clock, over: threading.Event) -> None:
+    def __init__(self, current: Current, clock: Clock, teller: Teller, over: threading.Event) -> None:
         self._current = current
         self._clock = clock
+        self._teller = teller
         self._over = over
         host = current.definitions.host
         self._engine = DockerEngine(host.docker, host.instance, clock)  # its connections are used again and again
@@ -103,7 +104,7 @@ class Hands:
             store=QuietStore(Path(host.state_dir)),
             locks=locks,
             crontabs=Crontabs(host.cron.dir),
-            report=Silent(),
+            report=Warnings(self._teller, service),
             clock=clock,
             config=self._current.definitions.path,
             command=SUPERVISE,
@@ -114,8 +115,10 @@ def supervise(config: Path, *, once: bool) -> int:
     """Run until SIGTERM or SIGINT; containers stay as they are."""
     current, clock, teller = Current(config), Clock(), Teller()
     over, asked = threading.Event(), threading.Event()
-    hands = Hands(current, clock, over)
+    hands = Hands(current, clock, teller, over)
     looking = hands.open()
+    alone = contextlib.ExitStack()  # until this process ends
+    alone.enter_context(looking.locks.hold(ALONE, END_SECONDS))
 
     def ask(target: Target) -> Attempt:
         return check(looking, target.container, target.health, str)

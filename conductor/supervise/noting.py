@@ -47,7 +47,7 @@ class Noter:
             )
         services |= {service: ServiceNote(why=why) for service, why in observer.problems.items()}
         backing_off = sum(bool(note.until) for note in services.values())
-        text = f"{len(decisions)} services, {observer.containers} containers"
+        text = f"{observer.services} services, {observer.containers} containers"
         text += f", {backing_off} backing off" if backing_off else ""
         text = f"waiting for Docker: {waits_for}" if waits_for else text
         self._write(Notes(pid=os.getpid(), since=self._since, text=text, problem=problem, services=services))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from conductor.report.events import Event, Warned
 from conductor.report.output import remark
 from conductor.state.store import Store
 
@@ -51,6 +52,22 @@ class Teller:
     def well(self, service: str) -> None:
         """As wanted again."""
         self._failures.pop(service, None)
+
+
+class Warnings:
+    """A reporter that tells what an action warns of, and of the same thing in a row once."""
+
+    def __init__(self, teller: Teller, service: str) -> None:
+        self._teller = teller
+        self._service = service
+
+    _last: dict[str, str] = {}  # noqa: RUF012 (one for all that are opened: one each action)
+
+    def emit(self, event: Event) -> None:
+        """Say it, if it is a warning."""
+        if isinstance(event, Warned) and Warnings._last.get(self._service) != event.text:
+            Warnings._last[self._service] = event.text
+            self._teller.say(f"{self._service}: {event.text}", WARNING)
 
 
 class QuietStore(Store):

@@ -135,6 +135,8 @@ class Watcher:
         attempt = self._asked(watched.target)
         with self._wake:
             watched.asking = False
+            if attempt.unknown:
+                return
             watched.streak = watched.streak + 1 if attempt.ok == watched.ok else 1
             watched.ok, watched.last = attempt.ok, str(attempt)
             before, watched.condition = watched.condition, self._judge(watched)
