@@ -82,6 +82,16 @@ def test_checks_of_others_stay_on_time_beside_the_ill(sup: Supervised) -> None:
     assert {c.id for c in sup.running("flaps")} == {c.id for c in flapping}
 
 
+def test_all_are_frozen_by_hand(sup: Supervised) -> None:
+    sup.start()
+    before = sup.running()
+    for container in before:
+        sup.host.daemon.api.pause(container.id)
+    after = sup.settled(2, timeout=60)
+    assert not {c.id for c in before} & {c.id for c in after}
+    assert sup.said.count(": acting") <= 4
+
+
 def test_all_are_ill_for_a_shared_cause(sup: Supervised) -> None:
     """They stay in nginx, and one at a time is tried anew: never do fewer serve than before, and nothing is lost."""
     host, serving, running = sup.host, [], []

@@ -106,6 +106,13 @@ def test_systemd_is_told(sup: Supervised) -> None:
     assert all(line.startswith(("<6>", "<4>")) for line in sup.said.splitlines())
 
 
+def test_there_is_one_on_a_host(sup: Supervised) -> None:
+    spawned = sup.start()
+    refused = sup.host.conductor("supervise", "--once").expect(5)
+    assert f"process {spawned.pid} (supervise) has held it since" in refused.stderr
+    assert sup.notes()["pid"] == spawned.pid
+
+
 def test_once(sup: Supervised) -> None:
     host = sup.host
     host.conductor("supervise", "--once", check=True)

@@ -143,6 +143,23 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     assert "paused" not in host.conductor("service", "status").stdout
 
 
+def test_paused_in_the_middle_of_a_swap(sup: Supervised) -> None:
+    """What was begun is ended first: while it is paused nobody would."""
+    host = sup.host
+    slow = sup.service(order="stop-first", count=1, env={"BOOT": "4"}, health={"start_timeout": "20s"})
+    host.define({"web": slow})
+    host.upgrade("r2", check=True)
+    sup.start()
+    (ill,) = sup.running()
+    sup.make("500", ill)
+    host.wait_for(lambda: (host.journal() or {}).get("stopped"), f"the swap\n{sup.said}", 30)
+    host.wait_for(lambda: {c.id for c in sup.running()} - {ill.id}, "the new one", 20)
+    sup.heal()
+    host.conductor("supervise", "pause", "--id", "web", "--reason", "looking", check=True)
+    assert host.journal() is None
+    assert host.get().status == 200
+
+
 def test_stop_scale_and_start_while_it_runs(sup: Supervised) -> None:
     host = sup.host
     sup.start()

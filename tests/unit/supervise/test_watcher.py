@@ -30,6 +30,7 @@ class Apps:
         self.answers: dict[str, Iterator[bool]] = {}
         self.always: dict[str, bool] = {}
         self.hangs: set[str] = set()
+        self.unknown: set[str] = set()
         self.asked: dict[str, list[float]] = {}
         self.released = threading.Event()
         self.changes = 0
@@ -45,7 +46,8 @@ class Apps:
             if name in self.answers
             else self.always.get(name, True)
         )
-        return Attempt(ok=ok, seconds=0.0, status=200 if ok else 500)
+        unknown = name in self.unknown
+        return Attempt(ok=ok and not unknown, seconds=0.0, status=200 if ok else 500, unknown=unknown)
 
     def changed(self) -> None:
         self.changes += 1
@@ -69,6 +71,14 @@ def apps() -> Iterator[Apps]:
     yield made
     made.released.set()
     made.watcher.stop()
+
+
+def test_who_cannot_be_asked_stays_as_it_was(apps: Apps) -> None:
+    apps.unknown.add("i1")
+    apps.watcher.watch([target(1)])
+    apps.wait(lambda: len(apps.asked.get("i1", [])) > 2 * HEALTH.failures, "many questions")
+    assert apps.watcher.condition("i1") == "good"
+    assert apps.changes == 0
 
 
 def test_misses_in_a_row_make_it_bad_and_answers_in_a_row_good_again(apps: Apps) -> None:
