@@ -154,7 +154,7 @@ def test_an_upgrade_outlives_the_deploy(shop: Shop, directory: str, command: str
     group = f"setsid {command} >/tmp/said 2>&1 & echo $! >/tmp/group; wait $!"
     with shop.operator.spawn("bash", "-c", f"cd /root/{directory} && {group}", stdout=None, stderr=None) as process:
         site.machine.wait_for(lambda: site.machine.exists("/var/lib/conductor/journal/shop_web.json"), "it to begin")
-        shop.operator.run("sh", "-c", "kill -KILL -- -$(cat /tmp/group)")
+        shop.operator.run("bash", "-c", "kill -KILL -- -$(cat /tmp/group)")
         assert process.wait(20) == 128 + signal.SIGKILL
     settle(site, revision, {"shop_web": 2, "shop_worker": 1})
     assert shop.revisions() == {WEBS[0]: {REVISIONS[revision]}, WEBS[1]: {"r2"}, WEBS[2]: {"r2"}}

@@ -6,6 +6,8 @@ Each host is what the cookbook makes it, runs the services that the examples dep
 import json
 from typing import Any, NamedTuple
 
+import yaml
+
 from tests.support.commands import ROOT
 from tests.support.cookbook import converge, service
 from tests.support.fleet import Fleet
@@ -51,7 +53,7 @@ class Shop(NamedTuple):
     def break_revision(self, revision: str, *hosts: str) -> None:
         """On these hosts only, its web containers exit as they start."""
         for name, site in self.sites.items():
-            document = json.loads(site.machine.read(DEFINITIONS))
+            document = yaml.safe_load(site.machine.read(DEFINITIONS))
             environment = document["services"]["shop_web"]["env"]
             kept = {key: value for key, value in environment.items() if not key.startswith("FAULT_")}
             broken = {f"FAULT_{REVISIONS[revision]}": "exit"} if name in hosts else {}
