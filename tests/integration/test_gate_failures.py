@@ -72,7 +72,7 @@ def assert_matches(pattern: str, told: str) -> None:
 
 def test_one_of_two_is_unwell(serving: TestHost) -> None:
     """The other is told as healthy, and both go. The one that binds the volume's only lock wins."""
-    once = ["sh", "-c", "mkdir /shared/first && exec python3 /app/app.py; echo no room for two >&2; exit 7"]
+    once = ["sh", "-c", "mkdir /shared/first && exec python3 /app/app.py; sleep 3; echo no room for two >&2; exit 7"]
     shared = serving.directory / "shared"
     shared.mkdir()
     extra = {"count": 2, "command": once, "volumes": [f"{shared}:/shared"], "health": {"start_timeout": "5s"}}

@@ -58,9 +58,11 @@ def all_at(host: TestHost, revision: str) -> None:
     """Every service is at this revision and nothing is left of a change; and there is, and was, never more than one clock."""
     for service in IDS:
         nothing_left_behind(host, revision, service, count=COUNTS[service])
-    clocks = spans(clock_log(host))
-    assert overlaps(clocks) == []
-    assert (clocks[-1].revision, clocks[-1].ended) == (revision, False)  # any other that still ran would overlap it
+    latest = [(revision, False)]  # any other that still ran would overlap it
+    host.wait_for(
+        lambda: [(span.revision, span.ended) for span in spans(clock_log(host))[-1:]] == latest, "the clock to begin"
+    )
+    assert overlaps(spans(clock_log(host))) == []
 
 
 def clock_log(host: TestHost) -> Path:
