@@ -3,6 +3,7 @@
 The generation is a digest of all files of the include directory, so equal bytes are an equal generation and no reload.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -42,6 +43,17 @@ def addresses_in(text: str | None) -> tuple[str, ...]:
     return tuple(re.findall(r"^ +server (\d[\d.]*:\d+) ", text or "", re.MULTILINE))
 
 
+@functools.cache
+def _templates() -> jinja2.Environment:
+    """One for all: `supervise` renders again and again, and compiled templates take room."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("conductor"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (nginx text, not HTML; the definitions refuse what nginx would misread)
+    )
+
+
 class Renderer:
     """Renders for one host; `runtime` is `host.runtime_dir`/nginx."""
 
@@ -51,12 +63,7 @@ class Renderer:
         self.flag = self.runtime / "announce"
         self.status_socket = self.runtime / "private" / "status.sock"
         self.unavailable = self.runtime / "unavailable.sock"
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("conductor"),
-            undefined=jinja2.StrictUndefined,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 (nginx text, not HTML; the definitions refuse what nginx would misread)
-        )
+        self._templates = _templates()
 
     def candidate(self, present: Mapping[str, str], to: tuple[Site | Former, ...]) -> dict[str, str]:
         """Every file of the include directory as it should be: `present` ones, with those of `to` and our own written anew."""

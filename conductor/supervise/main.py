@@ -1,6 +1,7 @@
 """From the command line to the loop: definitions that may change, signals, systemd, and the threads beside the loop."""
 
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -32,6 +33,7 @@ from conductor.supervise.watcher import Target, Watcher
 
 END_SECONDS = 0.6  # what is under way may come to a step's end; SIGTERM ends us within a second
 LOOK_AT_FILES_SECONDS = 1.0
+M_ARENA_MAX = -8  # malloc.h
 ALONE = "supervise.loop"  # no service's id has a dot
 LAST_GOOD = "the last good definitions stay in force"
 
@@ -113,6 +115,7 @@ class Hands:
 
 def supervise(config: Path, *, once: bool) -> int:
     """Run until SIGTERM or SIGINT; containers stay as they are."""
+    _share_heaps()
     current, clock, teller = Current(config), Clock(), Teller()
     over, asked = threading.Event(), threading.Event()
     hands = Hands(current, clock, teller, over)
@@ -149,6 +152,13 @@ def supervise(config: Path, *, once: bool) -> int:
     watcher.stop()
     loop.end(END_SECONDS)
     return _end(0)
+
+
+def _share_heaps() -> None:
+    """glibc gives each thread a heap of its own, of which little is ever given back: with 27 threads a process of 40 MiB
+    grew by half in twenty minutes of trouble (measured)."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library has no such thing
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _end(code: int) -> NoReturn:
