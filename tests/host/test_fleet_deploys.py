@@ -152,7 +152,7 @@ def test_an_upgrade_outlives_the_deploy(shop: Shop, directory: str, command: str
     """The operator's program is killed, and its connection with it, while the first host is at work."""
     site = shop.sites[WEBS[0]]
     group = f"setsid {command} >/tmp/said 2>&1 & echo $! >/tmp/group; wait $!"
-    with shop.operator.spawn("bash", "-c", f"cd /root/{directory} && {group}", stdout=None, stderr=None) as process:
+    with shop.operator.spawn("bash", "-c", f"cd /root/{directory}; {group}", stdout=None, stderr=None) as process:
         site.machine.wait_for(lambda: site.machine.exists("/var/lib/conductor/journal/shop_web.json"), "it to begin")
         shop.operator.run("bash", "-c", "kill -KILL -- -$(cat /tmp/group)")
         assert process.wait(20) == 128 + signal.SIGKILL
