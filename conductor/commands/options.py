@@ -30,6 +30,13 @@ def _complete_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) 
     return [i for i in known if i.startswith(incomplete)]
 
 
+def _one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
+    """click alone would take the last of several, and say nothing."""
+    if len(ids) > 1:
+        raise click.UsageError(f"cannot do this to several services at once: write --id once, not {len(ids)} times")
+    return ids[0] if ids else None
+
+
 config_option = click.option(
     "--config",
     envvar="CONDUCTOR_CONFIG",
@@ -43,9 +50,19 @@ config_option = click.option(
 ids_option = click.option(
     "--id", "ids", multiple=True, required=True, shell_complete=_complete_ids, help="The service's id; repeatable."
 )
-id_option = click.option("--id", "service", required=True, shell_complete=_complete_ids, help="The service's id.")
+id_option = click.option(
+    "--id",
+    "service",
+    multiple=True,
+    callback=_one,
+    required=True,
+    shell_complete=_complete_ids,
+    help="The service's id.",
+)
 wait_option = click.option(
     "--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service."
 )
-optional_id_option = click.option("--id", "service", shell_complete=_complete_ids, help="Only this service.")
+optional_id_option = click.option(
+    "--id", "service", multiple=True, callback=_one, shell_complete=_complete_ids, help="Only this service."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output on stdout.")

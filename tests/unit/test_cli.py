@@ -116,3 +116,12 @@ def test_a_full_disk_is_no_bug(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert run(["test", "full"]) == 1
     assert capsys.readouterr().err == "error: cannot go on: No space left on device: /var/lib/x\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("service", "rollback"), ("service", "stop"), ("service", "status"), ("cron", "show")]
+)
+def test_one_service_is_one(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several the last one would be meant, and the others forgotten."""
+    assert run([*words, "--id", "web", "--id", "worker"]) == 2
+    assert "write --id once, not 2 times" in capsys.readouterr().err
