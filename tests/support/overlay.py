@@ -58,6 +58,9 @@ class Overlay:
             raise AssertionError(f"cannot lay a layer over this machine's root: {said}")
         pid = self._holder.pid
         self._inside = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+        if Path(f"/proc/{self._inside}/root").samefile("/"):
+            self.__exit__()
+            raise AssertionError("cannot lay a layer over this machine's root: its holder stands on the root itself")
         return self
 
     def __exit__(self, *_: object) -> None:
