@@ -153,10 +153,13 @@ def until_healthy(there: list[Container], begin: Callable[[], object]) -> float:
     """From `begin` until each has answered its health check."""
     began, missing = time.monotonic(), {c.labels["conductor.address"] for c in there}
     begin()
-    while missing:
-        missing -= {address for address in missing if probe(address, Health(path="/health", timeout=0.5)).ok}
-        assert time.monotonic() - began < 300, missing
-        time.sleep(0.05)
+    with ThreadPoolExecutor(SERVICES) as pool:  # one that is not there yet keeps no other one waiting
+        while missing:
+            asked = sorted(missing)
+            answers = pool.map(lambda address: probe(address, Health(path="/health", timeout=0.2)).ok, asked)
+            missing -= {address for address, ok in zip(asked, answers, strict=True) if ok}
+            assert time.monotonic() - began < 300, missing
+            time.sleep(0.05)
     return time.monotonic() - began
 
 
