@@ -68,6 +68,7 @@ def test_checks_of_others_stay_on_time_beside_the_ill(sup: Supervised) -> None:
     sup.start()
     flapping = sup.running("flaps")
     sup.make("FFS", *flapping)
+    time.sleep(3)  # those that may be starting are asked more often
     began = time.time()
     while time.time() < began + 16:
         for service, fault in (("errs", "500"), ("hangs", "hang"), ("silent", "silent")):
