@@ -187,9 +187,10 @@ def _due(attempts: int, last: float | None, jitter: float) -> float:
 
 
 def _pointable(past: Past, situation: Situation, point: Point) -> float:
-    """A bad one leaves nginx at once; one that is good again has time, and so has an nginx that cannot be told."""
-    leaves = set(point.addresses) < (situation.served or frozenset())
-    if past.pointed is None or (leaves and not past.unpointable):
+    """A bad one leaves nginx at once, and when all are bad they are back at once; one that is good again has time, and so
+    has an nginx that cannot be told."""
+    urgent = set(point.addresses) < (situation.served or frozenset()) or not _live(situation, "good")
+    if past.pointed is None or (urgent and not past.unpointable):
         return 0.0
     return past.pointed + SPACING_SECONDS
 
@@ -218,15 +219,14 @@ def _revivable(situation: Situation) -> tuple[Container, ...]:
 
 
 def _point(situation: Situation) -> Point | None:
-    """Where requests should go: to the good ones; when none is good, to those that they go to, or else to all that run.
-    None: they do already."""
+    """Where requests should go: to the good ones; when none is good, to all that are bad, as none is better, and to those
+    starting that they go to already; else to all that start. None: they do already."""
     if situation.served is None or situation.count == 0:
         return None
     starting = [c for c in _live(situation, "starting") if c.address in situation.served]
     good = [*_live(situation, "good"), *starting][: situation.count]
-    running = _live(situation, "starting", "bad")
-    served = tuple(c for c in running if c.address in situation.served)
-    to = good if _live(situation, "good") else (served or running)[: situation.count]
+    known = [*starting, *_live(situation, "bad")] or _live(situation, "starting")
+    to = good if _live(situation, "good") else known[: situation.count]
     addresses = tuple(c.address for c in to)
     return Point(addresses) if addresses and set(addresses) != situation.served else None
 

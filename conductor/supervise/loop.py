@@ -214,7 +214,8 @@ class Loop:
         jitter = random.Random(f"{service} {past.attempts}").random()  # the same at every look, another one each time
         decided = decide(situation, past, now, jitter)
         self._pasts[service], self._decisions[service] = past, decided
-        if not isinstance(decided, Settle) and not situation.paused:
+        waits = isinstance(decided, Leave) and decided.until is not None
+        if not isinstance(decided, Settle) and not situation.paused and not waits:
             self._back.discard(service)
         if isinstance(decided, Leave):
             if decided.until is None and not situation.paused:

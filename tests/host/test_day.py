@@ -79,7 +79,8 @@ def upgrade_and_rollback_under_load(site: Site) -> None:
     assert list(result.revisions) == ["r1", "r2"], result
     assert witness.wrong() == []
     assert [witness.failures(service) for service in COUNTS] == [[], []]
-    assert witness.revisions("api") == ["r1", "r2"]
+    seen = witness.revisions("api")  # an old worker accepts for a moment after the reload: they may alternate
+    assert (set(seen), seen[-1]) == ({"r1", "r2"}, "r2")
 
 
 def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:

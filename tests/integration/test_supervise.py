@@ -92,7 +92,8 @@ def test_all_are_frozen_by_hand(sup: Supervised) -> None:
 
 
 def test_all_are_ill_for_a_shared_cause(sup: Supervised) -> None:
-    """They stay in nginx, and one at a time is tried anew: never do fewer serve than before, and nothing is lost."""
+    """They are in nginx, and one at a time is tried anew; whoever was seen to be ill first is back at once, and nothing is
+    lost."""
     host, serving, running = sup.host, [], []
 
     def watched(condition: Callable[[], bool]) -> bool:
@@ -107,13 +108,15 @@ def test_all_are_ill_for_a_shared_cause(sup: Supervised) -> None:
         sup.make("500")
         host.wait_for(lambda: watched(lambda: "cannot supervise web" in sup.said), "a replacement to fail", 20)
         assert sup.served() == before
+        steady = len(serving)
         sup.heal()
         host.wait_for(
             lambda: watched(lambda: not sup.notes().get("services", {}).get("web", {}).get("until")), "peace", 20
         )
         assert sup.settled(2)
         counted = load.stop()
-    assert min(serving) == 2
+    assert min(serving) >= 1
+    assert min(serving[steady:]) == 2
     assert max(running) == 3
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
 

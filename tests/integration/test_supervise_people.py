@@ -157,7 +157,7 @@ def test_paused_in_the_middle_of_a_swap(sup: Supervised) -> None:
     sup.heal()
     host.conductor("supervise", "pause", "--id", "web", "--reason", "looking", check=True)
     assert host.journal() is None
-    assert host.get().status == 200
+    host.wait_for(lambda: host.get().status == 200, "the old one to be up again")
 
 
 def test_stop_scale_and_start_while_it_runs(sup: Supervised) -> None:
