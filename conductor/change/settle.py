@@ -57,11 +57,10 @@ def _settle(doors: Doors, journal: Journal) -> None:
         doors.report.emit(Told(f"{what}: {'finishing' if committed else 'undoing'} it first"))
         for member in group.members:
             await_hooks(member)  # which may take its time: Ctrl-C ends the waiting, and the next command waits again
-        with doors.clock.shielded("settling an earlier change, one moment"):
-            if committed:
-                _finish(group)
-            else:
-                group.undo("undone after a crash")
+        if committed:
+            _finish(group)
+        else:
+            group.undo("undone after a crash")
     except Interrupted:
         raise
     except ConductorError as error:
@@ -69,7 +68,7 @@ def _settle(doors: Doors, journal: Journal) -> None:
 
 
 def _finish(group: Group) -> None:
-    """What is left to do after a commit, on state that may have been done in part."""
+    """What is left to do after a commit, on state that may have been done in part; broken off, it is left to the next."""
     group.resume()
     group.drain()
     group.retire()

@@ -20,7 +20,9 @@ _WAIT = click.option(
 
 @click.group("supervise", invoke_without_command=True)
 @config_option
-@click.option("--once", is_flag=True, help="One look, what it asks for, and the end.")
+@click.option(
+    "--once", is_flag=True, help="One look, with the health of each container, what it asks for, and the end."
+)
 @click.option("--print-unit", is_flag=True, help="Print a unit file for systemd, and stop.")
 @click.pass_context
 def group(context: click.Context, *, config: Path, once: bool, print_unit: bool) -> int:

@@ -66,7 +66,7 @@ class DockerEngine:
         return tuple(sorted((container(c) for c in found), key=lambda c: c.name))
 
     def changes(self) -> Iterator[Change]:
-        """The stream ends after a minute of silence, as every call has its deadline."""
+        """The one call without a deadline (the SDK's): a silent stream lasts as long as the daemon."""
         labels = [f"{LABEL}instance={self._instance}", f"{LABEL}kind=service"]
         filters = {"type": "container", "label": labels, "event": ["start", "die", "destroy", "pause", "unpause"]}
         with _sentence("cannot follow Docker's events"):

@@ -28,6 +28,10 @@ class NginxNotRunning(ConductorError):  # noqa: N818 (a state that `install` acc
     """The pid file names no nginx master."""
 
 
+class NginxRefuses(ConductorError):  # noqa: N818 (as it says it)
+    """The configuration is broken, by whomever."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=STATUS_SECONDS)
@@ -78,7 +82,7 @@ class Nginx:
             hint = (
                 _NO_UPSTREAM if "host not found in upstream" in why else "mend the file it names; nothing was changed"
             )
-            raise ConductorError(f"nginx refuses its configuration: {why}", hint, tuple(words[:10]))
+            raise NginxRefuses(f"nginx refuses its configuration: {why}", hint, tuple(words[:10]))
         return done.stdout
 
     def master(self, dump: str) -> int:

@@ -11,12 +11,13 @@ from conductor.state import files
 
 class ServiceNote(msgspec.Struct, frozen=True, kw_only=True):
     """What `supervise` thinks of a service now; `until` (wall time, UTC) when it will act next, if it waits. `last` is when
-    it last acted (seconds since 1970), for the `supervise` that comes after this one."""
+    it last acted (seconds since 1970) and `change` the latest commit, for the `supervise` that comes after this one."""
 
     why: str
     until: str = ""
     attempts: int = 0
     last: float | None = None
+    change: str = ""
 
     def __str__(self) -> str:
         tried = f", tried {self.attempts} time{'s' * (self.attempts != 1)}" if self.attempts else ""

@@ -23,7 +23,7 @@ from conductor.errors import BusyError, ConductorError, GivenUp
 from conductor.plan.moves import Move, correct, live_release
 from conductor.plan.supervision import Action, Apply, Correct, Decision, Point, Revive, Settle, Situation, reason
 from conductor.plan.values import Container, Cutover
-from conductor.proxy.nginx import NginxNotRunning
+from conductor.proxy.nginx import NginxNotRunning, NginxRefuses
 from conductor.proxy.render import Site
 
 LOOK_SECONDS = 0.2  # how often it is looked whether somebody waits
@@ -114,6 +114,10 @@ def _settle(doors: Doors, service: str, begins: Callable[[], None]) -> bool:
     journal = doors.store.journal(service)
     if journal is None or any(doors.locks.wanted(one) for one in journal.group):
         return False
+    for one in journal.group:
+        held = doors.store.wanted(one).paused
+        if held is not None and not held.is_over(doors.clock.now()):
+            raise ConductorError(f"a change of {', '.join(journal.group)} died, and {one} is paused: left alone")
     with contextlib.ExitStack() as locks:
         for one in sorted({service, *journal.group}):
             locks.enter_context(doors.locks.hold(one))
@@ -176,6 +180,13 @@ def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) ->
         pointing.start()
     try:
         run(doors, [move], change, doors.clock.monotonic())
+    except (
+        NginxNotRunning,
+        NginxRefuses,
+    ):  # of others nginx cannot be told: where it sends requests to, somebody should be
+        served = doors.proxy.served(move.definition.id)
+        _revive(doors, [c for c in move.gone if not c.running and c.address in served])
+        raise
     finally:
         if ahead:
             pointing.join()

@@ -10,9 +10,14 @@ AGAIN_SECONDS = 1.0  # after a stream that ended as soon as it was begun: the da
 
 
 def follow(
-    engine: Engine, heard: Callable[[Change], None], over: threading.Event, monotonic: Callable[[], float]
+    engine: Engine,
+    heard: Callable[[Change], None],
+    lost: Callable[[], None],
+    over: threading.Event,
+    monotonic: Callable[[], float],
 ) -> None:
-    """Call `heard` for each, for ever; a stream that ends, as a silent one does, is begun anew."""
+    """Call `heard` for each, for ever; a stream that ends is begun anew. `lost` is called then: events may
+    have been missed, and the daemon restarted."""
 
     def run() -> None:
         while not over.is_set():
@@ -22,6 +27,6 @@ def follow(
                     heard(change)
             if monotonic() - began < AGAIN_SECONDS:
                 over.wait(AGAIN_SECONDS)
-            heard(Change("", "", fewer=False))  # some may have been missed
+            lost()
 
     threading.Thread(target=run, name="events", daemon=True).start()

@@ -38,12 +38,13 @@ from conductor.supervise.act import act, load_files, reap_tasks
 from conductor.supervise.noting import Noter
 from conductor.supervise.observe import Observer
 from conductor.supervise.told import WARNING, Teller
+from conductor.supervise.watcher import Watcher
 
 PASS_SECONDS = 5.0  # the longest pause between two looks
 # What has died is looked at soon, and once more. So many looks may follow one another closely within a pass; then they
 # are a second apart, as after all else that happens.
 AGAIN_SECONDS = 0.15
-CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 8, 1.0
+CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 12, 1.0
 TICK_SECONDS = 0.25
 REAP_SECONDS = 60.0
 NGINX = "nginx"  # no service has this id
@@ -113,6 +114,11 @@ class Loop:
         else:
             self.urge()
 
+    def lost(self) -> None:
+        """The daemon has ended its stream of events: what does not run now may have stopped with it; called by any thread."""
+        self._away = True
+        self.wake()
+
     def tick(self) -> None:
         """A step of the loop, at most `TICK_SECONDS` long."""
         pause = TICK_SECONDS if self._looking else min(TICK_SECONDS, self._next() - self._clock.monotonic())
@@ -149,9 +155,14 @@ class Loop:
         """Wait so long for what is under way; it gives up between two steps, and its journal says where it was."""
         wait(list(self._acting.values()), seconds)
 
-    def one_pass(self) -> bool:
-        """`--once`: look, act, and wait for what was begun; whether all of it went well."""
-        self._seen(self._look.submit(lambda: self._observer.look(daemon_was_away=True)))
+    def one_pass(self, watcher: Watcher) -> bool:
+        """`--once`: see how everybody is, act, and wait for what was begun; whether all of it went well."""
+        look = functools.partial(self._observer.look, daemon_was_away=True)
+        with contextlib.suppress(Exception):  # the look that follows says it
+            look()
+            while not watcher.is_sure:
+                self.over.wait(AGAIN_SECONDS)
+        self._seen(self._look.submit(look))
         for future in list(self._acting.values()):
             future.result()
         return not self._waits_for and not self._observer.problems and not self._teller.troubled
@@ -161,10 +172,10 @@ class Loop:
             situations = look.result()
         except Exception as error:  # noqa: BLE001 (unknown is not dead: nothing is done; nor does a bug end us)
             self._away = True
-            said = _said(error)
-            if self._waits_for != said:
-                self._waits_for = said
-                self._teller.say(f"waiting for Docker: {said}", WARNING)
+            why = said(error)
+            if self._waits_for != why:
+                self._waits_for = why
+                self._teller.say(f"waiting for Docker: {why}", WARNING)
             self._note()
             return
         if self._waits_for:
@@ -196,7 +207,7 @@ class Loop:
             load_files(self._open(""))
         except Exception as error:  # noqa: BLE001 (as in `_act`)
             self._load_at = self._clock.monotonic() + PASS_SECONDS
-            self._teller.failed(NGINX, _said(error))
+            self._teller.failed(NGINX, said(error))
         else:
             self._teller.well(NGINX)
 
@@ -204,7 +215,7 @@ class Loop:
         try:
             self._decide(service, situation)
         except Exception as error:  # noqa: BLE001 (a bug in one service's decision must not end the others' supervision)
-            self._teller.failed(service, _said(error))
+            self._teller.failed(service, said(error))
 
     def _decide(self, service: str, situation: Situation) -> None:
         now = self._clock.monotonic()
@@ -221,8 +232,6 @@ class Loop:
             if decided.until is None and not situation.paused:
                 self._teller.well(service)
             return
-        if isinstance(decided, Revive):
-            self._observer.revived.update(c.id for c in decided.containers)
         self._acting[service] = self._pool.submit(self._act, service, situation, decided)
         self._acting[service].add_done_callback(lambda _: self.wake())
 
@@ -239,7 +248,8 @@ class Loop:
         acted = [one.container.created for one in situation.seen if one.container.created]
         acted += [note.last] if note is not None and note.last is not None else []
         last = now - max(0.0, self._clock.wall() - max(acted)) if acted else None
-        return Past(change=situation.wanted.change, attempts=note.attempts if note else 0, last=last)
+        attempts = note.attempts if note is not None and note.change == situation.wanted.change else 0
+        return Past(change=situation.wanted.change, attempts=attempts, last=last)
 
     def _act(self, service: str, situation: Situation, decided: Action) -> None:
         why = reason(decided)
@@ -258,7 +268,7 @@ class Loop:
             return
         except Exception as error:  # noqa: BLE001 (a bug in one service's action must not end the others' supervision)
             failed, self._load_at = True, -inf
-            self._teller.failed(service, "\n".join([_said(error), *getattr(error, "details", ())]))
+            self._teller.failed(service, "\n".join([said(error), *getattr(error, "details", ())]))
         finally:
             if done or failed:
                 self._pasts[service] = tried(self._pasts[service], decided, self._clock.monotonic(), failed=failed)
@@ -293,7 +303,8 @@ class Loop:
             give_on()
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """In a sentence."""
     return (
         error.sentence
         if isinstance(error, ConductorError)

@@ -25,7 +25,7 @@ from conductor.state.crontabs import Crontabs
 from conductor.state.locks import SUPERVISE, Locks
 from conductor.supervise.act import YieldingClock
 from conductor.supervise.events import follow
-from conductor.supervise.loop import Loop
+from conductor.supervise.loop import Loop, said
 from conductor.supervise.notify import notify, watchdog_seconds
 from conductor.supervise.observe import Observer
 from conductor.supervise.told import WARNING, QuietStore, Teller, Warnings
@@ -124,7 +124,11 @@ def supervise(config: Path, *, once: bool) -> int:
     alone.enter_context(looking.locks.hold(ALONE, END_SECONDS))
 
     def ask(target: Target) -> Attempt:
-        return check(looking, target.container, target.health, str)
+        try:
+            return check(looking, target.container, target.health, str)
+        except Exception as error:  # noqa: BLE001 (a bug in a check is nobody's ill health, and must not end the asking)
+            teller.failed(f"health of {target.container.service}", said(error))
+            return Attempt(ok=False, seconds=0.0, unknown=True)
 
     def definitions() -> Definitions:
         return current.definitions
@@ -135,11 +139,11 @@ def supervise(config: Path, *, once: bool) -> int:
         definitions=definitions, over=over,
     )  # fmt: skip
     if once:
-        return _end(0 if loop.one_pass() else 1)
+        return _end(0 if loop.one_pass(watcher) else 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     signal.signal(signal.SIGHUP, lambda *_: asked.set())
-    follow(looking.engine, loop.heard, over, clock.monotonic)
+    follow(looking.engine, loop.heard, loop.lost, over, clock.monotonic)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
     notify(READY="1", STATUS="looking for the first time")

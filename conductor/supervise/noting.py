@@ -37,15 +37,16 @@ class Noter:
     ) -> None:
         """After a look, or one that failed: then `waits_for` says what for."""
         services = {}
-        for service, decided in decisions.items():
-            past = pasts[service]
+        for service, past in pasts.items():
+            decided = decisions.get(service, Leave("somebody else works on it"))
             if decided == Leave("as wanted") and not past.attempts:
                 continue
             last = None if past.last is None else round(past.last + self._clock.wall() - self._clock.monotonic())
             services[service] = ServiceNote(
-                why=reason(decided), until=self._until(service, decided), attempts=past.attempts, last=last
-            )
-        services |= {service: ServiceNote(why=why) for service, why in observer.problems.items()}
+                why=observer.problems.get(service, reason(decided)), until=self._until(service, decided),
+                attempts=past.attempts, last=last, change=past.change,
+            )  # fmt: skip
+        services |= {s: ServiceNote(why=why) for s, why in observer.problems.items() if s not in services}
         backing_off = sum(bool(note.until) for note in services.values())
         text = f"{observer.services} services, {observer.containers} containers"
         text += f", {backing_off} backing off" if backing_off else ""

@@ -27,16 +27,17 @@ class Observer:
         self._read: dict[str, tuple[object, Wanted]] = {}
         self._released: dict[str, tuple[str, Definition]] = {}
         self.problems: dict[str, str] = {}
-        self.revived: set[str] = set()
         self.died: dict[str, float] = {}  # when the daemon has told so; changed by any thread
+        self._rested: set[str] = set()  # what was seen not to run: when it does, it starts anew
         self.to_reap: set[str] = set()
         self.services = self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
         """Every service that was ever deployed here, or is for the first time, but for those that somebody else works on
-        right now. Containers that are `revived`, or that may have been while the daemon was away, may be starting."""
+        right now. Containers that did not run before, or may not have while the daemon was away, may be starting."""
         doors = self._doors()
         found = [self._now(doors, container) for container in doors.engine.containers()]
+        self._rested = {c.id for c in found if c.id in self._rested or not c.running}
         self.containers = sum(c.kind == "service" and c.running for c in found)
         wall = doors.clock.wall()
         self.to_reap = {c.service for c in found if reapable(c, wall)}
@@ -135,7 +136,7 @@ class Observer:
             return []
         health, live = definition.service.health, wanted.release.change
         running = [c for c in mine if c.running and c.change == live]
-        return [Target(c, health, starting or c.id in self.revived) for c in running]
+        return [Target(c, health, starting or c.id in self._rested) for c in running]
 
 
 def _paused(doors: Doors, held: Held | None) -> str:

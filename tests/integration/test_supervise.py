@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import docker
 import pytest
 
+from conductor.supervise.loop import CLOSE_LOOKS, PASS_SECONDS
 from tests.support.aftermath import nothing_left_behind
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost
@@ -140,6 +141,22 @@ def test_one_of_two_dies_under_load(sup: Supervised) -> None:
 # More or fewer than wanted.
 
 
+def test_nginx_cannot_be_told_of_replacements(sup: Supervised) -> None:
+    """Somebody else has broken its files: what dies is started again where nginx knows it."""
+    host = sup.host
+    sup.start()
+    before = {c.id for c in sup.running()}
+    time.sleep(SPACING_SECONDS)
+    other = host.nginx.add_server("other", "server { lisen 80; }\n")
+    for container in before:
+        host.daemon.api.kill(container)
+    host.wait_for(lambda: {c.id for c in sup.running()} == before, f"both to run again\n{sup.said}", 20)
+    host.wait_for(lambda: host.get().status == 200, "it to answer")
+    assert f'unknown directive "lisen" in {other}:1' in sup.said
+    other.unlink()
+    assert {c.id for c in sup.settled(2)} == before
+
+
 def test_one_of_two_is_removed_by_hand(sup: Supervised) -> None:
     sup.start()
     (gone, stays) = sup.running()
@@ -217,7 +234,7 @@ def test_many_events_are_few_looks(sup: Supervised, seconds: int) -> None:
         used = cpu_seconds(spawned.pid) - before
     asked = [call for call in between.calls if "/containers/json" in call]
     print(f"{events} events in {took:.1f} s: {len(asked)} list calls, {used / took:.1%} of a core")
-    assert len(asked) <= 2 * took + 4
+    assert len(asked) <= CLOSE_LOOKS * (took / PASS_SECONDS + 1)
     assert events >= 0.6 * NOISE_PER_SECOND * took
     assert used / took <= MOST_CPU
 

@@ -126,7 +126,12 @@ def test_once(sup: Supervised) -> None:
     host.daemon.api.remove_container(sup.running()[0].id, force=True)
     time.sleep(SPACING_SECONDS * 1.1)  # since its containers were made
     assert "acting" in host.conductor("supervise", "--once", check=True).stderr
-    sup.settled(2)
+    ill = sup.settled(2)[0]
+    sup.make("500", ill)
+    time.sleep(SPACING_SECONDS * 1.1)
+    assert "1 unhealthy: acting" in host.conductor("supervise", "--once", check=True).stderr
+    assert ill.id not in {c.id for c in sup.settled(2)}
+    assert "acting" not in host.conductor("supervise", "--once", check=True).stderr
     host.define({"web": sup.service()}, host_extra={"docker": "unix:///nowhere.sock"})
     assert host.conductor("supervise", "--once").code == 1
 

@@ -143,6 +143,24 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     assert "paused" not in host.conductor("service", "status").stdout
 
 
+def test_a_change_that_died_is_left_alone_when_one_of_it_is_paused(sup: Supervised) -> None:
+    host = sup.host
+    host.define({"web": sup.service(health={"start_timeout": "60s"}), "shop": sup.service(nginx=None)})
+    host.conductor("service", "upgrade", "--id", "shop", "--revision", "r1", check=True)
+    host.conductor("supervise", "pause", "--id", "shop", "--reason", "stocktaking", check=True)
+    sup.start()
+    sup.make("silent")
+    upgrade = host.spawn("service", "upgrade", "--id", "web", "--id", "shop", "--revision", "r2")
+    host.wait_for(lambda: len(sup.running()) == 4, "the gate")
+    upgrade.kill()
+    sup.heal()
+    host.wait_for(lambda: "and shop is paused: left alone" in sup.said, f"its word\n{sup.said}", 10)
+    sup.stays(lambda: len(sup.running()) == 4, SPACING_SECONDS + 2)
+    host.conductor("supervise", "resume", "--id", "shop", check=True)
+    sup.settled(2)
+    nothing_left_behind(host, "r1", count=2)
+
+
 def test_paused_in_the_middle_of_a_swap(sup: Supervised) -> None:
     """What was begun is ended first: while it is paused nobody would."""
     host = sup.host

@@ -48,6 +48,15 @@ def health(timeout: float = 0.3, **more: object) -> Health:
             False,
             "status 302 'redirects to /login'",
         ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True, "status 200 'ok'"),
+        (b"HTTP/1.0 200 OK\r\nX: content-length: 9\r\n\r\nok", True, "status 200 'ok'"),
+        (
+            b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\nok",
+            False,
+            "no HTTP answer: 'got more than 65536 bytes when reading header line'",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"y" * 70000, True, f"status 200 '{'y' * 65536}'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", True, "status 200 'ok'"),  # its body is not the question
         (b"SSH-2.0-OpenSSH\r\n", False, "no HTTP answer: 'SSH-2.0-OpenSSH'"),
         (b"", False, "remote end closed connection without response"),
     ],
@@ -58,13 +67,29 @@ def test_answers(answer, ok, said):
     assert (attempt.ok, str(attempt)) == (ok, said)
 
 
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (500, False)])
+def test_an_answer_in_pieces(status, ok):
+    pieces = [b"HTTP/1.1 ", b"%d Oh\r\nContent-" % status, b"Length: 4\r\n\r", b"\nup", b"up"]
+    with server(*pieces, pause=0.02) as (address, _):
+        attempt = http_probe(address, health(3.0))
+    assert (attempt.ok, str(attempt)) == (ok, f"status {status} 'upup'")
+
+
 def test_nothing_listens():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert str(http_probe(f"127.0.0.1:{port}", health())) == "connection refused"
 
 
-@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 200 OK\r\n",) + (b"X: y\r\n",) * 50], ids=["silent", "dribbles"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (),
+        (b"HTTP/1.1 200 OK\r\n",) + (b"X: y\r\n",) * 50,
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",) + (b"y",) * 50,
+    ],
+    ids=["silent", "dribbles", "dribbles its body"],
+)
 def test_the_deadline_covers_the_whole_exchange(pieces):
     with server(*pieces, b"", pause=0.1 if pieces else 3.0) as (address, _):
         began = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 
 from conductor.definitions.model import Health
 from conductor.plan.values import Attempt, Container
-from conductor.supervise.watcher import Target, Watcher, _next, _Watched
+from conductor.supervise.watcher import SPARE_THREADS, Target, Watcher, _next, _Watched
 
 HEALTH = Health(path="/up", interval=0.05, gate_interval=0.02, timeout=1.0, start_timeout=0.3, successes=2, failures=3)
 SLACK_SECONDS = 5.0
@@ -159,10 +159,26 @@ def test_those_that_hang_keep_no_other_waiting(apps: Apps) -> None:
     assert all(len(apps.asked[name]) == 1 for name in apps.hangs)
 
 
-def test_a_bug_in_a_check_ends_no_asking(apps: Apps) -> None:
-    apps.answers["i1"] = (1 // 0 for _ in range(1))
-    apps.watcher.watch([target(1)])
+def test_it_asks_on_when_no_thread_can_be_started(apps: Apps, monkeypatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    apps.watcher.watch([target(1), target(2)])
     apps.answered("i1", 3)
+    apps.answered("i2", 3)
+
+
+def test_few_threads_wait(apps: Apps) -> None:
+    before = threading.active_count()
+    apps.hangs = {f"i{n}" for n in range(1, 21)}
+    apps.watcher.watch([target(n) for n in range(1, 21)])
+    for name in apps.hangs:
+        apps.answered(name, 1)
+    assert threading.active_count() >= before + 20
+    apps.hangs = set()
+    apps.released.set()
+    apps.wait(lambda: threading.active_count() <= before + SPARE_THREADS, "most of them to end")
     assert apps.watcher.condition("i1") == "good"
 
 
