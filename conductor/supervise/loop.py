@@ -7,8 +7,7 @@ import functools
 import random
 import secrets
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from math import inf
 
@@ -26,6 +25,7 @@ from conductor.plan.supervision import (
     Decision,
     Leave,
     Past,
+    Point,
     Revive,
     Settle,
     Situation,
@@ -37,19 +37,15 @@ from conductor.plan.supervision import (
 from conductor.supervise.act import act, load_files, reap_tasks
 from conductor.supervise.noting import Noter
 from conductor.supervise.observe import Observer
+from conductor.supervise.pace import AGAIN_SECONDS, PASS_SECONDS, Pace
 from conductor.supervise.told import WARNING, Teller
+from conductor.supervise.turns import Turns
 from conductor.supervise.watcher import Watcher
 
-PASS_SECONDS = 5.0  # the longest pause between two looks
-# What has died is looked at soon, and once more. So many looks may follow one another closely within a pass; then they
-# are a second apart, as after all else that happens.
-AGAIN_SECONDS = 0.15
-CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 12, 1.0
 TICK_SECONDS = 0.25
 REAP_SECONDS = 60.0
 NGINX = "nginx"  # no service has this id
 ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no other one waiting
-START_SECONDS = 5.0  # a start counts for `starts_at_once` no longer, so that those that hang keep no other one waiting
 
 
 class Loop:
@@ -72,8 +68,7 @@ class Loop:
         self._definitions = definitions
         self.over = over
         self._stir = threading.Event()
-        self._woken = False
-        self._urgent: float | None = None
+        self._pace = Pace()
         self._stamp: object = None
         self._pasts: dict[str, Past] = {}
         self._acting: dict[str, Future[None]] = {}
@@ -81,9 +76,7 @@ class Loop:
         self._pool = ThreadPoolExecutor(ACTIONS_AT_ONCE, "action")
         self._look: ThreadPoolExecutor = ThreadPoolExecutor(1, "look")
         self._looking: Future[dict[str, Situation]] | None = None
-        self._starts = threading.BoundedSemaphore(definitions().host.supervise.starts_at_once)
-        self._looks = deque([float("-inf")], CLOSE_LOOKS)
-        self._again: float | None = None
+        self._turns = Turns(definitions().host.supervise.starts_at_once, over)
         self._away = True  # the daemon, as far as we know
         self._load_at = -inf  # when it is to be seen to that nginx has loaded what is on disk
         self._waits_for = ""
@@ -94,13 +87,13 @@ class Loop:
 
     def wake(self) -> None:
         """Look within a second; called by any thread."""
-        self._woken = True
+        self._pace.wake()
         self._stir.set()
 
     def urge(self) -> None:
         """Look now, if that is not too often; called by any thread."""
-        self._urgent = self._clock.monotonic()
-        self.wake()
+        self._pace.urge(self._clock.monotonic())
+        self._stir.set()
 
     def heard(self, change: Change) -> None:
         """What the daemon has told; what dies of a service that is being acted on is expected to."""
@@ -121,7 +114,7 @@ class Loop:
 
     def tick(self) -> None:
         """A step of the loop, at most `TICK_SECONDS` long."""
-        pause = TICK_SECONDS if self._looking else min(TICK_SECONDS, self._next() - self._clock.monotonic())
+        pause = TICK_SECONDS if self._looking else min(TICK_SECONDS, self._pace.next - self._clock.monotonic())
         if pause > 0:
             self._stir.wait(pause)
         self._stir.clear()
@@ -129,20 +122,11 @@ class Loop:
             look, self._looking = self._looking, None
             self._seen(look)
         now = self._clock.monotonic()
-        if self._looking is None and now >= self._next():
-            urgent, self._woken, self._urgent = self._urgent is not None, False, None
-            self._again = now + AGAIN_SECONDS if urgent and self._again is None else None
-            self._looks.append(now)
+        if self._looking is None and now >= self._pace.next:
+            self._pace.looks(now)
             away = self._away
             self._looking = self._look.submit(lambda: self._observer.look(daemon_was_away=away))
             self._looking.add_done_callback(lambda _: self._stir.set())
-
-    def _next(self) -> float:
-        """When to look again; after what was urgent once more, lest the daemon's list was late."""
-        last = self._looks[-1]
-        urgent = min(moment for moment in (self._urgent, self._again, inf) if moment is not None)
-        at = last + (CALM_SECONDS if self._woken or urgent < inf else PASS_SECONDS)
-        return min(at, max(urgent, last + CLOSE_SECONDS, self._looks[0] + PASS_SECONDS))
 
     def look_at_state(self) -> None:
         """Look soon when a state file is another one: somebody has deployed, scaled, paused."""
@@ -232,7 +216,9 @@ class Loop:
             if decided.until is None and not situation.paused:
                 self._teller.well(service)
             return
-        self._acting[service] = self._pool.submit(self._act, service, situation, decided)
+        if not isinstance(decided, Settle | Point):  # noted before it begins: we may be killed on the way
+            self._pasts[service] = msgspec.structs.replace(past, last=now)
+        self._acting[service] = self._pool.submit(self._act, service, situation, decided, past.last)
         self._acting[service].add_done_callback(lambda _: self.wake())
 
     def _reap(self, service: str) -> None:
@@ -251,13 +237,13 @@ class Loop:
         attempts = note.attempts if note is not None and note.change == situation.wanted.change else 0
         return Past(change=situation.wanted.change, attempts=attempts, last=last)
 
-    def _act(self, service: str, situation: Situation, decided: Action) -> None:
+    def _act(self, service: str, situation: Situation, decided: Action, last: float | None) -> None:
         why = reason(decided)
         change = secrets.token_hex(4)
         self._pasts[service] = msgspec.structs.replace(self._pasts[service], ours=change)
         done = failed = False
         try:
-            with self._starting(decided):
+            with self._turns.turn() if _starts(decided) else contextlib.nullcontext():
                 begins = functools.partial(self._teller.acting, service, why)
                 done = act(self._open(service), service, decided, situation, change, begins=begins)
         except BusyError:
@@ -270,37 +256,17 @@ class Loop:
             failed, self._load_at = True, -inf
             self._teller.failed(service, "\n".join([said(error), *getattr(error, "details", ())]))
         finally:
+            past = self._pasts[service]
             if done or failed:
-                self._pasts[service] = tried(self._pasts[service], decided, self._clock.monotonic(), failed=failed)
+                self._pasts[service] = tried(past, decided, self._clock.monotonic(), failed=failed)
+            else:
+                self._pasts[service] = msgspec.structs.replace(past, last=last)
         if done:
             self._teller.done(service, why)
 
-    @contextlib.contextmanager
-    def _starting(self, decided: Decision) -> Iterator[None]:
-        """Wait for one's turn to start something, and give it on when it is done, or takes long."""
-        starts = isinstance(decided, Revive | Apply) or (
-            isinstance(decided, Correct) and decided.count > len(decided.keep)
-        )
-        if not starts:
-            yield
-            return
-        while not self._starts.acquire(timeout=TICK_SECONDS):
-            if self.over.is_set():
-                raise GivenUp
-        once = threading.Lock()
 
-        def give_on() -> None:
-            if once.acquire(blocking=False):
-                self._starts.release()
-
-        turn = threading.Timer(START_SECONDS, give_on)
-        turn.daemon = True
-        turn.start()
-        try:
-            yield
-        finally:
-            turn.cancel()
-            give_on()
+def _starts(decided: Decision) -> bool:
+    return isinstance(decided, Revive | Apply) or (isinstance(decided, Correct) and decided.count > len(decided.keep))
 
 
 def said(error: BaseException) -> str:

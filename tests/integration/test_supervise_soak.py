@@ -22,6 +22,8 @@ MINUTES = float(os.environ.get("CONDUCTOR_SOAK_MINUTES", "30"))
 SERVICES = [f"s{number}" for number in range(10)]
 SPACING_SECONDS = 5.0
 LONGEST_SECONDS = 66 + 10  # the last delay with its jitter, and a start on a busy machine
+KILLED_PART = 0.25  # of the time, in which supervise itself is killed now and then; then its memory is looked at
+KILLS_SECONDS = (15.0, 45.0)
 PAUSES_SECONDS = (0.5, 2.5)  # between two acts of ours
 ILL_SECONDS = 6.0
 TELL_SECONDS = 300.0
@@ -127,25 +129,33 @@ def test_never_left_in_peace(host: TestHost) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(sup.end)
         quick = {"health": {"start_timeout": "15s"}, "stop": {"grace": "1s"}}
-        host.define({s: sup.service(**quick, **({} if n % 2 else {"nginx": None})) for n, s in enumerate(SERVICES)})
+        kinds = [{"nginx": None}, {}, {"nginx": None, "order": "stop-first"}, {"order": "stop-first"}]
+        host.define({s: sup.service(**quick, **kinds[n % 4]) for n, s in enumerate(SERVICES)})
         ids = [word for service in SERVICES for word in ("--id", service)]
         host.conductor("service", "upgrade", *ids, "--revision", "r1", check=True, timeout=300)
-        spawned = sup.start()
+        spawned, said = sup.start(), list[str]()
         with HistoryWatch(host, SERVICES, spawned.pid) as watch:
             chance = Chance(sup, watch, seed)
-            began = told = time.monotonic()
+            began = told = killed = time.monotonic()
             while (now := time.monotonic()) < began + 60 * MINUTES:
                 assert spawned.running(), sup.said
+                if now < began + 60 * MINUTES * KILLED_PART and now - killed >= random.uniform(*KILLS_SECONDS):
+                    killed = now
+                    spawned.kill()
+                    said.append(sup.said)
+                    spawned = sup.start()
+                    watch.follow(spawned.pid)
+                    chance.done["kill -9 of supervise"] += 1
                 chance.act()
                 if now - told >= TELL_SECONDS:
                     told = now
                     print(f"after {(now - began) / 60:.1f} minutes:")
                     tell(sup, watch, chance)
-                    hold(watch, chance, sup.said)
+                    hold(watch, chance, "\n".join([*said, sup.said]))
             chance.end()
             host.wait_for(lambda: all(map(watch.right, SERVICES)), f"all to be right\n{sup.said}", LONGEST_SECONDS + 20)
         tell(sup, watch, chance)
-        hold(watch, chance, sup.said)
+        hold(watch, chance, "\n".join([*said, sup.said]))
         assert growth(watch) <= MOST_GROWTH
         for service in SERVICES:
             wanted = host.wanted(service) or {}
@@ -160,7 +170,7 @@ def tell(sup: Supervised, watch: HistoryWatch, chance: Chance) -> None:
     starts = sum(len(sup.events.of("start", service)) for service in SERVICES)
     print(f"done: {dict(chance.done)}; commands ended: {dict(chance.codes)}")
     print(f"changes begun: {dict(begun)}; {deaths} deaths, {starts} starts")
-    print(f"closest corrections of one service: {sorted(round(gap, 2) for gap in watch.gaps('supervise'))[:5]} s")
+    print(f"closest corrections of one service: {sorted(round(gap, 2) for gap in watch.gaps())[:5]} s")
     print(f"longest time with a wrong count and nothing done to it: {max(watch.wrong_for.values()):.1f} s")
     print(f"longest life of a stray container: {max(watch.strays.values(), default=0):.1f} s")
     print(f"resident: {watch.resident[0]:.1f} MiB at first, {watch.resident[-1]:.1f} at last; {watch.threads} threads")
@@ -170,8 +180,9 @@ def hold(watch: HistoryWatch, chance: Chance, said: str) -> None:
     """What must be true of all that has happened."""
     assert watch.broken == ""
     assert chance.bad == []
+    assert watch.unasked == []
     assert "bug in Conductor" not in said
-    assert min(watch.gaps("supervise")) >= SPACING_SECONDS - 2 * LOOK_SECONDS
+    assert min(watch.gaps()) >= SPACING_SECONDS - 2 * LOOK_SECONDS
     assert max(watch.wrong_for.values()) <= LONGEST_SECONDS, watch.wrong_for
     assert max(watch.strays.values(), default=0) <= LONGEST_SECONDS, watch.strays
 

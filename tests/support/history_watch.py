@@ -16,7 +16,7 @@ COUNT_SECONDS = 1.0
 
 
 class Begun(NamedTuple):
-    """A change as its journal was first seen; monotonic seconds."""
+    """A change as its journal was first seen; seconds since 1970."""
 
     moment: float
     service: str
@@ -30,12 +30,14 @@ class HistoryWatch:
         self.changes: dict[str, Begun] = {}
         self.wrong_for: dict[str, float] = dict.fromkeys(services, 0.0)  # longest time without a reason
         self.strays: dict[str, float] = {}  # containers of no live release and no change, and for how long
+        self.unasked: list[Begun] = []  # what supervise began on a service that was paused
         self.resident: list[float] = []  # MiB, once a look at the counts
         self.threads = 0
         self.broken = ""
         self._host = host
         self._pid = pid
         self._fine = dict.fromkeys(services, time.monotonic())
+        self._paused_since: dict[str, float] = {}
         self._stray_since: dict[str, float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -44,11 +46,22 @@ class HistoryWatch:
         """From now on it has time again."""
         self._fine[service] = time.monotonic()
 
-    def gaps(self, action: str) -> list[float]:
-        """Seconds between two beginnings of such a change of one service, all services together."""
+    def follow(self, pid: int) -> None:
+        """Look at the memory of this process from now on."""
+        self._pid, self.resident = pid, []
+
+    def gaps(self) -> list[float]:
+        """Seconds between two corrective actions of supervise on one service, all services together: changes, by their
+        journals, and containers that are started again, by the history."""
+        begun = [c for c in self.changes.values() if c.action == "supervise"]
+        for line in (self._host.state_dir / "history.jsonl").read_text().splitlines():
+            entry = json.loads(line)
+            if entry["action"] == "start again" and entry["outcome"] == "begun":
+                moment = datetime.fromisoformat(entry["at"]).timestamp()
+                begun.append(Begun(moment, entry["service"], entry["action"]))
         found = []
         for service in self._fine:
-            moments = sorted(c.moment for c in self.changes.values() if (c.service, c.action) == (service, action))
+            moments = sorted(one.moment for one in begun if one.service == service)
             found += [b - a for a, b in itertools.pairwise(moments)]
         return found
 
@@ -77,16 +90,22 @@ class HistoryWatch:
         for path in (self._host.state_dir / "journal").glob("*.json"):
             with contextlib.suppress(FileNotFoundError):
                 journal = json.loads(path.read_text())
-                begun = Begun(time.monotonic(), path.stem, journal["action"])
-                self.changes.setdefault(journal["change"], begun)
+                begun = Begun(time.time(), path.stem, journal["action"])
                 if begun.action != "supervise":
                     self.disturb(path.stem)
+                elif journal["change"] not in self.changes and self._is_paused(path.stem):
+                    self.unasked.append(begun)
+                self.changes.setdefault(journal["change"], begun)
 
     def _look_at_counts(self) -> None:
         now = time.monotonic()
         strays = set()
         for service in self._fine:
             wanted = self._host.wanted(service)
+            if not paused(wanted):
+                self._paused_since.pop(service, None)
+            elif service not in self._paused_since:
+                self._paused_since[service] = now
             if self.right(service) or paused(wanted):
                 self._fine[service] = now
             self.wrong_for[service] = max(self.wrong_for[service], now - self._fine[service])
@@ -100,9 +119,19 @@ class HistoryWatch:
         for one, since in self._stray_since.items():
             self.strays[one] = max(self.strays.get(one, 0.0), now - since)
 
+    def _is_paused(self, service: str) -> bool:
+        """And was so before, as the files are not read all at once."""
+        since = self._paused_since.get(service)
+        settled = since is not None and time.monotonic() - since > 2 * COUNT_SECONDS
+        return settled and paused(self._host.wanted(service))
+
     def _look_at_process(self) -> None:
-        status = Path(f"/proc/{self._pid}/status").read_text()
-        self.resident.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
+        try:
+            status = Path(f"/proc/{self._pid}/status").read_text()
+            resident = status.split("VmRSS:")[1]
+        except (FileNotFoundError, ProcessLookupError, IndexError):  # killed, and not begun anew yet
+            return
+        self.resident.append(int(resident.split()[0]) / 1024)
         self.threads = max(self.threads, int(status.split("Threads:")[1].split()[0]))
 
     def __enter__(self) -> "HistoryWatch":
