@@ -132,11 +132,12 @@ def test_what_nginx_lacks_is_put_back_by_the_next_converge(machine: Overlay) -> 
     ],
     ids=["no image", "one upstream", "no secret", "no env file", "unknown key", "number"],
 )
-def test_what_conductor_refuses_leaves_the_old_file(
+def test_what_conductor_refuses_leaves_the_old_files(
     machine: Overlay, service: str, change: dict[str, Any], said: list[str]
 ) -> None:
     before = state(machine)
     bad = bags()
+    bad["conductor_secrets"]["shop_web"]["DATABASE_URL"] = "another"
     item = bad["conductor_services"][service] | change
     bad["conductor_services"][service] = {key: value for key, value in item.items() if value is not None}
     outcome = chef(machine, "definitions", "supervise", data_bags=bad)
@@ -150,7 +151,9 @@ def test_what_conductor_refuses_leaves_the_old_file(
 
 
 @pytest.mark.parametrize(
-    "change", [{"runs_on": {"hosts": ["app9"]}}, {"secrets": ["NONE"]}], ids=["no host", "no secret"]
+    "change",
+    [{"runs_on": {"hosts": ["app9"]}}, {"secrets": ["NONE"]}, {"env": ["A=1"]}],
+    ids=["no host", "no secret", "no mapping"],
 )
 def test_what_data_bags_show_leaves_everything(machine: Overlay, change: dict[str, Any]) -> None:
     before = state(machine)
@@ -161,6 +164,26 @@ def test_what_data_bags_show_leaves_everything(machine: Overlay, change: dict[st
     assert "item shop_web: " in outcome["error"]
     assert outcome["updated"] == []
     assert state(machine) == before
+
+
+def test_a_secret_alone_is_judged_too(machine: Overlay) -> None:
+    """Definitions that stay as they are Chef does not verify."""
+    before = state(machine)
+    bad = bags()
+    bad["conductor_secrets"]["shop_web"]["DATABASE_URL"] = "a\0b"
+    outcome = chef(machine, "definitions", "supervise", data_bags=bad)
+    assert "item shop_web: DATABASE_URL: must not contain a NUL" in outcome["error"]
+    assert (outcome["updated"], state(machine)) == ([], before)
+
+
+def test_a_changed_secret_is_replaced_after_the_definitions_are_accepted(machine: Overlay) -> None:
+    path, good = "/etc/conductor/secrets/shop_worker/DATABASE_URL", bags()
+    good["conductor_secrets"]["shop_worker"]["DATABASE_URL"] = "another"
+    good["conductor_services"]["shop_worker"]["count"] = 5
+    updated = chef(machine, "definitions", "supervise", data_bags=good)["updated"]
+    assert updated[:2] == [f"template[{CONFIG}]", f"file[{path}]"]
+    assert machine.checked("cat", path) == "another\n"
+    chef(machine, "definitions", "supervise")
 
 
 def test_superseded_environments_go_but_for_two(machine: Overlay) -> None:

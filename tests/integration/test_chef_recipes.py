@@ -148,6 +148,29 @@ def test_moved_paths_reach_every_file() -> None:
             changed("conductor_services", "shop_web", secrets=["../../cron.d/x"]),
             ["data bag conductor_services, item shop_web: secrets: must be a list of variables, "],
         ),
+        (
+            changed("conductor_secrets", "shop_web", DATABASE_URL="a\0b"),
+            ["data bag conductor_secrets, item shop_web: DATABASE_URL: must not contain a NUL: "],
+        ),
+        (
+            changed("conductor_services", "..", runs_on={"roles": ["app"]}, secrets=["services.yml"]),
+            ["data bag conductor_services, item ..: id: must be letters a-z, digits, "],
+        ),
+        (
+            changed("conductor_services", "shop_web", env=["RAILS_ENV=production"]),
+            ["data bag conductor_services, item shop_web: env: must be a mapping, for example "],
+        ),
+        (
+            changed("conductor_services", "shop_web", env="RAILS_ENV=production"),
+            ["data bag conductor_services, item shop_web: env: must be a mapping, for example "],
+        ),
+        (
+            changed("conductor_services", "shop_web", runs_on={"hosts": [], "roles": None}),
+            [
+                "data bag conductor_services, item shop_web: runs_on.hosts: must be a list of at least one name",
+                "data bag conductor_services, item shop_web: runs_on.roles: must be a list of at least one name",
+            ],
+        ),
     ],
 )
 def test_what_data_bags_show_is_refused_before_anything_is_written(bags: dict[str, Any], said: list[str]) -> None:
