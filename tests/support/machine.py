@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.host_image import START, ensure_host_image
+from tests.support.host_image import MAKE_SSH_KEY, START, ensure_host_image
 from tests.support.machine_cache import kept, saved
 from tests.support.machine_network import MachineError, Network, Ran, docker
 
@@ -179,7 +179,8 @@ class Machine:
         ]
         words += ["--label", f"conductor.instance={self.network.instance}", *OPTIONS, *self._options]
         others = [word for name, ip in self.network.addresses.items() for word in ("--add-host", f"{name}:{ip}")]
-        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", START)
+        script = START if self._image else MAKE_SSH_KEY + START
+        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", script)
         self.wait_until_up()
 
     def reboot(self, *, orderly: bool = True) -> None:
