@@ -57,6 +57,6 @@ execute 'conductor nginx install' do
   command %w(/usr/local/bin/conductor nginx install)
   only_if do
     shown = shell_out('/usr/local/bin/conductor', 'nginx', 'show')
-    shown.error? || shown.stdout.match?(/^### .*\(differs: /)
+    shown.exitstatus != 0 || shown.stdout.match?(/^### .*\(differs: /)
   end
 end

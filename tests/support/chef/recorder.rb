@@ -10,11 +10,7 @@ end
 
 module Recorder
   Lazy = Struct.new(:block)
-  Command = Struct.new(:stdout, :stderr, :exitstatus) do
-    def error?
-      !exitstatus.zero?
-    end
-  end
+  Command = Struct.new(:stdout, :stderr, :exitstatus)
 
   # What a converge is about.
   class Run
