@@ -1,3 +1,4 @@
+require 'digest'
 require 'json'
 
 # What the cookbook decides before it writes anything; wanted.rb decides what one host runs.
@@ -29,6 +30,16 @@ module ConductorCookbook
     when Symbol then value.to_s
     else raise Refused, "cannot write a #{value.class} into the definitions: write text, numbers, lists and mappings"
     end
+  end
+
+  # Where `host:` has put what supervise writes.
+  def moved_paths(host)
+    [host['state_dir'], host['runtime_dir'], host.dig('nginx', 'include_dir'), host.dig('cron', 'dir')].compact
+  end
+
+  # Another one for another `host:`, which shows nothing of it.
+  def digest(host)
+    Digest::SHA256.hexdigest(JSON.generate(host))[0, 12]
   end
 
   # What `conductor config check` said, in the words of whoever writes data bags.

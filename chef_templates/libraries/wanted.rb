@@ -3,6 +3,7 @@ module ConductorCookbook
   # wrong. It reads and writes nothing.
   class Wanted
     NOT_DEFINITION = %w(id chef_type data_bag runs_on secrets).freeze
+    ID = /\A[a-z0-9][a-z0-9_-]{0,62}\z/.freeze # Conductor's; Chef admits "..", which is no directory for secrets
     SECRET_NAME = /\A(?!(?:id|chef_type|data_bag)\z)[A-Za-z_][A-Za-z0-9_.-]*\z/.freeze
 
     # `bags` has the names of the three bags; `services` and `hosts` are their items; `host` and `defaults` are what
@@ -19,7 +20,10 @@ module ConductorCookbook
 
     # Everything that can be said without secrets, at once.
     def refuse_problems!
-      refuse(host_problems + @services.flat_map { |item| place_problems(item) + secret_problems(item) })
+      of_services = @services.flat_map do |item|
+        id_problems(item) + place_problems(item) + env_problems(item) + secret_problems(item)
+      end
+      refuse(host_problems + of_services)
     end
 
     # The host's definitions file as a plain Hash.
@@ -76,12 +80,17 @@ module ConductorCookbook
     def secrets_of(item, values, problems)
       names_of(item).map do |name|
         value = values && values[name]
-        unless value.is_a?(String)
-          what = value.nil? ? 'is missing' : "must be a text, not #{value.class.name.downcase}"
-          problems << said(:secrets, item['id'], name, "#{what}: the service's key secrets asks for it")
-        end
+        what = secret_problem(value)
+        problems << said(:secrets, item['id'], name, "#{what}: the service's key secrets asks for it") if what
         [secret_path(item, name), "#{value}\n"]
       end
+    end
+
+    def secret_problem(value)
+      return 'is missing' if value.nil?
+      return "must be a text, not #{value.class.name.downcase}" unless value.is_a?(String)
+
+      'must not contain a NUL' if value.include?("\0")
     end
 
     def host_problems
@@ -89,6 +98,12 @@ module ConductorCookbook
 
       ["data bag #{@bags[:hosts]}: has no item #{@host_name}: write one with this machine's roles, " \
         "for example {\"id\": \"#{@host_name}\", \"roles\": []}"]
+    end
+
+    def id_problems(item)
+      return [] if item['id'].match?(ID)
+
+      [said(:services, item['id'], 'id', 'must be letters a-z, digits, _ and -, a letter or digit first, at most 63 in all')]
     end
 
     def place_problems(item)
@@ -99,11 +114,21 @@ module ConductorCookbook
 
       known = { 'hosts' => @hosts.map { |host| host['id'] }, 'roles' => @hosts.flat_map { |host| Array(host['roles']) } }
       place.flat_map do |kind, names|
-        (Array(names) - known[kind]).map do |name|
+        unless names.is_a?(Array) && !names.empty?
+          next said(:services, item['id'], "runs_on.#{kind}", 'must be a list of at least one name')
+        end
+
+        (names - known[kind]).map do |name|
           said(:services, item['id'], "runs_on.#{kind}", "#{name} does not exist: data bag #{@bags[:hosts]} has " \
             "#{known[kind].uniq.sort.join(', ')}")
         end
       end
+    end
+
+    def env_problems(item)
+      return [] if item['env'].nil? || item['env'].is_a?(Hash)
+
+      [said(:services, item['id'], 'env', 'must be a mapping, for example {"RAILS_ENV": "production"}')]
     end
 
     def secret_problems(item)

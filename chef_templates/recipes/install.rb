@@ -3,5 +3,4 @@ raise ConductorCookbook::Refused, "cannot install Conductor: set node['conductor
 conductor_install node['conductor']['wheel'] do
   checksum node['conductor']['wheel_checksum'] if node['conductor']['wheel_checksum']
   pip_options node['conductor']['pip_options'].to_a
-  notifies :try_restart, 'systemd_unit[conductor-supervise.service]', :delayed
 end

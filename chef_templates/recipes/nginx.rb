@@ -52,8 +52,11 @@ template ::File.join(node['conductor']['nginx_conf_dir'], 'conductor.conf') do
   variables(include_dir: include_dir)
 end
 
-# Asked each time rather than notified: a notification is lost with a run that fails.
+# Asked each time: what somebody has removed is put back. Where it cannot be said, the command itself says why.
 execute 'conductor nginx install' do
   command %w(/usr/local/bin/conductor nginx install)
-  only_if "/usr/local/bin/conductor nginx show | grep -q '^### .*(differs: '"
+  only_if do
+    shown = shell_out('/usr/local/bin/conductor', 'nginx', 'show')
+    shown.exitstatus != 0 || shown.stdout.match?(/^### .*\(differs: /)
+  end
 end

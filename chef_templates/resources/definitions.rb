@@ -18,25 +18,27 @@ default_action :create
 action :create do
   wanted.refuse_problems!
   files = wanted.secret_files(secrets)
+  document = wanted.document
   directory ::File.dirname(new_resource.path) do
     owner 'root'
     group 'root'
     mode '0755'
   end
-  write_secrets(files)
-  write_definitions(wanted.document)
+  [new_resource.secrets_dir, *files.keys.map { |path| ::File.dirname(path) }].uniq.each do |place|
+    directory place do
+      owner 'root'
+      group 'root'
+      mode '0700'
+    end
+  end
+  there, added = files.partition { |path, _| ::File.exist?(path) }
+  write_secrets(added) # Conductor reads them when it judges
+  write_definitions(document)
+  write_secrets(there) # what was there is replaced when it has accepted the definitions
 end
 
 action_class do
-  # Before the definitions: Conductor reads them when it judges.
   def write_secrets(files)
-    [new_resource.secrets_dir, *files.keys.map { |path| ::File.dirname(path) }].uniq.each do |place|
-      directory place do
-        owner 'root'
-        group 'root'
-        mode '0700'
-      end
-    end
     files.each do |path, text|
       file path do
         content text

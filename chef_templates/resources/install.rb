@@ -28,9 +28,7 @@ action :install do
     command ["#{environment}/bin/pip", 'install', '--disable-pip-version-check', *new_resource.pip_options, wheel]
     creates "#{environment}/bin/conductor"
   end
-  link new_resource.command do
-    to "#{environment}/bin/conductor"
-  end
+  switch("#{environment}/bin/conductor")
   superseded(environment).each do |old|
     directory old do
       recursive true
@@ -56,9 +54,18 @@ action_class do
     cached
   end
 
-  # Long tasks may still run from the environment before.
+  # ln renames the new link onto the old one; Chef's `link` removes the old one first, and a job that starts then fails.
+  def switch(target)
+    link = new_resource.command
+    execute "link #{link} to #{target}" do
+      command ['ln', '-sfT', target, link]
+      not_if { ::File.symlink?(link) && ::File.readlink(link) == target }
+    end
+  end
+
+  # Long tasks may still run from the environment before. Only what was made here is looked at.
   def superseded(environment)
-    others = ::Dir.glob(::File.join(new_resource.install_dir, '*')) - [environment]
+    others = ::Dir.glob(::File.join(new_resource.install_dir, '*')).grep(%r{/\h{12}\z}) - [environment]
     others.sort_by { |path| ::File.mtime(path) }.reverse.drop(ConductorCookbook::KEPT_ENVIRONMENTS)
   end
 end

@@ -1,7 +1,8 @@
 """Deploys with Conductor, for people without Ruby: fab deploy --revision=$(git rev-parse HEAD)
 
 Does what examples/capistrano does: one host after the other, the first failure ends it, the hosts after it are not
-touched, and the one that failed still runs what it ran. A lost connection stops no upgrade that has begun.
+touched. The one that failed still runs what it ran; a rollback takes service after service, and which it had done is said.
+A lost connection stops no upgrade that has begun.
 """
 
 import re
@@ -23,6 +24,7 @@ HOSTS = {
     "web2.example.com": ["app"],
     "web3.example.com": ["app", "cron"],  # jobs run on one host only
 }
+NO_CODE = "there was no exit code: the connection was lost, or Conductor was killed; see conductor service status there"
 
 
 @task(help={"revision": "40 hexadecimal digits"})
@@ -47,7 +49,7 @@ def services(context):
 
 
 def services_of(host):
-    """In one upgrade they move together, or not at all."""
+    """Those of all its roles."""
     if host not in HOSTS:
         raise Exit(f"cannot deploy to {host}: it is none of {', '.join(HOSTS)}", 2)
     return list(dict.fromkeys(service for role in HOSTS[host] for service in SERVICES[role]))
@@ -56,25 +58,31 @@ def services_of(host):
 def on_each_host(verb, hosts, *more):
     """The words of Conductor come to the terminal as it says them."""
     calls = {host: calls_of(verb, host, *more) for host in hosts}  # all of them can be made, or none is
-    done = []
-    for host in hosts:
+    done, unchanged = [], []
+    for at, host in enumerate(hosts):
+        said, part = "", []
         try:
             with connection_to(host) as connection:
-                for call in calls[host]:
+                for ids, call in calls[host]:
                     print(f"{host}: {call}", flush=True)
-                    connection.run(call, in_stream=False)
+                    said += connection.run(call, in_stream=False).stderr
+                    part += ids
         except (UnexpectedExit, SSHException, OSError) as error:
-            said = "Conductor's words are above" if isinstance(error, UnexpectedExit) else str(error)
-            raise Exit(where_it_stands(verb, hosts, done, said), 1) from error
-        done.append(host)
+            back = [f"fab rollback --only={','.join(done)}"] if done and verb == "upgrade" else []
+            stand = {f"done on {host}": part, "done before": done, "had it already, all or in part": unchanged,
+                     "not touched": hosts[at + 1 :], "take back what was done": back}  # fmt: skip
+            lines = [f"  {what}: {', '.join(names)}" for what, names in stand.items() if names]
+            raise Exit("\n".join([f"{verb} stopped at {host}: {reason(error)}", *lines]), 1) from error
+        (unchanged if "; nothing to do" in said else done).append(host)
 
 
 def calls_of(verb, host, *more):
-    """One call for all services of an upgrade, one for each of a rollback, which takes one service."""
+    """Ids and call: one for all services of an upgrade, which move together or not at all; one for each of a rollback."""
     ids = services_of(host)
     groups = [ids] if verb == "upgrade" else [[service] for service in ids]
     words = [[word for service in group for word in ("--id", service)] for group in groups]
-    return [shlex.join(["sudo", "-n", "conductor", "service", verb, *group, *more]) for group in words]
+    calls = [shlex.join(["sudo", "-n", "conductor", "service", verb, *group, *more]) for group in words]
+    return list(zip(groups, calls, strict=True))
 
 
 def connection_to(host):
@@ -82,14 +90,13 @@ def connection_to(host):
     connection = Connection(host, user=USER, connect_timeout=10)
     connection.client.load_system_host_keys()
     connection.client.set_missing_host_key_policy(RejectPolicy())
+    connection.open()
+    connection.transport.set_keepalive(15)  # a long step is silent
     return connection
 
 
-def where_it_stands(verb, hosts, done, said):
-    """What an operator has to know before the next step."""
-    failed, *untouched = hosts[len(done) :]
-    lines = [f"{verb} stopped at {failed}: {said}"]
-    lines += [f"  done before: {', '.join(done)}"] if done else []
-    lines += [f"  not touched: {', '.join(untouched)}"] if untouched else []
-    lines += [f"  take back what was done: fab rollback --only={','.join(done)}"] if done and verb != "rollback" else []
-    return "\n".join(lines)
+def reason(error):
+    """Why a host ended it."""
+    if not isinstance(error, UnexpectedExit):
+        return str(error)
+    return NO_CODE if error.result.exited == -1 else "Conductor's words are above"

@@ -57,7 +57,7 @@ build {
     ]
   }
 
-  # What must differ from host to host is made at the first boot.
+  # What must differ from host to host is made at the first boot: the keys by ssh-host-keys.service.
   provisioner "shell" {
     inline = [
       "rm -rf /tmp/bake",

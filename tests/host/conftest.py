@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.cookbook import converge, service
 from tests.support.machine import Machine
+from tests.support.real_parts import need_real_parts
 from tests.support.site import Site, load_app
 
 PORTS = {"shop": 8081, "api": 8082}
@@ -23,13 +24,24 @@ SERVICES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="session", autouse=True)
+def real_parts() -> None:
+    need_real_parts()
+
+
 @pytest.fixture(scope="module")
-def module_site(images: None) -> Iterator[Site]:
-    """The host behind `site`."""
+def bare(images: None) -> Iterator[Machine]:
+    """The host behind `site`, before the cookbook."""
     with Machine("web1") as machine:
         load_app(machine)
-        converge(machine, SERVICES)
-        yield Site(machine, PORTS)
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def module_site(bare: Machine) -> Site:
+    """It is prepared by the cookbook."""
+    converge(bare, SERVICES)
+    return Site(bare, PORTS)
 
 
 @pytest.fixture

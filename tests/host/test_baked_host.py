@@ -110,6 +110,9 @@ def test_it_is_a_host_of_its_own_and_can_be_deployed_to(site: Site, baked: Machi
     assert site.machine.address != baked.address
     assert len(site.machine.read("/etc/machine-id").strip()) == 32
     assert not site.machine.exists("/tmp/bake")
+    keys = site.machine.run("sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub").stdout.splitlines()
+    assert [key.split()[-1] for key in keys] == ["root@web7"] * 3
+    assert site.machine.run("systemctl", "is-active", "ssh").stdout == "active\n"
     site.conductor("service", "upgrade", "--id", "shop_web", "--revision", REVISION, "--force")
     settle(site, REVISION, {"shop_web": 2})
 

@@ -31,8 +31,21 @@ def test_a_changed_data_bag_is_re_read_and_deploys_nothing(site: Site) -> None:
     assert "drifted" not in site.conductor("service", "status", "--id", "shop").stdout
 
 
+def test_a_changed_host_section_restarts_supervise_which_writes_where_it_says(site: Site) -> None:
+    site.deployed("r1", COUNTS)
+    pid, before = main_pid(site), containers(site)
+    site.machine.run("mkdir", "/srv/cron.d")
+    outcome = converge(site.machine, SERVICES, {"cron": {"dir": "/srv/cron.d"}})
+    assert "execute[restart conductor-supervise]" in outcome["updated"]
+    assert main_pid(site) != pid
+    assert containers(site) == before
+    assert "host:" not in site.conductor("supervise", "status").stdout
+    site.machine.run("nsenter", "--mount", "--target", main_pid(site), "touch", "/srv/cron.d/written")
+    assert converge(site.machine, SERVICES, {"cron": {"dir": "/srv/cron.d"}})["updated"] == []
+
+
 def main_pid(site: Site) -> str:
-    return site.machine.run("systemctl", "show", "--property", "MainPID", UNIT).stdout
+    return site.machine.run("systemctl", "show", "--property", "MainPID", "--value", UNIT).stdout.strip()
 
 
 def containers(site: Site) -> list[str]:

@@ -1,46 +1,81 @@
 """A day of one host, in short: what the cookbook put there, deploys, a job, a reboot; and what all of it wrote."""
 
+import re
 import time
 
-from tests.host.conftest import COUNTS
-from tests.support.footprint import Footprint, changes
+import pytest
+
+from tests.host.conftest import COUNTS, PORTS, SERVICES
+from tests.support.cookbook import converge
+from tests.support.footprint import changes, footprint
 from tests.support.load import Load
+from tests.support.machine import Machine
 from tests.support.site import Site, There
 from tests.support.witness import Witness
 
-# DESIGN section 2, and what Docker, nginx, cron and systemd keep for themselves.
-OURS = ("/etc/conductor/", "/var/lib/conductor", "/etc/nginx/conductor.d/", "/etc/nginx/modules-enabled/90-conductor.conf",
-        "/etc/cron.d", "/run/conductor")  # fmt: skip
-THEIRS = (
-    *("/var/lib/docker", "/var/lib/containerd", "/run/docker", "/run/containerd"),
-    *(
-        "/run/systemd",
-        "/run/dbus",
-        "/run/initctl",
-        "/run/utmp",
-        "/run/shm",
-        "/run/crond",
-        "/run/sshd.pid",
-        "/run/nginx.pid",
-    ),
-    *("/var/log/journal", "/var/log/wtmp", "/var/log/nginx", "/var/tmp/systemd-private", "/tmp/systemd-private"),
-    *("/var/mail/root", "/var/spool/dma", "/srv/jobs", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"),
-)
+# What the cookbook's README says that it writes, and the environment of the wheel.
+COOKBOOK = """
+/opt/conductor /usr/local/bin/conductor
+/etc/conductor /etc/conductor/services.yml /etc/conductor/secrets /etc/conductor/secrets/shop
+/etc/conductor/secrets/shop/PASSWORD
+/etc/nginx/conf.d/conductor.conf /etc/tmpfiles.d/conductor.conf /etc/logrotate.d/conductor /etc/sudoers.d/conductor
+/etc/systemd/system/nginx.service.d /etc/systemd/system/nginx.service.d/conductor.conf
+/etc/systemd/system/conductor-supervise.service /etc/systemd/system/conductor-supervise.service.d
+/etc/systemd/system/conductor-supervise.service.d/conductor.conf
+/etc/systemd/system/multi-user.target.wants/conductor-supervise.service
+"""
+# DESIGN section 2: regular expressions of whole paths.
+DESIGN = r"""
+/var/lib/conductor(/history\.jsonl|/addresses\.json)?
+/var/lib/conductor/(services|journal)(/(shop|api|worker|jobs)\.json)?
+/var/lib/conductor/logs(/(shop|api|worker|jobs)-[^/]+\.log)?
+/var/lib/conductor/jobs(/jobs(/[0-9a-f]+\.json)?)?
+/run/conductor(/supervise\.json|/locks(/[a-z0-9.]+\.lock)?)?
+/run/conductor/nginx(/announce|/unavailable\.sock|/private(/drafts(/.*)?|/status\.sock)?)?
+/etc/nginx/conductor\.d(/(_conductor|shop|api)\.conf|/(location|server)\.inc)?
+/etc/nginx/modules-enabled/90-conductor\.conf
+/etc/cron\.d/conductor-jobs
+"""
+# What Docker, systemd, nginx, cron, mail and the app's volume have; then the machine's container, and who plays Chef on it.
+THEIRS = r"""
+/opt/conductor/[0-9a-f]{12}(/.*)?
+/var/lib/containerd/.* /run/(docker|containerd)/.* /run/docker\.(pid|sock)
+/run/systemd/.* /run/(dbus/system_bus_socket|initctl|utmp|shm) /var/log/(wtmp|journal/.*)
+(/var)?/tmp/systemd-private-[0-9a-f]{32}-.*
+/run/(nginx|sshd|crond)\.pid /run/crond\.reboot /var/log/nginx/(access|error)\.log
+/var/mail/root /var/spool/dma/.* /srv/jobs(/ran)?
+/etc/(hostname|hosts|resolv\.conf)
+/var/chef(/.*)? /home/deploy(/.*)? /etc/(passwd|group|shadow|gshadow|subuid|subgid)-?
+"""
 
 JOB = "conductor run --id jobs --revision r1"
 
 
-def test_a_day(site: Site) -> None:
+@pytest.fixture(scope="module")
+def first_look(bare: Machine) -> set[str]:
+    """Of a host with the app's images, Docker, nginx and cron."""
+    return footprint(bare)
+
+
+@pytest.fixture(scope="module")
+def module_site(first_look: set[str], bare: Machine) -> Site:
+    """After the first look."""
+    converge(bare, SERVICES)
+    return Site(bare, PORTS)
+
+
+def test_a_day(first_look: set[str], site: Site) -> None:
     """One test, as each hour finds what the one before has left, and tests may be dealt out to several processes."""
     before_the_first_deploy(site)
     first_deploy(site)
     upgrade_and_rollback_under_load(site)
     a_broken_deploy_says_why_and_changes_nothing(site)
     one_off_tasks_and_a_console(site)
+    written = changes(first_look, footprint(site.machine))  # /run and /tmp do not outlive a reboot
     reboot_in_the_middle_of_an_upgrade(site)
     a_paused_service_is_left_alone_and_says_so(site)
     a_wrapped_job_has_fired_on_time_and_told_by_mail(site)
-    nothing_is_written_elsewhere(site)
+    nothing_is_written_elsewhere(written | changes(first_look, footprint(site.machine)))
 
 
 def before_the_first_deploy(site: Site) -> None:
@@ -60,7 +95,6 @@ def before_the_first_deploy(site: Site) -> None:
 
 
 def first_deploy(site: Site) -> None:
-    site.machine.put("/etc/footprint.before", Footprint(site.machine).text())
     site.upgrade("r1", "worker", "jobs")
     site.deployed("r1", COUNTS)
     assert site.machine.exists("/etc/cron.d/conductor-jobs")
@@ -162,8 +196,9 @@ def a_wrapped_job_has_fired_on_time_and_told_by_mail(site: Site) -> None:
     assert "job of r1" in site.conductor("cron", "list", "--id", "jobs").stdout
 
 
-def nothing_is_written_elsewhere(site: Site) -> None:
+def nothing_is_written_elsewhere(written: set[str]) -> None:
     """Of all that this module did."""
-    found = changes(site.machine.read("/etc/footprint.before"), Footprint(site.machine).text())
-    assert [path for path in found if path.startswith(OURS)] != []
-    assert [path for path in found if not path.startswith((*OURS, *THEIRS))] == ["/etc/footprint.before"]
+    assert [path for path in COOKBOOK.split() if path not in written] == []
+    expected = re.compile("|".join([*map(re.escape, COOKBOOK.split()), *DESIGN.split(), *THEIRS.split()]))
+    named = {re.sub(r"/\.([^/]+)\.new$", r"/\1", path) for path in written}  # what is being written at that moment
+    assert [path for path in sorted(named) if not expected.fullmatch(path)] == []

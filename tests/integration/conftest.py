@@ -1,30 +1,20 @@
 """What integration tests need before any of them runs: root, the Docker daemon and nginx. `tests/run` sees to it."""
 
 import contextlib
-import os
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost
-from tests.support.nginx import BINARY
 from tests.support.odd_clients import SlowUpload
+from tests.support.real_parts import need_real_parts
 from tests.support.supervised import Supervised
 
 
 @pytest.fixture(scope="session", autouse=True)
 def real_parts() -> None:
-    """One clear sentence instead of a hundred failures."""
-    missing = [] if os.geteuid() == 0 else ["root"]
-    if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
-        missing.append("a Docker daemon that answers")
-    if not Path(BINARY).exists():
-        missing.append("nginx")
-    if missing:
-        pytest.exit(f"integration tests need {', '.join(missing)}: run `tests/run integration` as root", returncode=2)
+    need_real_parts()
 
 
 @pytest.fixture(scope="module")

@@ -105,8 +105,18 @@ def test_a_second_converge_changes_nothing(machine: Overlay) -> None:
 def test_what_nginx_lacks_is_put_back_by_the_next_converge(machine: Overlay) -> None:
     path = "/etc/nginx/modules-enabled/90-conductor.conf"
     machine.checked("rm", path)
-    assert chef(machine, "nginx", "supervise")["updated"] == ["execute[conductor nginx install]"]
+    assert chef(machine, "nginx")["updated"] == ["execute[conductor nginx install]"]
     assert "worker_shutdown_timeout" in machine.checked("cat", path)
+
+
+def test_why_nginx_cannot_be_looked_at_is_said(machine: Overlay) -> None:
+    try:
+        machine.checked("mv", CONFIG, "/etc/conductor/away")
+        outcome = chef(machine, "nginx")
+    finally:
+        machine.checked("mv", "/etc/conductor/away", CONFIG)
+    assert "cannot run /usr/local/bin/conductor nginx install: " in outcome["error"]
+    assert CONFIG in outcome["error"]
 
 
 @pytest.mark.parametrize(
@@ -132,14 +142,15 @@ def test_what_nginx_lacks_is_put_back_by_the_next_converge(machine: Overlay) -> 
     ],
     ids=["no image", "one upstream", "no secret", "no env file", "unknown key", "number"],
 )
-def test_what_conductor_refuses_leaves_the_old_file(
+def test_what_conductor_refuses_leaves_the_old_files(
     machine: Overlay, service: str, change: dict[str, Any], said: list[str]
 ) -> None:
     before = state(machine)
     bad = bags()
+    bad["conductor_secrets"]["shop_web"]["DATABASE_URL"] = "another"
     item = bad["conductor_services"][service] | change
     bad["conductor_services"][service] = {key: value for key, value in item.items() if value is not None}
-    outcome = chef(machine, "definitions", "supervise", data_bags=bad)
+    outcome = chef(machine, "definitions", data_bags=bad)
     first, *lines = outcome["error"].splitlines()
     assert first.endswith("services.ID.KEY is KEY of item ID in data bag conductor_services")
     assert f"cannot write {CONFIG}: Conductor refuses it, the old file stays; " in first
@@ -150,23 +161,63 @@ def test_what_conductor_refuses_leaves_the_old_file(
 
 
 @pytest.mark.parametrize(
-    "change", [{"runs_on": {"hosts": ["app9"]}}, {"secrets": ["NONE"]}], ids=["no host", "no secret"]
+    "change",
+    [{"runs_on": {"hosts": ["app9"]}}, {"secrets": ["NONE"]}, {"env": ["A=1"]}],
+    ids=["no host", "no secret", "no mapping"],
 )
 def test_what_data_bags_show_leaves_everything(machine: Overlay, change: dict[str, Any]) -> None:
     before = state(machine)
     bad = bags()
     bad["conductor_services"]["shop_web"] |= change
     bad["conductor_secrets"]["shop_worker"]["DATABASE_URL"] = "another"
-    outcome = chef(machine, "definitions", "supervise", data_bags=bad)
+    outcome = chef(machine, "definitions", data_bags=bad)
     assert "item shop_web: " in outcome["error"]
     assert outcome["updated"] == []
     assert state(machine) == before
 
 
+def test_a_secret_alone_is_judged_too(machine: Overlay) -> None:
+    """Definitions that stay as they are Chef does not verify."""
+    before = state(machine)
+    bad = bags()
+    bad["conductor_secrets"]["shop_web"]["DATABASE_URL"] = "a\0b"
+    outcome = chef(machine, "definitions", data_bags=bad)
+    assert "item shop_web: DATABASE_URL: must not contain a NUL" in outcome["error"]
+    assert (outcome["updated"], state(machine)) == ([], before)
+
+
+def test_a_changed_secret_is_replaced_after_the_definitions_are_accepted(machine: Overlay) -> None:
+    path, good = "/etc/conductor/secrets/shop_worker/DATABASE_URL", bags()
+    good["conductor_secrets"]["shop_worker"]["DATABASE_URL"] = "another"
+    good["conductor_services"]["shop_worker"]["count"] = 5
+    updated = chef(machine, "definitions", data_bags=good)["updated"]
+    assert updated[:2] == [f"template[{CONFIG}]", f"file[{path}]"]
+    assert machine.checked("cat", path) == "another\n"
+    chef(machine, "definitions")
+
+
 def test_superseded_environments_go_but_for_two(machine: Overlay) -> None:
     machine.checked(
-        "sh", "-c", "cd /opt/conductor && for n in 1 2 3; do mkdir old$n && touch -d 2020-01-0$n old$n; done"
+        "sh",
+        "-c",
+        "cd /opt/conductor && for n in 1 2 3; do mkdir 00000000000$n && touch -d 2020-01-0$n 00000000000$n; done;"
+        "mkdir lib 0000; touch -d 2019-01-01 lib 0000 pyvenv.cfg; ln -s lib lib64",
     )
-    assert chef(machine, "install", "supervise")["updated"] == ["directory[/opt/conductor/old1]"]
-    assert sorted(machine.checked("ls", "/opt/conductor").split()) == sorted([environment(), "old2", "old3"])
+    assert chef(machine, "install")["updated"] == ["directory[/opt/conductor/000000000001]"]
+    theirs = ["lib", "lib64", "pyvenv.cfg", "0000"]  # as an environment of Conductor's that stands there itself has
+    expected = [environment(), "000000000002", "000000000003", *theirs]
+    assert sorted(machine.checked("ls", "/opt/conductor").split()) == sorted(expected)
     assert machine.checked("conductor", "--version").startswith("conductor ")
+
+
+def test_a_first_run_that_is_refused_asks_for_no_unit_that_is_not_there() -> None:
+    """Chef does what is delayed after a failure as well: Conductor is installed by then, its unit is not."""
+    bad = bags()
+    bad["conductor_services"]["shop_web"]["runs_on"] = {"hosts": ["app9"]}
+    with Overlay() as bare:
+        bare.checked("install", "-D", "-m", "0755", "/bin/true", f"/opt/conductor/{environment()}/bin/conductor")
+        outcome = chef(bare, "default", data_bags=bad)
+    assert any(name.startswith("execute[link /usr/local/bin/conductor ") for name in outcome["updated"])
+    assert outcome["error"].splitlines()[1:] == [outcome["error"].splitlines()[-1]]
+    assert "runs_on.hosts: app9 does not exist" in outcome["error"]
+    assert [one for one in outcome["recorded"] if "supervise" in one["resource"]] == []

@@ -1,6 +1,11 @@
 """The cookbook's recipes and custom resources on a recorder: what Chef would be told, in which order, and what is refused."""
 
 import json
+import os
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,14 +13,22 @@ import pytest
 from tests.support.chef_runs import converge, example_bags
 
 UNIT = "# a unit as the installed Conductor prints it\n"
-ANSWERS = {"/usr/local/bin/conductor supervise --print-unit": UNIT}
+SHOW, INSTALL = "/usr/local/bin/conductor nginx show", "execute[conductor nginx install]"
+ANSWERS: dict[str, str | None] = {
+    "/usr/local/bin/conductor supervise --print-unit": UNIT,
+    SHOW: "### /etc/nginx/conductor.d/server.inc (differs: run conductor nginx install)\n",
+}
 SUPERVISE = "systemd_unit[conductor-supervise.service]"
+RESTART = "execute[restart conductor-supervise]"
+DROP_IN = "template[/etc/systemd/system/conductor-supervise.service.d/conductor.conf]"
+RECIPES = ("install", "definitions", "nginx", "supervise", "logs", "deploys")
 
 
 def recipe(*names: str, **asked: Any) -> dict[str, Any]:
     recipes = [f"conductor::{name}" for name in names]
     attributes = {"wheel": __file__, "deploy_users": ["deploy"], **asked.pop("attributes", {})}
-    return converge(recipes=recipes, answers=ANSWERS, attributes=attributes, **asked)
+    answers = ANSWERS | asked.pop("answers", {})
+    return converge(recipes=recipes, answers=answers, attributes=attributes, **asked)
 
 
 def definitions(bags: dict[str, Any], node: str = "app1") -> dict[str, Any]:
@@ -40,10 +53,10 @@ def whole() -> dict[str, Any]:
 
 def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
     order = [
-        "conductor_install[", "link[/usr/local/bin/conductor]", "conductor_definitions[",
+        "conductor_install[", "execute[link /usr/local/bin/conductor to ", "conductor_definitions[",
         "file[/etc/conductor/secrets/shop_web/DATABASE_URL]", "template[/etc/conductor/services.yml]",
         "directory[/run/conductor/nginx/private]", "template[/etc/tmpfiles.d/conductor.conf]",
-        "template[/etc/nginx/conf.d/conductor.conf]", "execute[conductor nginx install]", SUPERVISE,
+        "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
         "template[/etc/logrotate.d/conductor]", "template[/etc/sudoers.d/conductor]",
     ]  # fmt: skip
     names = [one["resource"] for one in whole["recorded"]]
@@ -53,12 +66,52 @@ def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
 
 def test_nothing_deploys_and_supervise_rereads_at_the_end(whole: dict[str, Any]) -> None:
     assert [(one["resource"], one["action"]) for one in whole["recorded"][-2:]] == [
-        (SUPERVISE, "try_restart"),
+        (RESTART, "run"),
         (SUPERVISE, "reload"),
     ]
     said = json.dumps([one.get("command", one["resource"]) for one in whole["recorded"]])
     assert "upgrade" not in said
     assert "service restart" not in said
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_stands_alone(name: str) -> None:
+    outcome = recipe(name)
+    assert "error" not in outcome, outcome
+    assert [one for one in outcome["recorded"] if one["resource"] == RESTART] == (
+        [] if name != "supervise" else outcome["recorded"][-1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "installs"),
+    [("### /etc/nginx/conductor.d/server.inc (in place)\n", False), (ANSWERS[SHOW], True), (None, True)],
+    ids=["in place", "differs", "cannot be asked"],
+)
+def test_nginx_gets_what_it_lacks_and_no_failure_is_hidden(said: str | None, installs: bool) -> None:
+    recorded = recipe("nginx", answers={SHOW: said})["recorded"]
+    assert (INSTALL in [one["resource"] for one in recorded]) == installs
+
+
+def test_the_command_is_there_at_every_moment_of_a_switch(tmp_path: Path) -> None:
+    link = tmp_path / "conductor"
+    link.symlink_to("before")
+    properties = {"command": str(link), "install_dir": str(tmp_path)}
+    recorded = converge(resource=("conductor_install", __file__), properties=properties)["recorded"]
+    command = next(one["command"] for one in recorded if one["resource"].startswith(f"execute[link {link} to "))
+    missing, over = [], threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            missing.extend([] if os.path.lexists(link) else ["gone"])
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(look)
+        for _ in range(100):
+            subprocess.run(command, check=True)
+        over.set()
+    assert missing == []
+    assert link.readlink().is_relative_to(tmp_path)
 
 
 def test_every_file_has_an_owner_and_a_mode_and_secrets_are_sensitive(whole: dict[str, Any]) -> None:
@@ -104,11 +157,24 @@ def test_an_odd_deploy_user_is_refused(user: str) -> None:
 
 
 def test_moved_paths_reach_every_file() -> None:
-    host = {"runtime_dir": "/run/c2", "state_dir": "/srv/c2", "nginx": {"include_dir": "/srv/n2"}}
-    outcome = recipe("nginx", attributes={"host": host})
-    names = [one["resource"] for one in outcome["recorded"]]
-    for wanted in ("/run/c2", "/run/c2/nginx", "/run/c2/nginx/private", "/srv/n2"):
-        assert f"directory[{wanted}]" in names
+    paths = {
+        "state_dir": "/srv/c2",
+        "runtime_dir": "/run/c2",
+        "nginx": {"include_dir": "/srv/n2"},
+        "cron": {"dir": "/c2"},
+    }
+    outcome = recipe("nginx", "supervise", attributes={"host": paths})
+    resources = {one["resource"]: one for one in outcome["recorded"]}
+    for wanted in ("/run/c2", "/run/c2/nginx", "/run/c2/nginx/private", "/srv/n2", "/srv/c2"):
+        assert f"directory[{wanted}]" in resources
+    assert resources[DROP_IN]["variables"]["paths"] == ["/srv/c2", "/run/c2", "/srv/n2", "/c2"]
+
+
+def test_a_changed_host_section_changes_the_drop_in_which_asks_for_a_restart() -> None:
+    outcomes = [recipe("supervise", attributes={"host": host}) for host in ({}, {"keep": 4})]
+    drop_ins = [next(one for one in outcome["recorded"] if one["resource"] == DROP_IN) for outcome in outcomes]
+    assert drop_ins[0]["variables"] != drop_ins[1]["variables"]
+    assert [outcome["recorded"][-1]["resource"] for outcome in outcomes] == [RESTART, RESTART]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +213,29 @@ def test_moved_paths_reach_every_file() -> None:
         (
             changed("conductor_services", "shop_web", secrets=["../../cron.d/x"]),
             ["data bag conductor_services, item shop_web: secrets: must be a list of variables, "],
+        ),
+        (
+            changed("conductor_secrets", "shop_web", DATABASE_URL="a\0b"),
+            ["data bag conductor_secrets, item shop_web: DATABASE_URL: must not contain a NUL: "],
+        ),
+        (
+            changed("conductor_services", "..", runs_on={"roles": ["app"]}, secrets=["services.yml"]),
+            ["data bag conductor_services, item ..: id: must be letters a-z, digits, "],
+        ),
+        (
+            changed("conductor_services", "shop_web", env=["RAILS_ENV=production"]),
+            ["data bag conductor_services, item shop_web: env: must be a mapping, for example "],
+        ),
+        (
+            changed("conductor_services", "shop_web", env="RAILS_ENV=production"),
+            ["data bag conductor_services, item shop_web: env: must be a mapping, for example "],
+        ),
+        (
+            changed("conductor_services", "shop_web", runs_on={"hosts": [], "roles": None}),
+            [
+                "data bag conductor_services, item shop_web: runs_on.hosts: must be a list of at least one name",
+                "data bag conductor_services, item shop_web: runs_on.roles: must be a list of at least one name",
+            ],
         ),
     ],
 )

@@ -29,6 +29,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "nginx_service.conf.erb": {"runtime_dir": "/run/conductor"},
     "nginx_include.conf.erb": {"include_dir": "/etc/nginx/conductor.d"},
     "logrotate.erb": {"state_dir": "/var/lib/conductor"},
+    "supervise_service.conf.erb": {"paths": ["/srv/c2", "/srv/n2"], "digest": "0123456789ab"},
     "sudoers.erb": {"users": ["deploy", "%ops"]},
 }
 
@@ -45,6 +46,7 @@ def test_both_engines_give_the_same_text_for_every_template() -> None:
     odd: list[tuple[str, dict[str, Any]]] = [
         ("sudoers.erb", {"users": []}),
         ("sudoers.erb", {"users": ["a", "b", "c"]}),
+        ("supervise_service.conf.erb", {"paths": [], "digest": "0123456789ab"}),
     ]
     for (name, _), (erubis, erb) in zip([*VARIABLES.items(), *odd], render(*VARIABLES.items(), *odd), strict=True):
         assert erubis == erb

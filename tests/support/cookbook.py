@@ -37,7 +37,9 @@ def service(name: str, listen: int, /, **over: Any) -> dict[str, Any]:
     )
 
 
-def converge(machine: Machine, services: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def converge(
+    machine: Machine, services: Mapping[str, Mapping[str, Any]], host: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The whole cookbook, as a first run on a bare host has it; what was recorded and updated."""
     wheels = wheelhouse()
     add_user(machine, "deploy")
@@ -51,6 +53,7 @@ def converge(machine: Machine, services: Mapping[str, Mapping[str, Any]]) -> dic
             "wheel": f"{CHEF}/wheels/{next(wheels.glob('conductor-*.whl')).name}",
             "pip_options": ["--quiet", "--no-index", "--find-links", f"{CHEF}/wheels"],
             "deploy_users": ["deploy"],
+            "host": dict(host or {}),
         },
         "data_bags": {
             "conductor_services": {

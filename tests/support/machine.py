@@ -2,9 +2,8 @@
 
     with Machine("web1") as m:
         m.load_images("conductor-test-app:r1")
-        m.install_conductor()
-        m.put("/etc/conductor/services.yml", text, 0o640)
-        m.run("conductor", "config", "check")
+        converge(m, services)  # of cookbook.py
+        m.run("conductor", "service", "status")
         m.reboot()
 
 A machine has the same address for all its life, on a network that its maker made; `fleet.py` makes several on one. What
@@ -18,10 +17,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.host_image import START, ensure_host_image
+from tests.support.host_image import MAKE_SSH_KEY, START, ensure_host_image
 from tests.support.machine_cache import kept, saved
 from tests.support.machine_network import MachineError, Network, Ran, docker
-from tests.support.wheels import wheelhouse
 
 # All but SYS_RESOURCE, which some kernels withhold, SYS_TIME, as the clock is shared with this machine, and those that no
 # host's service needs. --privileged would ask for all.
@@ -156,30 +154,14 @@ class Machine:
         if done.returncode:
             raise MachineError(f"cannot load {', '.join(names)} into {self.name}: {done.stderr.decode()}")
 
-    def install_conductor(self) -> None:
-        """From the wheel of this repository into /opt/conductor, with a link in /usr/local/bin; without Chef."""
-        wheels = wheelhouse()
-        with self.kept("/opt/conductor", f"venv-{wheels.name}") as there:
-            if not there:
-                self.install_wheels(wheels)
-        self.run("ln", "-sf", "/opt/conductor/bin/conductor", "/usr/local/bin/conductor")
-
-    def kept(self, directory: str, key: str) -> contextlib.AbstractContextManager[bool]:
-        """Whether a directory is there already, from an earlier machine; what the block makes of it is kept if it is not."""
+    def kept(self, directory: str, key: str) -> contextlib.AbstractContextManager[None]:
+        """A directory as an earlier machine has made it within the block, if one has; what is made of it now is kept."""
         return kept(self.words, directory, key)
 
     def copy(self, source: Path, directory: str) -> None:
         """A file, or what is in a directory, of this machine into a directory of the host."""
         self.run("mkdir", "-p", directory)
         docker("cp", f"{source}/." if source.is_dir() else str(source), f"{self.container}:{directory}/")
-
-    def install_wheels(self, wheels: Path) -> None:
-        """Into a virtual environment in /opt/conductor."""
-        self.copy(wheels, "/opt/wheels")
-        self.run("python3", "-m", "venv", "/opt/conductor", timeout=180)
-        pip = ("/opt/conductor/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-index")
-        self.run(*pip, "--find-links", "/opt/wheels", "conductor", timeout=180)
-        self.run("rm", "-r", "/opt/wheels")
 
     # its life
 
@@ -197,7 +179,8 @@ class Machine:
         ]
         words += ["--label", f"conductor.instance={self.network.instance}", *OPTIONS, *self._options]
         others = [word for name, ip in self.network.addresses.items() for word in ("--add-host", f"{name}:{ip}")]
-        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", START)
+        script = START if self._image else MAKE_SSH_KEY + START
+        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", script)
         self.wait_until_up()
 
     def reboot(self, *, orderly: bool = True) -> None:

@@ -38,9 +38,9 @@ def saved(names: tuple[str, ...]) -> Path:
 
 
 @contextlib.contextmanager
-def kept(words: Words, directory: str, key: str) -> Iterator[bool]:
-    """Whether a directory of the machine is there already: as the first one that came here with this `key` made it, within
-    the block. To unpack it takes a second, to install it ten."""
+def kept(words: Words, directory: str, key: str) -> Iterator[None]:
+    """A directory of the machine as the first one that came here with this `key` made it, within the block. To unpack it
+    takes a second, to install it ten."""
     tar = cache_dir() / f"kept-{key}-{ensure_host_image().partition(':')[2]}.tar"
     with only_one("kept"):
         there = tar.exists()
@@ -48,9 +48,9 @@ def kept(words: Words, directory: str, key: str) -> Iterator[bool]:
             tar.touch()
             with tar.open("rb") as stream:
                 subprocess.run(words("tar", "-C", "/", "-x", stdin=True), stdin=stream, check=True)
-            yield True
+            yield
             return
-        yield False
+        yield
         beside = tar.with_suffix(".new")
         with beside.open("wb") as stream:
             subprocess.run(words("tar", "-C", "/", "-c", directory.lstrip("/")), stdout=stream, check=True)

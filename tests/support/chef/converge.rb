@@ -25,7 +25,7 @@ end
 
 if run
   outcome['recorded'] = run.recorded.map do |resource, action|
-    shown = %i(owner group mode sensitive backup content source to command).to_h { |key| [key, resource.type ? nil : resource[key]] }
+    shown = %i(owner group mode sensitive backup content source command variables).to_h { |key| [key, resource.type ? nil : resource[key]] }
     { 'resource' => resource.to_s, 'action' => action }.merge(shown.compact)
   end
   outcome['updated'] = run.updated

@@ -25,6 +25,7 @@ module Recorder
       @updated = []
       @fetched = []
       @delayed = []
+      @subscribed = Hash.new { |hash, name| hash[name] = [] }
       @queue = []
       @custom = {}
       Rendering.load_libraries(cookbook)
@@ -32,11 +33,19 @@ module Recorder
       Dir.glob(File.join(cookbook, 'resources', '*.rb')).sort.each { |path| define(path) }
     end
 
+    # As Chef's Runner: what was delayed is done also after a failure.
     def converge(recipes)
       recipes.each { |name| include_recipe(name) }
       @queue.each { |resource| known!(resource) }
-      @queue.each { |resource| run(resource) }
-      @delayed.uniq.each { |name, action| run(named(name), action) }
+      failures = [failure { @queue.each { |resource| run(resource) } }]
+      failures += @delayed.uniq.map { |name, action| failure { run(named(name), action) } }
+      failures.compact!
+      raise failures.size == 1 ? failures.first : failures.map(&:message).join("\n") unless failures.empty?
+    end
+
+    # A subscription to what no recipe declares is never called for, and no error.
+    def subscribe(name, *called_for)
+      @subscribed[name] << called_for
     end
 
     def include_recipe(name)
@@ -65,11 +74,11 @@ module Recorder
       end
     end
 
-    # A command's outcome: run, or as the test's answers have it when nothing is performed.
+    # A command's outcome: run, or as the test's answers have it when nothing is performed; nil is a failure.
     def shell_out(*command)
       unless @perform
         answer = @answers.fetch(command.join(' ')) { raise "no answer to #{command.join(' ')}" }
-        return Command.new(answer, '', 0)
+        return Command.new(answer.to_s, '', answer ? 0 : 1)
       end
       stdout, stderr, status = Open3.capture3(*(command.size == 1 ? ['/bin/sh', '-c', *command] : command))
       Command.new(stdout, stderr, status.exitstatus)
@@ -82,6 +91,13 @@ module Recorder
     end
 
     private
+
+    def failure
+      yield
+      nil
+    rescue StandardError => e
+      e
+    end
 
     def done(resource, action)
       changed = @perform ? Resources.perform(resource, action, @cookbook) : true
@@ -96,7 +112,7 @@ module Recorder
     end
 
     def notify(resource)
-      resource.notifications.each do |action, name, timing|
+      [*resource.notifications, *@subscribed[resource.to_s]].each do |action, name, timing|
         timing == :immediately ? run(named(name), action) : @delayed << [name, action]
       end
     end
@@ -263,6 +279,14 @@ module Recorder
 
     def notifies(action, name, timing = :delayed)
       @notifications << [action, name, timing]
+    end
+
+    def subscribes(action, name, timing = :delayed)
+      @run.subscribe(name, action, to_s, timing)
+    end
+
+    def shell_out(*command)
+      @run.shell_out(*command)
     end
 
     def only_if(command = nil, &block)

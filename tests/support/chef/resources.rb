@@ -15,7 +15,6 @@ module Resources
     file: [%i(path content backup verify checksum) + OWNED, %i(create delete)],
     template: [%i(path source cookbook variables backup verify local) + OWNED, %i(create delete)],
     remote_file: [%i(path source checksum backup verify) + OWNED, %i(create delete)],
-    link: [%i(target_file to link_type) + OWNED, %i(create delete)],
     execute: [%i(command creates cwd environment user live_stream timeout), %i(run nothing)],
     systemd_unit: [%i(unit_name content verify triggers_reload),
                    %i(nothing create enable start reload restart try_restart delete disable stop)]
@@ -33,7 +32,6 @@ module Resources
     when :directory then action == :delete ? removed(resource.name) : directory(resource)
     when :file then action == :delete ? removed(resource.name) : file(resource, resource[:content])
     when :template then action == :delete ? removed(resource.name) : file(resource, rendered(resource, cookbook))
-    when :link then link(resource)
     when :execute then action == :run && execute(resource)
     when :systemd_unit then unit(resource, action)
     else false
@@ -89,14 +87,6 @@ module Resources
     [before.mode, before.uid, before.gid] != [after.mode, after.uid, after.gid]
   end
 
-  def link(resource)
-    return false if File.symlink?(resource.name) && File.readlink(resource.name) == resource[:to]
-
-    FileUtils.rm_f(resource.name)
-    File.symlink(resource[:to], resource.name)
-    true
-  end
-
   def removed(path)
     return false unless File.exist?(path)
 
@@ -123,7 +113,7 @@ module Resources
 
     verb = action.to_s.tr('_', '-')
     enabled, active = %w(is-enabled is-active).map { |asked| system('systemctl', '--quiet', asked, resource.name) }
-    due = { enable: !enabled, start: !active, reload: active, restart: true, try_restart: active, stop: active, disable: enabled }
+    due = { enable: !enabled, start: !active, reload: active, restart: true, try_restart: true, stop: active, disable: enabled }
     return false unless due.fetch(action)
 
     said, status = Open3.capture2e('systemctl', verb, resource.name)

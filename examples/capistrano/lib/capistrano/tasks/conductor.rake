@@ -1,6 +1,16 @@
 # What Conductor is told on each host, one host after the other. The first failure ends it: the hosts after it are not
-# touched, and the one that failed still runs what it ran. A lost connection stops no upgrade that has begun.
+# touched. The one that failed still runs what it ran; a rollback takes service after service, and which it had done is
+# said. A lost connection stops no upgrade that has begun.
 require "shellwords"
+
+NO_CODE = "there was no exit code: the connection was lost, or Conductor was killed; see conductor service status there"
+
+# What a host says, beside the terminal.
+ConductorSaid = Struct.new(:text) do
+  def on_data(_command, _stream, data, _channel)
+    text << data
+  end
+end
 
 # The stage's hosts in their order, or those of them that HOSTS=web1.example.com,… names.
 def conductor_hosts
@@ -9,7 +19,7 @@ def conductor_hosts
   hosts
 end
 
-# The services of a host: those of all its roles. In one upgrade they move together, or not at all.
+# The services of a host: those of all its roles.
 def conductor_services(host)
   ids = host.roles.flat_map { |role| fetch(:services).fetch(role, []) }.uniq
   abort "cannot deploy to #{host}: no role of it has services; see :services in config/deploy.rb" if ids.empty?
@@ -21,34 +31,37 @@ def conductor_call(verb, ids, *more)
   ["sudo", "-n", "conductor", "service", verb, *ids.flat_map { |id| ["--id", id] }, *more].map(&:shellescape)
 end
 
-# One call for all services of an upgrade, one for each of a rollback, which takes one service.
+# Ids => call: one for all services of an upgrade, which move together or not at all; one for each of a rollback.
 def conductor_calls(verb, host, *more)
   ids = conductor_services(host)
   groups = verb == "upgrade" ? [ids] : ids.map { |id| [id] }
-  groups.map { |group| conductor_call(verb, group, *more) }
+  groups.to_h { |group| [group, conductor_call(verb, group, *more)] }
 end
 
 def conductor_on_each_host(verb, *more)
   hosts = conductor_hosts
   calls = hosts.to_h { |host| [host.hostname, conductor_calls(verb, host, *more)] } # all can be made, or none is
-  done = []
+  done, unchanged, part = [], [], []
   on(hosts, in: :sequence) do |host|
-    calls.fetch(host.hostname).each { |call| execute(*call) }
-    done << host
+    said = ConductorSaid.new(+"")
+    part.clear
+    calls.fetch(host.hostname).each do |ids, call|
+      raise NO_CODE unless execute(*call, interaction_handler: said)
+      part.concat(ids)
+    end
+    (said.text.include?("; nothing to do") ? unchanged : done) << host
   end
 rescue SSHKit::Runner::ExecuteError => error
-  said = error.cause.is_a?(SSHKit::Command::Failed) ? "Conductor's words are above" : error.message
-  abort conductor_where_it_stands(verb, hosts, done, said)
+  why = error.cause.is_a?(SSHKit::Command::Failed) ? "Conductor's words are above" : error.message
+  failed, *untouched = hosts - done - unchanged
+  stand = { "done on #{failed}" => part, "done before" => done, "had it already, all or in part" => unchanged,
+            "not touched" => untouched }
+  back = verb == "upgrade" && done.any? ? ["cap #{fetch(:stage)} rollback HOSTS=#{done.join(",")}"] : []
+  abort conductor_where_it_stands("#{verb} stopped at #{failed}: #{why}", stand.merge("take back what was done" => back))
 end
 
-def conductor_where_it_stands(verb, hosts, done, said)
-  failed, *untouched = hosts.drop(done.size)
-  lines = ["#{verb} stopped at #{failed}: #{said}"]
-  lines << "  done before: #{done.join(", ")}" unless done.empty?
-  lines << "  not touched: #{untouched.join(", ")}" unless untouched.empty?
-  back = "cap #{fetch(:stage)} rollback HOSTS=#{done.join(",")}"
-  lines << "  take back what was done: #{back}" unless done.empty? || verb == "rollback"
-  lines.join("\n")
+def conductor_where_it_stands(sentence, stand)
+  [sentence, *stand.reject { |_, names| names.empty? }.map { |what, names| "  #{what}: #{names.join(", ")}" }].join("\n")
 end
 
 desc "Upgrade the services of each host: REVISION=(40 hexadecimal digits)"
