@@ -16,8 +16,10 @@ from conductor.definitions.model import Health
 from conductor.plan.values import Attempt
 
 HEAD_BYTES = 65536  # of the body; what is shown of it is cut once secrets are out of it
+_END = re.compile(rb"\n\r?\n")  # of headers, however its lines end
 _PLAIN = re.compile(
-    rb"HTTP/1\.[01] (2\d\d) [^\r\n]*\r\n(?:[\w-]+:[^\r\n]*\r\n)*?content-length: *(\d{1,5})\r\n", re.IGNORECASE
+    rb"(?!(?s:.)*chunked)HTTP/1\.[01] (2(?!04)\d\d) [^\r\n]*\r\n(?:[\w-]+:[^\r\n]*\r\n)*?content-length: *(\d{1,5})\r\n",
+    re.IGNORECASE,
 )
 
 
@@ -47,11 +49,13 @@ class _Answer(io.RawIOBase):
         """Status and body of a success whose headers, length and whole body have come; None when it is anything else."""
         while more := self._receive():
             self._ahead += more
-            headers, end, body = self._ahead.partition(b"\r\n\r\n")
-            found = _PLAIN.match(headers + b"\r\n") if end and b"chunked" not in headers.lower() else None
-            if found is not None and len(body) >= int(found[2]):
-                return int(found[1]), body[:HEAD_BYTES]
-            if len(self._ahead) > HEAD_BYTES or (end and found is None):
+            end = _END.search(self._ahead)
+            found = _PLAIN.match(self._ahead[: end.end()]) if end else None
+            if end and found:
+                body = self._ahead[end.end() :]
+                if len(body) >= int(found[2]):
+                    return int(found[1]), body[:HEAD_BYTES]
+            if (end and not found) or not b"HTTP".startswith(self._ahead[:4]) or len(self._ahead) > HEAD_BYTES:
                 break
         return None
 

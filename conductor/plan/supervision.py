@@ -43,7 +43,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
     """What was tried: `attempts` since it last had peace, `last` when the latest one ended, `calm_since` since when all is
-    as wanted; `settles` and `settled` likewise for a change that died, `applies` and `applied` for the definition `drift`;
+    as wanted; `settles` and `settled` likewise for a change that died, `applies` and `applied` for the definition `drift`,
+    `removals` and `removed` for what only has to go;
     `pointed` when nginx was last told, `unpointable` whether that failed. `change` is the latest commit, `ours` the one
     that an attempt of our own makes.
     Times in seconds of one clock; None is never."""
@@ -58,6 +59,8 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     drift: Definition | None = None
     applies: int = 0
     applied: float | None = None
+    removals: int = 0
+    removed: float | None = None
     pointed: float | None = None
     unpointable: bool = False
 
@@ -94,6 +97,11 @@ class Correct(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     serving: tuple[str, ...] = ()
 
+    @property
+    def starts(self) -> bool:
+        """Whether containers are started, or only removed."""
+        return self.count > len(self.keep)
+
 
 class Apply(msgspec.Struct, frozen=True):
     """Start the live revision anew with this definition, and let go of all that runs."""
@@ -115,6 +123,8 @@ def remember(past: Past, situation: Situation, now: float) -> Past:
         past = msgspec.structs.replace(past, settles=0, settled=None)
     if situation.drift != past.drift:
         past = msgspec.structs.replace(past, drift=situation.drift, applies=0)
+    if _correct(situation) is None:
+        past = msgspec.structs.replace(past, removals=0)
     if not _calm(situation):
         return msgspec.structs.replace(past, calm_since=None)
     since = now if past.calm_since is None else past.calm_since
@@ -130,6 +140,8 @@ def tried(past: Past, decided: "Decision", now: float, *, failed: bool) -> Past:
         return msgspec.structs.replace(past, pointed=now, unpointable=failed)
     if isinstance(decided, Apply):
         return msgspec.structs.replace(past, applies=past.applies + 1, applied=now, calm_since=None)
+    if isinstance(decided, Correct) and not decided.starts:
+        return msgspec.structs.replace(past, removals=past.removals + 1, removed=now)
     more = 0 if isinstance(decided, Revive) and not failed else 1  # that the host went down is no fault of the service
     return msgspec.structs.replace(past, attempts=past.attempts + more, last=now, calm_since=None)
 
@@ -143,12 +155,15 @@ def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decis
         return Settle() if now >= due else Leave("a change died; it could not be settled", due)
     if situation.wanted.release is None:
         return Leave("never deployed")
-    due = max(_due(past.attempts, past.last, jitter), _due(0, past.applied, 0.0))
-    applies_at = max(_due(past.applies, past.applied, jitter), _due(0, past.last, 0.0))
+    free = max(_due(0, moment, 0.0) for moment in (past.last, past.applied, past.removed))
+    due = max(_due(past.attempts, past.last, jitter), free)
+    applies_at = max(_due(past.applies, past.applied, jitter), free)
     revive = _revivable(situation)
     if revive:
         return Revive(revive) if now >= due else Leave(f"{len(revive)} stopped with the host or with Docker", due)
     point, correct = _point(situation), _correct(situation)
+    if correct is not None and not correct.starts:
+        due = max(_due(past.removals, past.removed, jitter), free)
     if situation.drift is not None and (correct is None or past.attempts) and now >= applies_at:
         return Apply(situation.drift)  # also when correcting has failed: the new definition may be the cure
     if correct is not None and now >= due:
@@ -160,7 +175,9 @@ def decide(situation: Situation, past: Past, now: float, jitter: float) -> Decis
         return Leave(correct.why, due)
     if situation.drift is not None and point is None:
         return Leave("the definition has changed; it could not be applied", applies_at)
-    return Leave("as wanted") if point is None else Leave("healthy again, joins nginx", pointable)
+    if point is not None:
+        return Leave("healthy again, joins nginx", pointable)
+    return Leave("as wanted" if _calm(situation) else "waits for what starts")
 
 
 def reason(decided: Decision) -> str:
@@ -196,8 +213,8 @@ def _pointable(past: Past, situation: Situation, point: Point) -> float:
 
 
 def _calm(situation: Situation) -> bool:
-    conditions = [one.condition for one in situation.seen]
-    return not situation.dead_change and conditions == ["good"] * situation.count
+    """What only has to go, and may not be removable, disturbs nobody."""
+    return not situation.dead_change and len(_live(situation, "good")) == situation.count
 
 
 def _live(situation: Situation, *conditions: Condition) -> tuple[Container, ...]:
@@ -232,10 +249,15 @@ def _point(situation: Situation) -> Point | None:
 
 
 def _correct(situation: Situation) -> Correct | None:
-    """All bad ones are replaced one at a time: a shared cause must not empty the service."""
+    """All bad ones are replaced one at a time: a shared cause must not empty the service. Those that start and are not in
+    nginx are waited for: one that is kept joins it."""
     well, bad = _live(situation, "good", "starting"), _live(situation, "bad")
     keep = (well or bad[1:])[: situation.count]
     if len(keep) == situation.count and len(situation.seen) == len(keep):
+        return None
+    if situation.served is not None and any(
+        c.address not in situation.served for c in _live(situation, "starting") if c in keep
+    ):
         return None
     return Correct(keep=keep, count=situation.count, why=_why(situation, len(well), len(bad)))
 

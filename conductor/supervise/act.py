@@ -179,7 +179,7 @@ def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) ->
     if ahead:
         pointing.start()
     try:
-        run(doors, [move], change, doors.clock.monotonic())
+        finished = run(doors, [move], change, doors.clock.monotonic())
     except (
         NginxNotRunning,
         NginxRefuses,
@@ -190,3 +190,5 @@ def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) ->
     finally:
         if ahead:
             pointing.join()
+    if finished.exit_code:  # something has to be removed by hand
+        raise ConductorError(finished.text)

@@ -16,8 +16,8 @@ def follow(
     over: threading.Event,
     monotonic: Callable[[], float],
 ) -> None:
-    """Call `heard` for each, for ever; a stream that ends is begun anew. `lost` is called then: events may
-    have been missed, and the daemon restarted."""
+    """Call `heard` for each, for ever; a stream that ends is begun anew. `lost` is called when one that was open ends:
+    events may have been missed, and the daemon restarted."""
 
     def run() -> None:
         while not over.is_set():
@@ -25,8 +25,8 @@ def follow(
             with contextlib.suppress(Exception):  # whatever it was, the next stream may do better
                 for change in engine.changes():
                     heard(change)
-            if monotonic() - began < AGAIN_SECONDS:
-                over.wait(AGAIN_SECONDS)
-            lost()
+            if monotonic() - began >= AGAIN_SECONDS:
+                lost()
+            over.wait(AGAIN_SECONDS)
 
     threading.Thread(target=run, name="events", daemon=True).start()

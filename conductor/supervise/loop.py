@@ -166,7 +166,7 @@ class Loop:
             self._waits_for = ""
             self._teller.say("Docker answers")
         if self._away:
-            self._away, self._back = False, {*situations, *self._acting}
+            self._away, self._back = False, set(self._observer.services)
         for service, problem in self._observer.problems.items():
             self._teller.failed(service, problem)
         self._acting = {service: future for service, future in self._acting.items() if not future.done()}
@@ -210,7 +210,7 @@ class Loop:
         decided = decide(situation, past, now, jitter)
         self._pasts[service], self._decisions[service] = past, decided
         waits = isinstance(decided, Leave) and decided.until is not None
-        if not isinstance(decided, Settle) and not situation.paused and not waits:
+        if not isinstance(decided, Settle | Revive) and not situation.paused and not waits:
             self._back.discard(service)
         if isinstance(decided, Leave):
             if decided.until is None and not situation.paused:
@@ -241,19 +241,25 @@ class Loop:
         why = reason(decided)
         change = secrets.token_hex(4)
         self._pasts[service] = msgspec.structs.replace(self._pasts[service], ours=change)
-        done = failed = False
+        begun = done = failed = False
+
+        def begins() -> None:
+            nonlocal begun
+            begun = True
+            self._teller.acting(service, why)
+
         try:
             with self._turns.turn() if _starts(decided) else contextlib.nullcontext():
-                begins = functools.partial(self._teller.acting, service, why)
                 done = act(self._open(service), service, decided, situation, change, begins=begins)
-        except BusyError:
-            return
         except GivenUp:
             done, self._load_at = True, -inf
             self._teller.say(f"{service}: given up, somebody else wants it")
             return
         except Exception as error:  # noqa: BLE001 (a bug in one service's action must not end the others' supervision)
+            if isinstance(error, BusyError) and not begun:
+                return
             failed, self._load_at = True, -inf
+            self._back.discard(service)
             self._teller.failed(service, "\n".join([said(error), *getattr(error, "details", ())]))
         finally:
             past = self._pasts[service]
@@ -266,7 +272,7 @@ class Loop:
 
 
 def _starts(decided: Decision) -> bool:
-    return isinstance(decided, Revive | Apply) or (isinstance(decided, Correct) and decided.count > len(decided.keep))
+    return isinstance(decided, Revive | Apply) or (isinstance(decided, Correct) and decided.starts)
 
 
 def said(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import queue
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ from conductor.supervise.observe import Observer
 from conductor.supervise.told import WARNING, QuietStore, Teller, Warnings
 from conductor.supervise.watcher import Target, Watcher
 
-END_SECONDS = 0.6  # what is under way may come to a step's end; SIGTERM ends us within a second
+END_SECONDS = 0.5  # what is under way may come to a step's end; SIGTERM ends us within a second
 LOOK_AT_FILES_SECONDS = 1.0
 M_ARENA_MAX = -8  # malloc.h
 ALONE = "supervise.loop"  # no service's id has a dot
@@ -117,7 +118,7 @@ def supervise(config: Path, *, once: bool) -> int:
     """Run until SIGTERM or SIGINT; containers stay as they are."""
     _share_heaps()
     current, clock, teller = Current(config), Clock(), Teller()
-    over, asked = threading.Event(), threading.Event()
+    over, signals = threading.Event(), queue.SimpleQueue[int]()
     hands = Hands(current, clock, teller, over)
     looking = hands.open()
     alone = contextlib.ExitStack()  # until this process ends
@@ -140,9 +141,10 @@ def supervise(config: Path, *, once: bool) -> int:
     )  # fmt: skip
     if once:
         return _end(0 if loop.one_pass(watcher) else 1)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
-    signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(
+            number, lambda number, _: signals.put(number)
+        )  # an Event's lock may be held by whom it interrupts
     follow(looking.engine, loop.heard, loop.lost, over, clock.monotonic)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
@@ -151,7 +153,7 @@ def supervise(config: Path, *, once: bool) -> int:
     if current.problem:
         teller.say(current.problem, WARNING)
         loop.problem = current.problem
-    _turn(loop, current, teller, clock, asked)
+    _turn(loop, current, teller, clock, signals)
     notify(STOPPING="1")
     watcher.stop()
     loop.end(END_SECONDS)
@@ -173,23 +175,27 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _turn(loop: Loop, current: Current, teller: Teller, clock: Clock, asked: threading.Event) -> None:
+def _turn(loop: Loop, current: Current, teller: Teller, clock: Clock, signals: "queue.SimpleQueue[int]") -> None:
     """The loop, with the watchdog fed from it, and files looked at once a second."""
     fed = files_seen = float("-inf")
     pause = (watchdog_seconds() or 60.0) / 4
     while not loop.over.is_set():
+        came = {signals.get() for _ in range(signals.qsize())}
+        asked = signal.SIGHUP in came
+        if came - {signal.SIGHUP}:
+            loop.over.set()
+            return
         now = clock.monotonic()
         if now - fed >= pause:
             fed = now
             notify(WATCHDOG="1")
-        if now - files_seen >= LOOK_AT_FILES_SECONDS or asked.is_set():
+        if now - files_seen >= LOOK_AT_FILES_SECONDS or asked:
             files_seen = now
             was = current.problem
-            if current.read_again(asked=asked.is_set()):
+            if current.read_again(asked=asked):
                 if current.problem != was:
                     teller.say(current.problem or "the definitions are good again", WARNING if current.problem else 6)
                 loop.problem = current.problem
                 loop.wake()
-            asked.clear()
             loop.look_at_state()
         loop.tick()

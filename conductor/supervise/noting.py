@@ -4,6 +4,7 @@ systemd.
 
 import os
 from collections.abc import Mapping
+from math import ceil
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
@@ -41,14 +42,14 @@ class Noter:
             decided = decisions.get(service, Leave("somebody else works on it"))
             if decided == Leave("as wanted") and not past.attempts:
                 continue
-            last = None if past.last is None else round(past.last + self._clock.wall() - self._clock.monotonic())
+            last = None if past.last is None else ceil(past.last + self._clock.wall() - self._clock.monotonic())
             services[service] = ServiceNote(
                 why=observer.problems.get(service, reason(decided)), until=self._until(service, decided),
                 attempts=past.attempts, last=last, change=past.change,
             )  # fmt: skip
         services |= {s: ServiceNote(why=why) for s, why in observer.problems.items() if s not in services}
         backing_off = sum(bool(note.until) for note in services.values())
-        text = f"{observer.services} services, {observer.containers} containers"
+        text = f"{len(observer.services)} services, {observer.containers} containers"
         text += f", {backing_off} backing off" if backing_off else ""
         text = f"waiting for Docker: {waits_for}" if waits_for else text
         self._write(Notes(pid=os.getpid(), since=self._since, text=text, problem=problem, services=services))
@@ -56,12 +57,14 @@ class Noter:
     def _write(self, notes: Notes) -> None:
         if notes == self._noted:
             return
-        self._noted = notes
         notify(STATUS=notes.text)
         try:
             files.write(self._file, notes)
         except ConductorError as error:
             self._teller.failed("status", error.sentence)
+        else:
+            self._noted = notes
+            self._teller.well("status")
 
     def _until(self, service: str, decided: Decision) -> str:
         """In wall time, worded once, so that the notes stay the same."""

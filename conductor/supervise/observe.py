@@ -30,7 +30,8 @@ class Observer:
         self.died: dict[str, float] = {}  # when the daemon has told so; changed by any thread
         self._rested: set[str] = set()  # what was seen not to run: when it does, it starts anew
         self.to_reap: set[str] = set()
-        self.services = self.containers = 0
+        self.services: set[str] = set()
+        self.containers = 0
 
     def look(self, *, daemon_was_away: bool) -> dict[str, Situation]:
         """Every service that was ever deployed here, or is for the first time, but for those that somebody else works on
@@ -55,7 +56,7 @@ class Observer:
             except ConductorError as error:  # one broken service keeps nobody else waiting
                 problems[service] = error.sentence
         self._watcher.watch(targets)
-        self.services = len(read) + len(problems)
+        self.services = {*read, *problems}
         situations: dict[str, Situation] = {}
         for service, (wanted, definition) in read.items():
             try:

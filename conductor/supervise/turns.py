@@ -31,8 +31,9 @@ class Turns:
 
         late = threading.Timer(START_SECONDS, give_on)
         late.daemon = True
-        late.start()
         try:
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                late.start()
             yield
         finally:
             late.cancel()

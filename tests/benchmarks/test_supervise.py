@@ -22,7 +22,7 @@ SECONDS = 60.0
 MOST_CPU, MOST_MIB = 0.03, 60.0
 PASS_SECONDS = 5.0
 MEDIAN_SECONDS, LONGEST_SECONDS = 0.5, 5.5
-WIDTH, ROUNDS, MOST_TIMES = 4, 2, 1.5  # `starts_at_once` as it is by default
+WIDTH, ROUNDS, MOST_TIMES = 4, 3, 1.5  # `starts_at_once` as it is by default
 
 
 def start_many(host: TestHost, daemon: str) -> None:
@@ -185,7 +185,7 @@ def test_a_host_start(images):
                 sup.end()
                 shutil.rmtree(sup.sick)
             assert {c.id for c in host.containers()} == {c.id for c in there}
-    times = min(supervised) / min(plain)
+    times = statistics.median(supervised) / statistics.median(plain)
     said = ", ".join(f"{s:.1f}" for s in supervised), ", ".join(f"{s:.1f}" for s in plain)
     print(f"\n{SERVICES} services healthy after a host start: {said[0]} s, a plain loop {said[1]} s: {times:.2f} times")
     assert times <= MOST_TIMES

@@ -95,6 +95,7 @@ def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
         upgrade.kill()
         began = time.monotonic()
         journal = host.state_dir / "journal" / "web.json"
+        assert journal.exists() or step == "retire"  # which may be over by now
         if journal.exists():
             host.wait_for(lambda: "a change died" in sup.said, "the settling", 8)
             assert time.monotonic() - began < SPACING_SECONDS + 1.0
@@ -133,8 +134,9 @@ def test_paused_and_resumed(sup: Supervised) -> None:
         assert "leap day" in said, said
     began = time.monotonic()
     host.conductor("supervise", "resume", "--id", "web", check=True)
+    host.wait_for(lambda: len(sup.running()) == 2, "the second one")
+    assert time.monotonic() - began < 6.0
     sup.settled(2)
-    assert time.monotonic() - began < 6.0 + 2.0
     host.conductor("supervise", "pause", "--id", "web", "--reason", "short", "--for", "2s", check=True)
     host.daemon.api.kill(sup.running()[0].id)
     time.sleep(1)

@@ -1,5 +1,6 @@
 """What systemd's watchdog sees of the loop: it is fed by its turns, and by nothing else."""
 
+import queue
 import socket
 import threading
 import time
@@ -40,7 +41,7 @@ def test_a_tick_that_hangs_stops_the_feeding(systemd: socket.socket) -> None:
     loop: Any = SimpleNamespace(over=over, problem="", tick=tick, wake=lambda: None, look_at_state=lambda: None)
     current: Any = SimpleNamespace(problem="", read_again=lambda *, asked: asked)
     teller: Any = None  # has nothing to tell
-    turning = threading.Thread(target=_turn, args=(loop, current, teller, Clock(), threading.Event()))
+    turning = threading.Thread(target=_turn, args=(loop, current, teller, Clock(), queue.SimpleQueue()))
     turning.start()
     try:
         assert [systemd.recv(99) for _ in range(5)] == [FED] * 5
