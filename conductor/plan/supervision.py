@@ -44,10 +44,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 class Past(msgspec.Struct, frozen=True, kw_only=True):
     """What was tried: `attempts` since it last had peace, `last` when the latest one ended, `calm_since` since when all is
     as wanted; `settles` and `settled` likewise for a change that died, `applies` and `applied` for the definition `drift`,
-    `removals` and `removed` for what only has to go;
-    `pointed` when nginx was last told, `unpointable` whether that failed. `change` is the latest commit, `ours` the one
-    that an attempt of our own makes.
-    Times in seconds of one clock; None is never."""
+    `removals` and `removed` for what only has to go; `pointed` when nginx was last told, `unpointable` whether that failed.
+    `change` is the latest commit, `ours` the one that an attempt of our own makes. Times in seconds of one clock; None is never."""
 
     change: str = ""
     ours: str = ""
@@ -255,9 +253,8 @@ def _correct(situation: Situation) -> Correct | None:
     keep = (well or bad[1:])[: situation.count]
     if len(keep) == situation.count and len(situation.seen) == len(keep):
         return None
-    if situation.served is not None and any(
-        c.address not in situation.served for c in _live(situation, "starting") if c in keep
-    ):
+    joining = {c.address for c in _live(situation, "starting") if c in keep}
+    if situation.served is not None and not joining <= situation.served:
         return None
     return Correct(keep=keep, count=situation.count, why=_why(situation, len(well), len(bad)))
 

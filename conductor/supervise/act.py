@@ -180,10 +180,8 @@ def _correct(doors: Doors, move: Move, serving: tuple[str, ...], change: str) ->
         pointing.start()
     try:
         finished = run(doors, [move], change, doors.clock.monotonic())
-    except (
-        NginxNotRunning,
-        NginxRefuses,
-    ):  # of others nginx cannot be told: where it sends requests to, somebody should be
+    except (NginxNotRunning, NginxRefuses):
+        # It cannot be told of others: where it sends requests to, somebody should be.
         served = doors.proxy.served(move.definition.id)
         _revive(doors, [c for c in move.gone if not c.running and c.address in served])
         raise

@@ -141,10 +141,9 @@ def supervise(config: Path, *, once: bool) -> int:
     )  # fmt: skip
     if once:
         return _end(0 if loop.one_pass(watcher) else 1)
+    # Not an event: whom a signal interrupts may hold its lock.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(
-            number, lambda number, _: signals.put(number)
-        )  # an Event's lock may be held by whom it interrupts
+        signal.signal(number, lambda number, _: signals.put(number))
     follow(looking.engine, loop.heard, loop.lost, over, clock.monotonic)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
