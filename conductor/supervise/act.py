@@ -117,7 +117,10 @@ def _settle(doors: Doors, service: str, begins: Callable[[], None]) -> bool:
     for one in journal.group:
         held = doors.store.wanted(one).paused
         if held is not None and not held.is_over(doors.clock.now()):
-            raise ConductorError(f"a change of {', '.join(journal.group)} died, and {one} is paused: left alone")
+            raise ConductorError(
+                f"a change of {', '.join(journal.group)} died, and {one} is paused: left alone until it is resumed "
+                f"(conductor supervise resume --id {one})"
+            )
     with contextlib.ExitStack() as locks:
         for one in sorted({service, *journal.group}):
             locks.enter_context(doors.locks.hold(one))
