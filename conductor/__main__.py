@@ -31,7 +31,7 @@ def main() -> None:
 def say_version() -> int:
     """At no cost: what a command costs before it does anything is a promise."""
     from conductor.errors import ConductorError
-    from conductor.report.output import answer, remark
+    from conductor.output.streams import answer, remark
 
     try:
         answer(f"conductor {__version__}")

@@ -11,29 +11,29 @@ import click
 
 from conductor import __version__
 from conductor.errors import ConductorError
-from conductor.report.output import remark
+from conductor.output.streams import remark
 
 BUG, INTERRUPTED = 3, 130
 REPORTS = Path("/var/lib/conductor/logs")  # else the directory for temporary files
 # Verb → module and name of its command; imported when used, so that each verb pays only for the libraries it needs.
 VERBS = {
     "service": {
-        "upgrade": "conductor.commands.upgrade:command",
-        "rollback": "conductor.commands.verbs:rollback",
-        "start": "conductor.commands.verbs:start",
-        "stop": "conductor.commands.verbs:stop",
-        "restart": "conductor.commands.verbs:restart",
-        "scale": "conductor.commands.verbs:scale",
-        "list": "conductor.commands.service_list:command",
-        "status": "conductor.commands.status:command",
+        "upgrade": "conductor.commands.service.upgrade:command",
+        "rollback": "conductor.commands.service.verbs:rollback",
+        "start": "conductor.commands.service.verbs:start",
+        "stop": "conductor.commands.service.verbs:stop",
+        "restart": "conductor.commands.service.verbs:restart",
+        "scale": "conductor.commands.service.verbs:scale",
+        "list": "conductor.commands.service.list:command",
+        "status": "conductor.commands.service.status:command",
     },
     "cron": {
-        "install": "conductor.commands.cron:install",
-        "show": "conductor.commands.cron:show",
-        "remove": "conductor.commands.cron:remove",
-        "list": "conductor.commands.cron_list:command",
+        "install": "conductor.commands.cron.actions:install",
+        "show": "conductor.commands.cron.actions:show",
+        "remove": "conductor.commands.cron.actions:remove",
+        "list": "conductor.commands.cron.list:command",
     },
-    "nginx": {"install": "conductor.commands.nginx_install:command", "show": "conductor.commands.nginx_show:command"},
+    "nginx": {"install": "conductor.commands.nginx.install:command", "show": "conductor.commands.nginx.show:command"},
 }
 COMMANDS = {
     "run": "conductor.commands.run:command",
@@ -117,7 +117,7 @@ def _failed(argv: Sequence[str], error: Exception) -> int:
             remark(f"error: {error.format_message()}")
             return 2
         case OSError():
-            from conductor.commands.acting import cannot_go_on
+            from conductor.commands.action import cannot_go_on
 
             return _tell(cannot_go_on(error))
         case ConductorError():

@@ -1,6 +1,6 @@
 """What can go wrong, as values: each error is a sentence, what to do next, and the exit code of DESIGN section 4.
 
-Doors translate what the outside says into these; only the command line tells them (`conductor/cli.py`).
+Context translate what the outside says into these; only the command line tells them (`conductor/cli.py`).
 """
 
 from typing import ClassVar
@@ -41,7 +41,7 @@ class OperatorError(ConductorError):
     exit_code = 4
 
 
-class GivenUp(BaseException):
+class LockYielded(BaseException):
     """`supervise` lets go of what it does; what stands in the journal says where it was."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from conductor import DEFINITIONS
-from conductor.change.doors import Doors
+from conductor.change.context import Context
 from conductor.change.image import pull
 from conductor.change.network import ensure_network
 from conductor.cron.table import CrontabError, Job, parse
@@ -16,8 +16,8 @@ from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
-from conductor.plan.moves import named_release, release
 from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
+from conductor.plan.transition import named_release, release
 from conductor.plan.values import Release
 from conductor.state.crontabs import refused_by_cron
 
@@ -25,7 +25,7 @@ MOST_BYTES = 2**20
 LAST_LINES = 20
 
 
-def generate(doors: Doors, definition: Definition, of: Release, change: str) -> str:
+def generate(context: Context, definition: Definition, of: Release, change: str) -> str:
     """What the app's `generate` prints on stdout, with every line fit to be installed; empty without `cron:`."""
     cron = definition.service.cron
     if cron is None:
@@ -34,15 +34,15 @@ def generate(doors: Doors, definition: Definition, of: Release, change: str) -> 
     redact = redactor(values.values())
     task = Task(service=definition.id, kind="task", command=cron.generate, job=GENERATE)
     spec = task_spec(
-        task, definition, of, values, instance=doors.host.instance, network=doors.host.network.name, change=change,
+        task, definition, of, values, instance=context.host.instance, network=context.host.network.name, change=change,
         logging=Logging(driver="none"),
     )  # fmt: skip
-    ensure_network(doors)
-    container = doors.engine.create(spec)
+    ensure_network(context)
+    container = context.runtime.create(spec)
     try:
-        said = doors.engine.capture(container, GENERATE_SECONDS, MOST_BYTES)
+        said = context.runtime.capture(container, GENERATE_SECONDS, MOST_BYTES)
     finally:
-        doors.engine.remove(container)
+        context.runtime.remove(container)
     if said.failure:
         told = redact(said.errors.decode(errors="replace")).splitlines()[-LAST_LINES:]
         raise ConductorError(
@@ -52,36 +52,36 @@ def generate(doors: Doors, definition: Definition, of: Release, change: str) -> 
         )
     _refuse(said.output, redact)
     text = said.output.decode()  # what is no UTF-8 was refused
-    wrapped(doors, msgspec.structs.replace(of, crontab=text))
+    wrapped(context, msgspec.structs.replace(of, crontab=text))
     return text
 
 
-def printed(doors: Doors, definitions: Definitions, service: str, revision: str | None) -> Release:
+def printed(context: Context, definitions: Definitions, service: str, revision: str | None) -> Release:
     """The live release, or that of a revision, which need not have run here, with its crontab printed now."""
-    found = named_release(doors.store.wanted(service), revision)
+    found = named_release(context.store.wanted(service), revision)
     if found:
         definition = restore(service, found.definition)
     else:
         definition = definitions.service(service)
         reference = f"{definition.service.image}:{revision}"
-        image = doors.engine.image(reference) or pull(doors.engine, reference, doors.report, doors.clock)
+        image = context.runtime.image(reference) or pull(context.runtime, reference, context.report, context.clock)
         found = release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(
             f"cannot print a crontab of {service}: its definition has no cron",
             "write cron: {generate: [bin/generate-cron]}, and upgrade or restart",
         )
-    text = generate(doors, definition, found, secrets.token_hex(4))
+    text = generate(context, definition, found, secrets.token_hex(4))
     return msgspec.structs.replace(found, crontab=text)
 
 
-def wrapped(doors: Doors, of: Release) -> str | None:
+def wrapped(context: Context, of: Release) -> str | None:
     """The file that the release wants installed; None when there is no job in it."""
     table = parse(of.crontab)
     if not table.jobs:
         return None
-    config = None if str(doors.config) == DEFINITIONS else str(doors.config.absolute())
-    program = doors.host.cron.command
+    config = None if str(context.config) == DEFINITIONS else str(context.config.absolute())
+    program = context.host.cron.command
     return wrap(table, service=of.service, revision=of.revision, program=program, config=config)
 
 

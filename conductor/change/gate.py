@@ -6,11 +6,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import msgspec
 
-from conductor.change.checks import check
-from conductor.change.doors import Doors
+from conductor.change.context import Context
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
-from conductor.plan import gate
+from conductor.plan import health_rules
 from conductor.plan.values import Attempt, Container, ContainerState
 
 LOOK_SECONDS = 0.2  # how often the daemon is asked whether a silent container still runs
@@ -39,8 +38,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Gate:
     """Asks all candidates side by side; the first that fails ends the waiting for all."""
 
-    def __init__(self, doors: Doors, candidates: Sequence[Candidate]) -> None:
-        self._doors = doors
+    def __init__(self, context: Context, candidates: Sequence[Candidate]) -> None:
+        self._context = context
         self._candidates = candidates
         self._over = threading.Event()
         self._seen: dict[str, str] = {}
@@ -63,7 +62,7 @@ class Gate:
         pending = set(futures)
         while pending:
             done, pending = wait(pending, CHECK_SIGNALS_SECONDS, FIRST_COMPLETED)
-            self._doors.clock.check()
+            self._context.clock.check()
             if any(not f.result().healthy for f in done):
                 self._over.set()
             latest = "; ".join(sorted(set(self._seen.values()))[:2])
@@ -72,28 +71,28 @@ class Gate:
         return sorted((f.result() for f in futures), key=lambda v: v.candidate.container.name)
 
     def _one(self, candidate: Candidate) -> Verdict:
-        clock, health, container = self._doors.clock, candidate.health, candidate.container
+        clock, health, container = self._context.clock, candidate.health, candidate.container
         began = looked = clock.monotonic()
         attempts: list[Attempt] = []
         state: ContainerState | None = None
         healthy = False
-        while (elapsed := clock.monotonic() - began) < gate.budget(health) and not self._over.is_set():
-            attempts.append(check(self._doors, container, health, candidate.redact))
+        while (elapsed := clock.monotonic() - began) < health_rules.budget(health) and not self._over.is_set():
+            attempts.append(self._context.health.check(container, health, candidate.redact))
             self._seen[container.id] = str(attempts[-1])
-            healthy = gate.passed(health, attempts, clock.monotonic() - began)
+            healthy = health_rules.passed(health, attempts, clock.monotonic() - began)
             if not attempts[-1].ok and clock.monotonic() - looked >= LOOK_SECONDS:
                 looked = clock.monotonic()
                 state = self._look(container)
             if healthy or (state is not None and not state.running):
                 break
-            self._over.wait(gate.interval(health, elapsed))
-        said = tuple(gate.summary(attempts))
+            self._over.wait(health_rules.interval(health, elapsed))
+        said = tuple(health_rules.summary(attempts))
         seconds = clock.monotonic() - began
         return Verdict(candidate=candidate, healthy=healthy, seconds=seconds, attempts=said, state=state)
 
     def _look(self, container: Container) -> ContainerState | None:
         try:
-            return self._doors.engine.inspect(container.id)
+            return self._context.runtime.inspect(container.id)
         except ConductorError:
             return None  # unknown is not dead: the budget decides
 
@@ -117,7 +116,7 @@ class Gate:
         asked = f"check {health.path}" if health.path else "check"
         lines += [f"  {asked}: {text}" for text in verdict.attempts]
         try:
-            log = self._doors.engine.logs(container.id, LOG_LINES)
+            log = self._context.runtime.logs(container.id, LOG_LINES)
         except ConductorError as error:
             return [*lines, f"  {error.sentence}"]
         said = [f"    {redact(text)}" for text in log]

@@ -1,13 +1,13 @@
 """Step 2: an image that is not here is pulled, and told layer by layer."""
 
 from conductor.clock import Clock
-from conductor.engine.ports import Engine
+from conductor.output.events import Began, Ended, Waiting
+from conductor.output.printers import Reporter
 from conductor.plan.values import Image
-from conductor.report.events import Began, Ended, Waiting
-from conductor.report.printers import Reporter
+from conductor.runtime.port import Runtime
 
 
-def pull(engine: Engine, reference: str, report: Reporter, clock: Clock) -> Image:
+def pull(runtime: Runtime, reference: str, report: Reporter, clock: Clock) -> Image:
     """Fetch it; Ctrl-C ends the waiting."""
     report.emit(Began("pull", f"fetch {reference}"))
     began, said = clock.monotonic(), ""
@@ -19,6 +19,6 @@ def pull(engine: Engine, reference: str, report: Reporter, clock: Clock) -> Imag
             said = text
             report.emit(Waiting("pull", text))
 
-    image = engine.pull(reference, progress)
+    image = runtime.pull(reference, progress)
     report.emit(Ended("pull", clock.monotonic() - began))
     return image

@@ -5,31 +5,31 @@ from typing import Any
 import msgspec
 
 from conductor.caller import who
-from conductor.change.doors import Doors
-from conductor.change.settle import settled
+from conductor.change.context import Context
+from conductor.change.recover import settled
+from conductor.output.events import Finished
 from conductor.plan.values import Held
-from conductor.report.events import Finished
 
 
-def pause(doors: Doors, service: str, reason: str, seconds: float | None, wait_seconds: float) -> Finished:
+def pause(context: Context, service: str, reason: str, seconds: float | None, wait_seconds: float) -> Finished:
     """Until `seconds` are over, or until `resume`; a second pause replaces the first."""
-    until = None if seconds is None else doors.clock.later(seconds)
-    held = Held(reason=reason, who=who(), since=doors.clock.now(), until=until)
-    _write(doors, service, held, wait_seconds, {"action": "pause", "reason": reason, "until": until})
+    until = None if seconds is None else context.clock.later(seconds)
+    held = Held(reason=reason, who=who(), since=context.clock.now(), until=until)
+    _write(context, service, held, wait_seconds, {"action": "pause", "reason": reason, "until": until})
     return Finished(f"{service} is left alone until {until or 'it is resumed'}: {reason}", 0.0, 0, 0)
 
 
-def resume(doors: Doors, service: str, wait_seconds: float) -> Finished:
+def resume(context: Context, service: str, wait_seconds: float) -> Finished:
     """Looked after again."""
-    if doors.store.wanted(service).paused is None:
+    if context.store.wanted(service).paused is None:
         return Finished(f"{service} is not paused; nothing to do", 0.0, 0, 0)
-    _write(doors, service, None, wait_seconds, {"action": "resume"})
+    _write(context, service, None, wait_seconds, {"action": "resume"})
     return Finished(f"{service} is looked after again", 0.0, 0, 0)
 
 
-def _write(doors: Doors, service: str, held: Held | None, wait_seconds: float, line: dict[str, Any]) -> None:
-    with settled(doors, [service], wait_seconds):  # while it is paused nobody else would
-        wanted = doors.store.wanted(service)
-        doors.store.write_wanted(msgspec.structs.replace(wanted, paused=held))
-        common = {"at": doors.clock.now(), "who": who(), "command": doors.command, "service": service}
-        doors.store.record({**common, **line, "outcome": "done"})
+def _write(context: Context, service: str, held: Held | None, wait_seconds: float, line: dict[str, Any]) -> None:
+    with settled(context, [service], wait_seconds):  # while it is paused nobody else would
+        wanted = context.store.wanted(service)
+        context.store.write_wanted(msgspec.structs.replace(wanted, paused=held))
+        common = {"at": context.clock.now(), "who": who(), "command": context.command, "service": service}
+        context.store.record({**common, **line, "outcome": "done"})

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from conductor.change.checks import check
-from conductor.change.doors import Doors
+from conductor.change.context import Context
 from conductor.change.image import pull
 from conductor.change.preview import preview
-from conductor.change.run import refused, run
-from conductor.change.settle import settled
+from conductor.change.recover import settled
+from conductor.change.runbook import refused, run
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.plan.moves import Move, refuse_stopped, release, replace_all
+from conductor.output.events import Finished, Told
+from conductor.plan.transition import Transition, refuse_stopped, release, replace_all
 from conductor.plan.values import Image
-from conductor.proxy.render import Site
-from conductor.report.events import Finished, Told
+from conductor.traffic.render import Route
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,81 +29,83 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds: float = 0.0
 
 
-def upgrade(doors: Doors, definitions: Sequence[Definition], revision: str, options: Options) -> Finished:
-    """Move services to a revision, all or none."""
-    began = doors.clock.monotonic()
-    with _locked(doors, sorted(d.id for d in definitions), options):
+def upgrade(context: Context, definitions: Sequence[Definition], revision: str, options: Options) -> Finished:
+    """Transition services to a revision, all or none."""
+    began = context.clock.monotonic()
+    with _locked(context, sorted(d.id for d in definitions), options):
         change = secrets.token_hex(4)
-        moves = [_move(doors, d, revision, change, options) for d in definitions]
+        transitions = [_move(context, d, revision, change, options) for d in definitions]
         try:
-            moves = [_resolve(doors, move, options) for move in moves]
-            needed = [move for move in moves if options.force or not _is_live(doors, move)]
+            transitions = [_resolve(context, transition, options) for transition in transitions]
+            needed = [transition for transition in transitions if options.force or not _is_live(context, transition)]
         except ConductorError as error:
-            raise refused(doors, moves, error) from None
-        for move in moves:
-            if move not in needed:
-                text = (
-                    f"{move.definition.id} already runs {revision}: {move.count} of {move.count} healthy; nothing to do"
-                )
-                if not needed and move is moves[-1]:
-                    return Finished(text, doors.clock.monotonic() - began, 0, 0)
-                doors.report.emit(Told(text))
+            raise refused(context, transitions, error) from None
+        for transition in transitions:
+            if transition not in needed:
+                text = f"{transition.definition.id} already runs {revision}: {transition.count} of {transition.count} healthy; nothing to do"
+                if not needed and transition is transitions[-1]:
+                    return Finished(text, context.clock.monotonic() - began, 0, 0)
+                context.report.emit(Told(text))
         if options.plan_only:
-            return preview(doors, needed, began)
-        return run(doors, needed, change, began)
+            return preview(context, needed, began)
+        return run(context, needed, change, began)
 
 
 @contextlib.contextmanager
-def _locked(doors: Doors, services: Sequence[str], options: Options) -> Iterator[None]:
+def _locked(context: Context, services: Sequence[str], options: Options) -> Iterator[None]:
     if not options.plan_only:
-        with settled(doors, services, options.wait_seconds):
+        with settled(context, services, options.wait_seconds):
             yield
         return
     with contextlib.ExitStack() as locks:
         for service in services:
-            locks.enter_context(doors.locks.hold(service, options.wait_seconds))
-            if doors.store.journal(service) is not None:
-                doors.report.emit(Told(f"a change of {service} died; it would be settled first"))
+            locks.enter_context(context.locks.hold(service, options.wait_seconds))
+            if context.store.journal(service) is not None:
+                context.report.emit(Told(f"a change of {service} died; it would be settled first"))
         yield
 
 
-def _move(doors: Doors, definition: Definition, revision: str, change: str, options: Options) -> Move:
-    wanted = doors.store.wanted(definition.id)
+def _move(context: Context, definition: Definition, revision: str, change: str, options: Options) -> Transition:
+    wanted = context.store.wanted(definition.id)
     if not options.start:
         refuse_stopped(wanted)
     to = release(definition, revision, "", change)
-    return replace_all("upgrade", wanted, definition, to, (), keep_releases=doors.host.keep)
+    return replace_all("upgrade", wanted, definition, to, (), keep_releases=context.host.keep)
 
 
-def _resolve(doors: Doors, move: Move, options: Options) -> Move:
-    """The move with the image id that everything uses from here on, and with what runs now."""
-    if move.new.release is None:
-        return move
-    image = _image(doors, move.new.release.image, options)
-    to = msgspec.structs.replace(move.new.release, image_id=image.id, image_digest=image.digest)
-    containers = doors.engine.containers(move.definition.id)
-    hook = None if options.skip_hooks else move.definition.service.before_upgrade
-    return replace_all("upgrade", move.old, move.definition, to, containers, keep_releases=doors.host.keep, hook=hook)
+def _resolve(context: Context, transition: Transition, options: Options) -> Transition:
+    """The transition with the image id that everything uses from here on, and with what runs now."""
+    if transition.new.release is None:
+        return transition
+    image = _image(context, transition.new.release.image, options)
+    to = msgspec.structs.replace(transition.new.release, image_id=image.id, image_digest=image.digest)
+    containers = context.runtime.containers(transition.definition.id)
+    hook = None if options.skip_hooks else transition.definition.service.before_upgrade
+    return replace_all(
+        "upgrade", transition.old, transition.definition, to, containers, keep_releases=context.host.keep, hook=hook
+    )
 
 
-def _image(doors: Doors, reference: str, options: Options) -> Image:
-    found = doors.engine.image(reference)
+def _image(context: Context, reference: str, options: Options) -> Image:
+    found = context.runtime.image(reference)
     if found is None and options.plan_only:
-        doors.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
+        context.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
     elif found is None:
-        found = pull(doors.engine, reference, doors.report, doors.clock)
+        found = pull(context.runtime, reference, context.report, context.clock)
     return found or Image("", "")
 
 
-def _is_live(doors: Doors, move: Move) -> bool:
+def _is_live(context: Context, transition: Transition) -> bool:
     """The same release, at full count and no more, each answering, and nginx at exactly these."""
-    live, to, service = move.old.release, move.new.release, move.definition.service
-    if live is None or to is None or move.old.stopped or len(move.gone) != move.count:
+    live, to, service = transition.old.release, transition.new.release, transition.definition.service
+    if live is None or to is None or transition.old.stopped or len(transition.gone) != transition.count:
         return False
     if (live.revision, live.image_id, live.definition) != (to.revision, to.image_id, to.definition):
         return False
-    if not all(c.running and c.change == live.change for c in move.gone):
+    if not all(c.running and c.change == live.change for c in transition.gone):
         return False
-    if service.nginx and not doors.proxy.in_force((Site(move.definition, tuple(c.address for c in move.gone)),)):
+    if service.nginx and not context.traffic.in_force(
+        (Route(transition.definition, tuple(c.address for c in transition.gone)),)
+    ):
         return False
-    return service.health is None or all(check(doors, c, service.health, str).ok for c in move.gone)
+    return service.health is None or all(context.health.check(c, service.health, str).ok for c in transition.gone)

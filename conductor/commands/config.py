@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conductor.commands.options import config_option
-from conductor.report.output import answer, remark
+from conductor.output.streams import answer, remark
 
 if TYPE_CHECKING:
     from conductor.definitions.load import Definitions
@@ -45,9 +45,9 @@ def check(config: Path, files: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(config: Path, service_id: str | None, as_json: bool) -> None:
     """Print the definitions as they act: defaults merged and built-in ones filled in, secrets as references."""
-    from conductor.definitions.effective import document
     from conductor.definitions.load import load
     from conductor.definitions.problems import DefinitionsError
+    from conductor.definitions.resolved import document
 
     definitions = load(config)
     chosen = [definitions.service(service_id)] if service_id else list(definitions.services.values())
@@ -73,7 +73,7 @@ def example() -> None:
 
 
 def _warnings(definitions: "Definitions") -> list[str]:
-    from conductor.definitions.later import unsupported
+    from conductor.definitions.unsupported import unsupported
 
     used = [f"host.{key}" for key in unsupported(definitions.host)]
     used += [f"services.{one.id}.{key}" for one in definitions.services.values() for key in unsupported(one)]

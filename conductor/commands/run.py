@@ -118,7 +118,7 @@ def _is_text(word: str) -> bool:
 
 
 def _perform(config: Path, words: str, task: "Task", docker_wait: float) -> int:
-    from conductor.tasks.doors import open_tasks
-    from conductor.tasks.run import run
+    from conductor.tasks.context import open_task_context
+    from conductor.tasks.task import run
 
-    return run(open_tasks(config, words), task, docker_wait_seconds=docker_wait)
+    return run(open_task_context(config, words), task, docker_wait_seconds=docker_wait)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conductor.commands.acting import act
+from conductor.commands.action import act
 from conductor.commands.options import config_option, duration, id_option, json_option
 
 if TYPE_CHECKING:
-    from conductor.change.doors import Doors
+    from conductor.change.context import Context
     from conductor.definitions.load import Definitions
-    from conductor.report.events import Finished
+    from conductor.output.events import Finished
 
 _WAIT = click.option(
     "--wait", "wait_seconds", callback=duration, default="10s", metavar="D", help="For a busy service."
@@ -33,7 +33,7 @@ def group(context: click.Context, *, config: Path, once: bool, print_unit: bool)
     if print_unit:
         from importlib.resources import files
 
-        from conductor.report.output import answer
+        from conductor.output.streams import answer
 
         answer(files("conductor").joinpath("templates/conductor-supervise.service").read_text(), end="")
         return 0
@@ -52,12 +52,12 @@ def group(context: click.Context, *, config: Path, once: bool, print_unit: bool)
 def pause(*, config: Path, service: str, reason: str, seconds: float | None, wait_seconds: float, as_json: bool) -> int:
     """Leave a service alone: nothing of it is started, stopped or mended until resume."""
 
-    def action(definitions: "Definitions", doors: "Doors") -> "Finished":
+    def action(definitions: "Definitions", context: "Context") -> "Finished":
         from conductor.change.pause import pause
 
-        if service not in doors.store.services():
+        if service not in context.store.services():
             definitions.service(service)  # says that there is no such service, and which is nearest
-        return pause(doors, service, reason, seconds, wait_seconds)
+        return pause(context, service, reason, seconds, wait_seconds)
 
     return act(config, f"supervise pause --id {service}", action, as_json=as_json)
 
@@ -70,12 +70,12 @@ def pause(*, config: Path, service: str, reason: str, seconds: float | None, wai
 def resume(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
     """Look after a paused service again."""
 
-    def action(definitions: "Definitions", doors: "Doors") -> "Finished":
+    def action(definitions: "Definitions", context: "Context") -> "Finished":
         from conductor.change.pause import resume
 
-        if service not in doors.store.services():
+        if service not in context.store.services():
             definitions.service(service)
-        return resume(doors, service, wait_seconds)
+        return resume(context, service, wait_seconds)
 
     return act(config, f"supervise resume --id {service}", action, as_json=as_json)
 
@@ -86,9 +86,9 @@ def resume(*, config: Path, service: str, wait_seconds: float, as_json: bool) ->
 def status(*, config: Path, as_json: bool) -> int:
     """Whether it runs, what it waits for, and which services it will act on next."""
     from conductor.definitions.load import load
-    from conductor.report.output import answer
-    from conductor.report.tables import as_document
-    from conductor.state.notes import read_notes
+    from conductor.output.streams import answer
+    from conductor.output.tables import as_document
+    from conductor.state.supervisor_status import read_notes
 
     notes = read_notes(load(config).host.runtime_dir)
     if as_json:

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from conductor.definitions.build import build_host, build_service, within
-from conductor.definitions.clashes import clashes
+from conductor.definitions.conflicts import clashes
 from conductor.definitions.explain import explain
 from conductor.definitions.model import Definition, File, Host, Service
 from conductor.definitions.problems import DefinitionsError, Problem, in_order, nearest
-from conductor.definitions.source import read
 from conductor.definitions.tree import NOTHING, Node, find, merge, odd_text, tree
+from conductor.definitions.yaml_reader import read
 from conductor.errors import UsageError
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.scalars import Secret
-from conductor.plan.spec import LABEL, ContainerSpec, container_spec
+from conductor.plan.container_spec import LABEL, ContainerSpec, container_spec
 from conductor.plan.values import Kind, Release
 
 GENERATE = "generate-cron"  # the job of a container that prints a crontab: it has a time limit, whoever made it

@@ -129,7 +129,7 @@ class Cutover(msgspec.Struct, frozen=True, kw_only=True):
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """A change of one service under way. Intent first, then each step before it begins.
 
-    `old` was wanted when it began, `new` is what the commit writes. `group` are the ids that move together.
+    `old` was wanted when it began, `new` is what the commit writes. `group` are the ids that transition together.
     `before` are the addresses of what ran, `keep` those of them that stay, `after` all that shall run.
     `stopped`: old containers were stopped before new ones started (`order: stop-first`).
     `cutover` is None until nginx is about to be changed. `why`: the reason of what no person has asked for.

@@ -13,34 +13,34 @@ from math import inf
 
 import msgspec
 
-from conductor.change.doors import Doors
+from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.definitions.load import Definitions
-from conductor.engine.ports import Change
-from conductor.errors import BusyError, ConductorError, GivenUp
-from conductor.plan.supervision import (
+from conductor.errors import BusyError, ConductorError, LockYielded
+from conductor.health.monitor import HealthMonitor
+from conductor.plan.reconcile import (
     Action,
     Apply,
     Correct,
     Decision,
     Leave,
+    Observation,
     Past,
     Point,
     Revive,
     Settle,
-    Situation,
     decide,
     reason,
     remember,
     tried,
 )
+from conductor.runtime.port import Change
 from conductor.supervise.act import act, load_files, reap_tasks
-from conductor.supervise.noting import Noter
+from conductor.supervise.log import WARNING, SupervisorLog
 from conductor.supervise.observe import Observer
-from conductor.supervise.pace import AGAIN_SECONDS, PASS_SECONDS, Pace
-from conductor.supervise.told import WARNING, Teller
-from conductor.supervise.turns import Turns
-from conductor.supervise.watcher import Watcher
+from conductor.supervise.schedule import AGAIN_SECONDS, PASS_SECONDS, PassScheduler
+from conductor.supervise.start_limit import StartLimit
+from conductor.supervise.status_file import Noter
 
 TICK_SECONDS = 0.25
 REAP_SECONDS = 60.0
@@ -49,34 +49,34 @@ ACTIONS_AT_ONCE = 256  # one for each service: those that take long keep no othe
 
 
 class Loop:
-    """`open_doors(service)` gives doors for one action, whose clock gives up when the service's lock is wanted."""
+    """`open_context(service)` gives context for one action, whose clock gives up when the service's lock is wanted."""
 
     def __init__(
         self,
         *,
         clock: Clock,
-        teller: Teller,
+        teller: SupervisorLog,
         observer: Observer,
-        open_doors: Callable[[str], Doors],
+        open_context: Callable[[str], Context],
         definitions: Callable[[], Definitions],
         over: threading.Event,
     ) -> None:
         self._clock = clock
         self._teller = teller
         self._observer = observer
-        self._open = open_doors
+        self._open = open_context
         self._definitions = definitions
         self.over = over
         self._stir = threading.Event()
-        self._pace = Pace()
+        self._pace = PassScheduler()
         self._stamp: object = None
         self._pasts: dict[str, Past] = {}
         self._acting: dict[str, Future[None]] = {}
         self._back: set[str] = set()  # services that are as the daemon was left, as far as we know
         self._pool = ThreadPoolExecutor(ACTIONS_AT_ONCE, "action")
         self._look: ThreadPoolExecutor = ThreadPoolExecutor(1, "look")
-        self._looking: Future[dict[str, Situation]] | None = None
-        self._turns = Turns(definitions().host.supervise.starts_at_once, over)
+        self._looking: Future[dict[str, Observation]] | None = None
+        self._turns = StartLimit(definitions().host.supervise.starts_at_once, over)
         self._away = True  # the daemon, as far as we know
         self._load_at = -inf  # when it is to be seen to that nginx has loaded what is on disk
         self._waits_for = ""
@@ -139,7 +139,7 @@ class Loop:
         """Wait so long for what is under way; it gives up between two steps, and its journal says where it was."""
         wait(list(self._acting.values()), seconds)
 
-    def one_pass(self, watcher: Watcher) -> bool:
+    def one_pass(self, watcher: HealthMonitor) -> bool:
         """`--once`: see how everybody is, act, and wait for what was begun; whether all of it went well."""
         look = functools.partial(self._observer.look, daemon_was_away=True)
         with contextlib.suppress(Exception):  # the look that follows says it
@@ -151,9 +151,9 @@ class Loop:
             future.result()
         return not self._waits_for and not self._observer.problems and not self._teller.troubled
 
-    def _seen(self, look: Future[dict[str, Situation]]) -> None:
+    def _seen(self, look: Future[dict[str, Observation]]) -> None:
         try:
-            situations = look.result()
+            observations = look.result()
         except Exception as error:  # noqa: BLE001 (unknown is not dead: nothing is done; nor does a bug end us)
             self._away = True
             why = said(error)
@@ -172,14 +172,14 @@ class Loop:
         self._acting = {service: future for service, future in self._acting.items() if not future.done()}
         self._decisions = {s: d for s, d in self._decisions.items() if s in self._acting}
         now = self._clock.monotonic()
-        if now >= self._load_at and NGINX not in self._acting and any(s.served for s in situations.values()):
+        if now >= self._load_at and NGINX not in self._acting and any(s.served for s in observations.values()):
             self._load_at = inf
             self._acting[NGINX] = self._pool.submit(self._load_files)
-        for service, situation in situations.items():
+        for service, observation in observations.items():
             if service not in self._acting:
-                self._decide_safely(service, situation)
+                self._decide_safely(service, observation)
         for service in self._observer.to_reap - self._acting.keys():
-            if service not in situations or not situations[service].paused:
+            if service not in observations or not observations[service].paused:
                 self._reap(service)
         self._note()
 
@@ -195,30 +195,30 @@ class Loop:
         else:
             self._teller.well(NGINX)
 
-    def _decide_safely(self, service: str, situation: Situation) -> None:
+    def _decide_safely(self, service: str, observation: Observation) -> None:
         try:
-            self._decide(service, situation)
+            self._decide(service, observation)
         except Exception as error:  # noqa: BLE001 (a bug in one service's decision must not end the others' supervision)
             self._teller.failed(service, said(error))
 
-    def _decide(self, service: str, situation: Situation) -> None:
+    def _decide(self, service: str, observation: Observation) -> None:
         now = self._clock.monotonic()
-        past = remember(self._pasts.get(service) or self._first(situation, now), situation, now)
+        past = remember(self._pasts.get(service) or self._first(observation, now), observation, now)
         if service in self._back:
-            situation = msgspec.structs.replace(situation, daemon_was_away=True)
+            observation = msgspec.structs.replace(observation, daemon_was_away=True)
         jitter = random.Random(f"{service} {past.attempts}").random()  # the same at every look, another one each time
-        decided = decide(situation, past, now, jitter)
+        decided = decide(observation, past, now, jitter)
         self._pasts[service], self._decisions[service] = past, decided
         waits = isinstance(decided, Leave) and decided.until is not None
-        if not isinstance(decided, Settle | Revive) and not situation.paused and not waits:
+        if not isinstance(decided, Settle | Revive) and not observation.paused and not waits:
             self._back.discard(service)
         if isinstance(decided, Leave):
-            if decided.until is None and not situation.paused:
+            if decided.until is None and not observation.paused:
                 self._teller.well(service)
             return
         if not isinstance(decided, Settle | Point):  # noted before it begins: we may be killed on the way
             self._pasts[service] = msgspec.structs.replace(past, last=now)
-        self._acting[service] = self._pool.submit(self._act, service, situation, decided, past.last)
+        self._acting[service] = self._pool.submit(self._act, service, observation, decided, past.last)
         self._acting[service].add_done_callback(lambda _: self.wake())
 
     def _reap(self, service: str) -> None:
@@ -228,16 +228,16 @@ class Loop:
             self._reaped[service] = now
             self._acting[service] = self._pool.submit(lambda: reap_tasks(self._open(service), service))
 
-    def _first(self, situation: Situation, now: float) -> Past:
+    def _first(self, observation: Observation, now: float) -> Past:
         """After a restart of ours: our notes and the containers say when somebody last acted."""
-        note = self._noter.former.get(situation.wanted.service)
-        acted = [one.container.created for one in situation.seen if one.container.created]
+        note = self._noter.former.get(observation.wanted.service)
+        acted = [one.container.created for one in observation.seen if one.container.created]
         acted += [note.last] if note is not None and note.last is not None else []
         last = now - max(0.0, self._clock.wall() - max(acted)) if acted else None
-        attempts = note.attempts if note is not None and note.change == situation.wanted.change else 0
-        return Past(change=situation.wanted.change, attempts=attempts, last=last)
+        attempts = note.attempts if note is not None and note.change == observation.wanted.change else 0
+        return Past(change=observation.wanted.change, attempts=attempts, last=last)
 
-    def _act(self, service: str, situation: Situation, decided: Action, last: float | None) -> None:
+    def _act(self, service: str, observation: Observation, decided: Action, last: float | None) -> None:
         why = reason(decided)
         change = secrets.token_hex(4)
         self._pasts[service] = msgspec.structs.replace(self._pasts[service], ours=change)
@@ -250,8 +250,8 @@ class Loop:
 
         try:
             with self._turns.turn() if _starts(decided) else contextlib.nullcontext():
-                done = act(self._open(service), service, decided, situation, change, begins=begins)
-        except GivenUp:
+                done = act(self._open(service), service, decided, observation, change, begins=begins)
+        except LockYielded:
             done, self._load_at = True, -inf
             self._teller.say(f"{service}: given up, somebody else wants it")
             return

@@ -13,24 +13,23 @@ from typing import NoReturn
 
 import msgspec
 
-from conductor.change.checks import check
-from conductor.change.doors import Doors
+from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.definitions.load import Definitions, load
-from conductor.engine.docker import DockerEngine
-from conductor.engine.probes import probe
 from conductor.errors import ConductorError
+from conductor.health.check import HealthChecks
+from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.values import Attempt
-from conductor.proxy.reload import ReloadProxy
+from conductor.runtime.docker.client import DockerRuntime
 from conductor.state.crontabs import Crontabs
 from conductor.state.locks import SUPERVISE, Locks
 from conductor.supervise.act import YieldingClock
-from conductor.supervise.events import follow
+from conductor.supervise.log import WARNING, QuietStore, SupervisorLog, Warnings
 from conductor.supervise.loop import Loop, said
-from conductor.supervise.notify import notify, watchdog_seconds
 from conductor.supervise.observe import Observer
-from conductor.supervise.told import WARNING, QuietStore, Teller, Warnings
-from conductor.supervise.watcher import Target, Watcher
+from conductor.supervise.runtime_events import follow
+from conductor.supervise.systemd import notify, watchdog_seconds
+from conductor.traffic.reload.reload import ReloadTraffic
 
 END_SECONDS = 0.5  # what is under way may come to a step's end; SIGTERM ends us within a second
 LOOK_AT_FILES_SECONDS = 1.0
@@ -82,28 +81,28 @@ def _broken(definitions: Definitions) -> str:
 
 
 class Hands:
-    """Doors for the parts of `supervise`: one set for each action, whose clock gives up when its lock is wanted."""
+    """Context for the parts of `supervise`: one set for each action, whose clock gives up when its lock is wanted."""
 
-    def __init__(self, current: Current, clock: Clock, teller: Teller, over: threading.Event) -> None:
+    def __init__(self, current: Current, clock: Clock, teller: SupervisorLog, over: threading.Event) -> None:
         self._current = current
         self._clock = clock
         self._teller = teller
         self._over = over
         host = current.definitions.host
-        self._engine = DockerEngine(host.docker, host.instance, clock)  # its connections are used again and again
+        self._runtime = DockerRuntime(host.docker, host.instance, clock)  # its connections are used again and again
 
-    def open(self, service: str = "") -> Doors:
+    def open(self, service: str = "") -> Context:
         """Everything for one service, or for a look at all."""
         host = self._current.definitions.host
         directory = Path(host.runtime_dir) / "locks"
         looking = Locks(directory, SUPERVISE, self._clock)
         clock = YieldingClock(lambda: self._over.is_set() or looking.wanted(service)) if service else self._clock
         locks = Locks(directory, SUPERVISE, clock)
-        return Doors(
+        return Context(
             host=host,
-            engine=self._engine,
-            proxy=ReloadProxy(host, locks, clock),
-            probe=probe,
+            runtime=self._runtime,
+            traffic=ReloadTraffic(host, locks, clock),
+            health=HealthChecks(self._runtime),
             store=QuietStore(Path(host.state_dir)),
             locks=locks,
             crontabs=Crontabs(host.cron.dir),
@@ -117,7 +116,7 @@ class Hands:
 def supervise(config: Path, *, once: bool) -> int:
     """Run until SIGTERM or SIGINT; containers stay as they are."""
     _share_heaps()
-    current, clock, teller = Current(config), Clock(), Teller()
+    current, clock, teller = Current(config), Clock(), SupervisorLog()
     over, signals = threading.Event(), queue.SimpleQueue[int]()
     hands = Hands(current, clock, teller, over)
     looking = hands.open()
@@ -126,7 +125,7 @@ def supervise(config: Path, *, once: bool) -> int:
 
     def ask(target: Target) -> Attempt:
         try:
-            return check(looking, target.container, target.health, str)
+            return looking.health.check(target.container, target.health, str)
         except Exception as error:  # noqa: BLE001 (a bug in a check is nobody's ill health, and must not end the asking)
             teller.failed(f"health of {target.container.service}", said(error))
             return Attempt(ok=False, seconds=0.0, unknown=True)
@@ -134,9 +133,9 @@ def supervise(config: Path, *, once: bool) -> int:
     def definitions() -> Definitions:
         return current.definitions
 
-    watcher = Watcher(ask, lambda: loop.urge(), clock.monotonic)  # noqa: PLW0108 (it is made below)
+    watcher = HealthMonitor(ask, lambda: loop.urge(), clock.monotonic)  # noqa: PLW0108 (it is made below)
     loop = Loop(
-        clock=clock, teller=teller, observer=Observer(watcher, lambda: looking, definitions), open_doors=hands.open,
+        clock=clock, teller=teller, observer=Observer(watcher, lambda: looking, definitions), open_context=hands.open,
         definitions=definitions, over=over,
     )  # fmt: skip
     if once:
@@ -144,7 +143,7 @@ def supervise(config: Path, *, once: bool) -> int:
     # Not an event: whom a signal interrupts may hold its lock.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: signals.put(number))
-    follow(looking.engine, loop.heard, loop.lost, over, clock.monotonic)
+    follow(looking.runtime, loop.heard, loop.lost, over, clock.monotonic)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
     notify(READY="1", STATUS="looking for the first time")
@@ -174,7 +173,7 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _turn(loop: Loop, current: Current, teller: Teller, clock: Clock, signals: "queue.SimpleQueue[int]") -> None:
+def _turn(loop: Loop, current: Current, teller: SupervisorLog, clock: Clock, signals: "queue.SimpleQueue[int]") -> None:
     """The loop, with the watchdog fed from it, and files looked at once a second."""
     fed = files_seen = float("-inf")
     pause = (watchdog_seconds() or 60.0) / 4

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from conductor.report.output import remark
+from conductor.output.streams import remark
 
 CHUNK = 65536
 _HEAD = 8

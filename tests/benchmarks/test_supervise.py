@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conductor.definitions.model import Health
-from conductor.engine.probes import probe
+from conductor.health.probe import probe
 from tests.support.daemon import Container
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost, merged

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from conductor.plan.values import Worker
-from conductor.proxy import processes
-from conductor.proxy.processes import Connection
+from conductor.traffic.reload import processes
+from conductor.traffic.reload.processes import Connection
 from tests.support.claims import Claims
 from tests.support.load import EarlyBird
 from tests.support.nginx import PrivateNginx

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import docker
 import pytest
 
-from conductor.supervise.pace import CLOSE_LOOKS, PASS_SECONDS
+from conductor.supervise.schedule import CLOSE_LOOKS, PASS_SECONDS
 from tests.support.aftermath import nothing_left_behind
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost

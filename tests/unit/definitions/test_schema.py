@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import conductor
-from conductor.definitions.effective import document, effective
 from conductor.definitions.load import load, restore
 from conductor.definitions.model import File, Shape
+from conductor.definitions.resolved import document, effective
 from conductor.definitions.schema import schema
 
 EXAMPLE = Path(conductor.__file__).parent / "templates/services.example.yml"

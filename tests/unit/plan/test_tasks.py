@@ -7,9 +7,9 @@ import pytest
 
 from conductor.definitions.load import restore
 from conductor.definitions.scalars import Secret
-from conductor.plan.moves import release
-from conductor.plan.spec import ContainerSpec, container_spec
+from conductor.plan.container_spec import ContainerSpec, container_spec
 from conductor.plan.tasks import Task, task_spec
+from conductor.plan.transition import release
 
 WRITTEN = {
     "image": "shop/app", "command": ["bin/web"], "entrypoint": ["tini", "--"], "workdir": "/app", "user": "app", "port": 80,

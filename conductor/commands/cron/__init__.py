@@ -1,0 +1,1 @@
+"""`conductor cron`: one file per command."""

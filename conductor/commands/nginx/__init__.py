@@ -1,0 +1,1 @@
+"""`conductor nginx`: one file per command."""

@@ -1,0 +1,1 @@
+"""`conductor service`: one file per command."""

@@ -1,0 +1,1 @@
+"""Health checks: one check of a replica, and the monitor that repeats them."""

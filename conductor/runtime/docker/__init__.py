@@ -1,0 +1,1 @@
+"""The Docker Runtime behind the runtime port."""

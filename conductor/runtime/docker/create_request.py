@@ -1,0 +1,59 @@
+"""A container spec in the words of the Engine API (`POST /containers/create`, v1.41), as one plain document (pure)."""
+
+from typing import Any
+
+from conductor.definitions.scalars import Secret
+from conductor.plan.container_spec import ContainerSpec
+
+
+def create_request(spec: ContainerSpec) -> dict[str, Any]:
+    """The body of the request. It holds secrets in clear: it goes to the daemon and nowhere else.
+
+    What is not said is left out, so that the image's own settings stand.
+    """
+    environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
+    return _said(
+        Image=spec.image_id,
+        Cmd=spec.command,
+        Entrypoint=spec.entrypoint,
+        Env=[f"{name}={value}" for name, value in environment.items()],
+        Labels=spec.labels,
+        User=spec.user,
+        WorkingDir=spec.workdir,
+        StopSignal=spec.stop.signal,
+        Tty=spec.tty,
+        OpenStdin=spec.stdin,
+        StdinOnce=spec.stdin,
+        ExposedPorts={f"{spec.publish[0]}/tcp": {}} if spec.publish else None,
+        HostConfig=_host_config(spec),
+        NetworkingConfig={
+            "EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": spec.ip} if spec.ip else None}}
+        },
+    )
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    bound = (
+        {f"{spec.publish[0]}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(spec.publish[1])}]} if spec.publish else {}
+    )
+    return _said(
+        NetworkMode=spec.network,
+        RestartPolicy={"Name": "no"},  # one owner: what restarts containers is us
+        PortBindings=bound,
+        Binds=spec.volumes,
+        Tmpfs=dict.fromkeys(spec.tmpfs, ""),
+        Memory=spec.memory,
+        NanoCpus=int(spec.cpus * 1e9) if spec.cpus else None,
+        ShmSize=spec.shm_size,
+        Init=spec.init,
+        ReadonlyRootfs=spec.read_only,
+        CapAdd=spec.cap_add,
+        CapDrop=spec.cap_drop,
+        Ulimits=[{"Name": name, "Soft": limit.soft, "Hard": limit.hard} for name, limit in spec.ulimits.items()],
+        ExtraHosts=[f"{name}:{address}" for name, address in spec.extra_hosts.items()],
+        LogConfig={"Type": spec.logging.driver, "Config": spec.logging.options},
+    )
+
+
+def _said(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, (), [], {}, False)}

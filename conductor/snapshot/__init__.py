@@ -1,0 +1,1 @@
+"""The host as `status` and `cron list` show it."""

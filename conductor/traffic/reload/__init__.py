@@ -1,0 +1,1 @@
+"""Traffic by reloading nginx: announce, reload, proof and drain."""

@@ -1,0 +1,235 @@
+"""The Docker door against a daemon that is silent, breaks off, or lies: a socket that answers as each test says."""
+
+import itertools
+import json
+import os
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conductor.clock import Clock
+from conductor.definitions.model import Logging, Stop
+from conductor.errors import ConductorError, Interrupted
+from conductor.plan.container_spec import ContainerSpec
+from conductor.runtime.docker.client import DockerRuntime
+
+ID = "f" * 64
+IMAGE = "registry.example/app:r1"
+STATE = {"Running": True, "ExitCode": 0, "OOMKilled": False, "Error": ""}
+INSPECTED = {
+    "Id": ID,
+    "Name": "/web-r1-1",
+    "State": STATE,
+    "Config": {"Labels": {}},
+    "NetworkSettings": {"Networks": {}},
+}
+Answer = Callable[["Handler"], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection a request; the answers are the test's."""
+
+    protocol_version = "HTTP/1.1"
+    rbufsize = 0  # a body that is not asked for stays unread
+    server: "Daemon"
+
+    def do_GET(self) -> None:
+        words = f"{self.command} {self.path.partition('?')[0].partition('/v1.41')[2] or self.path}"
+        self.server.asked.append(words)
+        self.close_connection = True
+        self.server.answers[words](self)
+
+    do_POST = do_DELETE = do_GET  # noqa: N815
+
+    def body(self) -> bytes:
+        data, size = b"", int(self.headers.get("Content-Length", "0"))
+        while len(data) < size:
+            data += self.rfile.read(size - len(data))
+        del self.headers["Content-Length"]
+        return data
+
+    def say(self, value: object, status: int = 200) -> None:
+        self.body()
+        data = b"" if status == 204 else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def begin_stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), Handler)
+        self.asked: list[str] = []
+        self.answers: dict[str, Answer] = {
+            "GET /version": lambda h: h.say({"ApiVersion": "1.41"}),
+            f"GET /containers/{ID}/json": lambda h: h.say(INSPECTED),
+        }
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with Daemon(tmp_path / "docker.sock") as made:
+        threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def runtime(daemon: Daemon, tmp_path: Path) -> DockerRuntime:
+    return DockerRuntime(f"unix://{tmp_path}/docker.sock", "test", Clock())
+
+
+def fails(status: int = 500) -> Answer:
+    return lambda handler: handler.say({"message": "the disk is tired"}, status)
+
+
+def test_a_silent_pull_can_be_ended_at_once(daemon: Daemon, runtime: DockerRuntime) -> None:
+    over = threading.Event()
+
+    def silent(handler: Handler) -> None:
+        handler.begin_stream()
+        handler.chunk(b'{"status": "Downloading", "id": "abc"}\r\n')
+        over.wait(20)
+
+    daemon.answers["POST /images/create"] = silent
+    said: list[tuple[float, str]] = []
+
+    def progress(text: str) -> None:
+        said.append((time.monotonic(), text))
+        if len(said) == 10:
+            raise Interrupted(2)
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        runtime.pull(IMAGE, progress)
+    over.set()
+    assert time.monotonic() - began < 3
+    assert said[-1][1] == "abc Downloading"
+    assert max(b - a for (a, _), (b, _) in itertools.pairwise(said)) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("pieces", "why"),
+    [
+        ([b'{"status": "Pulling"}\r\n', b'{"error": "manifest unknown"}\r\n'], "manifest unknown"),
+        ([b'{"status": "Pulling"}\r\n', None], "the connection to Docker broke"),
+        ([b'{"status": "Pul', None], "the connection to Docker broke"),
+    ],
+    ids=["an error in the stream", "broken off", "broken off in a message"],
+)
+def test_a_pull_that_fails(daemon: Daemon, runtime: DockerRuntime, pieces: list[bytes | None], why: str) -> None:
+    def stream(handler: Handler) -> None:
+        handler.begin_stream()
+        for piece in pieces:
+            if piece is None:
+                return
+            handler.chunk(piece)
+        handler.chunk(b"")
+
+    daemon.answers["POST /images/create"] = stream
+    with pytest.raises(ConductorError) as caught:
+        runtime.pull(IMAGE, lambda _: None)
+    assert caught.value.sentence == f"cannot pull image {IMAGE}: {why}"
+
+
+def test_a_pull_that_ends_well(daemon: Daemon, runtime: DockerRuntime) -> None:
+    def stream(handler: Handler) -> None:
+        handler.begin_stream()
+        handler.chunk(b'{"status": "Pulling", "id": "a"}\r\n{"status": "Done"}\r\n')
+        handler.chunk(b"")
+
+    daemon.answers["POST /images/create"] = stream
+    daemon.answers[f"GET /images/{IMAGE}/json"] = lambda h: h.say(
+        {"Id": "sha256:1", "RepoDigests": ["elsewhere/app@sha256:a", "registry.example/app@sha256:b"]}
+    )
+    said: list[str] = []
+    assert runtime.pull(IMAGE, said.append) == ("sha256:1", "registry.example/app@sha256:b")
+    assert said == ["a Pulling", "Done"]
+
+
+def test_a_check_whose_connection_is_reset_has_failed(daemon: Daemon, runtime: DockerRuntime) -> None:
+    daemon.answers[f"POST /containers/{ID}/exec"] = lambda h: h.say({"Id": "e1"}, 201)
+
+    def reset(handler: Handler) -> None:
+        handler.send_response(101)
+        handler.send_header("Upgrade", "tcp")
+        handler.end_headers()
+        handler.connection.recv(1, socket.MSG_PEEK)  # its body is there, and stays unread: closing is a reset
+        os.close(handler.connection.detach())
+
+    daemon.answers["POST /exec/e1/start"] = reset
+    attempt = runtime.execute(ID, ("true",), 2.0)
+    assert (attempt.ok, attempt.error) == (False, "true was lost: Connection reset by peer")
+
+
+def spec() -> ContainerSpec:
+    return ContainerSpec(
+        name="web-r1-1", image_id="sha256:1", command=None, entrypoint=None, environment={"A": "b"},
+        labels={"conductor.upgrade": "u1"}, user=None, workdir=None, network="n", ip=None, publish=None, volumes=(),
+        tmpfs=(), memory=None, cpus=None, shm_size=None, init=True, read_only=False, cap_add=(), cap_drop=(), ulimits={},
+        extra_hosts={}, logging=Logging(), stop=Stop(),
+    )  # fmt: skip
+
+
+def test_the_callers_proxies_do_not_get_into_a_container(
+    daemon: Daemon, runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxies = {"default": {"httpProxy": "http://me:secret@proxy:3128"}}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    bodies: list[Any] = []
+
+    def create(handler: Handler) -> None:
+        bodies.append(json.loads(handler.body()))
+        handler.say({"Id": ID}, 201)
+
+    daemon.answers["POST /containers/create"] = create
+    assert runtime.create(spec()) == ID
+    assert bodies[0]["Env"] == ["A=b"]
+
+
+def test_a_start_asks_for_the_name_only_when_it_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
+    daemon.answers[f"POST /containers/{ID}/start"] = lambda h: h.say(None, 204)
+    runtime.start(ID)
+    assert daemon.asked == ["GET /version", f"POST /containers/{ID}/start"]
+    daemon.answers[f"POST /containers/{ID}/start"] = fails()
+    runtime.start(ID)  # a 500, and yet it runs
+    stopped = {**INSPECTED, "State": {**STATE, "Running": False}}
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.say(stopped)
+    with pytest.raises(ConductorError) as caught:
+        runtime.start(ID)
+    assert caught.value.sentence == "cannot start container web-r1-1: the disk is tired"
+
+
+def test_a_remove_that_fails_is_done_when_it_is_gone(daemon: Daemon, runtime: DockerRuntime) -> None:
+    daemon.answers[f"DELETE /containers/{ID}"] = fails()
+    with pytest.raises(ConductorError) as caught:
+        runtime.remove(ID)
+    assert caught.value.sentence == "cannot remove container web-r1-1: the disk is tired"
+    daemon.answers[f"GET /containers/{ID}/json"] = fails(404)
+    runtime.remove(ID)

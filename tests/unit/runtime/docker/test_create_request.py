@@ -1,0 +1,78 @@
+"""A container spec in the daemon's words: the whole document once, and that what is not said is left out."""
+
+import msgspec
+
+from conductor.definitions.model import Definition, Logging, Service, Ulimit
+from conductor.definitions.scalars import ByteSize, Secret
+from conductor.plan.container_spec import ContainerSpec, container_spec
+from conductor.plan.transition import release
+from conductor.runtime.docker.create_request import create_request
+
+FULL = Service(
+    image="shop/app", command=("bin/web",), entrypoint=("tini", "--"), workdir="/app", user="app", port=8080, memory=ByteSize(2**30),
+    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp",), cap_add=("NET_ADMIN",),
+    cap_drop=("ALL",), ulimits={"nofile": Ulimit(soft=1, hard=2)}, extra_hosts={"db": "10.0.0.9"}, labels={"team": "shop"},
+    logging=Logging(driver="json-file", options={"max-size": "50m"}),
+)  # fmt: skip
+
+
+def spec(service: Service, address: str = "10.1.0.5:8080") -> ContainerSpec:
+    definition = Definition(id="web", service=service, written={}, digest="d1")
+    new = release(definition, "r1", "sha256:1", "c1")
+    environment = {"A": "1", "TOKEN": Secret("hunter2")}
+    return container_spec(
+        definition, new, environment, instance="default", network="net", kind="service", name="1", address=address
+    )
+
+
+def test_everything_that_a_definition_can_say():
+    assert create_request(spec(FULL)) == {
+        "Image": "sha256:1",
+        "Cmd": ("bin/web",),
+        "Entrypoint": ("tini", "--"),
+        "Env": ["A=1", "TOKEN=hunter2"],
+        "Labels": {
+            "team": "shop",
+            "conductor.instance": "default",
+            "conductor.service": "web",
+            "conductor.revision": "r1",
+            "conductor.kind": "service",
+            "conductor.definition": "d1",
+            "conductor.upgrade": "c1",
+            "conductor.address": "10.1.0.5:8080",
+        },
+        "User": "app",
+        "WorkingDir": "/app",
+        "StopSignal": "SIGTERM",
+        "HostConfig": {
+            "NetworkMode": "net",
+            "RestartPolicy": {"Name": "no"},
+            "Binds": ("/srv/up:/up:ro",),
+            "Tmpfs": {"/tmp": ""},
+            "Memory": 2**30,
+            "NanoCpus": 1500000000,
+            "ShmSize": 2**20,
+            "Init": True,
+            "ReadonlyRootfs": True,
+            "CapAdd": ("NET_ADMIN",),
+            "CapDrop": ("ALL",),
+            "Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}],
+            "ExtraHosts": ["db:10.0.0.9"],
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "50m"}},
+        },
+        "NetworkingConfig": {"EndpointsConfig": {"net": {"IPAMConfig": {"IPv4Address": "10.1.0.5"}}}},
+    }
+
+
+def test_published_ports_are_bound_to_loopback_and_leave_the_ip_to_the_daemon():
+    service = msgspec.structs.replace(FULL, publish=(21000, 21005))
+    document = create_request(spec(service, "127.0.0.1:21003"))
+    assert document["ExposedPorts"] == {"8080/tcp": {}}
+    assert document["HostConfig"]["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "21003"}]}
+    assert document["NetworkingConfig"] == {"EndpointsConfig": {"net": {"IPAMConfig": None}}}
+
+
+def test_what_is_not_said_is_left_to_the_image():
+    document = create_request(spec(Service(image="app", port=80)))
+    assert {"Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts"}.isdisjoint(document)
+    assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig"}
