@@ -1,45 +1,46 @@
-"""Tasks whose `conductor run` is gone: their end is written down and they are removed once they have ended. One that prints
-a crontab goes also when it never ends.
+"""Tasks whose `conductor run` is gone: their end goes to the history, and their containers are removed.
+
+A container that prints a crontab is removed also when it does not end.
 """
 
 import contextlib
 
 from conductor.change.context import Context
 from conductor.errors import ConductorError
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import GENERATE, GENERATE_SECONDS
-from conductor.plan.values import Container
 
-TASKS = {"task", "cron", "console"}
-KEEP_SECONDS = 60.0  # by then the `conductor run` that still lives has removed its own
+KEEP_SECONDS = 60.0  # a `conductor run` that still lives has removed its container by then
 
 
-def reapable(container: Container, wall: float) -> bool:
-    """Whether it may be time to look at it closely; `wall` is now, in seconds since 1970."""
-    if container.kind not in TASKS:
+def is_due(container: TaskContainer, wall: float) -> bool:
+    """True when a container may have to be removed. `wall` is the time now, in seconds since 1970."""
+    if container.kind == "hook":
         return False
-    endless = container.job == GENERATE and wall - container.created > GENERATE_SECONDS + KEEP_SECONDS
-    return endless or not container.running
+    overdue = container.job == GENERATE and wall - container.created > GENERATE_SECONDS + KEEP_SECONDS
+    return overdue or not container.running
 
 
-def reap(context: Context, service: str) -> None:
-    """Look at the tasks of one service. What cannot be done now is done another time."""
+def clean_up_tasks(context: Context, service: str) -> None:
+    """Remove the tasks of one service that are due. What fails now is tried again later."""
     with contextlib.suppress(ConductorError):
-        for container in context.runtime.containers(service):
-            if reapable(container, context.clock.wall()):
-                _reap(context, container)
+        for container in context.runtime.containers(service).tasks:
+            if is_due(container, context.clock.wall()):
+                _clean_up(context, container)
 
 
-def _reap(context: Context, container: Container) -> None:
+def _clean_up(context: Context, container: TaskContainer) -> None:
     state = context.runtime.inspect(container.id)
     if state is None or state.running != container.running or context.clock.age(state.since) < KEEP_SECONDS:
         return
-    how = f"{state}, with nobody there to see it"
-    if state.running or container.state == "created":
-        how = "never ended" if state.running else "was never started"
-    context.store.record(
-        {
-            "at": state.since, "action": container.kind, "service": container.service, "to": container.revision,
-            "container": container.name, "exit_code": state.exit_code, "outcome": how,
-        }
+    outcome = Outcome.OVERDUE if state.running else Outcome.UNATTENDED
+    if container.state == "created":
+        outcome = Outcome.NEVER_STARTED
+    context.history.append(
+        HistoryEntry(
+            at=state.since, service=container.service, action=container.kind, outcome=outcome, to=container.revision,
+            container=container.name, exit_code=state.exit_code,
+        )
     )  # fmt: skip
     context.runtime.remove(container.id)

@@ -1,17 +1,18 @@
-"""One container, in full, before anybody makes it: services and tasks are both rendered from this (pure)."""
+"""The full specification of one container: replicas and tasks are both created from it (pure)."""
 
 import msgspec
 
 from conductor.definitions.model import Definition, Logging, Stop, Ulimit
 from conductor.definitions.scalars import Secret
-from conductor.plan.values import Kind, Release
+from conductor.plan.release import Release
+from conductor.plan.replica import Kind
 
 LABEL = "conductor."
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon is asked to create. `ip` is a fixed address on the network, `publish` (container, host) ports; with `tty` or
-    `stdin` somebody is attached to it."""
+    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). `tty` and
+    `stdin` are for a client that attaches."""
 
     name: str
     image_id: str
@@ -49,18 +50,21 @@ def container_spec(
     instance: str,
     network: str,
     kind: Kind,
+    change: str,
     name: str,
     address: str = "",
     command: tuple[str, ...] | None = None,
 ) -> ContainerSpec:
-    """A container of a release. `name` is the last part of its own, `address` is `IP:PORT`, or empty for one without a
-    fixed address; `command` replaces the service's.
+    """Return the specification of a container of `release`, created by `change`.
+
+    `name` is the last part of its name. `address` is `IP:PORT`, `IP` (without a port), or empty for a container without a
+    fixed address. `command` replaces the service's.
     """
     service = definition.service
-    host, _, port = address.rpartition(":")
+    host, _, port = address.partition(":")
     published = service.publish is not None and bool(address)
     return ContainerSpec(
-        name=f"{definition.id}-{release.revision[:12]}-{release.change}-{name}",
+        name=f"{definition.id}-{release.revision[:12]}-{change}-{name}",
         image_id=release.image_id,
         network=network,
         labels={
@@ -70,7 +74,8 @@ def container_spec(
             LABEL + "revision": release.revision,
             LABEL + "kind": kind,
             LABEL + "definition": definition.digest,
-            LABEL + "upgrade": release.change,
+            LABEL + "release": release.id,
+            LABEL + "change": change,
             LABEL + "address": address,
         },
         environment=environment,

@@ -1,4 +1,4 @@
-"""What a one-off task is: a command in the same image and configuration as a service (pure)."""
+"""One-off tasks: a command in the image and configuration of a service; and the last result of a cron job (pure)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,15 @@ import msgspec
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.scalars import Secret
 from conductor.plan.container_spec import LABEL, ContainerSpec, container_spec
-from conductor.plan.values import Kind, Release
+from conductor.plan.release import Release
+from conductor.plan.replica import Kind
 
-GENERATE = "generate-cron"  # the job of a container that prints a crontab: it has a time limit, whoever made it
-GENERATE_SECONDS = 60.0
+GENERATE = "generate-cron"  # the job key of a container that prints a crontab
+GENERATE_SECONDS = 60.0  # its time limit
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish. `env` is over that of the service; `job` is the key of a cron job, or empty; `timeout` in seconds."""
+    """A task to run. `env` overrides the service's, `job` is the key of a cron job or empty, `timeout` is in seconds."""
 
     service: str
     kind: Kind
@@ -31,6 +32,23 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     job: str = ""
 
 
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The last run of a cron job. `exit_code` is None while it runs; `output` is the end of both streams, without secrets.
+
+    `skipped` counts the runs that were skipped since it began, because another run was in progress.
+    """
+
+    service: str
+    job: str
+    version: int = 1
+    revision: str = ""
+    began: str = ""
+    seconds: float | None = None
+    exit_code: int | None = None
+    output: str = ""
+    skipped: int = 0
+
+
 def task_spec(
     task: Task,
     definition: Definition,
@@ -42,11 +60,13 @@ def task_spec(
     change: str,
     logging: Logging | None = None,
 ) -> ContainerSpec:
-    """Its container: that of the service, without an address. `change` tells it apart from all others, `logging` is instead of the
-    service's."""
+    """Return the container of a task: that of the service, without a fixed address.
+
+    `change` is an id of its own. `logging` replaces the service's.
+    """
     spec = container_spec(
-        definition, msgspec.structs.replace(release, change=change), {**environment, **task.env}, instance=instance,
-        network=network, kind=task.kind, name=task.kind, command=task.command,
+        definition, release, {**environment, **task.env}, instance=instance, network=network, kind=task.kind,
+        change=change, name=task.kind, command=task.command,
     )  # fmt: skip
     more: dict[str, Any] = {"tty": task.tty, "stdin": task.stdin}
     if task.name:

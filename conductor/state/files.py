@@ -1,4 +1,4 @@
-"""The door to state files: written beside, fsynced, renamed, directory fsynced; refused by name when newer or damaged."""
+"""Files written whole or not at all: beside the target, fsynced, renamed, directory fsynced. A newer or damaged one is refused."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """The directory, made with exactly `mode` if absent; missing parents are open to all, as nginx's workers pass them."""
+    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers pass through them."""
     try:
         if not path.is_dir():
             if not path.parent.is_dir():
@@ -22,14 +22,14 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
             path.mkdir(exist_ok=True)
             path.chmod(mode)
     except OSError as error:
-        raise ConductorError(f"cannot make {path}: {error.strerror}") from error
+        raise ConductorError(f"cannot create {path}: {error.strerror}") from error
     return path
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace `path` at once: after a crash at any point it holds the old bytes or the new ones.
+    """Replace `path` atomically: after a crash at any point it holds the old bytes or the new ones.
 
-    The name beside it starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
+    The temporary name starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
     """
     beside = _beside(path)
     try:
@@ -45,7 +45,7 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
         sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
-            beside.unlink()  # on a full disk every byte counts
+            beside.unlink()  # a full disk needs every byte
         raise ConductorError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -54,13 +54,13 @@ def _beside(path: Path) -> Path:
 
 
 def remove_beside(path: Path) -> None:
-    """Remove what a writer of `path` that was killed has left; to be called by whoever may write it now."""
+    """Remove the temporary file that a killed writer of `path` left. Only the process that may write `path` calls this."""
     with contextlib.suppress(OSError):
         _beside(path).unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
-    """Remove `path` for good; already gone is fine."""
+    """Remove `path` durably. A missing file is no error."""
     remove_beside(path)
     try:
         path.unlink(missing_ok=True)
@@ -79,12 +79,12 @@ def sync_directory(path: Path) -> None:
 
 
 def write(path: Path, value: object) -> None:
-    """Replace `path` by `value` as JSON, 0600; its directory is there."""
+    """Replace `path` by `value` as JSON, mode 0600. Its directory exists."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
 def read(path: Path, shape: type[T]) -> T | None:
-    """What `path` holds, or None when there is no such file. A newer or damaged file is refused by name."""
+    """Return the value in `path`, or None when there is no such file. A newer or damaged file is an error with its name."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -95,11 +95,11 @@ def read(path: Path, shape: type[T]) -> T | None:
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("version")
         if version is not None and int(bytes(version)) > FORMAT:
             raise ConductorError(
-                f"cannot use {path}: it has format {int(bytes(version))}, this Conductor reads up to {FORMAT}",
+                f"cannot read {path}: its format is {int(bytes(version))}, this version of Conductor reads up to {FORMAT}",
                 "upgrade Conductor",
             )
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, ValueError) as error:
         raise ConductorError(
-            f"cannot use {path}: it is damaged ({error})", "restore it, or remove it if nothing runs"
+            f"cannot read {path}: it is damaged ({error})", "restore the file from a backup"
         ) from error
