@@ -41,9 +41,11 @@ def summary(page: str) -> str:
 def _contents(known: dict[str, str]) -> str:
     width = max(map(len, known))
     lines = [f"  {topic:{width}}  {summary(page)}" for topic, page in known.items()]
-    return "\n".join(
-        ["Topics of the manual:", "", *lines, "", "conductor help TOPIC prints a page. conductor COMMAND --help lists a command's options.", ""]
-    )  # fmt: skip
+    head, foot = (
+        "Topics of the manual:\n\n",
+        "\n\nRun conductor help TOPIC to print a page, conductor COMMAND --help for options.\n",
+    )
+    return head + "\n".join(lines) + foot
 
 
 def _show(text: str) -> None:
