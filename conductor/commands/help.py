@@ -41,11 +41,8 @@ def summary(page: str) -> str:
 def _contents(known: dict[str, str]) -> str:
     width = max(map(len, known))
     lines = [f"  {topic:{width}}  {summary(page)}" for topic, page in known.items()]
-    head, foot = (
-        "Topics of the manual:\n\n",
-        "\n\nRun conductor help TOPIC to print a page, conductor COMMAND --help for options.\n",
-    )
-    return head + "\n".join(lines) + foot
+    foot = "Run conductor help TOPIC to print a page, conductor COMMAND --help for options."
+    return "\n".join(["Topics of the manual:", "", *lines, "", foot, ""])
 
 
 def _show(text: str) -> None:
