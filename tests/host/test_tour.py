@@ -66,9 +66,13 @@ def test_every_command_of_the_tour_works_in_order(machine: Machine) -> None:
         assert not command.shown or ran.stdout == command.shown, command.text
     machine.reboot()
     for command in after:  # the services start while systemd reports that the host is up
-        machine.wait_for(lambda command=command: run(machine, command).stdout == command.shown, command.text, BOOT_SECONDS)
+        machine.wait_for(
+            lambda command=command: run(machine, command).stdout == command.shown, command.text, BOOT_SECONDS
+        )
     assert machine.run("systemctl", "--failed", "--no-legend").stdout == ""
     assert " 2/2 " in machine.run("conductor", "service", "list").stdout
+    page = (ROOT / "conductor" / "manual" / "nginx.md").read_text()
+    assert machine.run("conductor", "help", "nginx").stdout == page  # package data of the wheel
 
 
 def split_at_reboot(everything: list[Command]) -> tuple[list[Command], list[Command]]:
