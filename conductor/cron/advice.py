@@ -1,4 +1,4 @@
-"""Warnings about valid crontab lines that are probably mistakes. They are shown to people; nothing else uses them (pure)."""
+"""Warnings about valid crontab lines that are probably mistakes. No decision depends on them (pure)."""
 
 import re
 from collections.abc import Iterator
@@ -35,4 +35,5 @@ def on_job(schedule: str, command: str) -> Iterator[str]:
     for field, written in zip(FIELDS, schedule.split(), strict=False):  # a nickname such as @daily has no steps
         steps = [int(part.rpartition("/")[2]) for part in written.split(",") if "/" in part]
         if any(step > field.high - field.low for step in steps):
-            yield f'the step of {field.name} "{excerpt(written)}" is larger than its range; only the first value matches'
+            step = f'step of {field.name} "{excerpt(written)}"'
+            yield f"the {step} is larger than its range; only the first value matches"

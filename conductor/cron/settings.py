@@ -59,7 +59,8 @@ def problem(line: str) -> str | None:
     if name == "HOME" and not value.startswith("/"):
         return "HOME must be an absolute path; write for example HOME=/app"
     if value != _written_value(found):
-        return f"cron also removes quotes and trailing blanks inside the quotes of {excerpt(name)}; write a value without them"
+        removed = f"quotes and trailing blanks inside the quotes of {excerpt(name)}"
+        return f"cron also removes {removed}; write a value without them"
     return None
 
 

@@ -24,7 +24,7 @@ _NOT_IN_DIGEST = {
 def build_service(
     file: str, service_id: str, node: Node, known: Iterable[Problem]
 ) -> tuple[Definition | None, list[Problem]]:
-    """Return the definition, or None and all its problems. `known` are the problems found before, which are included."""
+    """Return the definition, or None and all its problems, including the `known` ones that were found before."""
     problems = list(known)
     written = plain(node)
     try:
@@ -42,7 +42,7 @@ def build_service(
 
 
 def build_host(file: str, node: Node, known: Iterable[Problem]) -> tuple[Host | None, list[Problem]]:
-    """Return the host, or None and the problems that its rules find. A `known` problem of the host also returns None."""
+    """Return the host, or None and the problems that its rules find. With a `known` problem, the rules do not run."""
     if any(within(problem.key, "host") for problem in known):
         return None, []
     host: Host = convert(plain(node), Host)

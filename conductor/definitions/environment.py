@@ -19,7 +19,7 @@ _SPACE = "\t\n\v\f\r \x85\xa0"  # what Docker removes from the start of a line
 
 
 def environment(service: Service) -> dict[str, str | Secret]:
-    """Return every variable; values from files are `Secret`. Raise `DefinitionsError` with all problems of all files."""
+    """Return all variables; values from files are `Secret`. Raise `DefinitionsError` with the problems of all files."""
     values: dict[str, str | Secret] = {}
     problems: list[Problem] = []
     if service.env_file is not None:

@@ -7,7 +7,7 @@ from conductor.errors import UsageError
 
 
 class Problem(NamedTuple):
-    """One thing to fix. `line` is 0 where there are no lines (a stored definition); `key` is empty for the whole file."""
+    """One thing to fix. `line` is 0 in a stored definition, which has no lines; `key` is empty for the whole file."""
 
     file: str
     line: int

@@ -1,4 +1,4 @@
-"""Definitions with every built-in default filled in, as JSON's types. `load` reads the result as the same values (pure)."""
+"""Definitions with all built-in defaults filled in, as JSON's types. `load` reads them as the same values (pure)."""
 
 from typing import Any
 

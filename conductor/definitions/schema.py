@@ -1,4 +1,4 @@
-"""The JSON Schema of a definitions file, made from the model that validates it, for editors and for tools that write it.
+"""The JSON Schema of a definitions file, made from the model that validates it. Editors and generators can use it.
 
 The schema accepts every file that `load` accepts. It has no required keys and allows null in services and defaults,
 because the merge of `defaults` decides about both.
