@@ -190,7 +190,7 @@ GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "half": (("sh", "-c", "echo '* * * * * x'; exit 4"), ("exited with code 4",)),
     "10 MB": (("head", "-c", "10000000", "/dev/zero"), ("printed more than 1024 KiB",)),
     "without end": (("yes",), ("printed more than 1024 KiB",)),
-    "NUL": (("printf", r"* * * * * a\000b\n"), ("line 1: holds a NUL",)),
+    "NUL": (("printf", r"* * * * * a\000b\n"), ("line 1: contains a NUL character",)),
     "no text": (("printf", r"* * * * * \377\n"), ("UTF-8",)),
 }
 

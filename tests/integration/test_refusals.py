@@ -171,7 +171,7 @@ def test_secret_files_that_are_not_there_are_all_named_with_their_variables(serv
     told = failed(
         serving.upgrade("r2"), 2,
         "cannot upgrade web: ", "/nonexistent/token: env.TOKEN: cannot be read: No such file or directory",
-        f"{serving.directory}: env.KEY: must be a file, not a directory", STILL,
+        f"{serving.directory}: env.KEY: must be a regular file, not a directory", STILL,
     )  # fmt: skip
     untouched(serving, told)
 
