@@ -1,23 +1,24 @@
-"""`conductor nginx show`: the files as they should be, each marked in place or not."""
+"""`conductor nginx show`."""
 
 from pathlib import Path
 
 import click
 
+from conductor.commands.action import query_context
 from conductor.commands.options import config_option
 
 
 @click.command("show")
 @config_option
 def command(*, config: Path) -> None:
-    """Print what nginx should include, file by file."""
-    from conductor.commands.context import open_context
-    from conductor.commands.routes import routes
-    from conductor.output.printers import Silent
+    """Print the files that nginx includes.
+
+    Each file is marked: up to date, or to be written by conductor nginx install.
+    """
+    from conductor.commands.nginx.routes import routes
     from conductor.output.streams import answer
 
-    definitions, context = open_context(config, "nginx show", Silent())
-    included = context.traffic.texts(routes(definitions, context, definitions.ids))
-    wanted = {Path(definitions.host.nginx.include_dir, name): texts for name, texts in sorted(included.items())}
-    for place, (text, present) in {**wanted, **context.traffic.drop_in()}.items():
-        answer(f"### {place} ({'in place' if text == present else 'differs: run conductor nginx install'})\n{text}")
+    definitions, context = query_context(config, "nginx show")
+    for file in context.traffic.files(routes(definitions, context, definitions.ids)):
+        state = "up to date" if file.present == file.wanted else "differs: run conductor nginx install"
+        answer(f"### {file.path} ({state})\n{file.wanted}")
