@@ -35,6 +35,12 @@ class Definitions(msgspec.Struct, frozen=True):
             return self.services[service_id]
         if service_id in self.broken:
             raise DefinitionsError(f'service "{service_id}"', self.broken[service_id])
+        self.require_known(service_id, ())
+        raise AssertionError
+
+    def require_known(self, service_id: str, also: "tuple[str, ...]") -> None:
+        if service_id in self.ids or service_id in also:
+            return
         near = nearest(service_id, self.ids)
         hint = f"did you mean {near}?" if near else f"it has {', '.join(self.ids) or 'no services'}"
         raise UsageError(f'cannot find service "{service_id}": not in {self.path}', hint=hint)
