@@ -5,6 +5,7 @@ import msgspec
 from conductor.errors import ConductorError, LockHolder
 from conductor.plan.journal import Action, Journal
 from conductor.plan.release import Hold
+from conductor.state.supervisor_status import ServiceStatus
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -130,11 +131,9 @@ class Stray(Note, frozen=True, tag="stray"):
 
 
 class Supervise(Note, frozen=True, tag="supervise"):
-    """What `supervise` published about the service. It acts again at `until`, empty when it does not wait."""
+    """What `supervise` published about the service."""
 
-    status: str
-    until: str
-    attempts: int
+    status: ServiceStatus
 
     def describe(self) -> str:
         """Return the note as one line for people."""

@@ -142,7 +142,7 @@ def service_rows(definitions: Definitions, context: Context, only: str | None = 
 def _supervisor_statuses(context: Context) -> Mapping[str, ServiceStatus]:
     """Return what a running `supervise` published, by service."""
     with contextlib.suppress(ConductorError):
-        status = read_status(context.host.runtime_dir)
+        status = read_status(context.host.runtime_dir, context.locks)
         return status.services if status is not None else {}
     return {}
 
@@ -250,8 +250,8 @@ def _change_notes(context: Context, service: str) -> Iterator[Note]:
 
 
 def _supervise_notes(wanted: Wanted, status: ServiceStatus | None) -> Iterator[Note]:
-    if status is not None and status.relevant and wanted.paused is None:
-        yield notes.Supervise(status=status.text, until=status.until, attempts=status.attempts)
+    if status is not None and status.needs_attention and wanted.paused is None:
+        yield notes.Supervise(status=status)
 
 
 def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequence[Replica]) -> Iterator[Note]:

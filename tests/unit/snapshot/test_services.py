@@ -1,5 +1,7 @@
 """`service list` and `service status`: a problem of one service is shown in its own row, and only a healthy one is ok."""
 
+import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +18,20 @@ from conductor.definitions.load import load
 from conductor.definitions.model import Health
 from conductor.errors import UsageError
 from conductor.output.printers import NoOutput
+from conductor.output.tables import as_document
 from conductor.plan.journal import Journal
+from conductor.plan.reason import Mismatch, NeverDeployed
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import CheckResult, Containers, Replica
 from conductor.plan.transition import new_release
 from conductor.snapshot import notes
 from conductor.snapshot.services import Condition, ReplicaHealth, ReplicaRow, ServiceRow, document, service_rows
 from conductor.state.crontabs import Crontabs
+from conductor.state.files import write
 from conductor.state.history import History
 from conductor.state.locks import Locks
 from conductor.state.store import Store
-from conductor.state.supervisor_status import ServiceStatus, SupervisorStatus
+from conductor.state.supervisor_status import SUPERVISE_LOCK, ServiceStatus, SupervisorStatus, status_path
 
 WEB = "{image: x, port: 80, count: 2, health: {path: /}, nginx: {}, env: {KEY: {file: %s}}}"
 SECRET = "line-one-of-key\nline'two-of-\"key"
@@ -214,19 +219,23 @@ def test_stopped_and_scaled_by_an_operator(host: Host) -> None:
     assert (other.condition, other.scale, other.notes) == (Condition.OK, 3, (notes.Scaled(count=3, defined=2),))
 
 
+WAITING = ServiceStatus(
+    reason=Mismatch(wanted=2, healthy=1), text="1 of 2 healthy", until="2026-01-01T00:00:00Z", attempts=3
+)
+
+
 @pytest.mark.parametrize("runs", [True, False], ids=["supervise is running", "supervise is not running"])
 def test_the_status_of_supervise(host: Host, runs: bool) -> None:
     host.deploy("web", 1)
-    status = ServiceStatus(text="waiting", until="2026-01-01T00:00:00Z", attempts=3)
-    write_status(host, os.getpid() if runs else 2**22 + 1, web=status, other=ServiceStatus(text="ok", relevant=False))
-    expected = notes.Supervise(status="waiting", until="2026-01-01T00:00:00Z", attempts=3)
-    assert host.rows()["web"].notes == ((expected,) if runs else ())
-    assert host.rows()["other"].notes == ()
+    write_status(host, web=WAITING, other=ServiceStatus(reason=NeverDeployed(), text="never deployed"))
+    with host.locks.hold(SUPERVISE_LOCK) if runs else contextlib.nullcontext():
+        rows = host.rows()
+    assert rows["web"].notes == ((notes.Supervise(status=WAITING),) if runs else ())
+    assert rows["other"].notes == ()
 
 
-def write_status(host: Host, pid: int, **services: ServiceStatus) -> None:
-    status = SupervisorStatus(pid=pid, since="", services=services)
-    (host.directory / "supervise.json").write_bytes(msgspec.json.encode(status))
+def write_status(host: Host, **services: ServiceStatus) -> None:
+    write(status_path(str(host.directory)), SupervisorStatus(pid=os.getpid(), since="", text="", services=services))
 
 
 def test_a_pause_ends(host: Host) -> None:
@@ -235,14 +244,16 @@ def test_a_pause_ends(host: Host) -> None:
     assert (host.rows()["web"].paused, host.rows()["web"].notes) == (None, ())
     lasting = msgspec.structs.replace(HOLD, until="9999-01-01T01:00:00.000Z")
     host.deploy("web", 0, paused=lasting)
-    write_status(host, os.getpid(), web=ServiceStatus(text="waiting"))
-    assert (host.rows()["web"].paused, host.rows()["web"].notes) == (lasting, (notes.Paused(hold=lasting),))
+    write_status(host, web=WAITING)
+    with host.locks.hold(SUPERVISE_LOCK):
+        row = host.rows()["web"]
+    assert (row.paused, row.notes) == (lasting, (notes.Paused(hold=lasting),))
 
 
 def test_the_json_document(host: Host) -> None:
     host.deploy("web", 1, stopped=HOLD)
     host.define(web=WEB % (host.directory / "key"))
-    whole = document(list(host.rows().values()))
+    whole = json.loads(as_document(document(list(host.rows().values()))))
     hold = {"reason": "a move", "who": "anna (as root)", "since": "2026-01-01T00:00:00.000Z", "until": None}
     assert whole == {
         "version": 1,
@@ -342,7 +353,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
             "drifted: the definition has changed since the release; upgrade or restart the service to apply it",
         ),
         (notes.Stray(names=("a", "b")), "not of the live release: a, b"),
-        (notes.Supervise(status="waiting", until="", attempts=0), "supervise: waiting"),
+        (notes.Supervise(status=WAITING), f"supervise: {WAITING}"),
     ],
 )
 def test_texts_of_notes(note: notes.Note, text: str) -> None:
