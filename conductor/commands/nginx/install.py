@@ -23,25 +23,26 @@ def command(*, config: Path, as_json: bool) -> int:
 
     Each defined service gets an upstream. One without running replicas answers 503. nginx need not be running.
     """
+    return run_action(config, "nginx install", install, as_json=as_json)
 
-    def action(definitions: "Definitions", context: "Context") -> "Finished":
-        from conductor.commands.nginx.routes import lock_idle, routes
-        from conductor.output.events import Finished, Warned
 
-        began = context.clock.monotonic()
-        for problem in definitions.problems:
-            context.output.emit(Warned(text=str(problem)))
-        with contextlib.ExitStack() as locks:
-            idle = lock_idle(definitions, context, locks)
-            keep = _kept(definitions, context, idle)
-            changed = context.traffic.install(routes(definitions, context, idle), keep)
-        return Finished(
-            text=f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do",
-            seconds=context.clock.monotonic() - began,
-            warnings=len(definitions.problems),
-        )
+def install(definitions: "Definitions", context: "Context") -> "Finished":
+    """Write the routes of all idle services, and remove those that are not kept."""
+    from conductor.commands.nginx.routes import lock_idle, routes
+    from conductor.output.events import Finished, Warned
 
-    return run_action(config, "nginx install", action, as_json=as_json)
+    began = context.clock.monotonic()
+    for problem in definitions.problems:
+        context.output.emit(Warned(text=str(problem)))
+    with contextlib.ExitStack() as locks:
+        idle = lock_idle(definitions, context, locks)
+        keep = _kept(definitions, context, idle)
+        changed = context.traffic.install(routes(definitions, context, idle), keep)
+    return Finished(
+        text=f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do",
+        seconds=context.clock.monotonic() - began,
+        warnings=len(definitions.problems),
+    )
 
 
 def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...]) -> set[str]:

@@ -1,4 +1,4 @@
-"""`conductor nginx show`."""
+"""`conductor nginx show`: the files as text for people; with --check an exit code for scripts."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from conductor.commands.options import config_option
 
 @click.command("show")
 @config_option
-def command(*, config: Path) -> None:
+@click.option("--check", is_flag=True, help="Print nothing; exit with 1 if a file differs.")
+def command(*, config: Path, check: bool) -> int:
     """Print the files that nginx install writes.
 
     Each file is marked as up to date or different.
@@ -19,7 +20,11 @@ def command(*, config: Path) -> None:
     from conductor.output.streams import answer
 
     definitions, context = query_context(config, "nginx show")
-    files = context.traffic.files(routes(definitions, context, definitions.ids))
-    for file in (*files, *context.traffic.installed_files()):
+    included = context.traffic.files(routes(definitions, context, definitions.ids))
+    files = (*included, *context.traffic.installed_files())
+    if check:
+        return int(any(file.present != file.wanted for file in files))
+    for file in files:
         state = "up to date" if file.present == file.wanted else "differs: run conductor nginx install"
         answer(f"### {file.path} ({state})\n{file.wanted}")
+    return 0
