@@ -8,7 +8,7 @@ import msgspec
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.health.probe import probe
-from conductor.plan.values import Attempt, Container
+from conductor.plan.replica import CheckResult as Attempt, Replica as Container
 from conductor.runtime.port import Runtime
 
 SHOWN_CHARACTERS = 200  # of an answer, for the operator

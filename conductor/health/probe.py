@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from conductor.definitions.model import Health
-from conductor.plan.values import Attempt
+from conductor.plan.replica import CheckResult as Attempt
 
 HEAD_BYTES = 65536  # of the body; what is shown of it is cut once secrets are out of it
 _END = re.compile(rb"\n\r?\n")  # of headers, however its lines end

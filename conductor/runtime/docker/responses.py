@@ -1,4 +1,4 @@
-"""What the daemon answers, as our values: the shapes are those of the Engine API, v1.41."""
+"""Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41."""
 
 import queue
 import threading
@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from conductor.plan.container_spec import LABEL
-from conductor.plan.values import Container, ContainerState, Image
+from conductor.plan.release import Image
+from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 
 
 def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
-    """All that a command prints, to its end; `TimeoutError` when `left()` seconds are over.
-
-    The daemon sends frames: 8 bytes of head, the size last, then data.
-    """
+    """Return the whole output of a command; `TimeoutError` once `left()` seconds have passed."""
     raw, received = getattr(stream, "_sock", stream), b""
     try:
         while True:
@@ -29,7 +27,10 @@ def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
 
 
 def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
-    """Stream number (1 stdout, 2 stderr) and data of each frame; the last one may have been cut."""
+    """Yield stream number (1 stdout, 2 stderr) and data of each frame. The last one may be incomplete.
+
+    A frame is a header of 8 bytes (stream number, three zeros, size as four bytes), then the data.
+    """
     at = 0
     while at + 8 <= len(received):
         size = int.from_bytes(received[at + 4 : at + 8], "big")
@@ -38,9 +39,9 @@ def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -> Iterator[dict[str, Any] | None]:
-    """What `stream` yields or raises, read by a thread of its own; None whenever that is silent for `tick` seconds.
+    """Yield what `stream` yields or raises, read by its own thread; yield None after each `tick` seconds of silence.
 
-    Whoever stops listening leaves the thread to itself: it ends with the stream, and keeps no process alive.
+    A caller that stops early leaves the thread behind. It ends with the stream, and keeps no process alive.
     """
     read: queue.SimpleQueue[tuple[dict[str, Any] | None, BaseException | None]] = queue.SimpleQueue()
 
@@ -48,7 +49,7 @@ def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -
         try:
             for message in stream():
                 read.put((message, None))
-        except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
             read.put((None, error))
         else:
             read.put((None, None))
@@ -68,43 +69,67 @@ def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -
 
 
 def image(found: dict[str, Any], reference: str) -> Image:
-    """An inspected image; of several registries' digests the one of the repository in `reference`."""
+    """Return an inspected image. Of several digests, take the one of the repository in `reference`."""
     repository = reference.rpartition(":")[0]
     digests = found.get("RepoDigests") or [""]
     return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]))
 
 
-def container(listed: dict[str, Any]) -> Container:
-    """One row of the daemon's list."""
-    labels = listed.get("Labels") or {}
-    return Container(
-        id=listed["Id"],
-        name=listed["Names"][0].lstrip("/"),
-        service=labels.get(LABEL + "service", ""),
-        revision=labels.get(LABEL + "revision", ""),
-        kind=labels.get(LABEL + "kind", ""),
-        digest=labels.get(LABEL + "definition", ""),
-        change=labels.get(LABEL + "upgrade", ""),
-        address=labels.get(LABEL + "address", ""),
-        image_id=listed["ImageID"],
-        state=listed["State"],
-        job=labels.get(LABEL + "job", ""),
-        created=float(listed.get("Created", 0)),
+def containers(listed: Iterable[dict[str, Any]]) -> Containers:
+    """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name."""
+    rows = sorted(listed, key=_name)
+    replicas = tuple(_replica(row) for row in rows if _label(row, "kind") == "service")
+    return Containers(replicas, tuple(_task(row) for row in rows if _label(row, "kind") != "service"))
+
+
+def _replica(row: dict[str, Any]) -> Replica:
+    return Replica(
+        id=row["Id"],
+        name=_name(row),
+        service=_label(row, "service"),
+        revision=_label(row, "revision"),
+        release=_label(row, "release"),
+        change=_label(row, "change"),
+        address=_label(row, "address"),
+        state=row["State"],
+        created=float(row.get("Created", 0)),
     )
 
 
+def _task(row: dict[str, Any]) -> TaskContainer:
+    return TaskContainer(
+        id=row["Id"],
+        name=_name(row),
+        service=_label(row, "service"),
+        revision=_label(row, "revision"),
+        kind=_label(row, "kind"),  # type: ignore[arg-type]
+        change=_label(row, "change"),
+        state=row["State"],
+        job=_label(row, "job"),
+        created=float(row.get("Created", 0)),
+    )
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["Names"][0]).lstrip("/")
+
+
+def _label(row: dict[str, Any], name: str) -> str:
+    return str((row.get("Labels") or {}).get(LABEL + name, ""))
+
+
 def container_state(found: dict[str, Any]) -> ContainerState:
-    """An inspected container; its address is what the daemon says now, never what was asked for."""
+    """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
     state, settings = found["State"], found["NetworkSettings"]
     label = (found["Config"].get("Labels") or {}).get(LABEL + "address", "")
     ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
     bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
-    _, _, port = label.rpartition(":")
+    _, colon, port = label.partition(":")
     return ContainerState(
         running=state["Running"],
         exit_code=None if state["Running"] else state["ExitCode"],
         out_of_memory=state["OOMKilled"],
-        address=next(iter(bound), f"{ips[0]}:{port}" if ips else ""),
+        address=next(iter(bound), f"{ips[0]}{colon}{port}" if ips else ""),
         error=state.get("Error", ""),
-        since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # the year 1 until it has ended
+        since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # FinishedAt is in the year 1 until it exits
     )
