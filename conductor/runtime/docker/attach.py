@@ -8,7 +8,7 @@ import contextlib
 import errno
 import json
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -35,6 +35,28 @@ class NotStartedError(ConductorError):
     def code(self) -> int:
         """126 when the command is not executable, 127 when it does not exist, else 125."""
         return self._code
+
+
+class PendingExit:
+    """The exit of one container, which may be in the future."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def code(self) -> int:
+        """Block until the container has exited, and return its exit code."""
+        try:
+            with self._connection:
+                return int(json.loads(self._connection.body())["StatusCode"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ConductorError(
+                "cannot read the task's exit code: the connection to Docker broke",
+                "check whether the task still runs: docker ps",
+            ) from error
+
+    def close(self) -> None:
+        """Stop waiting."""
+        self._connection.close()
 
 
 class TaskRuntime:
@@ -85,26 +107,12 @@ class TaskRuntime:
         connection.end_deadline()
         return connection.socket
 
-    def wait(self, container: str) -> Callable[[], int]:
-        """Begin to wait for the container's exit, and return a call that blocks until then and returns its exit code.
-
-        Call it before the start: after it, a short container may have exited already.
-        """
+    def wait(self, container: str) -> "PendingExit":
+        """Begin to wait for the container's exit. Call it before the start: after it, the container may have exited already."""
         connection = self._connect()
         self._request(connection, "POST", f"/containers/{container}/wait?condition=next-exit", "wait for the task")
         connection.end_deadline()
-
-        def code() -> int:
-            try:
-                with connection:
-                    return int(json.loads(connection.body())["StatusCode"])
-            except (OSError, ValueError, KeyError) as error:
-                raise ConductorError(
-                    "cannot read the task's exit code: the connection to Docker broke",
-                    "check whether the task still runs: docker ps",
-                ) from error
-
-        return code
+        return PendingExit(connection)
 
     def start(self, container: str, command: str) -> None:
         """Start the container of `command`. `NotStartedError` carries the exit code. A start that failed only in its

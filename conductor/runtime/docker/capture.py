@@ -22,8 +22,7 @@ def capture(
     most_bytes: int,
 ) -> Captured:
     """Implement `Runtime.capture`. A container that exceeds a limit keeps running: the caller removes it."""
-    with contextlib.closing(tasks.attach(container)) as stream:
-        wait = tasks.wait(container)
+    with contextlib.closing(tasks.attach(container)) as stream, contextlib.closing(tasks.wait(container)) as pending:
         try:
             tasks.start(container, "it")
         except NotStartedError as error:
@@ -43,7 +42,7 @@ def capture(
                 exceeded = f"printed more than {most_bytes >> 10} KiB"
             elif clock.monotonic() >= until:
                 exceeded = f"did not end within {timeout_seconds:g}s"
-    code = 0 if exceeded else wait()
+        code = 0 if exceeded else pending.code()
     output = list(frames(bytes(received)))
     return Captured(
         stdout=b"".join(data for number, data in output if number == 1),
