@@ -40,6 +40,7 @@ COMMANDS = {
     "console": "conductor.commands.run:console",
     "supervise": "conductor.commands.supervise:group",
     "config": "conductor.commands.config:config",
+    "help": "conductor.commands.help:command",
 }
 TASKS = {"run", "console"}
 TASK_NOT_RUN = 125  # what they exit with when Conductor itself failed: other codes are the task's

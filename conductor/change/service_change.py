@@ -174,7 +174,7 @@ class ServiceChange:
             count=journal.count if outcome in FINISHED else sum(one.running for one in journal.before),
             reason=journal.reason,
             warnings=warnings,
-            steps=dict(journal.steps),
+            steps=journal.steps,
         )
 
 

@@ -1,6 +1,6 @@
-"""The environment of a container: the definition's `env` over its `env_file`, with secret files read.
+"""Read the environment of a container: `env` over `env_file`, with the contents of secret files.
 
-The door to those files. What they hold is secret and is shown nowhere, not even in an error.
+Only this module reads these files. Their contents are secret and never appear in a message.
 """
 
 import re
@@ -14,19 +14,19 @@ from conductor.definitions.redaction import redactor
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # as in the definitions
-_SPACE = "\t\n\v\f\r \x85\xa0"  # what Docker takes off the left of a line
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # the same names as `env` accepts
+_SPACE = "\t\n\v\f\r \x85\xa0"  # what Docker removes from the start of a line
 
 
 def environment(service: Service) -> dict[str, str | Secret]:
-    """Every variable; all that comes from a file is `Secret`. `DefinitionsError` with all problems of all files."""
+    """Return all variables; values from files are `Secret`. Raise `DefinitionsError` with the problems of all files."""
     values: dict[str, str | Secret] = {}
     problems: list[Problem] = []
     if service.env_file is not None:
-        _collect(values, problems, service.env_file, "env_file", None)
+        _read_into(values, problems, service.env_file, "env_file", None)
     for name, value in service.env.items():
         if isinstance(value, SecretRef):
-            _collect(values, problems, value.file, f"env.{name}", name)
+            _read_into(values, problems, value.file, f"env.{name}", name)
         else:
             values[name] = value
     if problems:
@@ -35,17 +35,17 @@ def environment(service: Service) -> dict[str, str | Secret]:
 
 
 def redaction(service: Service) -> Callable[[str], str]:
-    """What takes its secrets out of a text; where they cannot be read, nothing of the text is shown."""
+    """Return a function that removes the service's secrets from a text, or hides all of it if they cannot be read."""
     try:
         return redactor(environment(service).values())
     except ConductorError:
-        return lambda text: text and "(not shown: its secrets cannot be read)"
+        return lambda text: text and "(hidden: the service's secrets cannot be read)"
 
 
-def _collect(values: dict[str, str | Secret], problems: list[Problem], file: str, key: str, name: str | None) -> None:
-    """Read one file: the secret of variable `name`, or without a name an env file."""
+def _read_into(values: dict[str, str | Secret], problems: list[Problem], file: str, key: str, name: str | None) -> None:
+    """Read one file into `values`: as the secret of variable `name`, or as an env file when `name` is None."""
     try:
-        text = _text(file)
+        text = _read_text(file)
     except OSError as error:
         problems.append(Problem(file, 0, key, f"cannot be read: {error.strerror}"))
         return
@@ -63,31 +63,32 @@ def _collect(values: dict[str, str | Secret], problems: list[Problem], file: str
 
 
 def _env_file(file: str, text: str) -> Iterator[Problem | tuple[str, str]]:
-    """Docker's `--env-file`: NAME=VALUE as it stands, no quotes, no expansion; lines end at newlines only."""
+    """Yield the variables and problems of a file in Docker's `--env-file` format: no quotes, no expansion."""
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         stripped = line.removesuffix("\r").lstrip(_SPACE)
         if not stripped or stripped.startswith("#"):
             continue
         name, equals, value = stripped.partition("=")
         if not _NAME.fullmatch(name):
-            yield Problem(file, number, "", "must start with a variable's name: write NAME=VALUE")
+            yield Problem(file, number, "", "invalid variable name; write NAME=VALUE")
         elif not equals:
-            # Docker would take it from the environment of whoever calls; here that is cron one day and a person the next.
-            yield Problem(file, number, "", f"{name} has no value: write {name}=VALUE")
+            # Docker would copy the variable from the caller's environment, which is not the same under cron or SSH.
+            # The message leaves out the name: a stray line of a secret may look like one.
+            yield Problem(file, number, "", "variable without a value; write NAME=VALUE")
         else:
             yield name, value
 
 
-def _text(file: str) -> str:
-    """A regular file's text; `OSError`, or `ValueError` with what is wrong with it."""
+def _read_text(file: str) -> str:
+    """Return the text of a regular file. Raise `OSError`, or `ValueError` with the problem."""
     path = Path(file)
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise ValueError(f"must be a file, not a {'directory' if stat.S_ISDIR(mode) else 'device or pipe'}")
+        raise ValueError(f"must be a regular file, not a {'directory' if stat.S_ISDIR(mode) else 'device or pipe'}")
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError:
         raise ValueError("must be UTF-8 text") from None
     if "\0" in text:
-        raise ValueError("must not contain a NUL")
+        raise ValueError("must not contain a NUL character")
     return text

@@ -14,7 +14,7 @@ import msgspec
 
 from conductor.definitions.model import Health
 from conductor.plan.reconcile import Condition
-from conductor.plan.values import Attempt, Container
+from conductor.plan.replica import CheckResult as Attempt, Replica as Container
 
 SPARE_THREADS = 3  # that wait; one that ends and another that begins cost more, and so do many that take turns
 FIRST_SECONDS = 0.5  # one that may be starting is asked soon

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from conductor.plan.journal import Action
+from conductor.plan.journal import Action, StepName
 from conductor.plan.replica import Kind
 
 
@@ -53,7 +53,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reason: str = ""
     until: str | None = None
     warnings: int = 0
-    steps: dict[str, float] = {}
+    steps: dict[StepName, float] = {}
     container: str = ""
     seconds: float | None = None
     exit_code: int | None = None

@@ -6,7 +6,7 @@ import msgspec
 
 from conductor.change.context import Context
 from conductor.cron import schedule
-from conductor.cron.wrap import Wrapped, unwrapped
+from conductor.cron.wrap import InstalledJob, installed_jobs
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
 from conductor.plan.jobs import JobResult
@@ -41,7 +41,7 @@ def look(definitions: Definitions, context: Context, only: str | None = None) ->
 
 
 def _rows(context: Context, service: str) -> Iterator[JobRow]:
-    jobs = unwrapped(context.crontabs.read(service) or "")
+    jobs = installed_jobs(context.crontabs.read(service) or "")
     running = {c.job for c in context.runtime.containers(service) if c.running} if jobs else set()
     for job in jobs:
         try:
@@ -51,7 +51,7 @@ def _rows(context: Context, service: str) -> Iterator[JobRow]:
         yield _row(context, job, result, running=job.key in running)
 
 
-def _row(context: Context, job: Wrapped, result: JobResult, *, running: bool) -> JobRow:
+def _row(context: Context, job: InstalledJob, result: JobResult, *, running: bool) -> JobRow:
     ended = "done" if result.exit_code is not None else "lost"
     return JobRow(
         service=job.service,

@@ -1,6 +1,6 @@
-"""The one door to nginx itself: checking a candidate, its master, its private status server.
+"""nginx itself: checking a configuration, finding and signalling its master, asking its private status server.
 
-`nginx -t` and `-s reload` returning 0 prove nothing (PITFALLS 1): the master is signalled here, `reload.py` proves.
+Exit code 0 of `nginx -t` and `-s reload` proves no reload: `reload/reloader.py` does that.
 """
 
 import contextlib
@@ -15,21 +15,14 @@ from pathlib import Path
 
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
+from conductor.traffic.port import TrafficRefused, TrafficUnavailable
 from conductor.traffic.reload import processes
 
 CHECK_SECONDS = 30
 STATUS_SECONDS = 2
-# In a mount namespace of its own each candidate directory lies over the real one, then nginx takes over the process.
+# In a private mount namespace each candidate directory is mounted over the real one; then the shell executes nginx.
 _OVERLAY = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 90; shift 2; done; shift; exec "$@"'
-_NO_UPSTREAM = "if that is a service of yours that never ran here: conductor nginx install; nothing was changed"
-
-
-class NginxNotRunning(ConductorError):  # noqa: N818 (a state that `install` accepts)
-    """The pid file names no nginx master."""
-
-
-class NginxRefuses(ConductorError):  # noqa: N818 (as it says it)
-    """The configuration is broken, by whomever."""
+_NO_UPSTREAM = "conductor nginx install   (writes an upstream for every defined service)"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -44,7 +37,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Nginx:
-    """One nginx by its configuration file; Conductor's own servers listen on `status_socket` and on `others`."""
+    """One nginx, by its configuration file. Conductor's own servers listen on `status_socket` and `others`."""
 
     def __init__(self, host: HostNginx, status_socket: Path, *others: Path) -> None:
         self._host = host
@@ -52,13 +45,14 @@ class Nginx:
         self._sockets = (status_socket, *others)
 
     def check(self, overlays: Mapping[Path, Path]) -> str:
-        """The whole configuration as nginx reads it with each key directory replaced by its value, which stays unused.
+        """Return the whole configuration as nginx reads it, with each directory in `overlays` replaced by its candidate.
 
-        Raises with nginx's own words, which name file and line.
+        Raises `TrafficRefused` with nginx's own error, which names file and line. Nothing is changed.
         """
         if not Path(self._host.binary).exists():
             raise ConductorError(
-                f"cannot find nginx: there is no {self._host.binary}", "install nginx, or set host.nginx.binary"
+                f"cannot find nginx: {self._host.binary} does not exist",
+                "apt-get install nginx-light   (or set host.nginx.binary)",
             )
         pairs = [str(path) for real, candidate in overlays.items() for path in (candidate, real)]
         nginx = [self._host.binary, "-T", "-q", "-c", self._host.config]
@@ -66,53 +60,57 @@ class Nginx:
             done = subprocess.run(
                 ["unshare", "--mount", "--", "sh", "-c", _OVERLAY, "sh", *pairs, "--", *nginx],
                 capture_output=True, timeout=CHECK_SECONDS, check=False, text=True, errors="surrogateescape",
-                start_new_session=True,  # a terminal's Ctrl-C is for us
+                start_new_session=True,  # a Ctrl-C on the terminal is for Conductor
             )  # fmt: skip
         except FileNotFoundError as error:
             raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
         except subprocess.TimeoutExpired as error:
-            raise ConductorError(f"cannot check nginx's configuration: no answer in {CHECK_SECONDS} s") from error
+            raise ConductorError(
+                f"cannot check nginx's configuration: nginx -T did not end within {CHECK_SECONDS} s"
+            ) from error
         if done.stderr.startswith(("unshare:", "mount:")):
             raise ConductorError(
                 f"cannot check nginx's configuration in a mount namespace: {done.stderr.strip()}", "run as root"
             )
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if "test failed" not in line]
-            why = _first_error(words)
-            hint = (
-                _NO_UPSTREAM if "host not found in upstream" in why else "mend the file it names; nothing was changed"
-            )
-            raise NginxRefuses(f"nginx refuses its configuration: {why}", hint, tuple(words[:10]))
+            cause = _first_error(words)
+            hint = _NO_UPSTREAM if "host not found in upstream" in cause else "fix the file that nginx names"
+            raise TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))
         return done.stdout
 
     def master(self, dump: str) -> int:
-        """The pid of the running master, by the pid file that the configuration `dump` names."""
+        """Return the pid of the running master, by the pid file that the configuration `dump` names.
+
+        Raises `TrafficUnavailable` when nginx does not run.
+        """
         path = self._pid_file(dump)
         text = ""
         with contextlib.suppress(OSError):
             text = path.read_text().strip()
             if not text:
-                path.unlink()  # a check with nginx down leaves an empty one, which later commands stumble over
+                path.unlink()  # `nginx -t` leaves an empty one when nginx does not run, which breaks later reloads
         if not text.isdigit() or not processes.is_master(int(text)):
             if self.generation() is not None:
                 raise ConductorError(
-                    f"nginx runs, but its pid file {path} does not name it", "restart nginx to write it anew"
+                    f"cannot reload nginx: it runs, but its pid file {path} does not name its master",
+                    "systemctl restart nginx",
                 )
             self._remove_dead_sockets()
-            raise NginxNotRunning(
-                f"nginx is not running: {path} names no nginx master", "start it (systemctl start nginx)"
+            raise TrafficUnavailable(
+                f"nginx is not running: {path} does not name an nginx master", "systemctl start nginx"
             )
         old = Path(f"{path}.oldbin")
         second = old.read_text().strip() if old.is_file() else ""
         if second.isdigit() and processes.is_master(int(second)):
             raise ConductorError(
-                f"nginx is being replaced by another binary: {old} names a second master",
-                "finish that first (kill -QUIT the old master)",
+                f"cannot reload nginx: its binary is being upgraded, {old} names a second master",
+                f"kill -QUIT {second}   (finishes the upgrade)",
             )
         return int(text)
 
     def _remove_dead_sockets(self) -> None:
-        """A socket file that nobody listens on, left by a killed master, stops nginx's next start."""
+        """Remove socket files that a killed master left: nginx cannot start while they exist."""
         for path in self._sockets:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
                 try:
@@ -125,7 +123,7 @@ class Nginx:
         return self._built_in("pid-path", named[1] if named else None)
 
     def error_log(self, dump: str) -> Path:
-        """The file of the first `error_log`, or the built-in one."""
+        """Return the file of the first `error_log`, or the built-in one."""
         named = re.search(r"^\s*error_log\s+\"?(/[^;\"\s]+)", dump, re.MULTILINE)
         return self._built_in("error-log-path", named[1] if named else None)
 
@@ -137,31 +135,36 @@ class Nginx:
         return Path(options.get("prefix", "/usr/share/nginx"), named or options.get(option, ""))
 
     @staticmethod
+    def reload_units() -> None:
+        """Let systemd read the drop-in of nginx's unit, where systemd runs."""
+        if Path("/run/systemd/system").is_dir():
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # the next boot reads it
+                subprocess.run(["systemctl", "daemon-reload"], capture_output=True, timeout=CHECK_SECONDS, check=False)
+
+    @staticmethod
     def reload(master: int) -> None:
-        """Ask the master to read its configuration anew; it answers nothing."""
+        """Signal the master to load its configuration again. There is no answer."""
         try:
             os.kill(master, signal.SIGHUP)
         except OSError as error:
             raise ConductorError(f"cannot signal nginx's master {master}: {error.strerror}") from error
 
     def generation(self) -> str | None:
-        """What a worker that accepts connections now says it runs; None when no private server answers."""
+        """Return the generation of a worker that accepts connections now; None when none answers."""
         return (self._ask("/generation") or "").partition(" ")[0] or None
 
     def answering(self) -> tuple[str, int] | None:
-        """A generation, and the pid of the worker that said so."""
+        """Return the generation and the pid of a worker that accepts connections now."""
         generation, _, pid = (self._ask("/generation") or "").partition(" ")
         return (generation, int(pid)) if pid.isdigit() else None
 
     def announced(self) -> bool | None:
-        """Whether a worker sees the announce flag; None when nobody answers."""
+        """True when a worker sees the announce flag; None when none answers."""
         answer = self._ask("/announced")
         return None if answer is None else answer == "1"
 
     def clients(self) -> tuple[int, int] | None:
-        """Requests under way, this question included, and idle connections, all services together; None when nobody
-        answers.
-        """
+        """Return active requests, this one included, and idle connections of all services; None when no worker answers."""
         found = re.search(r"Writing: (\d+) Waiting: (\d+)", self._ask("/clients") or "")
         return (int(found[1]), int(found[2])) if found else None
 

@@ -77,3 +77,6 @@ class Traffic(Protocol):
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
         """Return the files that a switch to `routes` would write."""
+
+    def installed_files(self) -> tuple[ManagedFile, ...]:
+        """Return the files that only `install` writes."""

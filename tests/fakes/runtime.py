@@ -176,6 +176,7 @@ class FakeRuntime:
         self.clock = clock or FakeClock()
         self.instance = instance
         self.calls: list[Call] = []
+        self.failed: list[str] = []  # methods that raised an injected error
         self.images: dict[str, Image] = {}
         self.registry: dict[str, Image] = {}
         self.networks: dict[str, tuple[Network, str]] = {}  # and the instance that owns it
@@ -446,6 +447,7 @@ class FakeRuntime:
             due = self._due(method)
             if self._away:
                 raise _unavailable()
+            self.failed += [method for _ in due]
             for failure in due:
                 if not failure.after:
                     raise failure.error

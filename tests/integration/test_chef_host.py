@@ -122,7 +122,7 @@ def test_why_nginx_cannot_be_looked_at_is_said(machine: Overlay) -> None:
 @pytest.mark.parametrize(
     ("service", "change", "said"),
     [
-        ("shop_web", {"image": None}, ["services.shop_web.image: is missing: write an image's name"]),
+        ("shop_web", {"image": None}, ["services.shop_web.image: missing required key; write an image name"]),
         (
             "shop_worker",
             {"port": 80, "nginx": {"upstream": "shop"}},
@@ -137,8 +137,8 @@ def test_why_nginx_cannot_be_looked_at_is_said(machine: Overlay) -> None:
             ["/etc/conductor/none: services.shop_web.env.A: cannot be read: No such file or directory"],
         ),
         ("shop_web", {"env_file": "/etc/conductor/none"}, ["services.shop_web.env_file: cannot be read: "]),
-        ("shop_web", {"helth": {"path": "/"}}, ["services.shop_web.helth: is not a key here: did you mean health?"]),
-        ("shop_web", {"env": {"N": 3}}, ["services.shop_web.env.N: YAML reads this as a number: put it in quotes"]),
+        ("shop_web", {"helth": {"path": "/"}}, ["services.shop_web.helth: unknown key; did you mean health?"]),
+        ("shop_web", {"env": {"N": 3}}, ["services.shop_web.env.N: YAML reads this as a number; put it in quotes"]),
     ],
     ids=["no image", "one upstream", "no secret", "no env file", "unknown key", "number"],
 )

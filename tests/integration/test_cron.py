@@ -148,7 +148,7 @@ def test_show_install_and_remove_by_hand(app: CronHost) -> None:
     assert "nothing to do" in app.cron("remove", check=True).stderr
     actions = [(line["action"], line["outcome"]) for line in app.host.history()[-2:]]
     assert actions == [("cron install", "done"), ("cron remove", "done")]
-    assert "for web r3;" in app.cron("install", "--revision", "r3", check=True).stderr + lines(app)[0]
+    assert "for web r3." in app.cron("install", "--revision", "r3", check=True).stderr + lines(app)[0]
 
 
 # Refused.
@@ -156,7 +156,7 @@ def test_show_install_and_remove_by_hand(app: CronHost) -> None:
 REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     "one bad line among fifty": (
         "".join(f"{n} * * * * bin/job {n}\n" for n in range(49)) + "61 * * * * bin/job\n",
-        ("cannot use the crontab: 1 problem", 'line 50: cannot read "61" as minute'),
+        ("cannot use the crontab: 1 problem", 'line 50: invalid minute "61"'),
     ),
     "two": ("* * * *\n5#2 * * * * x\n", ("2 problems", "line 1: ", "line 2: ")),
     "a secret": (f"* * * * * bin/job --token {TOKEN}\n", ("line 1: holds the value of a secret",)),
@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
         f"* * * * {TOKEN}\n* * * *\n",
         ("2 problems", "line 1: holds the value of a secret", "line 2: "),
     ),
-    "a line too long when wrapped": (f"* * * * * bin/job {'x' * 900}\n", ("put it into a script",)),
+    "a line too long when wrapped": (f"* * * * * bin/job {'x' * 900}\n", ("move the command into a script",)),
 }
 
 
@@ -190,7 +190,7 @@ GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "half": (("sh", "-c", "echo '* * * * * x'; exit 4"), ("exited with code 4",)),
     "10 MB": (("head", "-c", "10000000", "/dev/zero"), ("printed more than 1024 KiB",)),
     "without end": (("yes",), ("printed more than 1024 KiB",)),
-    "NUL": (("printf", r"* * * * * a\000b\n"), ("line 1: holds a NUL",)),
+    "NUL": (("printf", r"* * * * * a\000b\n"), ("line 1: contains a NUL character",)),
     "no text": (("printf", r"* * * * * \377\n"), ("UTF-8",)),
 }
 

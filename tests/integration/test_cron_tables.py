@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor.cron.table import LONGEST_COMMAND_BYTES, CrontabError, Job, Setting, parse
+from conductor.cron.table import MAX_COMMAND_BYTES, CrontabError, Job, Setting, parse
 from conductor.cron.wrap import job_key, wrap
 from tests.support.cron import PrivateCron, checked_by_crontab
 
@@ -172,7 +172,7 @@ class Ran:
         self.number = {name: str(number) for number, name in enumerate(CASES)}
         self.programs["PAD"] = ""
         self.programs["PAD"] = "x" * (
-            LONGEST_COMMAND_BYTES - len(self.wrapped("the limit").split(" root ")[1].encode()) + 1
+            MAX_COMMAND_BYTES - len(self.wrapped("the limit").split(" root ")[1].encode()) + 1
         )
 
     def text(self, case: str) -> str:
@@ -307,7 +307,7 @@ def test_what_cron_takes_but_misreads_is_refused(tmp_path: Path, line: str) -> N
 
 def test_the_longest_command_was_run(ran: Ran) -> None:
     line = ran.wrapped("the limit").split("\n")[1]
-    assert len(line.partition(" root ")[2].encode()) == LONGEST_COMMAND_BYTES
+    assert len(line.partition(" root ")[2].encode()) == MAX_COMMAND_BYTES
 
 
 def test_the_limits_are_crons(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def untouched(host: TestHost, told: str) -> None:
 @pytest.mark.parametrize(
     ("service", "revision", "words"),
     [
-        ("wbe", "r2", ('cannot find service "wbe": not in ', "services.yml", "did you mean web?")),
-        ("basket", "r2", ('cannot find service "basket": not in ', "it has web")),
+        ("wbe", "r2", ('cannot find service "wbe": it is not in ', "services.yml", "did you mean web?")),
+        ("basket", "r2", ('cannot find service "basket": it is not in ', "or use one of: web")),
         ("web", "feature/x", ("cannot use revision 'feature/x': it is no image tag", "128 at most")),
         ("web", "-r2", ("cannot use revision '-r2': it is no image tag",)),
         ("web", "", ("cannot use revision '': it is no image tag",)),
@@ -104,14 +104,15 @@ def test_a_key_of_a_later_feature_is_refused_by_name(serving: TestHost, extra: d
     for result in (serving.conductor("service", "restart", "--id", "web"), serving.upgrade("r2")):
         told = failed(
             result, 2,
-            f"cannot use the definition of web: not supported by this version yet: {key}\n", "remove these keys for now",
+            f"cannot use the definition of web: this version does not support {key}\n",
+            "remove these keys from the definitions file",
         )  # fmt: skip
         untouched(serving, told)
 
 
 def test_a_key_of_the_host_of_a_later_feature_is_refused_by_name(serving: TestHost) -> None:
     serving.define({"web": QUICK}, host_extra={"nginx": {"cutover": "live"}})
-    told = failed(serving.upgrade("r2"), 2, "not supported by this version yet: nginx.cutover: live\n")
+    told = failed(serving.upgrade("r2"), 2, "this version does not support nginx.cutover: live\n")
     untouched(serving, told)
 
 
@@ -142,7 +143,7 @@ def test_all_problems_of_a_service_at_once_and_the_others_go_on(serving: TestHos
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("version: 1\nservices: [", ("services.yml:3: is not YAML: ",)),
+        ("version: 1\nservices: [", ("services.yml:3: invalid YAML: ",)),
         ("version: 2\nservices: {}\n", ("services.yml:1: version: ",)),
         ("version: 1\nservices:\n  web: {image: a}\n  web: {image: b}\n", ("services.yml:4: services.web: ",)),
         (
@@ -170,7 +171,7 @@ def test_secret_files_that_are_not_there_are_all_named_with_their_variables(serv
     told = failed(
         serving.upgrade("r2"), 2,
         "cannot upgrade web: ", "/nonexistent/token: env.TOKEN: cannot be read: No such file or directory",
-        f"{serving.directory}: env.KEY: must be a file, not a directory", STILL,
+        f"{serving.directory}: env.KEY: must be a regular file, not a directory", STILL,
     )  # fmt: skip
     untouched(serving, told)
 

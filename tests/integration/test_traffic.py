@@ -107,7 +107,7 @@ def test_a_first_deployment_ends_the_503s_and_count_0_begins_them_again(host: Te
     install_own_server(host)
     answer = host.get()
     assert (answer.status, answer.revision) == (503, None)
-    assert b"nothing of this service is running" in answer.body
+    assert b"no replica of this service is running" in answer.body
     assert b"\r\nRetry-After: 5" in answer.head
     host.upgrade("r1", check=True)
     assert (host.get().status, host.get().revision) == (200, "r1")

@@ -1,47 +1,62 @@
-"""The door to `/proc`: nginx's workers, what they listen on, and whom they talk to (in nginx's own network namespace)."""
+"""nginx's processes, read from `/proc`: its workers, what they listen on, and their connections in nginx's own network
+namespace."""
 
+import functools
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from conductor.plan.values import Worker
 from conductor.traffic.reload.sockets import LISTEN, tcp, unix_accepted, unix_listeners
 
 
+class Worker(NamedTuple):
+    """An nginx worker process: its pid, start time in clock ticks since boot, and the boot id. Together never reused."""
+
+    pid: int
+    started: int
+    boot: str
+
+
 class Connection(NamedTuple):
-    """One open TCP connection: `remote` is `IP:PORT` of the other end."""
+    """An open TCP connection. `remote` is `IP:PORT` of the other end."""
 
     local_port: int
     remote: str
 
 
 def is_master(pid: int) -> bool:
-    """Whether `pid` is an nginx master now; pid files outlive their process."""
+    """True when `pid` is an nginx master now. A pid file can outlive its process."""
     return _title(pid).startswith("nginx: master process")
 
 
 def workers(master: int) -> frozenset[Worker]:
-    """The living workers of a master, those that are shutting down included.
+    """Return the living workers of a master, including those that are shutting down.
 
-    By descent: one just forked still has its master's title. Whoever else may be there is gone soon after a reload.
+    They are its child processes: a worker just forked still has its master's title. Other children are short-lived.
     """
     found = []
     for pid in _children(master):
         stat = _stat(pid)
         if stat is not None and stat[0] == master and not _title(pid).startswith("nginx: cache"):
-            found.append(Worker(pid, stat[1]))
+            found.append(Worker(pid, stat[1], boot_id()))
     return frozenset(found)
 
 
 def alive(worker: Worker) -> bool:
-    """Whether this very process still lives."""
+    """True while this process exists. A worker of an earlier boot does not."""
     stat = _stat(worker.pid)
-    return stat is not None and stat[1] == worker.started
+    return stat is not None and (stat[1], boot_id()) == (worker.started, worker.boot)
+
+
+@functools.cache
+def boot_id() -> str:
+    """Return the kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def connections(workers: Collection[Worker]) -> tuple[tuple[Connection, ...], ...]:
-    """The open TCP connections of each worker of one nginx, right now, in one look; none of one that is gone."""
+    """Return the open TCP connections of each worker of one nginx, from one read; none for a worker that has exited."""
     held = [_inodes(worker.pid) for worker in workers]
     table = next((found for worker in workers if (found := tcp(worker.pid))), [])
     opened = [(row.inode, Connection(row.local_port, row.remote)) for row in table if row.state != LISTEN]
@@ -49,29 +64,31 @@ def connections(workers: Collection[Worker]) -> tuple[tuple[Connection, ...], ..
 
 
 def has_unix_clients(worker: Worker) -> bool:
-    """Whether a worker holds a connection that came in through a unix socket."""
+    """True when a worker has a client that connected through a unix socket."""
     return not unix_accepted(worker.pid).isdisjoint(_inodes(worker.pid))
 
 
 def listeners(pid: int) -> frozenset[int]:
-    """Every socket that anybody listens on in the network namespace of a process, TCP and unix, by inode."""
+    """Return the inodes of all listening sockets, TCP and unix, in the network namespace of a process."""
     return frozenset(row.inode for row in tcp(pid) if row.state == LISTEN) | unix_listeners(pid)
 
 
 def listens(worker: Worker, among: frozenset[int]) -> bool:
-    """Whether a worker still holds one of the sockets `among`; cheap enough to be asked a hundred times a second."""
+    """True while a worker has one of the sockets `among` open. Cheap enough for a hundred calls per second."""
     return not among.isdisjoint(_inodes(worker.pid))
 
 
 def listening_ports(master: int) -> frozenset[int]:
-    """The TCP ports nginx listens on: a connection to one of these is a client's."""
+    """Return the TCP ports that nginx listens on: a connection to one of these is a client's."""
     held = _inodes(master)
     return frozenset(row.local_port for row in tcp(master) if row.state == LISTEN and row.inode in held)
 
 
 def _children(pid: int) -> list[int]:
-    """By the kernel's list, whatever else the host runs. It may leave one out while another exits, which is then missing
-    the next time: so until it says twice the same. A kernel without such lists is asked for every process.
+    """Return the child processes of `pid`, by the kernel's list.
+
+    The kernel may leave one out while another exits, so the list is read until it is the same twice. A kernel without
+    these lists is searched process by process.
     """
     path, before = Path(f"/proc/{pid}/task/{pid}/children"), None
     try:
@@ -83,7 +100,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
-    """Parent and start time (clock ticks since boot); None for one that is gone or a zombie."""
+    """Return parent and start time (clock ticks since boot); None for a process that has exited or is a zombie."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,8 +1,7 @@
 """The kernel's tables of sockets, as the network namespace of a process shows them.
 
-TCP comes from the kernel's own filter (`sock_diag(7)`): a busy host has tens of thousands of connections in TIME_WAIT, with
-which one look at `/proc/net/tcp` takes 0.1 s at rest, a second and more under load, and slows everybody (measured: the
-filter 0.02 to 0.06 s). The table is read where the filter is not to be had: another namespace, a kernel without it.
+TCP sockets come from `sock_diag(7)`, filtered by the kernel. On a host with tens of thousands of connections in TIME_WAIT,
+reading `/proc/net/tcp` takes 0.1 s when idle and more than a second under load; the filter takes 0.02 to 0.06 s (measured). The table is read where the filter is not available: another namespace, a kernel without it.
 """
 
 import re
@@ -27,7 +26,7 @@ _ROW = re.compile(
 
 
 class Tcp(NamedTuple):
-    """A socket that listens or is open; `remote` is `IP:PORT` of the other end."""
+    """A listening or open socket. `remote` is `IP:PORT` of the other end."""
 
     inode: int
     state: int
@@ -36,26 +35,26 @@ class Tcp(NamedTuple):
 
 
 def tcp(pid: int) -> list[Tcp]:
-    """Every socket in one of the four states above; none when the process is gone."""
+    """Return every socket in one of the four states above; none when the process has exited."""
     try:
         same = Path(f"/proc/{pid}/ns/net").stat().st_ino == Path("/proc/self/ns/net").stat().st_ino
         if same:
             return [row for family in (socket.AF_INET, socket.AF_INET6) for row in _filtered(family)]
     except OSError:
-        pass  # the table says it, or the process is gone
+        pass  # read the table instead
     return [
         row for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)) for row in _read(pid, name, family)
     ]
 
 
 def unix_listeners(pid: int) -> frozenset[int]:
-    """Inodes of unix sockets that somebody listens on."""
+    """Return the inodes of listening unix sockets."""
     rows = (line.split() for line in _table(pid, "unix").splitlines()[1:])
     return frozenset(int(row[6]) for row in rows if int(row[3], 16) & _UNIX_ACCEPTS)
 
 
 def unix_accepted(pid: int) -> frozenset[int]:
-    """Inodes of connected unix sockets with a path: the accepting ends."""
+    """Return the inodes of connected unix sockets with a path: the accepting ends."""
     rows = (line.split() for line in _table(pid, "unix").splitlines()[1:])
     return frozenset(int(row[6]) for row in rows if len(row) > 7 and row[5] == b"03")
 

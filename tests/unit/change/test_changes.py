@@ -1,0 +1,311 @@
+"""Changes on a host in memory: what each action does when all goes well, and how each refusal and failure ends."""
+
+from pathlib import Path
+
+import pytest
+
+from conductor.change import actions
+from conductor.change.gate import GateFailed
+from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
+from conductor.output.events import StepStarted
+from conductor.plan.history import Outcome
+from tests.fakes.runtime import Behaviour
+from tests.fakes.world import WEB, WORKER, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, {"web": WEB})
+
+
+def steps(world: World) -> list[str]:
+    return [event.step for event in world.recorder.events if isinstance(event, StepStarted)]
+
+
+def test_first_deploy(world: World) -> None:
+    finished = world.upgrade("r1")
+    assert world.running() == {"r1": 2}
+    assert set(world.traffic.routes["web"]) == {one.endpoint for one in world.replicas()}
+    assert (finished.exit_code, finished.services[0].changed, finished.services[0].to) == (0, True, "r1")
+    assert steps(world) == ["start", "gate", "cutover", "commit", "history"]
+    assert world.recorder.history[-1].outcome is Outcome.DONE
+
+
+def test_upgrade_replaces_drains_and_keeps_the_release_before(world: World) -> None:
+    world.upgrade("r1")
+    old = {one.endpoint for one in world.replicas()}
+    world.upgrade("r2")
+    assert world.running() == {"r2": 2}
+    assert [set(endpoints) for endpoints in world.traffic.drained] == [old]
+    assert [one.revision for one in world.store.wanted("web").kept] == ["r1"]
+    assert world.store.addresses().reserved == {}
+    assert world.store.journal("web") is None
+
+
+def test_the_live_revision_again_changes_nothing(world: World) -> None:
+    world.upgrade("r1")
+    calls = len(world.runtime.called("create"))
+    finished = world.upgrade("r1")
+    assert not finished.services[0].changed
+    assert len(world.runtime.called("create")) == calls
+    assert world.upgrade("r1", force=True).services[0].changed
+
+
+def test_rollback_goes_to_the_release_before(world: World) -> None:
+    world.upgrade("r1")
+    world.upgrade("r2")
+    world.perform(actions.rollback(None))
+    assert world.running() == {"r1": 2}
+    assert world.store.wanted("web").live.revision == "r1"
+
+
+@pytest.mark.parametrize("revision", ["r2", "r9"])
+def test_rollback_to_the_live_or_an_unknown_revision_is_refused(world: World, revision: str) -> None:
+    world.upgrade("r1")
+    world.upgrade("r2")
+    with pytest.raises(ConductorError):
+        world.perform(actions.rollback(revision))
+    assert world.running() == {"r2": 2}
+
+
+def test_scale_stop_and_start(world: World) -> None:
+    world.upgrade("r1")
+    first = {one.id for one in world.replicas()}
+    world.perform(actions.scale(3))
+    assert world.running() == {"r1": 3}
+    assert first < {one.id for one in world.replicas()}
+    world.perform(actions.scale(1))
+    assert world.running() == {"r1": 1}
+    world.perform(actions.scale(None))
+    assert world.running() == {"r1": 2}
+    world.perform(actions.stop("maintenance"))
+    assert world.running() == {}
+    assert world.traffic.routes["web"] == ()
+    with pytest.raises(ConductorError):
+        world.upgrade("r2")
+    world.perform(actions.start)
+    assert world.running() == {"r1": 2}
+    assert not world.perform(actions.start).services[0].changed
+
+
+def test_upgrade_of_a_stopped_service_needs_start(world: World) -> None:
+    world.upgrade("r1")
+    world.perform(actions.stop(""))
+    assert world.upgrade("r2", start=True).services[0].to == "r2"
+    assert world.running() == {"r2": 2}
+
+
+def test_restart_uses_the_definition_of_the_file(world: World) -> None:
+    world.upgrade("r1")
+    world.define({"web": {**WEB, "env": {"MODE": "new"}}})
+    world.restart()
+    assert all(world.runtime.environment(one.id)["MODE"] == "new" for one in world.replicas())
+    assert world.store.wanted("web").live.revision == "r1"
+
+
+def test_a_worker_has_an_address_and_no_endpoint(tmp_path: Path) -> None:
+    world = World(tmp_path, {"worker": WORKER})
+    world.upgrade("r1")
+    [replica] = world.replicas("worker")
+    assert replica.address.count(".") == 3
+    assert replica.endpoint is None
+    assert steps(world) == ["start", "gate", "commit", "history"]
+    assert "switch" not in world.traffic.calls
+
+
+def test_a_service_that_loses_nginx_answers_503(world: World) -> None:
+    world.upgrade("r1")
+    world.define({"web": {key: value for key, value in WEB.items() if key != "nginx"}})
+    world.upgrade("r2")
+    assert world.traffic.routes["web"] == ()
+    assert world.running() == {"r2": 2}
+
+
+def test_a_gate_failure_names_the_replica_and_keeps_the_release(world: World) -> None:
+    world.upgrade("r1")
+    before = world.traffic.routes["web"]
+    world.health.unhealthy.add("r2")
+    with pytest.raises(GateFailed) as failed:
+        world.upgrade("r2")
+    assert failed.value.code == 1
+    assert world.running() == {"r1": 2}
+    assert world.traffic.routes["web"] == before
+    assert "switch" not in world.traffic.calls[world.traffic.calls.index("check", 2) :]
+    assert world.recorder.history[-1].outcome is Outcome.ROLLED_BACK
+
+
+def test_a_replica_that_exits_fails_the_gate_without_waiting(world: World) -> None:
+    world.upgrade("r1")
+    world.health.failure_seconds = 0.3
+    world.runtime.behave("r2", Behaviour(exits_after=0.0, exit_code=3))
+    began = world.clock.monotonic()
+    with pytest.raises(GateFailed) as failed:
+        world.upgrade("r2")
+    assert "exited with code 3" in failed.value.sentence
+    assert world.clock.monotonic() - began < 5
+
+
+def test_several_services_change_together(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": WEB, "worker": WORKER})
+    world.upgrade("r1")
+    assert (world.running("web"), world.running("worker")) == ({"r1": 2}, {"r1": 1})
+    world.runtime.behave("r2", Behaviour(exits_after=0.0, exit_code=1), kind="service")
+    with pytest.raises(ConductorError):
+        world.upgrade("r2")
+    assert (world.running("web"), world.running("worker")) == ({"r1": 2}, {"r1": 1})
+    assert {entry.service for entry in world.recorder.history[-2:]} == {"web", "worker"}
+
+
+def test_stop_first_never_runs_two(tmp_path: Path) -> None:
+    world = World(tmp_path, {"clock": {**WORKER, "order": "stop-first"}})
+    world.upgrade("r1")
+    world.upgrade("r2")
+    assert world.running("clock") == {"r2": 1}
+    order = [call.method for call in world.runtime.calls if call.method in {"stop", "start"}]
+    assert order == ["start", "stop", "start"]
+
+
+def test_stop_first_starts_the_old_replica_again_after_a_failure(tmp_path: Path) -> None:
+    world = World(tmp_path, {"clock": {**WORKER, "order": "stop-first"}})
+    world.upgrade("r1")
+    [old] = world.replicas("clock")
+    world.runtime.behave("r2", Behaviour(exits_after=0.0, exit_code=1))
+    with pytest.raises(GateFailed):
+        world.upgrade("r2")
+    [again] = world.replicas("clock")
+    assert (again.id, again.running) == (old.id, True)
+
+
+HOOK = {**WEB, "before_upgrade": {"command": ["bin/migrate"]}}
+
+
+def test_a_hook_runs_once_in_the_new_revision(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": HOOK})
+    world.upgrade("r1")
+    created = [spec for (spec,) in world.runtime.called("create")]
+    assert [spec.labels["conductor.kind"] for spec in created] == ["hook", "service", "service"]
+    world.upgrade("r2", skip_hooks=True)
+    assert len(world.runtime.called("create")) == 5
+    assert world.runtime.snapshot().tasks == ()
+
+
+def test_a_failed_hook_ends_the_upgrade_and_is_named_as_not_undone(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": HOOK})
+    world.upgrade("r1")
+    world.runtime.behave("r2", Behaviour(exits_after=0.0, exit_code=7, stderr=("no such table",)), kind="hook")
+    with pytest.raises(ConductorError) as failed:
+        world.upgrade("r2")
+    assert world.running() == {"r1": 2}
+    assert any("not undone" in line for line in failed.value.details)
+    assert any("no such table" in line for line in failed.value.details)
+
+
+CRON = {"image": "shop", "count": 0, "cron": {"generate": ["bin/generate-cron"]}}
+
+
+def test_the_crontab_is_installed_and_removed(tmp_path: Path) -> None:
+    world = World(tmp_path, {"cron": CRON})
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job",)))
+    world.upgrade("r1")
+    assert "--revision r1" in (world.crontab("cron") or "")
+    world.upgrade("r2")
+    assert "--revision r2" in (world.crontab("cron") or "")
+    world.perform(actions.rollback(None), "cron")
+    assert "--revision r1" in (world.crontab("cron") or "")
+    world.perform(actions.stop(""), "cron")
+    assert world.crontab("cron") is None
+
+
+def test_an_invalid_crontab_refuses_the_upgrade_before_anything_starts(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": {**WEB, "cron": CRON["cron"]}})
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("61 * * * * bin/job",)))
+    with pytest.raises(ConductorError):
+        world.upgrade("r1")
+    assert world.replicas() == ()
+    assert world.crontab("web") is None
+
+
+def test_an_interruption_before_the_commit_rolls_back(world: World) -> None:
+    world.upgrade("r1")
+    world.cancellation.stop_at = 6
+    with pytest.raises(Interrupted):
+        world.upgrade("r2")
+    assert world.running() == {"r1": 2}
+    assert world.recorder.history[-1].outcome is Outcome.INTERRUPTED
+
+
+def test_an_interruption_after_the_commit_finishes(world: World) -> None:
+    world.upgrade("r1")
+    world.runtime.fail("stop", error=ConductorError("slow"))
+    finished = world.upgrade("r2")
+    assert world.store.wanted("web").live.revision == "r2"
+    assert finished.warnings >= 0
+
+
+def test_a_drain_that_reaches_its_deadline_is_a_warning(world: World) -> None:
+    world.upgrade("r1")
+    world.traffic.unfinished = {one.endpoint or "" for one in world.replicas()}
+    finished = world.upgrade("r2")
+    assert (finished.warnings, finished.exit_code) == (1, 0)
+
+
+def test_a_replica_that_cannot_be_removed_is_left_to_an_operator(world: World) -> None:
+    world.upgrade("r1")
+    world.runtime.fail("remove")
+    finished = world.upgrade("r2")
+    assert finished.exit_code == OperatorError.exit_code
+    assert world.running() == {"r2": 2}
+
+
+def test_a_replica_that_ignores_sigterm_is_killed_with_a_warning(world: World) -> None:
+    world.runtime.behave("r1", Behaviour(ignores_sigterm=True))
+    world.upgrade("r1")
+    assert world.upgrade("r2").warnings == 2
+
+
+def test_traffic_that_is_down_refuses_before_anything_starts(world: World) -> None:
+    world.upgrade("r1")
+    world.traffic.running = False
+    with pytest.raises(ConductorError):
+        world.upgrade("r2")
+    assert world.running() == {"r1": 2}
+    assert world.recorder.history[-1].outcome is Outcome.REFUSED
+
+
+def test_a_wrong_address_fails_the_start(world: World) -> None:
+    world.upgrade("r1")
+    world.runtime.behave("r2", Behaviour(address="10.213.9.9"))
+    with pytest.raises(ConductorError):
+        world.upgrade("r2")
+    assert world.running() == {"r1": 2}
+
+
+def test_addresses_that_old_workers_know_are_not_given_out(world: World) -> None:
+    world.upgrade("r1")
+    world.traffic._old.add("10.213.0.4:8080")
+    world.upgrade("r2")
+    assert "10.213.0.4:8080" not in {one.endpoint for one in world.replicas()}
+
+
+def test_a_held_lock_is_busy(world: World) -> None:
+    with world.context().locks.hold("web"), pytest.raises(BusyError) as busy:
+        world.upgrade("r1")
+    assert busy.value.holder is not None
+    assert busy.value.code == 5
+
+
+def test_pull_when_the_image_is_absent(world: World) -> None:
+    world.runtime.publish_image("shop:r7", digest="shop@sha256:7")
+    world.upgrade("r7")
+    assert world.store.wanted("web").live.image_digest == "shop@sha256:7"
+    with pytest.raises(ConductorError):
+        world.upgrade("r8")
+    assert world.running() == {"r7": 2}
+
+
+def test_plan_changes_nothing(world: World) -> None:
+    world.upgrade("r1")
+    created = len(world.runtime.called("create"))
+    world.upgrade("r2", plan_only=True)
+    assert len(world.runtime.called("create")) == created
+    assert world.running() == {"r1": 2}
