@@ -1,4 +1,4 @@
-"""A container spec in the words of the Engine API (`POST /containers/create`, v1.41), as one plain document (pure)."""
+"""Converts a container specification into the body of `POST /containers/create` (Engine API, v1.41; pure)."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from conductor.plan.container_spec import ContainerSpec
 
 
 def create_request(spec: ContainerSpec) -> dict[str, Any]:
-    """The body of the request. It holds secrets in clear: it goes to the daemon and nowhere else.
+    """Return the body of the request. It contains secrets in plain text and is sent only to the daemon.
 
-    What is not said is left out, so that the image's own settings stand.
+    Unset fields are left out, so that the image's own settings apply.
     """
     environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
-    return _said(
+    return _set(
         Image=spec.image_id,
         Cmd=spec.command,
         Entrypoint=spec.entrypoint,
@@ -36,9 +36,9 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     bound = (
         {f"{spec.publish[0]}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(spec.publish[1])}]} if spec.publish else {}
     )
-    return _said(
+    return _set(
         NetworkMode=spec.network,
-        RestartPolicy={"Name": "no"},  # one owner: what restarts containers is us
+        RestartPolicy={"Name": "no"},  # Conductor restarts containers; two owners would interfere
         PortBindings=bound,
         Binds=spec.volumes,
         Tmpfs=dict.fromkeys(spec.tmpfs, ""),
@@ -55,5 +55,5 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     )
 
 
-def _said(**fields: Any) -> dict[str, Any]:
+def _set(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, (), [], {}, False)}

@@ -9,6 +9,13 @@ from conductor.plan.container_spec import LABEL
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 
+_INTERNAL = "unable to start container process: "  # the daemon puts the names of its own layers before this
+
+
+def message(text: str) -> str:
+    """Return an error message of the daemon without the names of its internal layers."""
+    return text.rpartition(_INTERNAL)[2].strip().rstrip(".").removesuffix(": unknown")
+
 
 def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
     """Return the whole output of a command; `TimeoutError` once `left()` seconds have passed."""

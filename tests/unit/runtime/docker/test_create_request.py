@@ -1,11 +1,11 @@
-"""A container spec in the daemon's words: the whole document once, and that what is not said is left out."""
+"""The body of a create request: the whole document once, and unset fields left out."""
 
 import msgspec
 
 from conductor.definitions.model import Definition, Logging, Service, Ulimit
 from conductor.definitions.scalars import ByteSize, Secret
 from conductor.plan.container_spec import ContainerSpec, container_spec
-from conductor.plan.transition import release
+from conductor.plan.transition import new_release
 from conductor.runtime.docker.create_request import create_request
 
 FULL = Service(
@@ -18,14 +18,15 @@ FULL = Service(
 
 def spec(service: Service, address: str = "10.1.0.5:8080") -> ContainerSpec:
     definition = Definition(id="web", service=service, written={}, digest="d1")
-    new = release(definition, "r1", "sha256:1", "c1")
+    release = new_release(definition, "r1", "sha256:1", "c1")
     environment = {"A": "1", "TOKEN": Secret("hunter2")}
     return container_spec(
-        definition, new, environment, instance="default", network="net", kind="service", name="1", address=address
-    )
+        definition, release, environment, instance="default", network="net", kind="service", change="c2", name="1",
+        address=address,
+    )  # fmt: skip
 
 
-def test_everything_that_a_definition_can_say():
+def test_a_definition_with_every_field():
     assert create_request(spec(FULL)) == {
         "Image": "sha256:1",
         "Cmd": ("bin/web",),
@@ -38,7 +39,8 @@ def test_everything_that_a_definition_can_say():
             "conductor.revision": "r1",
             "conductor.kind": "service",
             "conductor.definition": "d1",
-            "conductor.upgrade": "c1",
+            "conductor.release": "c1",
+            "conductor.change": "c2",
             "conductor.address": "10.1.0.5:8080",
         },
         "User": "app",
@@ -64,7 +66,7 @@ def test_everything_that_a_definition_can_say():
     }
 
 
-def test_published_ports_are_bound_to_loopback_and_leave_the_ip_to_the_daemon():
+def test_published_ports_are_bound_to_loopback_and_the_daemon_chooses_the_ip():
     service = msgspec.structs.replace(FULL, publish=(21000, 21005))
     document = create_request(spec(service, "127.0.0.1:21003"))
     assert document["ExposedPorts"] == {"8080/tcp": {}}
@@ -72,7 +74,7 @@ def test_published_ports_are_bound_to_loopback_and_leave_the_ip_to_the_daemon():
     assert document["NetworkingConfig"] == {"EndpointsConfig": {"net": {"IPAMConfig": None}}}
 
 
-def test_what_is_not_said_is_left_to_the_image():
+def test_unset_fields_are_left_out():
     document = create_request(spec(Service(image="app", port=80)))
     assert {"Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts"}.isdisjoint(document)
     assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig"}
