@@ -35,7 +35,7 @@ class ConductorError(Exception):
 def deploy(context, revision):
     """Upgrade the services of each host."""
     if not re.fullmatch("[0-9a-f]{40}", revision):
-        raise Exit(f"cannot deploy revision {revision!r}: write --revision=$(git rev-parse HEAD), with all 40 digits", 2)
+        raise Exit(f"cannot deploy revision {revision!r}: use --revision=$(git rev-parse HEAD), with all 40 digits", 2)
     on_each_host("upgrade", list(HOSTS), "--revision", revision)
 
 

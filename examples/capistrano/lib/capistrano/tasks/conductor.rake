@@ -75,7 +75,7 @@ desc "Upgrade the services of each host: REVISION=(40 hexadecimal digits)"
 task :deploy do
   revision = ENV.fetch("REVISION", "")
   unless revision.match?(/\A[0-9a-f]{40}\z/)
-    abort "cannot deploy revision #{revision.inspect}: write REVISION=$(git rev-parse HEAD), with all 40 digits"
+    abort "cannot deploy revision #{revision.inspect}: use REVISION=$(git rev-parse HEAD), with all 40 digits"
   end
   conductor_on_each_host("upgrade", "--revision", revision)
 end
