@@ -42,8 +42,8 @@ module ConductorCookbook
     Digest::SHA256.hexdigest(JSON.generate(host))[0, 12]
   end
 
-  # Return the message for definitions that `conductor config check` rejects. The candidate is a temporary file, so its
-  # name is replaced by the path, without the line numbers.
+  # Return the message for definitions that `conductor config check` rejects. The candidate is a temporary file, so
+  # its name is replaced by the path, without the line numbers.
   def config_check_error(path, candidate, output, services_bag)
     "cannot write #{path}: conductor config check failed; the current file stays in place. " \
       "services.ID.KEY is KEY of item ID in data bag #{services_bag}.\n" +

@@ -102,7 +102,7 @@ module ConductorCookbook
     def id_problems(item)
       return [] if item['id'].match?(ID)
 
-      [problem(:services, item['id'], 'id', 'must be 1 to 63 characters of a-z, 0-9, _ and -, the first a letter or digit')]
+      [problem(:services, item['id'], 'id', 'must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit')]
     end
 
     def runs_on_problems(item)
@@ -111,7 +111,10 @@ module ConductorCookbook
         return [problem(:services, item['id'], 'runs_on', 'must be {"hosts": [...]}, {"roles": [...]} or both')]
       end
 
-      known = { 'hosts' => @hosts.map { |host| host['id'] }, 'roles' => @hosts.flat_map { |host| Array(host['roles']) } }
+      known = {
+        'hosts' => @hosts.map { |host| host['id'] },
+        'roles' => @hosts.flat_map { |host| Array(host['roles']) }
+      }
       runs_on.flat_map do |kind, names|
         key = "runs_on.#{kind}"
         next problem(:services, item['id'], key, 'must be a non-empty list') unless names.is_a?(Array) && !names.empty?
@@ -132,7 +135,7 @@ module ConductorCookbook
     def secrets_problems(item)
       names = item.fetch('secrets', [])
       unless names.nil? || (names.is_a?(Array) && names.all? { |name| name.is_a?(String) && name.match?(SECRET_NAME) })
-        return [problem(:services, item['id'], 'secrets', 'must be a list of variable names, for example ["DATABASE_URL"]')]
+        return [problem(:services, item['id'], 'secrets', 'must be a list of names, for example ["DATABASE_URL"]')]
       end
 
       env = item['env'].is_a?(Hash) ? item['env'].keys : []
@@ -148,7 +151,7 @@ module ConductorCookbook
     def raise_problems(problems)
       return if problems.empty?
 
-      raise Error, "cannot write the definitions: the data bags are invalid; nothing was changed\n#{problems.join("\n")}"
+      raise Error, "cannot write the definitions: invalid data bags; nothing was changed\n#{problems.join("\n")}"
     end
   end
 end

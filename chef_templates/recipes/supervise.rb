@@ -1,5 +1,5 @@
-# Install and start the unit that the installed version of Conductor prints. This recipe subscribes to the resources that
-# supervise depends on, so that the other recipes also work without it.
+# Install and start the unit that the installed version of Conductor prints. This recipe subscribes to the resources
+# that supervise depends on, so that the other recipes also work without it.
 host = node['conductor']['host'].to_h
 drop_in = '/etc/systemd/system/conductor-supervise.service.d'
 
@@ -31,8 +31,8 @@ systemd_unit 'conductor-supervise.service' do
   subscribes :reload, 'conductor_definitions[/etc/conductor/services.yml]', :delayed
 end
 
-# A restart does not stop containers. Chef also runs delayed notifications after a failed run, when the unit may not exist
-# yet.
+# A restart does not stop containers. Chef also runs delayed notifications after a failed run, when the unit may not
+# exist yet.
 execute 'restart conductor-supervise' do
   command 'systemctl daemon-reload && systemctl try-restart conductor-supervise.service'
   action :nothing

@@ -93,8 +93,8 @@ action_class do
     ConductorCookbook.plain(data_bag_item(bag, id).to_h)
   end
 
-  # Chef hides the output of a verify command of a sensitive resource, so a block raises the error instead. Conductor's
-  # message names the key and contains no secrets.
+  # Chef hides the output of a verify command of a sensitive resource, so a block raises the error instead.
+  # Conductor's message names the key and contains no secrets.
   def check!(candidate)
     check = shell_out(new_resource.command, 'config', 'check', '--files', '--config', candidate)
     return true if check.exitstatus == 0

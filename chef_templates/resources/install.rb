@@ -1,5 +1,5 @@
-# Installs Conductor's wheel into a virtual environment named after the wheel's digest, and links the command to it. An
-# upgrade replaces only the link, so cron jobs and supervise never see a partial installation.
+# Installs Conductor's wheel into a virtual environment named after the wheel's digest, and links the command to it.
+# An upgrade replaces only the link, so cron jobs and supervise never see a partial installation.
 unified_mode true
 provides :conductor_install
 
@@ -43,7 +43,9 @@ action_class do
   # Return the wheel's path on this host; download it from a URL.
   def local_wheel
     return new_resource.wheel unless new_resource.wheel.match?(%r{\Ahttps?://})
-    raise ConductorCookbook::Error, "cannot install #{new_resource.wheel}: set checksum to its SHA-256" unless new_resource.checksum
+    unless new_resource.checksum
+      raise ConductorCookbook::Error, "cannot install #{new_resource.wheel}: set checksum to its SHA-256"
+    end
 
     cached = ::File.join(Chef::Config[:file_cache_path], ::File.basename(new_resource.wheel))
     remote_file cached do
@@ -54,7 +56,8 @@ action_class do
     cached
   end
 
-  # ln replaces the link in one rename. Chef's `link` removes the old one first, and a job that starts in between fails.
+  # ln replaces the link in one rename. Chef's `link` removes the old one first, and a job that starts in between
+  # fails.
   def link_command(target)
     link = new_resource.command
     execute "link #{link} to #{target}" do

@@ -43,8 +43,8 @@ def _demo(environment: Environment, *, clients: int, seconds: float) -> int:
     busy, idle = clients - clients // 2, clients // 2
     _title(
         f"2. Upgrade to revision 2 while {clients} clients POST payments over keep-alive connections, without retries:",
-        f"   {busy} without a pause, {idle} every {upgrades.IDLE_SECONDS:g} s. On SIGTERM the app exits at once and does not",
-        "   finish its requests.",
+        f"   {busy} without a pause, {idle} every {upgrades.IDLE_SECONDS:g} s.",
+        "   On SIGTERM the app exits at once and does not finish its requests.",
     )
     done = [upgrades.upgrade_under_load(environment, "2", url, clients=clients, seconds=seconds)]
     _title("3. Upgrade to revision 3, whose health check returns 500. Conductor should roll back to revision 2.")

@@ -1,4 +1,4 @@
-"""The demo's upgrades: the conductor command, the load during it, and the comparison of acknowledged and stored payments."""
+"""The demo's upgrades: the conductor command, load during it, and the check that acknowledged payments are stored."""
 
 import json
 import os

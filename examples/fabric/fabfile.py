@@ -24,7 +24,7 @@ HOSTS = {
     "web2.example.com": ["app"],
     "web3.example.com": ["app", "cron"],  # cron jobs run on one host only
 }
-NO_RESULT = "conductor reported no result: the connection was lost, or the command could not run or was killed"
+NO_RESULT = "conductor reported no result (connection lost, or command not run or killed): check with service status"
 
 
 class ConductorError(Exception):

@@ -25,7 +25,7 @@ variable "definitions" {
 
 variable "wheels" {
   type        = string
-  description = "A directory with the wheels of Conductor and its dependencies, from: pip wheel --wheel-dir wheels CONDUCTOR_REPOSITORY"
+  description = "Wheels of Conductor and its dependencies, from: pip wheel --wheel-dir wheels CONDUCTOR_REPOSITORY"
   default     = "wheels"
 }
 

@@ -210,7 +210,7 @@ def test_a_changed_host_section_changes_the_drop_in_and_restarts_supervise() -> 
         ),
         (
             changed("conductor_services", "shop_web", secrets=["../../cron.d/x"]),
-            ["data bag conductor_services, item shop_web: secrets: must be a list of variable names, "],
+            ["data bag conductor_services, item shop_web: secrets: must be a list of names, "],
         ),
         (
             changed("conductor_secrets", "shop_web", DATABASE_URL="a\0b"),
@@ -218,7 +218,7 @@ def test_a_changed_host_section_changes_the_drop_in_and_restarts_supervise() -> 
         ),
         (
             changed("conductor_services", "..", runs_on={"roles": ["app"]}, secrets=["services.yml"]),
-            ["data bag conductor_services, item ..: id: must be 1 to 63 characters of a-z, "],
+            ["data bag conductor_services, item ..: id: must be 1 to 63 of a-z, "],
         ),
         (
             changed("conductor_services", "shop_web", env=["RAILS_ENV=production"]),

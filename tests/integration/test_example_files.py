@@ -58,7 +58,7 @@ def test_a_role_without_services_is_rejected_before_connecting(debian: OnDebian)
     )
     done = debian.run("capistrano", "sh", "-c", rename)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot deploy to web1.example.com: none of its roles has services" in done.stderr
+    assert "cannot deploy to web1.example.com: add services of its roles" in done.stderr
 
 
 # fabric/fabfile.py

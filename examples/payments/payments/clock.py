@@ -25,7 +25,7 @@ def main() -> int:
     while not signals.wait_for_stop(within=settings.number("CLOCK_SECONDS", TICK_SECONDS)):
         write(file, "tick")
         if "crashes" in faults and time.monotonic() >= crash_at:
-            broken.fail("clock", "lost count")
+            broken.fail("clock", "cannot read the time")
     if "ignores-stop" in faults:
         signals.ignore_stop()
     write(file, "end")

@@ -37,7 +37,7 @@ class Connections:
             self._changed.notify_all()
 
     def finish(self, within: float) -> int:
-        """Close each connection after the requests that have arrived on it; return how many are open after `within` seconds."""
+        """Close each connection after its pending requests; return how many are still open after `within` seconds."""
         with self._changed:
             self.stopping.set()
             for connection, busy in self._busy.items():

@@ -131,7 +131,7 @@ class Server(ThreadingHTTPServer):
         self._accepting.start()
 
     def finish(self, within: float) -> int:
-        """Stop accepting, respond to requests that have arrived, and return how many connections are still open after `within`."""
+        """Stop accepting and finish pending requests; return how many connections are still open after `within` seconds."""
         self._stop.close()
         self._accepting.join()
         return self.connections.finish(within)

@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Payment:
-    """A stored payment. `number` is its position in the order of storage; `amount` is in minor units, for example pence."""
+    """A stored payment. `number` is its position in the order of storage; `amount` is in minor units such as pence."""
 
     number: int
     id: str

@@ -27,7 +27,7 @@ def main() -> int:
     server.start()
     settings.log(f"web: listening on {host}:{server.server_address[1]}")
     if "crashes" in faults:
-        threading.Timer(broken.seconds(), broken.fail, ("web", "lost the mandate service")).start()
+        threading.Timer(broken.seconds(), broken.fail, ("web", "lost the connection to the mandate service")).start()
     signals.wait_for_stop()
     if "ignores-stop" in faults:
         signals.ignore_stop()

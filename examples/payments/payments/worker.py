@@ -24,7 +24,7 @@ def main() -> int:
         if "unhealthy" not in faults:
             alive.touch()
         if "crashes" in faults and time.monotonic() >= crash_at:
-            broken.fail("worker", "lost the bank")
+            broken.fail("worker", "lost the connection to the bank")
         if signals.wait_for_stop(within=settings.number("WORKER_SECONDS", ROUND_SECONDS)):
             break
     if "ignores-stop" in faults:

@@ -1,5 +1,6 @@
-# Converges the cookbook on the recorder. Reads a JSON mapping from standard input: cookbook, node, attributes, data_bags,
-# recipes (or `resource` and `properties` of a custom resource), perform, answers. Prints recorded and updated resources.
+# Converges the cookbook on the recorder. Reads a JSON mapping from standard input: cookbook, node, attributes,
+# data_bags, recipes (or `resource` and `properties` of a custom resource), perform, answers. Prints recorded and
+# updated resources.
 
 require 'json'
 require_relative 'recorder'

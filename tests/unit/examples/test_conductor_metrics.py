@@ -76,7 +76,12 @@ def test_supervise_is_down(tmp_path: Path) -> None:
     assert (code, samples) == (0, {"conductor_supervise_up": 0, "conductor_status_success": 1})
 
 
-def test_a_failed_command_is_a_sample_and_exit_code_1(tmp_path: Path) -> None:
-    code, samples, error = metrics(tmp_path, status=[], jobs=None)
+@pytest.mark.parametrize(
+    ("status", "jobs", "cause"),
+    [([], None, "conductor cron list --json: exit code 1"), ([{"service": "web"}], [], "KeyError('revision')")],
+    ids=["failed command", "unknown document"],
+)
+def test_a_failure_is_a_sample_and_exit_code_1(tmp_path: Path, status: Any, jobs: Any, cause: str) -> None:
+    code, samples, error = metrics(tmp_path, status=status, jobs=jobs)
     assert (code, samples) == (1, {"conductor_status_success": 0})
-    assert error.startswith("cannot read Conductor's status: conductor cron list --json: exit code 1")
+    assert cause in error

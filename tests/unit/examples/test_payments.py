@@ -395,10 +395,10 @@ def test_sigterm_during_boot_exits_0(tmp_path: Path) -> None:
     [
         ("web", "exits", 3, "MANDATE_SERVICE_URL is not set"),
         ("web", "exits-later", 3, "timed out"),
-        ("web", "crashes", 3, "lost the mandate service"),
+        ("web", "crashes", 3, "lost the connection to the mandate service"),
         ("worker", "worker:exits", 3, "worker: cannot start"),
-        ("worker", "worker:crashes", 3, "lost the bank"),
-        ("clock", "clock:crashes", 3, "lost count"),
+        ("worker", "worker:crashes", 3, "lost the connection to the bank"),
+        ("clock", "clock:crashes", 3, "cannot read the time"),
         ("migrate", "migrate:exits", 3, "cannot start"),
         ("migrate", "exits", 0, "applied 1, 2; the schema is at version 2"),
         ("generate-cron", "generate-cron:bad-table", 0, "61 * * * * bin/settle"),

@@ -3,7 +3,7 @@
 require "json"
 require "shellwords"
 
-NO_RESULT = "conductor reported no result: the connection was lost, or the command could not run or was killed"
+NO_RESULT = "conductor reported no result (connection lost, or command not run or killed): check with service status"
 
 # The stage's hosts in order, or those named by HOSTS=web1.example.com,…
 def conductor_hosts
@@ -15,20 +15,21 @@ end
 # The services of all roles of a host.
 def conductor_services(host)
   ids = host.roles.flat_map { |role| fetch(:services).fetch(role, []) }.uniq
-  abort "cannot deploy to #{host}: none of its roles has services; add them to :services in config/deploy.rb" if ids.empty?
+  abort "cannot deploy to #{host}: add services of its roles to :services in config/deploy.rb" if ids.empty?
   ids
 end
 
 # SSHKit joins the words with spaces for the remote shell, so each word is escaped.
 def conductor_command(action, ids, options)
-  ids = ids.flat_map { |id| ["--id", id] }
-  ["sudo", "-n", "conductor", "service", action, *ids, *options, "--json"].map(&:shellescape)
+  words = ids.flat_map { |id| ["--id", id] }
+  ["sudo", "-n", "conductor", "service", action, *words, *options, "--json"].map(&:shellescape)
 end
 
 # One upgrade changes all services of a host together. A rollback takes one service at a time.
 def conductor_commands(action, host, options)
   ids = conductor_services(host)
-  (action == "upgrade" ? [ids] : ids.zip).map { |group| conductor_command(action, group, options) }
+  groups = action == "upgrade" ? [ids] : ids.map { |id| [id] }
+  groups.map { |group| conductor_command(action, group, options) }
 end
 
 # The last event of a command's output, either "finished" or "failed".
