@@ -33,7 +33,7 @@ def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[st
 # capistrano/Capfile, capistrano/config/deploy.rb, capistrano/config/deploy/production.rb and
 # capistrano/lib/capistrano/tasks/conductor.rake are loaded by every one of these
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "text"),
     [
         (("-T",), 0, "cap deploy              # Upgrade the services of each host"),
         (("production", "services"), 0, EVERY_SERVICE),
@@ -46,10 +46,10 @@ def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[st
         (("production", "deploy", f"REVISION={REVISION}"), 1, "hosts not reached: web2.example.com, web3.example.com"),
     ],
 )
-def test_capistrano(debian: OnDebian, words: tuple[str, ...], code: int, said: str) -> None:
+def test_capistrano(debian: OnDebian, words: tuple[str, ...], code: int, text: str) -> None:
     done = debian.run("capistrano", "cap", *words)
     assert (done.returncode, "Deprecation" in done.stderr) == (code, False), done.stderr
-    assert said in done.stdout + done.stderr
+    assert text in done.stdout + done.stderr
 
 
 def test_a_role_without_services_is_rejected_before_connecting(debian: OnDebian) -> None:
@@ -63,7 +63,7 @@ def test_a_role_without_services_is_rejected_before_connecting(debian: OnDebian)
 
 # fabric/fabfile.py
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "text"),
     [
         (("--list",), 0, "deploy     Upgrade the services of each host."),
         (("services",), 0, EVERY_SERVICE),
@@ -72,10 +72,10 @@ def test_a_role_without_services_is_rejected_before_connecting(debian: OnDebian)
         (("deploy", f"--revision={REVISION}"), 1, "hosts not reached: web2.example.com, web3.example.com"),
     ],
 )
-def test_fabric(debian: OnDebian, words: tuple[str, ...], code: int, said: str) -> None:
+def test_fabric(debian: OnDebian, words: tuple[str, ...], code: int, text: str) -> None:
     done = debian.run("fabric", "fab", *words)
     assert done.returncode == code, done.stderr
-    assert said in done.stdout + done.stderr
+    assert text in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("script", ["ci/deploy", "packer/prepare-host", "demo"])
@@ -115,10 +115,10 @@ def test_alert_rules() -> None:
 
 # packer/host.pkr.hcl and packer/sources.pkr.hcl
 @pytest.mark.parametrize(
-    ("revision", "code", "said"),
+    ("revision", "code", "text"),
     [(REVISION, 0, ""), (REVISION[:39], 1, "The revision must be 40 hexadecimal digits."), ("", 1, "40 hexadecimal")],
 )
-def test_packer(tmp_path: Path, revision: str, code: int, said: str) -> None:
+def test_packer(tmp_path: Path, revision: str, code: int, text: str) -> None:
     (tmp_path / "wheels").mkdir()
     (tmp_path / "services.yml").touch()
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")
@@ -126,7 +126,7 @@ def test_packer(tmp_path: Path, revision: str, code: int, said: str) -> None:
         shutil.copy(path, tmp_path)
     done = run("packer", "validate", "-var", f"revision={revision}", "-var", "key=key", ".", cwd=tmp_path)
     assert done.returncode == code, done.stdout
-    assert said in done.stdout
+    assert text in done.stdout
 
 
 def test_logrotate(debian: OnDebian) -> None:

@@ -166,8 +166,8 @@ def test_a_rejected_job_does_not_affect_others_in_its_transaction(store: Store) 
     orders = [order(f"key-{number}") for number in range(100)] + [order("taken", "g")] * 100
     with ThreadPoolExecutor(50) as threads:
         results = [threads.submit(store.create, one) for one in orders]
-    refused = [one for one in results if isinstance(one.exception(), ConflictError)]
-    assert (len(refused), store.counts()) == (100, {"pending": 101})
+    rejected = [one for one in results if isinstance(one.exception(), ConflictError)]
+    assert (len(rejected), store.counts()) == (100, {"pending": 101})
 
 
 def test_a_failed_write_fails_all_waiting_jobs(store: Store) -> None:
@@ -271,14 +271,14 @@ def test_a_payment_from_order_to_cancellation(store: Store) -> None:
         path = headers["Location"]
         shown = client.send("GET", path)[:2]
         cancelled, after, _ = client.send("POST", f"{path}/cancel")
-        refused, why, _ = client.send("POST", f"{path}/cancel")
+        conflict, error, _ = client.send("POST", f"{path}/cancel")
         counted = client.send("GET", "/stats")[1]
         page = client.send("GET", "/payments")[1]
     assert (made, again, replayed["Idempotent-Replayed"]) == (201, 200, "true")
     assert (200, payment) == shown == (again, same)
     assert payment | ORDER == payment
     assert (cancelled, after) == (200, payment | {"status": "cancelled"})
-    assert (refused, why["error"][:24]) == (409, "the payment is cancelled")
+    assert (conflict, error["error"][:24]) == (409, "the payment is cancelled")
     assert counted["payments"] == 1
     assert counted["by_status"] == {"cancelled": 1}
     assert ([one["id"] for one in page["payments"]], page["next"]) == ([payment["id"]], 1)
