@@ -24,7 +24,7 @@ HOSTS = {
     "web2.example.com": ["app"],
     "web3.example.com": ["app", "cron"],  # cron jobs run on one host only
 }
-NO_RESULT = "conductor reported no result (connection lost, or command not run or killed): check with service status"
+NO_RESULT = "no result: connection lost, or command denied or killed; run conductor service status on the host"
 
 
 class ConductorError(Exception):

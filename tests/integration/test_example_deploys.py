@@ -61,7 +61,7 @@ NEEDS_OPERATOR = f"{event('finished', BOTH, exit_code=4, warnings=1, seconds=1.4
 ROLLS_BACK_WEB_ONLY = f'case "$*" in *worker*) {fails(shop_worker=False)} ;; *) {finishes(shop_web=True)} ;; esac'
 IS_KILLED = 'echo \'{"event": "step"}\'; kill -KILL $PPID'
 LOSES_CONNECTION = "kill -KILL $(pgrep -u deploy sshd)"
-NO_RESULT = "conductor reported no result (connection lost, or command not run or killed): check with service status"
+NO_RESULT = "no result: connection lost, or command denied or killed; run conductor service status on the host"
 
 
 class Tool(NamedTuple):

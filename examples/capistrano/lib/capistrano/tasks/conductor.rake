@@ -3,7 +3,7 @@
 require "json"
 require "shellwords"
 
-NO_RESULT = "conductor reported no result (connection lost, or command not run or killed): check with service status"
+NO_RESULT = "no result: connection lost, or command denied or killed; run conductor service status on the host"
 
 # The stage's hosts in order, or those named by HOSTS=web1.example.com,…
 def conductor_hosts
