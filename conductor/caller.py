@@ -1,11 +1,11 @@
-"""Who called: the person behind the process, for history and for whoever finds a lock held or a service stopped."""
+"""The user who runs the process, as the history and holds record it."""
 
 import getpass
 import os
 
 
 def who() -> str:
-    """The user; with sudo, its caller too."""
+    """Return the user name. With sudo it is that of the caller, followed by the user that the process runs as."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,8 +1,9 @@
-# What nginx needs of Conductor. The files it includes, and worker_shutdown_timeout, are Conductor's own to write.
+# Prepare nginx. Conductor itself writes the included files and worker_shutdown_timeout.
 runtime_dir = node['conductor']['host']['runtime_dir'] || ConductorCookbook::RUNTIME_DIR
 include_dir = (node['conductor']['host']['nginx'] || {})['include_dir'] || ConductorCookbook::INCLUDE_DIR
 
-# The flag and the sockets have to have their place before nginx starts: here for now, in tmpfiles.d for the next boot.
+# nginx needs these directories for its sockets and the announce flag when it starts. They are created now, and by
+# tmpfiles.d at each boot.
 { '' => '0755', 'nginx' => '0755', 'nginx/private' => '0700' }.each do |name, mode|
   directory ::File.join(runtime_dir, name).chomp('/') do
     owner 'root'
@@ -52,11 +53,8 @@ template ::File.join(node['conductor']['nginx_conf_dir'], 'conductor.conf') do
   variables(include_dir: include_dir)
 end
 
-# Asked each time: what somebody has removed is put back. Where it cannot be said, the command itself says why.
+# The check also exits non-zero when it fails; then the command runs and reports the cause.
 execute 'conductor nginx install' do
   command %w(/usr/local/bin/conductor nginx install)
-  only_if do
-    shown = shell_out('/usr/local/bin/conductor', 'nginx', 'show')
-    shown.exitstatus != 0 || shown.stdout.match?(/^### .*\(differs: /)
-  end
+  not_if '/usr/local/bin/conductor nginx show --check'
 end

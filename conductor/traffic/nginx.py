@@ -4,7 +4,6 @@ Exit code 0 of `nginx -t` and `-s reload` proves no reload: `reload/reloader.py`
 """
 
 import contextlib
-import http.client
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
+from conductor.http import Connection, InvalidResponse
 from conductor.traffic.port import TrafficRefused, TrafficUnavailable
 from conductor.traffic.reload import processes
 
@@ -23,17 +23,6 @@ STATUS_SECONDS = 2
 # In a private mount namespace each candidate directory is mounted over the real one; then the shell executes nginx.
 _OVERLAY = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 90; shift 2; done; shift; exec "$@"'
 _NO_UPSTREAM = "conductor nginx install   (writes an upstream for every defined service)"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=STATUS_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(STATUS_SECONDS)
-        self.sock.connect(str(self._path))
 
 
 class Nginx:
@@ -169,13 +158,12 @@ class Nginx:
         return (int(found[1]), int(found[2])) if found else None
 
     def _ask(self, path: str) -> str | None:
-        with contextlib.closing(_UnixConnection(self._status_socket)) as connection:
-            try:
-                connection.request("GET", path, headers={"Connection": "close"})
-                answer = connection.getresponse()
-                return answer.read().decode() if answer.status == 200 else None
-            except (OSError, http.client.HTTPException):
-                return None
+        try:
+            with Connection(str(self._status_socket), STATUS_SECONDS) as connection:
+                status = connection.request("GET", path, {"Host": "localhost", "Connection": "close"})
+                return connection.body().decode() if status == 200 else None
+        except (OSError, InvalidResponse):
+            return None
 
 
 def _first_error(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the demo stands on: images of four revisions, an nginx, a definitions file, and the command that reads it."""
+"""The demo's environment: images of four revisions, an nginx, definitions, and a command that reads them."""
 
 import os
 import pwd
@@ -15,18 +15,18 @@ from tests.support.claims import Claims
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "payments" / "build"
-BASE = "conductor-example-base:bookworm"  # what `build` makes when it is not there
+BASE = "conductor-example-base:bookworm"  # created by `build` if it is missing
 REVISIONS = {"1": (), "2": (), "3": ("--broken", "unhealthy"), "4": ()}
 PORT = 8090
 NGINX_SECONDS = 5.0
 
 
-class StageError(Exception):
-    """Something that the demo needs could not be made; a sentence."""
+class SetupError(Exception):
+    """A part of the environment could not be created."""
 
 
-class Stage(NamedTuple):
-    """Where and as what this demo runs; `name` is that of its network, volume and images."""
+class Environment(NamedTuple):
+    """The demo's directory, the name of its network, volume and images, and its Conductor instance."""
 
     directory: Path
     name: str
@@ -34,25 +34,25 @@ class Stage(NamedTuple):
 
     @property
     def conductor(self) -> Path:
-        """The installed command with this demo's definitions."""
+        """The installed command with the demo's definitions."""
         return self.directory / "conductor"
 
     @property
     def history(self) -> Path:
-        """One line per action of Conductor."""
+        """Conductor's history, one JSON line per action."""
         return self.directory / "state" / "history.jsonl"
 
     def build(self) -> None:
-        """Build the app's revisions without a registry."""
+        """Build the images of all revisions."""
         environment = dict(os.environ)
         if not succeeds("docker", "image", "inspect", BASE):
             (self.directory / "setup" / "base-image").write_text(BASE)
             home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
             if not (home / "conductor" / "python3-bookworm.tar").exists():
                 environment["XDG_CACHE_HOME"] = str(self.directory / "cache")
-        for revision, how in REVISIONS.items():
-            words = [sys.executable, str(BUILD), revision, "--image", self.name, *how]
-            # a session of its own, so that Ctrl-C reaches it once and in order: it has things to clean up
+        for revision, options in REVISIONS.items():
+            words = [sys.executable, str(BUILD), revision, "--image", self.name, *options]
+            # in its own session, Ctrl-C does not reach it directly, and it can clean up
             with subprocess.Popen(
                 words,
                 env=environment,
@@ -62,16 +62,16 @@ class Stage(NamedTuple):
                 start_new_session=True,
             ) as process:
                 try:
-                    said, _ = process.communicate()
+                    output, _ = process.communicate()
                 except BaseException:
                     process.terminate()
                     process.communicate()
                     raise
             if process.returncode != 0:
-                raise StageError(said.strip())
+                raise SetupError(output.strip())
 
     def prepare(self, claims: Claims) -> int:
-        """Write the definitions, the nginx configuration and the command; the port that nginx will listen on."""
+        """Write the definitions, the nginx configuration and the command; return nginx's port."""
         for part in ("nginx/conductor.d", "nginx/modules-enabled", "nginx/temp", "run", "cron.d"):
             path = self.directory / part
             path.mkdir(parents=True)
@@ -88,8 +88,8 @@ class Stage(NamedTuple):
             "port": port,
             "user": "user www-data;\n" if any(entry.pw_name == "www-data" for entry in pwd.getpwall()) else "",
         }
-        for source, target in (("services.yml", "services.yml"), ("nginx.conf", "nginx/nginx.conf")):
-            (self.directory / target).write_text(Template((HERE / source).read_text()).substitute(values))
+        for template, target in (("services.yml", "services.yml"), ("nginx.conf", "nginx/nginx.conf")):
+            (self.directory / target).write_text(Template((HERE / template).read_text()).substitute(values))
         command = self.directory / "venv" / "bin" / "conductor"
         config = self.directory / "services.yml"
         self.conductor.write_text(f'#!/bin/sh\nCONDUCTOR_CONFIG="{config}" exec "{command}" "$@"\n')
@@ -97,7 +97,7 @@ class Stage(NamedTuple):
         return port
 
     def start_nginx(self, port: int) -> None:
-        """Start it, with the files in place that `conductor nginx install` writes, and wait until it listens."""
+        """Run `conductor nginx install`, start nginx and wait until it listens."""
         config, log = self.directory / "nginx" / "nginx.conf", self.directory / "nginx" / "error.log"
         for words in (
             [str(self.conductor), "nginx", "install"],
@@ -109,38 +109,38 @@ class Stage(NamedTuple):
                 text=True,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=environment_of_conductor(),
+                env=conductor_environment(),
                 start_new_session=True,
             )
             if done.returncode != 0:
-                raise StageError(f"cannot start nginx: {done.stderr.strip()}")
+                raise SetupError(f"cannot start nginx: {done.stderr.strip()}")
         until = time.monotonic() + NGINX_SECONDS
         while not listens(port):
             if time.monotonic() > until:
-                raise StageError(f"cannot start nginx: nobody listens on port {port}; see {log}")
+                raise SetupError(f"cannot start nginx: it does not listen on port {port}; see {log}")
             time.sleep(0.02)
 
 
-def environment_of_conductor() -> dict[str, str]:
-    """Ours, without what would make it import another copy than the installed one."""
+def conductor_environment() -> dict[str, str]:
+    """Return the environment without PYTHONPATH, so that the installed Conductor is imported."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def nginx_binary() -> str:
-    """Where nginx is."""
+    """Return the path of nginx."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
-        raise StageError("cannot start nginx: it is not installed")
+        raise SetupError("cannot start nginx: it is not installed")
     return found
 
 
 def succeeds(*words: str) -> bool:
-    """Whether a command ends with 0."""
+    """Return whether a command exits with 0."""
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 def free_port(claims: Claims) -> int:
-    """The port that README speaks of, or another when somebody has it."""
+    """Return port 8090, or another one if it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -151,6 +151,6 @@ def free_port(claims: Claims) -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections there."""
+    """Return whether a local port accepts connections."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,58 @@
+"""`conductor config check`: all problems of the definitions file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conductor.commands.options import config_option
+from conductor.output.streams import answer, remark
+
+if TYPE_CHECKING:
+    from conductor.definitions.load import Definitions
+    from conductor.definitions.problems import Problem
+
+
+@click.command("check")
+@config_option
+@click.option("--files", is_flag=True, help="Also read the secret and env files that it names.")
+def command(config: Path, files: bool) -> None:
+    """Report all problems of the definitions file.
+
+    It changes nothing and reads no secrets without --files, so Chef's `verify` can run it.
+    """
+    from conductor.definitions.load import load
+    from conductor.definitions.problems import DefinitionsError
+
+    definitions = load(config)
+    problems = [*definitions.problems, *(_unreadable(definitions) if files else [])]
+    for warning in _warnings(definitions):
+        remark(f"warning: {config}: {warning}")
+    if problems:
+        raise DefinitionsError(str(config), problems)
+    count = len(definitions.ids)
+    answer(f"{config}: {count} service{'s' * (count != 1)}, no problems")
+
+
+def _warnings(definitions: "Definitions") -> list[str]:
+    from conductor.definitions.unsupported import unsupported
+
+    used = [f"host.{key}" for key in unsupported(definitions.host)]
+    used += [f"services.{one.id}.{key}" for one in definitions.services.values() for key in unsupported(one)]
+    return [f"{key}: this version does not support it; service upgrade will refuse it" for key in used]
+
+
+def _unreadable(definitions: "Definitions") -> list["Problem"]:
+    from conductor.definitions.environment import environment
+    from conductor.definitions.problems import DefinitionsError
+
+    problems: list[Problem] = []
+    for definition in definitions.services.values():
+        try:
+            environment(definition.service)
+        except DefinitionsError as error:
+            problems += [
+                problem._replace(key=f"services.{definition.id}.{problem.key}") if problem.key else problem
+                for problem in error.problems
+            ]
+    return problems

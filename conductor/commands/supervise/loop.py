@@ -1,0 +1,30 @@
+"""`conductor supervise` without a subcommand: keep services running."""
+
+from pathlib import Path
+
+import click
+
+from conductor.commands.options import config_option
+
+
+@click.group("supervise", invoke_without_command=True)
+@config_option
+@click.option("--once", is_flag=True, help="Run one pass and exit.")
+@click.option("--print-unit", is_flag=True, help="Print a systemd unit file and exit.")
+@click.pass_context
+def group(context: click.Context, *, config: Path, once: bool, print_unit: bool) -> int:
+    """Keep the wanted number of healthy containers of every service running."""
+    context.ensure_object(dict)["config"] = config
+    if context.invoked_subcommand is not None:
+        return 0
+    if print_unit:
+        from importlib.resources import files
+
+        from conductor.output.streams import answer
+
+        answer(files("conductor").joinpath("templates/conductor-supervise.service").read_text(), end="")
+        return 0
+    from conductor.commands.context import make_context
+    from conductor.supervise.main import supervise
+
+    return supervise(config, make_context, once=once)
