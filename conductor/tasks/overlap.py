@@ -1,4 +1,4 @@
-"""A cron job's turn: one run at a time where the definition says so, across revisions."""
+"""A cron job's overlap: `allow`, `skip` or `queue` a run while another one, of any revision, is in progress."""
 
 import contextlib
 import math
@@ -9,20 +9,20 @@ from conductor.errors import BusyError
 from conductor.plan.tasks import Task
 from conductor.tasks.context import TaskContext
 
-LOOK_SECONDS = 1.0  # how often a container whose `conductor run` died is looked at again
+POLL_SECONDS = 1.0  # between two checks for a container whose `conductor run` was killed
 
 
 @contextlib.contextmanager
-def turn(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
-    """Whether it may run now. With `skip` not beside another run; with `queue` after it, and one waits at most.
+def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
+    """Yield whether the job may run now. With `queue` wait for the other run, but skip when one is waiting already.
 
-    A container of the job counts, whatever became of its `conductor run`.
+    A container of the job counts as a run, also when its `conductor run` was killed.
     """
     overlap = cron.overlap if cron else "allow"
     if overlap == "allow":
         yield True
         return
-    name = f"{task.service}.{task.job}"  # no service's id has a dot, so it is no service's lock
+    name = f"{task.service}.{task.job}"  # no service id contains a dot, so this is no service's lock
     with contextlib.ExitStack() as held:
         with contextlib.ExitStack() as queued:
             try:
@@ -32,9 +32,9 @@ def turn(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
             except BusyError:
                 yield False
                 return
-            while context.daemon.running(task.service, task.job):
+            while context.runtime.running(task.service, task.job):
                 if overlap == "skip":
                     yield False
                     return
-                context.clock.wait(LOOK_SECONDS)
+                context.cancellation.wait(POLL_SECONDS)
         yield True
