@@ -48,7 +48,9 @@ def test_a_server_block() -> None:
 def test_a_server_block_from_a_template(tmp_path: Path) -> None:
     template = tmp_path / "server.j2"
     template.write_text("# {{ service }} {{ upstream }}\n")
-    assert RENDERER.route(route((), Server(listen=("80",), template=str(template)))).endswith("# web shop\n")
+    assert RENDERER.route(route((), Server(listen=("80",), names=("x",), template=str(template)))).endswith(
+        "# web shop\n"
+    )
 
 
 @pytest.mark.parametrize("text", [None, "{{ unknown }}", "{% if %}"], ids=["absent", "unknown variable", "syntax"])
@@ -57,7 +59,7 @@ def test_a_template_that_cannot_be_rendered_is_an_error_with_its_name(tmp_path: 
     if text is not None:
         template.write_text(text)
     with pytest.raises(UsageError) as failed:
-        RENDERER.route(route((), Server(listen=("80",), template=str(template))))
+        RENDERER.route(route((), Server(listen=("80",), names=("x",), template=str(template))))
     assert str(template) in failed.value.sentence
 
 
