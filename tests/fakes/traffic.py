@@ -60,6 +60,8 @@ class FakeTraffic:
         record(cutover)
         if error and at == "recorded":
             raise error
+        if method == "switch" and now == to and not error:
+            return  # it is in force
         self._old |= {endpoint for endpoints in now.values() for endpoint in endpoints or ()}
         for service, endpoints in to.items():
             if endpoints is None:
@@ -78,7 +80,7 @@ class FakeTraffic:
         assert served.isdisjoint(endpoints), "an endpoint that is in force cannot be drained"
         assert cutover.implementation == "fake"
         self.drained.append(tuple(endpoints))
-        self._old -= set(endpoints)
+        self._old -= set(endpoints) - self.unfinished
         return Drained(cut=len(self.unfinished.intersection(endpoints)))
 
     def serving(self, service: str) -> frozenset[str]:
