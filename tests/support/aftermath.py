@@ -36,8 +36,8 @@ def nothing_left_behind(host: TestHost, revision: str | None, service: str = "we
     wanted = host.wanted(service)
     live = (wanted or {}).get("release")
     assert (live["revision"] if live else None) == revision
-    found = [(c.kind, c.revision, c.labels["conductor.upgrade"], c.state) for c in host.containers(service)]
-    assert found == ([("service", revision, live["change"], "running")] * count if live else [])
+    found = [(c.kind, c.revision, c.labels["conductor.release"], c.state) for c in host.containers(service)]
+    assert found == ([("service", revision, live["id"], "running")] * count if live else [])
     assert host.journal(service) is None
     assert not (host.runtime_dir / "nginx" / "announce").exists()
     assert unfinished_files(host) == []

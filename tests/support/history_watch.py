@@ -71,8 +71,8 @@ class HistoryWatch:
         if wanted is None or self._host.journal(service) is not None:
             return False
         count = wanted["release"]["definition"]["count"] if wanted["scale"] is None else wanted["scale"]
-        states = [(c.labels["conductor.upgrade"], c.state) for c in self._host.containers(service)]
-        return states == [(wanted["release"]["change"], "running")] * count
+        states = [(c.labels["conductor.release"], c.state) for c in self._host.containers(service)]
+        return states == [(wanted["release"]["id"], "running")] * count
 
     def _watch(self) -> None:
         counted = 0.0
@@ -91,7 +91,7 @@ class HistoryWatch:
             with contextlib.suppress(FileNotFoundError):
                 journal = json.loads(path.read_text())
                 begun = Begun(time.time(), path.stem, journal["action"])
-                if begun.action != "supervise":
+                if begun.action != "repair":
                     self.disturb(path.stem)
                 elif journal["change"] not in self.changes and self._is_paused(path.stem):
                     self.unasked.append(begun)
@@ -109,11 +109,11 @@ class HistoryWatch:
             if self.right(service) or paused(wanted):
                 self._fine[service] = now
             self.wrong_for[service] = max(self.wrong_for[service], now - self._fine[service])
-            live = wanted["release"]["change"] if wanted else ""
+            live = wanted["release"]["id"] if wanted else ""
             if self._host.journal(service) is None:
                 there = self._host.containers(service)
                 strays |= {
-                    c.id for c in there if c.labels["conductor.upgrade"] != live and not (wanted or {})["paused"]
+                    c.id for c in there if c.labels["conductor.release"] != live and not (wanted or {})["paused"]
                 }
         self._stray_since = {one: self._stray_since.get(one, now) for one in strays}
         for one, since in self._stray_since.items():
