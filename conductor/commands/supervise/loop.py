@@ -13,7 +13,7 @@ from conductor.commands.options import config_option
 @click.option("--print-unit", is_flag=True, help="Print a systemd unit file and exit.")
 @click.pass_context
 def group(context: click.Context, *, config: Path, once: bool, print_unit: bool) -> int:
-    """Keep the wanted number of healthy containers of every service running."""
+    """Replace failed containers, and keep the wanted number running."""
     context.ensure_object(dict)["config"] = config
     if context.invoked_subcommand is not None:
         return 0
