@@ -85,6 +85,7 @@ class World:
             "state_dir": str(self.directory / "state"),
             "runtime_dir": str(self.directory / "run"),
             "cron": {"dir": str(self.directory / "cron")},
+            "network": {"subnet": "10.213.0.0/26", "tasks": "10.213.0.32/27"},  # small: each reservation walks it
         }
         text = yaml.safe_dump({"version": 1, "host": host, "services": services})
         (self.directory / "services.yml").write_text(text)
