@@ -13,7 +13,10 @@ from conductor.commands.options import config_option, id_option
 @id_option
 @click.option("--revision", metavar="REV", help="Use this revision instead of the live one.")
 def command(*, config: Path, service: str, revision: str | None) -> int:
-    """Open the console of a service: the command `console` of its definition, in a new container of the live revision."""
+    """Open the console of a service.
+
+    It is the command `console` of the service's definition, run in a new container of the live revision.
+    """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context
     from conductor.tasks.task import run
