@@ -78,10 +78,10 @@ class LockYielded(BaseException):
 
 
 class Interrupted(ConductorError):  # noqa: N818 (a request to stop, not a failure)
-    """SIGINT or SIGTERM arrived before the commit. The change is rolled back."""
+    """SIGINT or SIGTERM arrived before the commit."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__("interrupted; all changes are rolled back")
+        super().__init__("interrupted")
         self.signal_number = signal_number
 
     @property

@@ -25,7 +25,11 @@ ACTIONS = [
     ),
     ("rollback.py", "steps.end(outcome)", "end the change after a rollback"),
     ("steps.py", "one.write_ahead(old_stopped=True)", "write ahead that old replicas are stopped"),
-    ("steps.py", "self.remove_new(one, grace=one.definition.service.stop.grace)", "stop the new replicas before the old start"),
+    (
+        "steps.py",
+        "self.remove_new(one, grace=one.definition.service.stop.grace)",
+        "stop the new replicas before the old start",
+    ),
     ("steps.py", 'refuse_running(one.old(), "new")', "refuse to start new replicas beside old ones"),
     ("steps.py", 'refuse_running(one.new(), "old")', "refuse to start old replicas beside new ones"),
     ("steps.py", "self.context.traffic.undo(cutover, self.record_cutover)", "restore the former routes"),
@@ -38,7 +42,11 @@ ACTIONS = [
     ("steps.py", "self.context.store.write_wanted(one.journal.new)", "commit"),
     ("steps.py", "self.context.traffic.switch(routes, self.record_cutover)", "complete the cutover in a recovery"),
     ("steps.py", "self.context.runtime.remove(replica.id)", "remove a replica"),
-    ("service_change.py", "self.write_ahead(reserved=(*self.journal.reserved, *reserved))", "write ahead the addresses"),
+    (
+        "service_change.py",
+        "self.write_ahead(reserved=(*self.journal.reserved, *reserved))",
+        "write ahead the addresses",
+    ),
     (
         "service_change.py",
         "self.context.store.write_addresses(book.released(self.journal.change))",

@@ -206,7 +206,10 @@ def _explained(
     error: ConductorError,
     details: tuple[str, ...] = (),
 ) -> ConductorError:
-    what = "" if isinstance(error, Interrupted) else f"{action} {', '.join(service for service, _ in services)}"
+    ids = ", ".join(service for service, _ in services)
+    what = "" if isinstance(error, Interrupted) else f"{action} {ids}"
+    if isinstance(error, Interrupted):
+        details = (f"the {action} of {ids} is rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
     return error.within(what, details=details + serving)
 
