@@ -25,7 +25,7 @@ def handlers() -> Iterator[None]:
     ("error", "code", "text"),
     [
         (ConductorError("cannot x: y", "do z"), 1, "error: cannot x: y\n  do z\n"),
-        (Interrupted(2), 130, "error: interrupted; all changes are rolled back\n"),
+        (Interrupted(2), 130, "error: interrupted\n"),
         (
             OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"),
             1,
