@@ -45,7 +45,7 @@ class AttachedTask:
 
     def run(self, timeout: float | None, keep: Callable[[bytes], None]) -> TaskEnd:
         """Start the task; return once it has exited and its output is written. `keep` receives the output too."""
-        signals = Signals()
+        signals = Signals(terminal=self._spec.tty)
         self._cancellation.check()  # for a signal that arrived before `Signals` took over
         with contextlib.ExitStack() as stack:
             with self._runtime.starting(self._spec) as self._container:
@@ -99,7 +99,7 @@ class AttachedTask:
         for number in numbers:
             if number == RESIZED:
                 self._resize()
-            elif number == HANGUP and self._spec.tty:
+            elif number == HANGUP:
                 self._hang_up()
             else:
                 self._stop_requests += number in STOP_REQUESTS

@@ -4,6 +4,8 @@ import os
 import select
 import signal
 
+from conductor.cancellation import IGNORED
+
 # Not forwarded to the task: signals about children, job control and faults of this process.
 _NOT_FORWARDED = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGCONT, signal.SIGTSTP,
@@ -18,13 +20,19 @@ _WAKE = b"\0"
 
 
 class Signals:
-    """Receives signals from its creation on. The main thread creates it and waits."""
+    """Receives signals from its creation on. The main thread creates it and waits.
 
-    def __init__(self) -> None:
+    Signals that the caller ignores stay ignored. SIGHUP reports that the terminal was closed, so it is ignored without
+    `terminal`: a task without one outlives the caller's SSH connection.
+    """
+
+    def __init__(self, *, terminal: bool) -> None:
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for number in signal.valid_signals() - _NOT_FORWARDED:
+        for number in signal.valid_signals() - _NOT_FORWARDED - IGNORED:
             signal.signal(number, _ignore)
+        if not terminal:
+            signal.signal(HANGUP, signal.SIG_IGN)
 
     def wait(self, seconds: float | None) -> list[int]:
         """Return the numbers of the received signals. Return none after `wake`, or when the time is over."""
