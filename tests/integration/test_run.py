@@ -131,7 +131,7 @@ def test_its_container_is_that_of_the_service(host: TestHost) -> None:
     assert list(theirs["NetworkSettings"]["Networks"]) == [network]
     assert int(ours["NetworkSettings"]["Networks"][network]["IPAddress"].split(".")[3]) >= 192
     # One with a terminal and an input differs in just these.
-    with_input = host.spawn("run", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
+    with_input = host.spawn("run", "-i", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
     host.wait_for(lambda: len(tasks_of(host)) == 2, "the second task")
     (third,) = (c for c in tasks_of(host) if c.name != name)
     found = host.daemon.api.inspect_container(third.id)
@@ -151,10 +151,16 @@ def test_streams_apart_and_input_to_its_end(host: TestHost) -> None:
     given = bytes(range(256)) * 64
     (host.directory / "given").write_bytes(given)
     with (host.directory / "given").open("rb") as stdin:
-        result = host.spawn(*RUN, "sh", "-c", "cat; echo on stderr >&2; exit 3", stdin=stdin)
+        result = host.spawn(*RUN, "-i", "sh", "-c", "cat; echo on stderr >&2; exit 3", stdin=stdin)
         ended = result.wait(30).expect(3)
     assert result.stdout_file.read_bytes() == given
     assert ended.stderr == "on stderr\n"
+
+
+def test_a_task_leaves_the_input_of_the_script_around_it(host: TestHost) -> None:
+    script = "printf 'a\\nb\\n' | while read x; do \"$@\" cat; echo $x; done"
+    done = shell(host, script, *RUN)
+    assert (done.returncode, done.stdout) == (0, b"a\nb\n")
 
 
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -329,7 +335,7 @@ def test_streams_that_somebody_has_made_non_blocking(host: TestHost) -> None:
     (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
     for end in (theirs_in, theirs_out):
         os.set_blocking(end, False)
-    running = host.spawn(*RUN, "sh", "-c", "cat; seq 100000", stdin=theirs_in, stdout=theirs_out)
+    running = host.spawn(*RUN, "-i", "sh", "-c", "cat; seq 100000", stdin=theirs_in, stdout=theirs_out)
     os.close(theirs_in)
     os.close(theirs_out)
     time.sleep(1)  # its input has not come, and does not have to have
@@ -346,7 +352,7 @@ def test_lines_through_it_while_they_are_read_slowly(host: TestHost) -> None:
     lines = b"".join(b"line %d of what goes through\n" % n for n in range(10000))
     (host.directory / "lines").write_bytes(lines)
     with (host.directory / "lines").open("rb") as stdin:
-        running = host.spawn(*RUN, "cat", stdin=stdin, stdout=subprocess.PIPE)
+        running = host.spawn(*RUN, "-i", "cat", stdin=stdin, stdout=subprocess.PIPE)
         assert running.process.stdout is not None
         said = b""
         while piece := os.read(running.process.stdout.fileno(), 4096):
@@ -360,7 +366,7 @@ def test_lines_through_it_while_they_are_read_slowly(host: TestHost) -> None:
 def both_ways(host: TestHost, mib: int) -> None:
     """`cat`, with a writer and a reader that know only the hash of what they saw."""
     running = host.spawn(
-        "run", "--id", "quiet", "--revision", "r1", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        "run", "--id", "quiet", "--revision", "r1", "-i", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     given, taken = hashlib.sha256(), hashlib.sha256()
     piece = b"".join(b"%07d\n" % n for n in range(MIB // 8))
@@ -415,7 +421,8 @@ def started(host: TestHost, *words: str, **popen: Any) -> Spawned:
 
 def test_signals_reach_it(host: TestHost) -> None:
     running = started(host, *RUN, "python3", "-c", HEARS)
-    names = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"]
+    names = ["SIGTERM", "SIGUSR1", "SIGINT"]
+    running.signal(signal.SIGHUP)  # a closed SSH connection does not stop a task
     for n, name in enumerate(names, 2):
         running.signal(getattr(signal, name))
         host.wait_for(lambda n=n: len(running.stdout.splitlines()) == n, name)
