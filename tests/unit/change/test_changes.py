@@ -227,7 +227,7 @@ def test_an_invalid_crontab_refuses_the_upgrade_before_anything_starts(tmp_path:
 
 def test_an_interruption_before_the_commit_rolls_back(world: World) -> None:
     world.upgrade("r1")
-    world.cancellation.stop_at = 6
+    world.cancellation.stop_at = 4
     with pytest.raises(Interrupted):
         world.upgrade("r2")
     assert world.running() == {"r1": 2}
