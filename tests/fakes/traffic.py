@@ -97,6 +97,7 @@ class FakeTraffic:
         before = dict(self.routes)
         self.routes = {service: ends for service, ends in self.routes.items() if service in keep}
         self.routes |= {route.service: _endpoints(route) for route in routes}
+        self._old |= self.unfinished.intersection(endpoint for ends in before.values() for endpoint in ends)
         names = {*before, *self.routes}
         return tuple(sorted(name for name in names if before.get(name) != self.routes.get(name)))
 

@@ -235,6 +235,16 @@ def an_install_writes_routes_and_keeps_or_removes_others(case: Case) -> None:
 
 
 @behaviour
+def endpoints_that_an_install_removes_are_known_while_a_request_with_them_is_in_progress(case: Case) -> None:
+    one, two, *_ = case.endpoints
+    case.switch(case.route("web", one))
+    with case.request("web", one):
+        case.traffic.install([case.route("web", two)], {"web"})
+        assert case.traffic.serving("web") == {two}
+        assert case.traffic.known() == {one, two}
+
+
+@behaviour
 def files_show_what_a_switch_would_write(case: Case) -> None:
     route = case.route("web", case.endpoints[0])
     before = case.traffic.files([route])
