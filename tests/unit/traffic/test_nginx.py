@@ -69,7 +69,11 @@ def test_a_status_server_with_other_answers_shows_nothing(nginx: Nginx, answers:
     assert (nginx.generation(), nginx.answering(), nginx.announced(), nginx.clients()) == (None, None, None, None)
 
 
-@pytest.mark.parametrize("pid", [None, "", "text", str(os.getpid()), str(2**22 + 1)])
+@pytest.mark.parametrize(
+    "pid",
+    [None, "", "text", str(os.getpid()), str(2**22 + 1)],
+    ids=["none", "empty", "text", "another program", "no process"],
+)
 def test_a_pid_file_that_names_no_master_means_that_nginx_does_not_run(
     nginx: Nginx, tmp_path: Path, pid: str | None
 ) -> None:
