@@ -85,11 +85,14 @@ class Renderer:
         return f"{STAMP}[Service]\nExecStartPre=-/bin/rm -f {self.status_socket} {self.unavailable}\n"
 
     def route(self, route: Route) -> str:
-        """Return the upstream of a service, and its server block where Conductor writes that."""
+        """Return the upstream of a service, and its server block where Conductor writes that.
+
+        The order of the endpoints does not matter: the same replicas are the same bytes.
+        """
         definition = route.definition
         nginx = definition.service.nginx
         upstream = self._templates.get_template("upstream.conf.j2").render(
-            upstream=definition.upstream, addresses=route.endpoints, unavailable=self.unavailable
+            upstream=definition.upstream, addresses=sorted(route.endpoints), unavailable=self.unavailable
         )
         text = f"{STAMP}# Service {definition.id}.\n{upstream}"
         if nginx is None or nginx.server is None:

@@ -41,10 +41,10 @@ class FakeTraffic:
 
     def serves(self, routes: Collection[Route]) -> bool:
         self._begin("serves")
-        return all(self.routes.get(route.service) == route.endpoints for route in routes)
+        return all(self.routes.get(route.service) == _endpoints(route) for route in routes)
 
     def switch(self, routes: Collection[Route], record: Record) -> None:
-        self._change("switch", {route.service: route.endpoints for route in routes}, record, None)
+        self._change("switch", {route.service: _endpoints(route) for route in routes}, record, None)
 
     def undo(self, cutover: Cutover, record: Record) -> None:
         former = {service: None if was is None else tuple(was) for service, was in cutover.state["former"].items()}
@@ -96,7 +96,8 @@ class FakeTraffic:
         self._begin("install")
         before = dict(self.routes)
         self.routes = {service: ends for service, ends in self.routes.items() if service in keep}
-        self.routes |= {route.service: route.endpoints for route in routes}
+        self.routes |= {route.service: _endpoints(route) for route in routes}
+        self._old |= self.unfinished.intersection(endpoint for ends in before.values() for endpoint in ends)
         names = {*before, *self.routes}
         return tuple(sorted(name for name in names if before.get(name) != self.routes.get(name)))
 
@@ -104,7 +105,7 @@ class FakeTraffic:
         return tuple(
             ManagedFile(
                 path=Path(f"/traffic/{route.service}"),
-                wanted="\n".join(route.endpoints),
+                wanted="\n".join(_endpoints(route)),
                 present="\n".join(self.routes[route.service]) if route.service in self.routes else None,
             )
             for route in routes
@@ -130,3 +131,8 @@ class FakeTraffic:
                     raise error
                 return error, at
         return None, ""
+
+
+def _endpoints(route: Route) -> tuple[str, ...]:
+    """Return the endpoints in one order, as nginx's files have them."""
+    return tuple(sorted(route.endpoints))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from conductor.definitions.model import Definition, Nginx, Server, Service
-from conductor.definitions.scalars import Seconds
+from conductor.definitions.scalars import Period
 from conductor.plan.route import Cutover, Route
 from conductor.traffic.port import Drained, Traffic, TrafficUnavailable
 
@@ -34,7 +34,7 @@ class Case(NamedTuple):
     def route(self, service: str, *endpoints: str) -> Route:
         """Return a route with a server block of its own."""
         server = Server(listen=(f"127.0.0.1:{self.ports[service]}",), names=("localhost",))
-        nginx = Nginx(upstream=service, drain=Seconds(DRAIN_SECONDS), server=server)
+        nginx = Nginx(upstream=service, drain=Period(DRAIN_SECONDS), server=server)
         definition = Definition(
             id=service, service=Service(image="app", port=80, nginx=nginx), written={}, digest="d"
         )  # fmt: skip
@@ -86,6 +86,16 @@ def a_switch_serves_its_routes(case: Case) -> None:
     assert case.traffic.serves([route])
     assert not case.traffic.serves([case.route("web", one)])
     assert case.traffic.serving("web") == {one, two} == case.traffic.known()
+
+
+@behaviour
+def the_order_of_endpoints_does_not_matter(case: Case) -> None:
+    """Replicas are listed by name, and in a journal those that stay come first."""
+    one, two, *_ = case.endpoints
+    case.switch(case.route("web", two, one))
+    assert case.traffic.serves([case.route("web", one, two)])
+    assert all(file.present == file.wanted for file in case.traffic.files([case.route("web", one, two)]))
+    assert len(case.switch(case.route("web", one, two))) == 1
 
 
 @behaviour
@@ -222,6 +232,16 @@ def an_install_writes_routes_and_keeps_or_removes_others(case: Case) -> None:
     assert case.traffic.serving("api") == {two}
     assert case.traffic.install([web], {"web"})
     assert (case.traffic.serving("web"), case.traffic.serving("api")) == ({one}, frozenset())
+
+
+@behaviour
+def endpoints_that_an_install_removes_are_known_while_a_request_with_them_is_in_progress(case: Case) -> None:
+    one, two, *_ = case.endpoints
+    case.switch(case.route("web", one))
+    with case.request("web", one):
+        case.traffic.install([case.route("web", two)], {"web"})
+        assert case.traffic.serving("web") == {two}
+        assert case.traffic.known() == {one, two}
 
 
 @behaviour

@@ -156,6 +156,24 @@ def test_a_configuration_that_nginx_refuses_changes_nothing(case: Case, on_nginx
     assert case.traffic.serves([case.route("web", one)])
 
 
+def test_a_switch_that_cannot_be_proven_is_undone(case: Case, on_nginx: NginxHost) -> None:
+    """Another program uses the port of `api`, so nginx keeps its old workers."""
+    one, two, three, _ = case.endpoints
+    case.switch(case.route("web", one))
+    records: list[Cutover] = []
+    with socket.create_server(("127.0.0.1", case.ports["api"])), pytest.raises(ConductorError) as failed:
+        case.traffic.switch([case.route("web", two), case.route("api", three)], records.append)
+    assert any(str(case.ports["api"]) in line for line in failed.value.details)
+    assert len(records) == 1
+    assert not case.traffic.serves([case.route("web", one)])
+    assert case.traffic.known() == {one, two, three}
+    case.undo(records[0])
+    assert case.traffic.serves([case.route("web", one)])
+    assert case.traffic.serving("api") == frozenset()
+    workers(on_nginx)
+    assert case.traffic.known() == {one}
+
+
 def test_a_cutover_of_another_implementation_is_refused(case: Case) -> None:
     with pytest.raises(ConductorError):
         case.undo(Cutover(implementation="fake", state={}))

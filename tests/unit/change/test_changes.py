@@ -51,6 +51,14 @@ def test_the_live_revision_again_changes_nothing(world: World) -> None:
     assert world.upgrade("r1", force=True).services[0].changed
 
 
+def test_the_live_revision_after_a_scale_changes_nothing(world: World) -> None:
+    """The new replicas have another change in their names, so they may be listed before those that stay."""
+    world.upgrade("r1")
+    for count in (3, 5, 7):
+        world.perform(actions.scale(count))
+        assert not world.upgrade("r1").services[0].changed
+
+
 def test_rollback_goes_to_the_release_before(world: World) -> None:
     world.upgrade("r1")
     world.upgrade("r2")

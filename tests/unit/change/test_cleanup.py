@@ -103,6 +103,13 @@ def test_other_containers_stay(world: World, kind: Kind, exits: float | None, ag
     assert left(world) == 1
 
 
+def test_a_paused_task_stays(world: World) -> None:
+    world.runtime.pause(container(world, "task", exits=None))
+    world.clock.advance(OLD)
+    assert cleaned_up(world) == []
+    assert left(world) == 1
+
+
 def test_tasks_of_other_services_stay(world: World) -> None:
     container(world, "task")
     world.clock.advance(OLD)

@@ -3,7 +3,7 @@
 import pytest
 
 from conductor.definitions.model import Health
-from conductor.definitions.scalars import Seconds
+from conductor.definitions.scalars import Period
 from conductor.plan.health_rules import (
     DAEMON_INTERVAL_SECONDS,
     FAST_INTERVAL_SECONDS,
@@ -21,7 +21,7 @@ RESULTS = {
     "F": CheckResult(ok=False, seconds=0.0, status=500, head="no database"),
     "R": CheckResult(ok=False, seconds=0.0, error="connection refused"),
 }
-NONE = Health(none=True, stable_for=Seconds(10.0))
+NONE = Health(none=True, stable_for=Period(10.0))
 
 
 def results(pattern: str) -> list[CheckResult]:
@@ -68,11 +68,11 @@ def test_the_summary_has_no_more_lines_than_asked_for() -> None:
 @pytest.mark.parametrize(
     ("health", "elapsed", "seconds"),
     [
-        (Health(path="/", gate_interval=Seconds(0.5)), 1.0, FAST_INTERVAL_SECONDS),
-        (Health(tcp=True, gate_interval=Seconds(0.5)), 1.0, FAST_INTERVAL_SECONDS),
-        (Health(command=("ok",), gate_interval=Seconds(0.5)), 1.0, DAEMON_INTERVAL_SECONDS),
-        (Health(path="/", gate_interval=Seconds(0.5)), 6.0, 0.5),
-        (Health(path="/", gate_interval=Seconds(0.01)), 0.0, 0.01),
+        (Health(path="/", gate_interval=Period(0.5)), 1.0, FAST_INTERVAL_SECONDS),
+        (Health(tcp=True, gate_interval=Period(0.5)), 1.0, FAST_INTERVAL_SECONDS),
+        (Health(command=("ok",), gate_interval=Period(0.5)), 1.0, DAEMON_INTERVAL_SECONDS),
+        (Health(path="/", gate_interval=Period(0.5)), 6.0, 0.5),
+        (Health(path="/", gate_interval=Period(0.01)), 0.0, 0.01),
     ],
 )
 def test_checks_are_frequent_at_first_and_then_as_defined(health: Health, elapsed: float, seconds: float) -> None:
@@ -82,9 +82,9 @@ def test_checks_are_frequent_at_first_and_then_as_defined(health: Health, elapse
 @pytest.mark.parametrize(
     ("health", "seconds"),
     [
-        (Health(path="/", start_timeout=Seconds(30.0)), 30.0),
-        (Health(none=True, stable_for=Seconds(10.0), start_timeout=Seconds(5.0)), 20.0),
-        (Health(none=True, stable_for=Seconds(1.0), start_timeout=Seconds(5.0)), 5.0),
+        (Health(path="/", start_timeout=Period(30.0)), 30.0),
+        (Health(none=True, stable_for=Period(10.0), start_timeout=Period(5.0)), 20.0),
+        (Health(none=True, stable_for=Period(1.0), start_timeout=Period(5.0)), 5.0),
     ],
 )
 def test_the_start_timeout_leaves_time_to_be_stable(health: Health, seconds: float) -> None:

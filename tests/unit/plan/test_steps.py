@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from conductor.definitions.model import Cron, Definition, Health, Hook, Nginx, Service
-from conductor.definitions.scalars import Seconds
+from conductor.definitions.scalars import Period
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.steps import drain_seconds, replicas, steps
@@ -13,14 +13,14 @@ from conductor.plan.transition import Transition, new_release, replace, resize
 WEB = Definition(
     id="web",
     service=Service(
-        image="app", port=80, count=2, health=Health(path="/up", successes=2), nginx=Nginx(upstream="shop", drain=Seconds(9))
+        image="app", port=80, count=2, health=Health(path="/up", successes=2), nginx=Nginx(upstream="shop", drain=Period(9))
     ),
     written={"nginx": {}},
     digest="d",
 )  # fmt: skip
 CLOCK = Definition(
     id="clock",
-    service=Service(image="app", count=1, health=Health(none=True, stable_for=Seconds(5)), order="stop-first"),
+    service=Service(image="app", count=1, health=Health(none=True, stable_for=Period(5)), order="stop-first"),
     written={"order": "stop-first"},
     digest="d",
 )

@@ -91,12 +91,3 @@ def test_a_task_of_a_published_service_publishes_no_port() -> None:
     task = Task(service="web", kind="console", command=("sh",))
     found = task_spec(task, published, RELEASE, {}, instance="default", network="net", change="t1")
     assert (found.ip, found.publish, found.labels["conductor.address"]) == (None, None, "")
-
-
-def test_a_replica_of_a_published_service_has_a_port_on_the_loopback_interface_and_no_fixed_ip() -> None:
-    published = restore("web", {**WRITTEN, "publish": [21000, 21015]})
-    found = container_spec(
-        published, RELEASE, {}, instance="default", network="net", kind="service", change="c1", name="1",
-        address="127.0.0.1:21003",
-    )  # fmt: skip
-    assert (found.ip, found.publish) == (None, (80, 21003))

@@ -25,6 +25,7 @@ def candidate(present: dict[str, str], *endpoints: str) -> dict[str, str]:
 def test_an_upstream_has_one_line_for_each_endpoint() -> None:
     text = RENDERER.route(route(("10.0.0.2:80", "10.0.0.3:80")))
     assert text.startswith(STAMP)
+    assert RENDERER.route(route(("10.0.0.3:80", "10.0.0.2:80"))) == text
     assert "upstream shop {\n    server 10.0.0.2:80 max_fails=0;\n    server 10.0.0.3:80 max_fails=0;\n" in text
     assert "server {" not in text
 

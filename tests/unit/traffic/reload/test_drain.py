@@ -1,4 +1,4 @@
-"""What the sockets of an old worker prove: a table of the cases of PITFALLS 3. And the drain of workers that have exited."""
+"""What the sockets of an old worker prove, and drains of workers that live or have exited."""
 
 import pytest
 
