@@ -16,7 +16,7 @@ from conductor.definitions.model import Definition, Logging
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
 from conductor.plan.release import Release
-from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
+from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from conductor.state.crontabs import refused_by_cron
 
@@ -37,7 +37,7 @@ def generate(context: Context, definition: Definition, release: Release, change:
         change=change, logging=Logging(driver="none"),
     )  # fmt: skip
     ensure_network(context)
-    container = context.runtime.create(spec)
+    container = context.runtime.create(with_deadline(spec, context.clock.wall(), GENERATE_SECONDS))
     try:
         captured = context.runtime.capture(container, GENERATE_SECONDS, MOST_BYTES)
     finally:

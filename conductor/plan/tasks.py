@@ -78,3 +78,14 @@ def task_spec(
     if task.job:
         more["labels"] = {**spec.labels, f"{LABEL}job": task.job}
     return msgspec.structs.replace(spec, **more)
+
+
+def with_deadline(spec: ContainerSpec, now: float, timeout: float | None) -> ContainerSpec:
+    """Return a task's container with the latest time at which a `conductor run` that begins `now` has ended it.
+
+    It is a label, because that `conductor run` may be killed. Without a `timeout` there is none.
+    """
+    if timeout is None:
+        return spec
+    labels = {**spec.labels, f"{LABEL}deadline": f"{now + timeout + spec.stop.grace:.0f}"}
+    return msgspec.structs.replace(spec, labels=labels)

@@ -9,6 +9,7 @@ from conductor.definitions.redaction import redactor, without_cut_secret
 from conductor.errors import ConductorError, Interrupted
 from conductor.output.streams import remark
 from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import JobResult, Task
 from conductor.tasks.attach import TaskEnd
 from conductor.tasks.context import TaskContext
@@ -84,10 +85,7 @@ class TaskRecord:
             seconds=seconds,
             exit_code=exit_code,
         )
-        try:
-            context.history.append(entry)
-        except ConductorError as error:
-            remark(f"warning: {error.sentence}")
+        _append(context, entry)
         if not task.job:
             return
         redacted = redactor(self.secrets)(output)
@@ -108,3 +106,19 @@ class TaskRecord:
                 context.store.write_job(update(last))
         except ConductorError as error:
             remark(f"warning: {error.sentence}")
+
+
+def record_overdue(context: TaskContext, container: TaskContainer) -> None:
+    """Record that a task was removed after its deadline: its own `conductor run` was killed."""
+    entry = HistoryEntry(
+        at=context.clock.now(), service=container.service, action=container.kind, outcome=Outcome.OVERDUE,
+        to=container.revision, container=container.name,
+    )  # fmt: skip
+    _append(context, entry)
+
+
+def _append(context: TaskContext, entry: HistoryEntry) -> None:
+    try:
+        context.history.append(entry)
+    except ConductorError as error:
+        remark(f"warning: {error.sentence}")

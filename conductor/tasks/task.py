@@ -13,7 +13,7 @@ from conductor.output.streams import answer, remark
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
-from conductor.plan.tasks import Task, task_spec
+from conductor.plan.tasks import Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.tasks.attach import AttachedTask, TaskEnd
@@ -115,7 +115,7 @@ def _run(
             record.skipped()
             return None
         record.began()
-        return _start(context, task, spec, record)
+        return _start(context, task, with_deadline(spec, context.clock.wall(), task.timeout), record)
 
 
 def _console(task: Task, definition: Definition) -> Task:

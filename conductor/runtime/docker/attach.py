@@ -15,8 +15,9 @@ from urllib.parse import quote, urlsplit
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
 from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan.replica import TaskContainer
 from conductor.runtime.docker.create_request import create_request
-from conductor.runtime.docker.responses import message
+from conductor.runtime.docker.responses import containers, message
 from conductor.runtime.port import RuntimeUnavailable
 
 DEADLINE_SECONDS = 60.0  # of one call; streams have none
@@ -142,10 +143,10 @@ class TaskRuntime:
         path = f"/containers/{container}?force=1&v=1"
         self._call("DELETE", path, "remove the task's container", tolerated={404, 409})
 
-    def running(self, service: str, job: str) -> tuple[str, ...]:
-        """Return the names of the containers of a cron job that run or are about to."""
+    def unfinished(self, service: str, job: str) -> tuple[TaskContainer, ...]:
+        """Return the containers of a cron job that run, or were created and have not been started."""
         found = self._labelled({f"{LABEL}service": service, f"{LABEL}job": job}, ("created", "running", "paused"))
-        return tuple(one["Names"][0].lstrip("/") for one in found)
+        return containers(found).tasks
 
     def _labelled(self, labels: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
         exact = [f"{name}={value}" for name, value in {f"{LABEL}instance": self._instance, **labels}.items()]

@@ -114,6 +114,7 @@ def _task(row: dict[str, Any]) -> TaskContainer:
         state=row["State"],
         job=_label(row, "job"),
         created=float(row.get("Created", 0)),
+        deadline=float(found) if (found := _label(row, "deadline")) else None,
     )
 
 
