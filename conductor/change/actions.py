@@ -14,7 +14,7 @@ from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.output.events import Finished
 from conductor.plan.journal import Action
-from conductor.plan.release import Hold, Release, Wanted
+from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.steps import replicas
 from conductor.plan.transition import Transition, refuse_stopped, replace, resize, rollback_target
@@ -33,7 +33,7 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
 class MakeTransition(Protocol):
     """Makes the transition of one action."""
 
-    def __call__(self, context: Context, current: Current) -> Transition:
+    def __call__(self, context: Context, current: Current, /) -> Transition:
         """Return the transition, or raise when the action is refused. Nothing is changed yet."""
 
 
@@ -62,12 +62,11 @@ def perform(
 
 
 def rollback(revision: str | None) -> MakeTransition:
-    """Return to a kept release, with its own definition and image; no registry is needed."""
+    """Return to a kept release, with its own definition and image. No registry is needed unless the image was removed."""
 
     def make(context: Context, current: Current) -> Transition:
         refuse_stopped(current.wanted)
         target = msgspec.structs.replace(rollback_target(current.wanted, revision), id=current.change)
-        _require_image(context, target)
         definition = restore(current.wanted.service, target.definition)
         return replace(
             "rollback", current.wanted, definition, target, current.replicas, keep_releases=context.host.keep,
@@ -88,7 +87,6 @@ def restart(definition: Definition) -> MakeTransition:
                 f"cannot restart {definition.id}: its image changed from {live.image} to {definition.service.image}",
                 f"conductor service upgrade --id {definition.id} --revision {live.revision}",
             )
-        _require_image(context, live)
         release = msgspec.structs.replace(
             live, id=current.change, digest=definition.digest, definition=definition.written
         )
@@ -99,9 +97,8 @@ def restart(definition: Definition) -> MakeTransition:
     return make
 
 
-def start(context: Context, current: Current) -> Transition:
+def start(_context: Context, current: Current) -> Transition:
     """Start a stopped service, or the missing replicas of a running one."""
-    _require_image(context, current.wanted.live)
     return _resize("start", current, msgspec.structs.replace(current.wanted, stopped=None))
 
 
@@ -118,8 +115,7 @@ def stop(reason: str) -> MakeTransition:
 def scale(count: int | None) -> MakeTransition:
     """Run `count` replicas; None returns to the count of the definition."""
 
-    def make(context: Context, current: Current) -> Transition:
-        _require_image(context, current.wanted.live)
+    def make(_context: Context, current: Current) -> Transition:
         return _resize("scale", current, msgspec.structs.replace(current.wanted, scale=count))
 
     return make
@@ -129,11 +125,3 @@ def _resize(action: Action, current: Current, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
     return resize(action, current.wanted, new, definition, current.replicas, counted=current.defined)
-
-
-def _require_image(context: Context, release: Release) -> None:
-    if context.runtime.image(release.image_id) is None:
-        raise ConductorError(
-            f"cannot use revision {release.revision} of {release.service}: its image {release.image} is missing",
-            f"docker pull {release.image}   (or upgrade to a revision that can be pulled)",
-        )

@@ -8,6 +8,7 @@ from conductor.caller import who
 from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.crontab import wrapped
+from conductor.change.prerequisites import require_image
 from conductor.change.rollback import roll_back
 from conductor.change.service_change import ServiceChange
 from conductor.change.steps import Steps
@@ -66,6 +67,9 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
     """Preflight, then write the intent of all services into their journals."""
     services = [ServiceChange(context, _journal(context, t, change, transitions)) for t in transitions]
     for one, transition in zip(services, transitions, strict=True):
+        if transition.add or transition.generate:
+            release = transition.new.live
+            require_image(context.runtime, release, context.output, context.clock, context.cancellation)
         if transition.add:
             one.read_environment()
             if transition.definition.service.publish:

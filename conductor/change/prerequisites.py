@@ -3,9 +3,10 @@
 from conductor.cancellation import Cancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
+from conductor.errors import ConductorError, Interrupted
 from conductor.output.events import Progress, StepFinished, StepStarted
 from conductor.output.printers import Output
-from conductor.plan.release import Image
+from conductor.plan.release import Image, Release
 from conductor.runtime.port import Runtime
 
 ADDRESSES_LOCK_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
@@ -32,3 +33,21 @@ def pull(runtime: Runtime, reference: str, output: Output, clock: Clock, cancell
     image = runtime.pull(reference, progress)
     output.emit(StepFinished(step="pull", seconds=clock.monotonic() - began))
     return image
+
+
+def require_image(runtime: Runtime, release: Release, output: Output, clock: Clock, cancellation: Cancellation) -> None:
+    """Pull the image of a committed release when it was removed from this host, by its digest where that is known."""
+    if runtime.image(release.image_id) is not None:
+        return
+    action = f"use revision {release.revision} of {release.service}: its image {release.image} was removed"
+    try:
+        found = pull(runtime, release.image_digest or release.image, output, clock, cancellation)
+    except Interrupted:
+        raise
+    except ConductorError as error:
+        raise error.within(action, hint="upgrade to a revision that can be pulled") from error
+    if found.id != release.image_id:
+        raise ConductorError(
+            f"cannot {action}, and its name now belongs to another image",
+            f"conductor service upgrade --id {release.service} --revision {release.revision}",
+        )

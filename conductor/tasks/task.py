@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +22,10 @@ from conductor.tasks.context import TaskContext, host_name
 from conductor.tasks.overlap import exclusive
 from conductor.tasks.results import TaskRecord
 
+if TYPE_CHECKING:
+    from conductor.output.printers import Output
+    from conductor.runtime.port import Runtime
+
 TIMED_OUT = 124
 DOCKER_POLL_SECONDS = 0.5
 
@@ -31,9 +36,14 @@ def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -
     Wait at most `docker_wait_seconds` for a daemon that does not answer.
     """
     context.cancellation.listen()
-    if docker_wait_seconds:
-        _await_daemon(context, docker_wait_seconds)
-    release, definition = resolve(context, task)
+    try:
+        if docker_wait_seconds:
+            _await_daemon(context, docker_wait_seconds)
+        release, definition = resolve(context, task)
+    except ConductorError as error:
+        if task.job:  # `cron list` shows that the job fails
+            TaskRecord(context, task, task.revision or "").failed(error)
+        raise
     record = TaskRecord(context, task, release.revision)
     try:
         end = _run(context, task, release, definition, record)
@@ -74,20 +84,34 @@ def resolve(context: TaskContext, task: Task) -> tuple[Release, Definition]:
 
 
 def _image(context: TaskContext, reference: str) -> Image:
-    """Return the image, pulled if absent. The network is created too: on this host the service may never have run.
+    """Return the image, pulled if absent. The network is created too: on this host the service may never have run."""
+    from conductor.change.prerequisites import pull
 
-    Only this path imports the Docker SDK.
-    """
-    from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS, pull
+    runtime, output = _docker(context)
+    return runtime.image(reference) or pull(runtime, reference, output, context.clock, context.cancellation)
+
+
+def _restore_prerequisites(context: TaskContext, release: Release) -> None:
+    """Create the network and pull the image of a release when they were removed, for example by `docker system prune`."""
+    if context.runtime.has_network(context.host.network.name) and context.runtime.has_image(release.image_id):
+        return
+    from conductor.change.prerequisites import require_image
+
+    runtime, output = _docker(context)
+    require_image(runtime, release, output, context.clock, context.cancellation)
+
+
+def _docker(context: TaskContext) -> "tuple[Runtime, Output]":
+    """Return the runtime with its network created, and the output. Only tasks that lack something import the Docker SDK."""
+    from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS
     from conductor.output.printers import make_output
     from conductor.runtime.docker.client import DockerRuntime
 
-    host, clock, cancellation = context.host, context.clock, context.cancellation
-    runtime = DockerRuntime(host.docker, host.instance, clock, cancellation)
+    host = context.host
+    runtime = DockerRuntime(host.docker, host.instance, context.clock, context.cancellation)
     with context.locks.hold("addresses", ADDRESSES_LOCK_SECONDS):
         runtime.ensure_network(host.network)
-    output = make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=clock.now)
-    return runtime.image(reference) or pull(runtime, reference, output, clock, cancellation)
+    return runtime, make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=context.clock.now)
 
 
 def _run(
@@ -115,6 +139,7 @@ def _run(
             record.skipped()
             return None
         record.began()
+        _restore_prerequisites(context, release)
         return _start(context, task, with_deadline(spec, context.clock.wall(), task.timeout), record)
 
 

@@ -131,3 +131,22 @@ def test_the_registry_goes_in_the_middle_of_a_pull(host: TestHost, registry: Doc
 @pytest.mark.long
 def test_the_registry_goes_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
     cut_in_the_middle(host, registry, 300 * 2**20, patient=True)
+
+
+def test_a_task_pulls_and_creates_what_an_operator_has_removed(host: TestHost, registry: DockerRegistry) -> None:
+    """`docker system prune -a` removes the image and the network of a service that is stopped."""
+    registry.push("v1")
+    login = registry.login(host.directory / "docker", PASSWORD)
+    host.upgrade("v1", env=login, check=True)
+    host.conductor("service", "stop", "--id", "web", check=True)
+    api, (live, network) = host.daemon.api, (host.wanted("web")["release"], host.network)
+    api.remove_image(live["image_id"], force=True)
+    api.remove_network(network)
+    refused = host.conductor("run", "--id", "web", "true", env={"DOCKER_CONFIG": str(host.directory)}).expect(125)
+    for word in ("web", "v1", f"{registry.image}:v1"):
+        assert word in refused.stderr
+    result = host.conductor("run", "--id", "web", "echo", "done", env=login, check=True)
+    assert result.stdout == "done\n"
+    assert api.inspect_image(live["image_id"])["Id"] == live["image_id"]
+    host.conductor("service", "start", "--id", "web", check=True)
+    assert [one.revision for one in host.containers("web")] == ["v1"]

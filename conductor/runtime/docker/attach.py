@@ -77,6 +77,17 @@ class TaskRuntime:
         """Raise `RuntimeUnavailable` when the daemon does not answer."""
         self._call("GET", "/_ping", "reach Docker")
 
+    def has_image(self, image_id: str) -> bool:
+        """Return whether an image is on this host."""
+        return self._exists(f"/images/{quote(image_id, safe='')}/json", f"inspect image {image_id}")
+
+    def has_network(self, name: str) -> bool:
+        """Return whether a network exists."""
+        return self._exists(f"/networks/{quote(name, safe='')}", f"inspect network {name}")
+
+    def _exists(self, path: str, action: str) -> bool:
+        return "Id" in self._call("GET", path, action, tolerated={404})
+
     def create(self, spec: ContainerSpec) -> str:
         """Return the id of a new container."""
         path = f"/containers/create?name={quote(spec.name, safe='')}"

@@ -98,7 +98,9 @@ class DockerRuntime:
 
     def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
         """Read the stream itself: the SDK's own `pull` ignores errors inside it (docker-py#2286)."""
-        name, _, tag = reference.rpartition(":")
+        name, at, tag = reference.partition("@")  # a digest stands where a tag does
+        if not at:
+            name, _, tag = reference.rpartition(":")
         with _errors(f"cannot pull image {reference}", hint=_PULL_HINT):
             api, status = self._api, ""
             stream = responses.in_background(lambda: api.pull(name, tag=tag, stream=True, decode=True), TICK_SECONDS)

@@ -1,5 +1,6 @@
 """Changes on a host in memory: what each action does when all goes well, and how each refusal and failure ends."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -317,3 +318,67 @@ def test_plan_changes_nothing(world: World) -> None:
     world.upgrade("r2", plan_only=True)
     assert len(world.runtime.called("create")) == created
     assert world.running() == {"r1": 2}
+
+
+def prune(world: World) -> None:
+    """Remove the images and the network, as `docker system prune -a` does when no container uses them."""
+    world.runtime.images.clear()
+    world.runtime.networks.clear()
+
+
+AFTER_A_PRUNE: dict[str, Callable[[World], object]] = {
+    "start": lambda world: world.perform(actions.start),
+    "scale": lambda world: world.perform(actions.scale(3)),
+    "restart": lambda world: world.restart(),
+    "rollback": lambda world: world.perform(actions.rollback("r1")),
+}
+
+
+@pytest.mark.parametrize("action", AFTER_A_PRUNE)
+def test_an_image_that_was_removed_is_pulled_by_its_digest(world: World, action: str) -> None:
+    for revision in ("r1", "r2"):
+        world.runtime.publish_image(f"shop:{revision}", f"sha256:{revision}", f"shop@sha256:{revision}")
+        world.runtime.publish_image(f"shop@sha256:{revision}", f"sha256:{revision}", f"shop@sha256:{revision}")
+    world.runtime.images.clear()
+    world.upgrade("r1")
+    world.upgrade("r2")
+    if action == "start":
+        world.perform(actions.stop(""))
+    prune(world)
+    AFTER_A_PRUNE[action](world)
+    wanted = world.store.wanted("web")
+    revision = "r1" if action == "rollback" else "r2"
+    assert (wanted.live.revision, world.running()) == (revision, {revision: 3 if action == "scale" else 2})
+    assert world.runtime.called("pull")[-1] == (f"shop@sha256:{revision}",)
+
+
+@pytest.mark.parametrize("action", AFTER_A_PRUNE)
+def test_an_image_that_was_removed_and_cannot_be_pulled(world: World, action: str) -> None:
+    world.upgrade("r1")
+    world.upgrade("r2")
+    if action == "start":
+        world.perform(actions.stop(""))
+    prune(world)
+    with pytest.raises(ConductorError) as raised:
+        AFTER_A_PRUNE[action](world)
+    revision = "r1" if action == "rollback" else "r2"
+    for word in ("web", revision, f"shop:{revision}", "manifest unknown"):
+        assert word in raised.value.sentence
+    assert world.running() == ({} if action == "start" else {"r2": 2})
+
+
+def test_an_image_name_that_was_given_to_another_image_is_not_used(world: World) -> None:
+    world.upgrade("r1")
+    prune(world)
+    world.runtime.publish_image("shop:r1", "sha256:another")
+    with pytest.raises(ConductorError, match="another image"):
+        world.perform(actions.scale(3))
+    assert world.running() == {"r1": 2}
+
+
+def test_scaling_down_and_stopping_require_no_image(world: World) -> None:
+    world.upgrade("r1")
+    prune(world)
+    world.perform(actions.scale(1))
+    world.perform(actions.stop(""))
+    assert (world.running(), world.runtime.called("pull")) == ({}, [])

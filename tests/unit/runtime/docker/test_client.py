@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -177,6 +178,22 @@ def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
     statuses: list[str] = []
     assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b")
     assert statuses == ["a Pulling", "Done"]
+
+
+def test_a_pull_by_digest(daemon: Daemon, runtime: DockerRuntime) -> None:
+    """The digest stands where a tag does (`fromImage` and `tag` of the Engine API)."""
+    reference, queries = "registry.example:5000/app@sha256:b", list[str]()
+
+    def stream(handler: Handler) -> None:
+        queries.append(unquote(handler.path.partition("?")[2]))
+        handler.begin_stream()
+        handler.chunk(b"")
+
+    daemon.answers["POST /images/create"] = stream
+    found = {"Id": "sha256:1", "RepoDigests": [reference]}
+    daemon.answers[f"GET /images/{quote(reference, safe='/:')}/json"] = lambda h: h.send(found)
+    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference)
+    assert sorted(queries[0].split("&")) == ["fromImage=registry.example:5000/app", "tag=sha256:b"]
 
 
 def test_a_check_whose_connection_is_reset_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
