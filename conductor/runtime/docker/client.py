@@ -16,6 +16,7 @@ from typing import Any
 import docker
 import docker.errors
 import docker.types
+import docker.utils.config
 import requests.exceptions
 import urllib3.exceptions
 
@@ -30,6 +31,8 @@ from conductor.runtime.docker import responses
 from conductor.runtime.docker.attach import TaskRuntime, unreachable
 from conductor.runtime.docker.capture import capture
 from conductor.runtime.docker.create_request import create_request
+from conductor.runtime.docker.credentials import credentials
+from conductor.runtime.docker.exec_process import kill_tree
 from conductor.runtime.docker.preflight import refuse_ephemeral, refuse_foreign, refuse_route
 from conductor.runtime.port import Captured, ContainerEvent, RuntimeUnavailable
 
@@ -48,6 +51,9 @@ _LOST = (
     OSError,
 )
 
+# The SDK reads the caller's Docker configuration in its constructor and fails on a damaged one. `credentials` reads it.
+docker.utils.config.find_config_file = lambda *_: None
+
 
 class DockerRuntime:
     """Implements `Runtime` with the SDK's low-level client: the high-level one inspects each listed container
@@ -58,6 +64,7 @@ class DockerRuntime:
         self._clock = clock
         self._cancellation = cancellation
         self._instance = instance
+        self._hanging: dict[str, str] = {}  # health commands that may still run, by container
 
     @functools.cached_property
     def _api(self) -> Any:
@@ -98,12 +105,15 @@ class DockerRuntime:
 
     def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
         """Read the stream itself: the SDK's own `pull` ignores errors inside it (docker-py#2286)."""
+        status = ""
         name, at, tag = reference.partition("@")  # a digest stands where a tag does
         if not at:
             name, _, tag = reference.rpartition(":")
         with _errors(f"cannot pull image {reference}", hint=_PULL_HINT):
-            api, status = self._api, ""
-            stream = responses.in_background(lambda: api.pull(name, tag=tag, stream=True, decode=True), TICK_SECONDS)
+            api, auth = self._api, credentials(name, self._clock.monotonic, lambda: progress(status))
+            stream = responses.in_background(
+                lambda: api.pull(name, tag=tag, stream=True, decode=True, auth_config=auth), TICK_SECONDS
+            )
             for message in stream:
                 if message is not None:
                     if "error" in message:
@@ -212,13 +222,20 @@ class DockerRuntime:
         return found
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
-        """Read at most `HEAD_BYTES` from the end of both streams. A command that hangs is left: the API cannot kill it."""
-        began, head, unknown = self._clock.monotonic(), "", False
+        """Keep at most `HEAD_BYTES` from the end of both streams. A command that hangs is killed.
+
+        Where it cannot be killed, no other one is started beside it.
+        """
+        began, head, unknown, made = self._clock.monotonic(), "", False, ""
         try:
+            if self._hangs(container):
+                return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} of an earlier check has not ended")
             with _errors(f"cannot run {command[0]}"):
                 made = self._api.exec_create(container, list(command))["Id"]
                 stream = self._api.exec_start(made, socket=True)
-            output = responses.read_frames(stream, lambda: began + timeout_seconds - self._clock.monotonic())
+            output = responses.read_frames(
+                stream, lambda: began + timeout_seconds - self._clock.monotonic(), HEAD_BYTES
+            )
             with _errors(f"cannot read the exit code of {command[0]}"):
                 code = self._api.exec_inspect(made)["ExitCode"]
         except TimeoutError:
@@ -229,9 +246,27 @@ class DockerRuntime:
             error, unknown = refused.sentence, True
         else:
             error = "" if code == 0 else f"{command[0]} exited with code {code}"
-            head = output[-HEAD_BYTES:].decode(errors="replace").strip() if error else ""
+            head, made = output.decode(errors="replace").strip() if error else "", ""
+        if made:
+            self._end(container, made)
         seconds = self._clock.monotonic() - began
         return CheckResult(ok=not error, seconds=seconds, head=head, error=error, unknown=unknown)
+
+    def _end(self, container: str, command: str) -> None:
+        """Kill a command that was started inside a container, and remember it until it has ended."""
+        self._hanging[container] = command
+        with contextlib.suppress(ConductorError), _errors(f"cannot inspect a command of {container[:12]}"):
+            kill_tree(int(self._api.exec_inspect(command)["Pid"]), container)
+
+    def _hangs(self, container: str) -> bool:
+        """Return whether a command that was to be killed still runs."""
+        command = self._hanging.get(container)
+        if command is not None:
+            with _errors(f"cannot inspect a command of {container[:12]}"), contextlib.suppress(docker.errors.NotFound):
+                if self._api.exec_inspect(command)["Running"]:
+                    return True
+            self._hanging.pop(container, None)
+        return False
 
     def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
         """Use the task runtime, which has the streams."""

@@ -1,6 +1,7 @@
 """Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41."""
 
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -17,20 +18,31 @@ def message(text: str) -> str:
     return text.rpartition(_INTERNAL)[2].strip().rstrip(".").removesuffix(": unknown")
 
 
-def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
-    """Return the whole output of a command; `TimeoutError` once `left()` seconds have passed."""
-    raw, received = getattr(stream, "_sock", stream), b""
+def read_frames(stream: Any, left: Callable[[], float], most: int) -> bytes:
+    """Return the last `most` bytes of a command's output; `TimeoutError` once `left()` seconds have passed."""
+    raw: socket.socket = getattr(stream, "_sock", stream)
+    received = output = b""
     try:
         while True:
-            raw.settimeout(max(left(), 0.001))
+            if (seconds := left()) <= 0:
+                raise TimeoutError
+            raw.settimeout(seconds)
             data = raw.recv(65536)
+            received += data
+            while len(received) >= (end := _frame_bytes(received)):
+                output = (output + received[8:end])[-most:]
+                received = received[end:]
             if not data:
                 break
-            received += data
     finally:
         stream.close()
         raw.close()
-    return b"".join(data for _, data in frames(received))
+    return (output + received[8:])[-most:]
+
+
+def _frame_bytes(received: bytes) -> int:
+    """Return the length of the first frame; that of a header while that is incomplete."""
+    return 8 + int.from_bytes(received[4:8]) if len(received) >= 8 else 8
 
 
 def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
