@@ -72,6 +72,7 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
             require_image(context.runtime, release, context.output, context.clock, context.cancellation)
         if transition.add:
             one.read_environment()
+            context.runtime.check_volumes(transition.definition.service.volumes)
             if transition.definition.service.publish:
                 context.runtime.check_ports(*transition.definition.service.publish)
     if routes := [one.route() for one in services if one.routed]:

@@ -1,5 +1,7 @@
 """The full specification of one container: replicas and tasks are both created from it (pure)."""
 
+from pathlib import PurePosixPath
+
 import msgspec
 
 from conductor.definitions.model import Definition, Logging, Stop, Ulimit
@@ -8,6 +10,11 @@ from conductor.plan.release import Release
 from conductor.plan.replica import Kind
 
 LABEL = "conductor."
+
+
+def is_file(volume: str) -> bool:
+    """True when the source of a volume (`SOURCE:TARGET[:ro]`) is a file by its name: a path whose last part has a suffix."""
+    return volume.startswith("/") and bool(PurePosixPath(volume.partition(":")[0]).suffix)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The runtime port: what Conductor needs from whatever runs containers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 import msgspec
@@ -56,6 +56,9 @@ class Runtime(Protocol):
 
     def check_ports(self, low: int, high: int) -> None:
         """Refuse a range of host ports that the host gives to outgoing connections."""
+
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        """Refuse volumes whose source file is missing on the host."""
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """Return every address in use: IPs on the network, and the addresses of this instance's replicas."""

@@ -8,7 +8,7 @@ import datetime
 import ipaddress
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -169,6 +169,7 @@ class FakeRuntime:
     """Implements `Runtime` in memory. `calls` has every call in order; safe in several threads.
 
     `images` are local, `registry` is what `pull` can fetch. `foreign_addresses` are in use by other containers.
+    The host lacks `missing_files`.
     `away` is True while the daemon does not answer.
     """
 
@@ -181,6 +182,7 @@ class FakeRuntime:
         self.registry: dict[str, Image] = {}
         self.networks: dict[str, tuple[Network, str]] = {}  # and the instance that owns it
         self.foreign_addresses: set[str] = set()
+        self.missing_files: set[str] = set()
         self._away = False
         self._containers: dict[str, _Container] = {}
         self._behaviours: list[tuple[str, str | None, Behaviour]] = []
@@ -333,6 +335,11 @@ class FakeRuntime:
         self.calls.append(Call("check_ports", (low, high)))  # the kernel answers, so it works while the daemon is away
         if low <= EPHEMERAL[1] and high >= EPHEMERAL[0]:
             raise ConductorError(f"cannot publish ports {low} to {high}: the host gives them to outgoing connections")
+
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        for volume in volumes:
+            if volume.partition(":")[0] in self.missing_files:
+                raise ConductorError(f"cannot mount {volume}: it does not exist")
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         with self._call("used_addresses", network):

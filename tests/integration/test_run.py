@@ -163,6 +163,26 @@ def test_a_task_leaves_the_input_of_the_script_around_it(host: TestHost) -> None
     assert (done.returncode, done.stdout) == (0, b"a\nb\n")
 
 
+def test_a_volume_whose_file_is_missing(host: TestHost) -> None:
+    settings = host.directory / "settings.yml"
+    define(host, mounts=definition(host, volumes=[f"{settings}:/etc/app.yml:ro"]))
+    for words in (
+        ("run", "--id", "mounts", "--revision", "r1", "true"),
+        ("service", "upgrade", "--id", "mounts", "--revision", "r1"),
+    ):
+        result = host.conductor(*words)
+        assert (result.code, str(settings) in result.stderr, settings.exists()) == (
+            125 if words[0] == "run" else 1,
+            True,
+            False,
+        )
+    settings.write_text("a: 1\n")
+    assert (
+        host.conductor("run", "--id", "mounts", "--revision", "r1", "cat", "/etc/app.yml", check=True).stdout
+        == "a: 1\n"
+    )
+
+
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "options end at the first word": (("echo", "--id", "other", "-e", "X", "--help", "--", "-t"), "--id other -e X --help -- -t\n"),
     "two dashes before it": (("--", "echo", "-n", "x"), "x"),

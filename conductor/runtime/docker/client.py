@@ -10,7 +10,7 @@ import functools
 import ipaddress
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import docker
@@ -33,7 +33,7 @@ from conductor.runtime.docker.capture import capture
 from conductor.runtime.docker.create_request import create_request
 from conductor.runtime.docker.credentials import credentials
 from conductor.runtime.docker.exec_process import kill_tree
-from conductor.runtime.docker.preflight import refuse_ephemeral, refuse_foreign, refuse_route
+from conductor.runtime.docker.preflight import refuse_ephemeral, refuse_foreign, refuse_missing, refuse_route
 from conductor.runtime.port import Captured, ContainerEvent, RuntimeUnavailable
 
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
@@ -151,6 +151,11 @@ class DockerRuntime:
     def check_ports(self, low: int, high: int) -> None:
         """The kernel's range decides."""
         refuse_ephemeral(low, high)
+
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        """Only a daemon on this host has this host's files."""
+        if self._base_url.startswith("unix://"):
+            refuse_missing(volumes)
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """The labels of this instance's replicas, also stopped ones, and all endpoints of the network."""

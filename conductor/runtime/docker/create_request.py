@@ -3,7 +3,7 @@
 from typing import Any
 
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import ContainerSpec
+from conductor.plan.container_spec import ContainerSpec, is_file
 
 
 def create_request(spec: ContainerSpec) -> dict[str, Any]:
@@ -40,8 +40,10 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         NetworkMode=spec.network,
         RestartPolicy={"Name": "no"},  # Conductor restarts containers; two owners would interfere
         PortBindings=bound,
-        Binds=spec.volumes,
-        Tmpfs=dict.fromkeys(spec.tmpfs, ""),
+        # For a missing source, a bind makes a directory, and a mount is refused.
+        Binds=tuple(volume for volume in spec.volumes if not is_file(volume)),
+        Mounts=[_mount(volume) for volume in spec.volumes if is_file(volume)],
+        Tmpfs=dict(options.partition(":")[::2] for options in spec.tmpfs),
         Memory=spec.memory,
         NanoCpus=int(spec.cpus * 1e9) if spec.cpus else None,
         ShmSize=spec.shm_size,
@@ -53,6 +55,11 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         ExtraHosts=[f"{name}:{address}" for name, address in spec.extra_hosts.items()],
         LogConfig={"Type": spec.logging.driver, "Config": spec.logging.options},
     )
+
+
+def _mount(volume: str) -> dict[str, Any]:
+    source, target, *options = volume.split(":")
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": "ro" in options}
 
 
 def _set(**fields: Any) -> dict[str, Any]:

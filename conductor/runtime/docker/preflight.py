@@ -1,10 +1,12 @@
 """Checks of the host's network and ports before anything is created."""
 
+import os
+from collections.abc import Collection
 from typing import Any
 
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL
+from conductor.plan.container_spec import LABEL, is_file
 from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 
@@ -44,3 +46,13 @@ def refuse_ephemeral(low: int, high: int) -> None:
             f"cannot publish ports {low} to {high}: the kernel uses {first} to {last} for outgoing connections",
             "choose a range below, or narrow net.ipv4.ip_local_port_range",
         )
+
+
+def refuse_missing(volumes: Collection[str]) -> None:
+    """Refuse volumes whose source is a file by its name and does not exist on this host."""
+    for volume in filter(is_file, volumes):
+        source = volume.partition(":")[0]
+        if not os.path.lexists(source):
+            raise ConductorError(
+                f"cannot mount {source}: it does not exist", f"create the file; for a directory: mkdir -p {source}"
+            )

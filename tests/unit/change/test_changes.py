@@ -382,3 +382,14 @@ def test_scaling_down_and_stopping_require_no_image(world: World) -> None:
     world.perform(actions.scale(1))
     world.perform(actions.stop(""))
     assert (world.running(), world.runtime.called("pull")) == ({}, [])
+
+
+@pytest.mark.parametrize("order", ["start-first", "stop-first"])
+def test_a_missing_file_of_a_volume_refuses_before_anything_stops_or_starts(tmp_path: Path, order: str) -> None:
+    world = World(tmp_path, {"web": {**WEB, "volumes": ["/srv/app/settings.yml:/etc/app.yml:ro"], "order": order}})
+    world.upgrade("r1")
+    world.runtime.missing_files.add("/srv/app/settings.yml")
+    with pytest.raises(ConductorError, match="settings"):
+        world.upgrade("r2")
+    assert world.recorder.history[-1].outcome is Outcome.REFUSED
+    assert (world.running(), world.runtime.called("stop"), world.runtime.called("remove")) == ({"r1": 2}, [], [])

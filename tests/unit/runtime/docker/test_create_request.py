@@ -78,3 +78,19 @@ def test_unset_fields_are_left_out():
     document = create_request(spec(Service(image="app", port=80)))
     assert {"Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts"}.isdisjoint(document)
     assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig"}
+
+
+def test_a_missing_file_is_never_made_as_a_directory() -> None:
+    """The source of a bind is made as a directory, the source of a mount is not."""
+    volumes = ("/srv/app/settings.yml:/etc/app.yml:ro", "/run/app.sock:/app.sock", "/srv/data:/data", "named.v1:/named")
+    host = create_request(spec(Service(image="app", volumes=volumes)))["HostConfig"]
+    assert host["Binds"] == ("/srv/data:/data", "named.v1:/named")
+    assert host["Mounts"] == [
+        {"Type": "bind", "Source": "/srv/app/settings.yml", "Target": "/etc/app.yml", "ReadOnly": True},
+        {"Type": "bind", "Source": "/run/app.sock", "Target": "/app.sock", "ReadOnly": False},
+    ]
+
+
+def test_options_of_a_tmpfs() -> None:
+    host = create_request(spec(Service(image="app", tmpfs=("/cache:size=64m,mode=1777", "/tmp"))))["HostConfig"]
+    assert host["Tmpfs"] == {"/cache": "size=64m,mode=1777", "/tmp": ""}
