@@ -38,7 +38,7 @@ class Reloader:
         """
         with self._announced(), self._cancellation.shielded("nginx is reloading, one moment"):
             before = processes.workers(master)  # again: another program may have reloaded nginx meanwhile
-            log = _ErrorLog(self._nginx.error_log(dump))
+            log = _ErrorLog(self._nginx.error_log(dump, master))
             listeners = processes.listeners(master)
             self._nginx.reload(master)
             return self._prove(master, before, listeners | processes.listeners(master), generation, log)
