@@ -75,8 +75,8 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
             context.runtime.check_volumes(transition.definition.service.volumes)
             if transition.definition.service.publish:
                 context.runtime.check_ports(*transition.definition.service.publish)
-    if routes := [one.route() for one in services if one.routed]:
-        context.traffic.check(routes)
+    routes = [one.route() for one in services if one.routed]
+    warnings = context.traffic.check(routes) if routes else ()
     for one, transition in zip(services, transitions, strict=True):
         if transition.installs_crontab and (
             not transition.new.stopped or context.crontabs.read(one.service) is not None
@@ -85,7 +85,10 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
         wrapped(context, one.journal.release)  # the crontab of a rollback was generated when its release was live
     for one in services:
         one.write_ahead()
-    return Steps(context, services, transitions)
+    begun = Steps(context, services, transitions)
+    for warning in warnings:
+        begun.warn(warning)
+    return begun
 
 
 def _journal(context: Context, transition: Transition, change: str, transitions: Sequence[Transition]) -> Journal:

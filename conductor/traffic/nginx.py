@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
@@ -23,7 +24,18 @@ CHECK_SECONDS = 30
 STATUS_SECONDS = 2
 # In a private mount namespace each candidate directory is mounted over the real one; then the shell executes nginx.
 _OVERLAY = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 90; shift 2; done; shift; exec "$@"'
+_CONFLICT = re.compile(r'conflicting server name "([^"]*)" on (\S+), ignored')
 _NO_UPSTREAM = "conductor nginx install   (writes an upstream for every defined service)"
+
+
+class Checked(NamedTuple):
+    """A configuration that nginx accepts: its `dump`, and the server names that it ignores, with their address.
+
+    nginx ignores a name in the later one of two server blocks with the same address, and only warns.
+    """
+
+    dump: str
+    ignored_names: tuple[tuple[str, str], ...] = ()
 
 
 class Nginx:
@@ -35,7 +47,7 @@ class Nginx:
         self._sockets = (status_socket, *others)
         self._built: dict[str, str] | None = None
 
-    def check(self, overlays: Mapping[Path, Path]) -> str:
+    def check(self, overlays: Mapping[Path, Path]) -> Checked:
         """Return the whole configuration as nginx reads it, with each directory in `overlays` replaced by its candidate.
 
         Raises `TrafficRefused` with nginx's own error, which names file and line. Nothing is changed.
@@ -68,7 +80,7 @@ class Nginx:
             cause = _first_error(words)
             hint = _NO_UPSTREAM if "host not found in upstream" in cause else "fix the file that nginx names"
             raise TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))
-        return done.stdout
+        return Checked(done.stdout, tuple(dict.fromkeys(_CONFLICT.findall(done.stderr))))
 
     def _options(self) -> list[str]:
         """Return the options of the running nginx that change how it reads its configuration."""

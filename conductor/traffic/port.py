@@ -37,8 +37,11 @@ class TrafficRefused(ConductorError):  # noqa: N818 (the refusal of a configurat
 class Traffic(Protocol):
     """The traffic layer of this host."""
 
-    def check(self, routes: Collection[Route]) -> None:
-        """Refuse, before anything is changed, what would make a switch to `routes` fail."""
+    def check(self, routes: Collection[Route]) -> tuple[str, ...]:
+        """Refuse, before anything is changed, what would make a switch to `routes` fail.
+
+        Return a warning for each name of theirs that requests may not reach them by.
+        """
 
     def serves(self, routes: Collection[Route]) -> bool:
         """True when exactly `routes` are in force."""
@@ -77,6 +80,9 @@ class Traffic(Protocol):
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
         """Return the files that a switch to `routes` would write."""
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what an operator should know after `install`: settings that have no effect on this host."""
 
     def installed_files(self) -> tuple[ManagedFile, ...]:
         """Return the files that only `install` writes."""

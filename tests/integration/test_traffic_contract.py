@@ -186,3 +186,46 @@ def workers(on_nginx: NginxHost) -> set[int]:
         assert time.monotonic() < until
         time.sleep(0.01)
     return found
+
+
+def test_a_name_that_another_server_block_has_too(case: Case, on_nginx: NginxHost) -> None:
+    """nginx warns, exits with 0, and sends its requests to one of the two."""
+    port = case.ports["web"]
+    on_nginx.nginx.add_server(
+        "theirs", f"server {{ listen 127.0.0.1:{port}; server_name localhost other; return 204; }}"
+    )
+    [warning] = case.traffic.check([case.route("web", case.endpoints[0]), case.route("api", case.endpoints[1])])
+    for word in ("localhost", str(port), "web"):
+        assert word in warning
+    on_nginx.nginx.add_server("theirs", f"server {{ listen 127.0.0.1:{port}; server_name other; return 204; }}")
+    assert case.traffic.check([case.route("web", case.endpoints[0])]) == ()
+
+
+def test_a_link_to_a_missing_file_is_refused_as_nginx_will(case: Case, on_nginx: NginxHost) -> None:
+    link = on_nginx.nginx.include_dir / "zz.conf"
+    link.symlink_to("nowhere")
+    with pytest.raises(TrafficRefused) as refused:
+        case.traffic.check([case.route("web", case.endpoints[0])])
+    assert str(link) in refused.value.sentence
+    (on_nginx.nginx.include_dir / "nowhere").write_text("# relative to the directory\n")
+    case.switch(case.route("web", case.endpoints[0]))
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("already_installed", [False, True])
+def test_a_shutdown_timeout_of_the_operator(case: Case, on_nginx: NginxHost, already_installed: bool) -> None:
+    drop_in = on_nginx.nginx.modules_dir / "90-conductor.conf"
+    if already_installed:
+        case.traffic.install([], ())
+        assert "worker_shutdown_timeout" in drop_in.read_text()
+    assert case.traffic.notices() == ()
+    config = on_nginx.nginx.config
+    config.write_text(f"worker_shutdown_timeout 60s; {config.read_text()}")
+    case.traffic.install([], ())
+    assert drop_in.exists() is already_installed
+    assert not already_installed or "worker_shutdown_timeout" not in drop_in.read_text()
+    assert on_nginx.nginx.test().returncode == 0
+    [notice] = case.traffic.notices()
+    for word in ("longest_connection", str(config)):
+        assert word in notice
+    assert all(file.present == file.wanted for file in case.traffic.installed_files())

@@ -29,7 +29,7 @@ def command(*, config: Path, as_json: bool) -> int:
 def install(definitions: "Definitions", context: "Context") -> "Finished":
     """Write the routes of all idle services, and remove those that are not kept."""
     from conductor.commands.nginx.routes import lock_idle, routes
-    from conductor.output.events import Finished, Warned
+    from conductor.output.events import Finished, Notice, Warned
 
     began = context.clock.monotonic()
     for problem in definitions.problems:
@@ -38,6 +38,8 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
         idle = lock_idle(definitions, context, locks)
         keep = _kept(definitions, context, idle)
         changed = context.traffic.install(routes(definitions, context, idle), keep)
+    for notice in context.traffic.notices():
+        context.output.emit(Notice(text=notice))
     return Finished(
         text=f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do",
         seconds=context.clock.monotonic() - began,

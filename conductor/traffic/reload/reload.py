@@ -9,11 +9,12 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.model import Host, Server
 from conductor.errors import ConductorError
 from conductor.plan.route import Cutover, Route
 from conductor.state import files
 from conductor.state.locks import Locks
+from conductor.traffic import grammar
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.reload import processes
@@ -74,11 +75,19 @@ class ReloadTraffic:
         self._clock = clock
         self._cancellation = cancellation
 
-    def check(self, routes: Collection[Route]) -> None:
+    def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Check nginx's whole configuration with the new files over those in place, and that nginx runs."""
         self._directory.make_directories()
         candidate = self._candidate(self._directory.present(), self._files(routes))
-        self._nginx.master(self._directory.check(candidate))
+        checked = self._directory.check(candidate)
+        self._nginx.master(checked.dump)
+        named = {route.service: server.names for route in routes if (server := _server(route))}
+        return tuple(
+            f"nginx has two server blocks for {name} on {address} and ignores one: "
+            f"requests for {name} may not reach {' or '.join(services)}"
+            for name, address in checked.ignored_names
+            if (services := [service for service, names in named.items() if name in names])
+        )
 
     def serves(self, routes: Collection[Route]) -> bool:
         """Compare the files on disk, and the generation that a worker answers with."""
@@ -125,7 +134,7 @@ class ReloadTraffic:
         with self._locked():
             present = self._directory.present()
             candidate = self._candidate(present, changes)
-            dump = self._directory.check(candidate)
+            dump = self._directory.check(candidate).dump
             master = self._nginx.master(dump)
             now = {service: self._present_file(service, present) for service in changes}
             workers, done = processes.workers(master), not force and self._in_force(candidate, present)
@@ -173,7 +182,7 @@ class ReloadTraffic:
     def _checked(self, present: Mapping[str, str], changes: Mapping[str, ServiceFile]) -> tuple[dict[str, str], str]:
         candidate = self._candidate(present, changes)
         overlays = {file.path: file.wanted for file in self.installed_files() if file.path == self._drop_in_path}
-        return candidate, self._directory.check(candidate, overlays)
+        return candidate, self._directory.check(candidate, overlays).dump
 
     def _install(
         self, present: dict[str, str], candidate: dict[str, str], dump: str, changes: Mapping[str, ServiceFile]
@@ -219,9 +228,11 @@ class ReloadTraffic:
         leaves its sockets behind, which its unit removes before the next start.
         """
         wanted = {}
-        if self._drop_in_path.parent.is_dir():
+        drop_in = self._drop_in_path
+        if drop_in.parent.is_dir() and (self._own_timeout() is None or drop_in.exists()):
             milliseconds = int(self._host.nginx.longest_connection * 1000)
-            wanted[self._drop_in_path] = f"{STAMP}worker_shutdown_timeout {milliseconds}ms;\n"
+            limit = "" if self._own_timeout() else f"worker_shutdown_timeout {milliseconds}ms;\n"
+            wanted[drop_in] = f"{STAMP}{limit}"
         if self._host.runtime_dir.startswith("/run/"):
             name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
             wanted[TMPFILES / name] = self._renderer.tmpfiles()
@@ -229,6 +240,19 @@ class ReloadTraffic:
                 wanted[NGINX_UNIT / name] = self._renderer.unit_drop_in()
         existing = {path: text for path, text in wanted.items() if path.parent.parent.is_dir()}
         return tuple(ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in existing.items())
+
+    def notices(self) -> tuple[str, ...]:
+        """`worker_shutdown_timeout` may stand once: where the operator has set it, Conductor does not."""
+        place = self._own_timeout()
+        if place is None:
+            return ()
+        return (f"host.nginx.longest_connection has no effect: {place} sets worker_shutdown_timeout itself",)
+
+    def _own_timeout(self) -> str | None:
+        """Return the file in which the operator sets `worker_shutdown_timeout`, if any."""
+        found = grammar.of_file(Path(self._host.nginx.config))
+        others = (one.path for one in found if one.name == "worker_shutdown_timeout")
+        return next((path for path in others if Path(path) != self._drop_in_path), None)
 
     @property
     def _drop_in_path(self) -> Path:
@@ -253,6 +277,11 @@ class ReloadTraffic:
             self._directory.sweep()
             files.remove(self._renderer.flag)
             yield
+
+
+def _server(route: Route) -> Server | None:
+    nginx = route.definition.service.nginx
+    return nginx.server if nginx else None
 
 
 def _own(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:

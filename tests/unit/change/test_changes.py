@@ -8,7 +8,7 @@ import pytest
 from conductor.change import actions
 from conductor.change.gate import GateFailed
 from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
-from conductor.output.events import StepStarted
+from conductor.output.events import StepStarted, Warned
 from conductor.plan.history import Outcome
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WORKER, World
@@ -393,3 +393,12 @@ def test_a_missing_file_of_a_volume_refuses_before_anything_stops_or_starts(tmp_
         world.upgrade("r2")
     assert world.recorder.history[-1].outcome is Outcome.REFUSED
     assert (world.running(), world.runtime.called("stop"), world.runtime.called("remove")) == ({"r1": 2}, [], [])
+
+
+def test_a_name_that_requests_may_not_reach_a_service_by_is_a_counted_warning(world: World) -> None:
+    world.traffic.check_warnings["web"] = "two server blocks for shop.example"
+    finished = world.upgrade("r1")
+    assert (finished.warnings, finished.exit_code) == (1, 0)
+    assert Warned(text="two server blocks for shop.example", change=finished.change, service_ids=("web",)) in (
+        world.recorder.events
+    )

@@ -93,3 +93,9 @@ def test_problems_of_the_definitions_are_warnings(world: World) -> None:
     world.define({"web": WEB, "shop": {"image": "x", "cont": 1}})
     finished = install(world.definitions, world.context())
     assert finished.warnings == len([one for one in world.recorder.events if isinstance(one, Warned)]) == 2
+
+
+def test_settings_without_effect_are_notices(world: World) -> None:
+    world.traffic.install_notices = ("longest_connection has no effect",)
+    assert install(world.definitions, world.context()).warnings == 0
+    assert Notice(text="longest_connection has no effect") in world.recorder.events

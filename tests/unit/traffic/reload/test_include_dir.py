@@ -133,3 +133,20 @@ def test_nginx_workers_can_enter_all_directories_but_that_of_the_sockets(
 def test_services_are_those_with_a_file_of_conductors() -> None:
     present = {"web.conf": STAMP, "theirs.conf": "#\n", OWN: STAMP, "server.inc": STAMP, "api.conf": f"{STAMP}x"}
     assert services(present) == ("web", "api")
+
+
+def test_links_stay_links_in_a_draft(directory: IncludeDir, renderer: Renderer, tmp_path: Path) -> None:
+    """Also relative ones, which the mount over the directory resolves there, and those to missing files."""
+    directory.place(candidate(directory, renderer, "one"), NAMES)
+    for name, target in (("relative.conf", "theirs.conf"), ("dangling.conf", "absent"), ("web.conf", "theirs.conf")):
+        (directory.path / name).unlink(missing_ok=True)
+        (directory.path / name).symlink_to(target)
+    (tmp_path / "draft").mkdir()
+    drafted = directory._drafted(tmp_path / "draft", {**directory.present(), "web.conf": STAMP}, {})
+    found = {
+        path.name: str(path.readlink()) if path.is_symlink() else None for path in drafted[directory.path].iterdir()
+    }
+    assert found == {
+        "relative.conf": "theirs.conf", "dangling.conf": "absent", "theirs.conf": None, "web.conf": None,
+        **dict.fromkeys((*INCLUDES, OWN)),
+    }  # fmt: skip
