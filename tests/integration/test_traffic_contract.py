@@ -10,10 +10,10 @@ import pytest
 
 from conductor.cancellation import Cancellation, SignalCancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host, HostNginx
+from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service
 from conductor.definitions.scalars import Seconds
 from conductor.errors import ConductorError, Interrupted
-from conductor.plan.route import Cutover
+from conductor.plan.route import Cutover, Route
 from conductor.state.locks import Locks
 from conductor.traffic.port import Drained, TrafficRefused
 from conductor.traffic.reload.reload import ReloadTraffic
@@ -229,3 +229,24 @@ def test_a_shutdown_timeout_of_the_operator(case: Case, on_nginx: NginxHost, alr
     for word in ("longest_connection", str(config)):
         assert word in notice
     assert all(file.present == file.wanted for file in case.traffic.installed_files())
+
+
+def test_another_server_in_an_operators_template_is_no_endpoint_of_the_service(
+    case: Case, on_nginx: NginxHost, tmp_path: Path
+) -> None:
+    """`supervise` compares what is served with the replicas: an endpoint too many would be a switch in each pass."""
+    one, other, *_ = case.endpoints
+    template = tmp_path / "server.j2"
+    template.write_text(
+        f"upstream legacy {{ server {other}; }}\n"
+        "server {{ '{' }} listen {{ server.listen[0] }}; location /old {{ '{' }} proxy_pass http://legacy; {{ '}' }}\n"
+        "location / {{ '{' }} proxy_pass http://{{ upstream }}; {{ '}' }} {{ '}' }}\n"
+    )
+    server = Server(listen=(f"127.0.0.1:{case.ports['web']}",), names=("localhost",), template=str(template))
+    service = Service(image="app", port=80, nginx=Nginx(upstream="web", server=server))
+    route = Route(Definition(id="web", service=service, written={}, digest="d"), (one,))
+    case.switch(route)
+    assert other in (on_nginx.nginx.include_dir / "web.conf").read_text()
+    assert case.traffic.serving("web") == {one}
+    assert case.traffic.known() == {one}
+    assert case.traffic.serves([route])
