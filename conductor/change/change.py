@@ -15,9 +15,10 @@ from conductor.change.steps import Steps
 from conductor.errors import ConductorError, Interrupted, LockYielded, OperatorError
 from conductor.output.events import Finished, Notice, ServiceResult, StepFinished, StepStarted
 from conductor.output.printers import ChangeOutput
+from conductor.plan.container_spec import unmounted
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.journal import Action, Journal, StepName
-from conductor.plan.release import Release, Wanted
+from conductor.plan.release import Image, Release, Wanted
 from conductor.plan.steps import Step, replicas, steps
 from conductor.plan.transition import Transition
 
@@ -66,17 +67,20 @@ def result(transition: Transition, *, changed: bool) -> ServiceResult:
 def _begin(context: Context, transitions: Sequence[Transition], change: str) -> Steps:
     """Preflight, then write the intent of all services into their journals."""
     services = [ServiceChange(context, _journal(context, t, change, transitions)) for t in transitions]
+    warnings: list[str] = []
     for one, transition in zip(services, transitions, strict=True):
         if transition.add or transition.generate:
             release = transition.new.live
-            require_image(context.runtime, release, context.output, context.clock, context.cancellation)
+            image = require_image(context.runtime, release, context.output, context.clock, context.cancellation)
+            warnings += _volume_warnings(transition, image)
         if transition.add:
             one.read_environment()
             context.runtime.check_volumes(transition.definition.service.volumes)
             if transition.definition.service.publish:
                 context.runtime.check_ports(*transition.definition.service.publish)
     routes = [one.route() for one in services if one.routed]
-    warnings = context.traffic.check(routes) if routes else ()
+    if routes:
+        warnings += context.traffic.check(routes)
     for one, transition in zip(services, transitions, strict=True):
         if transition.installs_crontab and (
             not transition.new.stopped or context.crontabs.read(one.service) is not None
@@ -89,6 +93,18 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
     for warning in warnings:
         begun.warn(warning)
     return begun
+
+
+def _volume_warnings(transition: Transition, image: Image) -> list[str]:
+    """Return a warning for each path at which each replica has data of its own."""
+    service = transition.definition.service
+    if transition.action != "upgrade" or not transition.add:
+        return []
+    return [
+        f"{transition.service}: the image has a VOLUME at {path} and the definition mounts nothing there: "
+        "the data in it stays with its replica and is not in the next one"
+        for path in unmounted(image.volumes, service.volumes, service.tmpfs)
+    ]
 
 
 def _journal(context: Context, transition: Transition, change: str, transitions: Sequence[Transition]) -> Journal:
@@ -155,6 +171,10 @@ def _end(carried: Steps) -> None:
     carried.end(Outcome.DONE)
     for one in carried.services:
         clean_up_tasks(carried.context, one.service)
+        new = one.journal.new
+        with contextlib.suppress(ConductorError):  # the next change tries again
+            revisions = {release.revision for release in (new.release, *new.kept) if release}
+            carried.context.runtime.remove_volumes(one.service, revisions)
 
 
 def _unfinished(transitions: Sequence[Transition], error: BaseException) -> BaseException:

@@ -35,10 +35,12 @@ def pull(runtime: Runtime, reference: str, output: Output, clock: Clock, cancell
     return image
 
 
-def require_image(runtime: Runtime, release: Release, output: Output, clock: Clock, cancellation: Cancellation) -> None:
-    """Pull the image of a committed release when it was removed from this host, by its digest where that is known."""
-    if runtime.image(release.image_id) is not None:
-        return
+def require_image(
+    runtime: Runtime, release: Release, output: Output, clock: Clock, cancellation: Cancellation
+) -> Image:
+    """Return the image of a release. If it was removed from this host, pull it, by its digest where that is known."""
+    if (present := runtime.image(release.image_id)) is not None:
+        return present
     action = f"use revision {release.revision} of {release.service}: its image {release.image} was removed"
     try:
         found = pull(runtime, release.image_digest or release.image, output, clock, cancellation)
@@ -51,3 +53,4 @@ def require_image(runtime: Runtime, release: Release, output: Output, clock: Clo
             f"cannot {action}, and its name now belongs to another image",
             f"conductor service upgrade --id {release.service} --revision {release.revision}",
         )
+    return found

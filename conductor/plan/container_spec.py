@@ -1,6 +1,6 @@
 """The full specification of one container: replicas and tasks are both created from it (pure)."""
 
-from pathlib import PurePosixPath
+from collections.abc import Iterable
 
 import msgspec
 
@@ -14,7 +14,14 @@ LABEL = "conductor."
 
 def is_file(volume: str) -> bool:
     """True when the source of a volume (`SOURCE:TARGET[:ro]`) is a file by its name: a path whose last part has a suffix."""
-    return volume.startswith("/") and bool(PurePosixPath(volume.partition(":")[0]).suffix)
+    last = volume.partition(":")[0].rpartition("/")[2]
+    return volume.startswith("/") and "." in last.lstrip(".")
+
+
+def unmounted(paths: Iterable[str], volumes: Iterable[str], tmpfs: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths, volumes of an image, at which a container mounts nothing else."""
+    mounted = {one.split(":")[1].rstrip("/") for one in volumes} | {one.partition(":")[0].rstrip("/") for one in tmpfs}
+    return tuple(path for path in paths if path.rstrip("/") not in mounted)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):

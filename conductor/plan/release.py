@@ -8,10 +8,14 @@ from conductor.errors import ConductorError
 
 
 class Image(NamedTuple):
-    """A local image. `digest` is its name in a registry (`REPOSITORY@sha256:…`), empty when it came from none."""
+    """A local image. `digest` is its name in a registry (`REPOSITORY@sha256:…`), empty when it came from none.
+
+    `volumes` are the paths at which each of its containers gets a volume of its own (`VOLUME`).
+    """
 
     id: str
     digest: str
+    volumes: tuple[str, ...] = ()
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

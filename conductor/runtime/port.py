@@ -92,3 +92,9 @@ class Runtime(Protocol):
 
     def remove(self, container: str) -> None:
         """Remove a container, also a running one. A missing container is no error."""
+
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        """Remove the volumes that replicas left, except the latest ones of the revisions in `keep`.
+
+        A replica's data at a `VOLUME` of its image, where the definition mounts nothing, outlives the replica.
+        """

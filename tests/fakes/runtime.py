@@ -194,9 +194,9 @@ class FakeRuntime:
 
     # For tests: configuration.
 
-    def add_image(self, reference: str, image_id: str = "", digest: str = "") -> Image:
+    def add_image(self, reference: str, image_id: str = "", digest: str = "", volumes: tuple[str, ...] = ()) -> Image:
         """Add a local image; its id is made from the reference unless given."""
-        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest)
+        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest, volumes)
         return image
 
     def publish_image(self, reference: str, image_id: str = "", digest: str = "") -> Image:
@@ -444,6 +444,10 @@ class FakeRuntime:
     def remove(self, container: str) -> None:
         with self._call("remove", container):
             self._remove(container)
+
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        with self._call("remove_volumes", service, set(keep)):
+            pass  # it keeps no data
 
     # Inside.
 

@@ -24,7 +24,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan.container_spec import LABEL, ContainerSpec, unmounted
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica, TaskContainer
 from conductor.runtime.docker import responses
@@ -39,6 +39,7 @@ from conductor.runtime.port import Captured, ContainerEvent, RuntimeUnavailable
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
 TICK_SECONDS = 0.1  # between two progress calls of a silent pull, which may raise to stop it
 REMOVAL_POLL_SECONDS = 0.1
+KEPT_VOLUMES = 20  # of removed replicas of one service, so that a crash loop does not fill the disk
 OUTPUT_LINES = 2000  # read each time; of a hook that prints more in between, the first lines are lost
 HEAD_BYTES = 65536  # of a check's output; the caller shortens it after secrets are removed
 NOT_FOUND, CONFLICT = 404, 409
@@ -184,7 +185,10 @@ class DockerRuntime:
         return next((one.id for one in every if one.name == spec.name and one.change == change), None)
 
     def _create(self, spec: ContainerSpec) -> str:
-        return str(self._api.create_container_from_config(create_request(spec), spec.name)["Id"])
+        volumes: tuple[str, ...] = ()
+        if spec.labels.get(f"{LABEL}kind") == "service" and (image := self.image(spec.image_id)):
+            volumes = unmounted(image.volumes, spec.volumes, spec.tmpfs)
+        return str(self._api.create_container_from_config(create_request(spec, volumes), spec.name)["Id"])
 
     def start(self, container: str) -> None:
         """A start that failed only in its response is no error."""
@@ -328,6 +332,18 @@ class DockerRuntime:
         except ConductorError:
             if not self._is_gone(container):
                 raise
+
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        """A volume that a container uses is a conflict, and stays."""
+        labels = [f"{LABEL}instance={self._instance}", f"{LABEL}service={service}"]
+        with _errors(f"cannot remove volumes of {service}"):
+            found = self._api.volumes(filters={"label": labels})["Volumes"] or []
+            found.sort(key=lambda one: str(one["CreatedAt"]), reverse=True)
+            kept = [one["Name"] for one in found if one["Labels"].get(f"{LABEL}revision") in keep][:KEPT_VOLUMES]
+            for one in found:
+                if one["Name"] not in kept:
+                    with contextlib.suppress(docker.errors.APIError):
+                        self._api.remove_volume(one["Name"])
 
     def _await_removal(self, container: str) -> bool:
         """Return True once the container is gone, False when it still exists after the deadline of a call."""

@@ -1,14 +1,16 @@
 """Converts a container specification into the body of `POST /containers/create` (Engine API, v1.41; pure)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import ContainerSpec, is_file
+from conductor.plan.container_spec import LABEL, ContainerSpec, is_file
 
 
-def create_request(spec: ContainerSpec) -> dict[str, Any]:
+def create_request(spec: ContainerSpec, image_volumes: Sequence[str] = ()) -> dict[str, Any]:
     """Return the body of the request. It contains secrets in plain text and is sent only to the daemon.
 
+    `image_volumes` are paths whose data outlives the container: a volume with a name is not removed with it.
     Unset fields are left out, so that the image's own settings apply.
     """
     environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
@@ -25,14 +27,14 @@ def create_request(spec: ContainerSpec) -> dict[str, Any]:
         OpenStdin=spec.stdin,
         StdinOnce=spec.stdin,
         ExposedPorts={f"{spec.publish[0]}/tcp": {}} if spec.publish else None,
-        HostConfig=_host_config(spec),
+        HostConfig=_host_config(spec, image_volumes),
         NetworkingConfig={
             "EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": spec.ip} if spec.ip else None}}
         },
     )
 
 
-def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+def _host_config(spec: ContainerSpec, image_volumes: Sequence[str]) -> dict[str, Any]:
     bound = (
         {f"{spec.publish[0]}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(spec.publish[1])}]} if spec.publish else {}
     )
@@ -42,7 +44,10 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         PortBindings=bound,
         # For a missing source, a bind makes a directory, and a mount is refused.
         Binds=tuple(volume for volume in spec.volumes if not is_file(volume)),
-        Mounts=[_mount(volume) for volume in spec.volumes if is_file(volume)],
+        Mounts=[
+            *(_mount(volume) for volume in spec.volumes if is_file(volume)),
+            *(_named_volume(spec, number, path) for number, path in enumerate(image_volumes, 1)),
+        ],
         Tmpfs=dict(options.partition(":")[::2] for options in spec.tmpfs),
         Memory=spec.memory,
         NanoCpus=int(spec.cpus * 1e9) if spec.cpus else None,
@@ -60,6 +65,12 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
 def _mount(volume: str) -> dict[str, Any]:
     source, target, *options = volume.split(":")
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": "ro" in options}
+
+
+def _named_volume(spec: ContainerSpec, number: int, path: str) -> dict[str, Any]:
+    labels = {LABEL + name: spec.labels[LABEL + name] for name in ("instance", "service", "revision")}
+    volume = {"Type": "volume", "Source": f"{spec.name}-volume-{number}", "Target": path}
+    return {**volume, "VolumeOptions": {"Labels": labels}}
 
 
 def _set(**fields: Any) -> dict[str, Any]:

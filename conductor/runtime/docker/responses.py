@@ -91,7 +91,8 @@ def image(found: dict[str, Any], reference: str) -> Image:
     """Return an inspected image. Of several digests, take the one of the repository in `reference`."""
     repository = reference.rpartition(":")[0]
     digests = found.get("RepoDigests") or [""]
-    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]))
+    volumes = tuple(sorted((found.get("Config") or {}).get("Volumes") or ()))
+    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]), volumes)
 
 
 def containers(listed: Iterable[dict[str, Any]]) -> Containers:

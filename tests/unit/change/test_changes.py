@@ -402,3 +402,25 @@ def test_a_name_that_requests_may_not_reach_a_service_by_is_a_counted_warning(wo
     assert Warned(text="two server blocks for shop.example", change=finished.change, service_ids=("web",)) in (
         world.recorder.events
     )
+
+
+def test_an_image_volume_without_a_mount_is_a_warning_at_each_upgrade(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": {**WEB, "volumes": ["/srv/logs:/logs"]}})
+    world.runtime.add_image("shop:r2", volumes=("/data", "/logs"))
+    assert world.upgrade("r1").warnings == 0
+    assert world.upgrade("r2").warnings == 1
+    [warning] = [event for event in world.recorder.events if isinstance(event, Warned)]
+    assert "/data" in warning.text
+    assert "/logs" not in warning.text
+    assert world.upgrade("r2", force=True).warnings == 1
+    assert world.perform(actions.scale(1)).warnings == 0
+
+
+def test_volumes_are_kept_as_long_as_their_release(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": WEB})
+    world.upgrade("r1")
+    world.upgrade("r2")
+    assert world.runtime.called("remove_volumes")[-1] == ("web", {"r1", "r2"})
+    world.runtime.fail("remove_volumes")
+    world.perform(actions.stop(""))
+    assert world.running() == {}

@@ -179,7 +179,7 @@ def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
         {"Id": "sha256:1", "RepoDigests": ["elsewhere/app@sha256:a", "registry.example/app@sha256:b"]}
     )
     statuses: list[str] = []
-    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b")
+    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b", ())
     assert statuses == ["a Pulling", "Done"]
 
 
@@ -195,7 +195,7 @@ def test_a_pull_by_digest(daemon: Daemon, runtime: DockerRuntime) -> None:
     daemon.answers["POST /images/create"] = stream
     found = {"Id": "sha256:1", "RepoDigests": [reference]}
     daemon.answers[f"GET /images/{quote(reference, safe='/:')}/json"] = lambda h: h.send(found)
-    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference)
+    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference, ())
     assert sorted(queries[0].split("&")) == ["fromImage=registry.example:5000/app", "tag=sha256:b"]
 
 

@@ -1,10 +1,11 @@
 """The body of a create request: the whole document once, and unset fields left out."""
 
 import msgspec
+import pytest
 
 from conductor.definitions.model import Definition, Logging, Service, Ulimit
 from conductor.definitions.scalars import ByteSize, Secret
-from conductor.plan.container_spec import ContainerSpec, container_spec
+from conductor.plan.container_spec import ContainerSpec, container_spec, is_file, unmounted
 from conductor.plan.transition import new_release
 from conductor.runtime.docker.create_request import create_request
 
@@ -94,3 +95,29 @@ def test_a_missing_file_is_never_made_as_a_directory() -> None:
 def test_options_of_a_tmpfs() -> None:
     host = create_request(spec(Service(image="app", tmpfs=("/cache:size=64m,mode=1777", "/tmp"))))["HostConfig"]
     assert host["Tmpfs"] == {"/cache": "size=64m,mode=1777", "/tmp": ""}
+
+
+def test_the_data_of_an_image_volume_outlives_the_container() -> None:
+    """`docker rm -v` removes volumes without a name."""
+    [mount] = create_request(spec(Service(image="app")), ("/data",))["HostConfig"]["Mounts"]
+    assert (mount["Type"], mount["Source"], mount["Target"]) == ("volume", "web-r1-c2-1-volume-1", "/data")
+    assert mount["VolumeOptions"]["Labels"] == {
+        "conductor.instance": "default", "conductor.service": "web", "conductor.revision": "r1",
+    }  # fmt: skip
+
+
+def test_which_image_volumes_have_nothing_mounted() -> None:
+    paths = ("/a", "/b", "/c/", "/d")
+    assert unmounted(paths, ("/srv/a:/a/:ro", "named:/c"), ("/d:size=1m",)) == ("/b",)
+
+
+@pytest.mark.parametrize(
+    ("volume", "file"),
+    [
+        ("/srv/settings.yml:/x", True), ("/run/app.sock:/x:ro", True), ("/srv/.ssh/id.pub:/x", True),
+        ("/srv/data:/x.d", False), ("/srv/.ssh:/x", False), ("/srv/app.d/data:/x", False), ("name.v1:/x", False),
+        ("/:/x", False),
+    ],
+)  # fmt: skip
+def test_which_sources_are_files_by_their_name(volume: str, file: bool) -> None:
+    assert is_file(volume) is file
