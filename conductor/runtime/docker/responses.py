@@ -1,7 +1,6 @@
 """Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41."""
 
 import queue
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,14 +19,14 @@ def message(text: str) -> str:
 
 def read_frames(stream: Any, left: Callable[[], float], most: int) -> bytes:
     """Return the last `most` bytes of a command's output; `TimeoutError` once `left()` seconds have passed."""
-    raw: socket.socket = getattr(stream, "_sock", stream)
+    raw: Any = getattr(stream, "_sock", stream)
     received = output = b""
     try:
         while True:
             if (seconds := left()) <= 0:
                 raise TimeoutError
             raw.settimeout(seconds)
-            data = raw.recv(65536)
+            data: bytes = raw.recv(65536)
             received += data
             while len(received) >= (end := _frame_bytes(received)):
                 output = (output + received[8:end])[-most:]
