@@ -86,7 +86,7 @@ class TaskRuntime:
         return self._exists(f"/networks/{quote(name, safe='')}", f"inspect network {name}")
 
     def _exists(self, path: str, action: str) -> bool:
-        return "Id" in self._call("GET", path, action, tolerated={404})
+        return "Id" in (self._call("GET", path, action, tolerated={404}) or {})
 
     def create(self, spec: ContainerSpec) -> str:
         """Return the id of a new container."""
