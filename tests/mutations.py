@@ -80,7 +80,7 @@ def failing_test(tree: Path) -> str:
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS],
         cwd=tree, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
-    found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return found[1] if found else "" if done.returncode == 0 else f"exit code {done.returncode}"
 
 

@@ -40,12 +40,23 @@ class Recorder:
 
 
 class WatchedRuntime(FakeRuntime):
-    """A fake runtime that also notes what would lose a request: a replica stopped or removed while traffic goes to it."""
+    """A fake runtime that also records what must not happen: `lost` are replicas that were stopped or removed while traffic
+    went to them, `overlaps` are starts of a replica beside one of another change."""
 
     def __init__(self, clock: FakeClock, traffic: FakeTraffic) -> None:
         super().__init__(clock)
         self.traffic = traffic
         self.lost: list[str] = []
+        self.overlaps: list[str] = []
+
+    def start(self, container: str) -> None:
+        replicas = self.snapshot().replicas
+        this = next((one for one in replicas if one.id == container), None)
+        if this is not None and any(
+            one.running and one.service == this.service and one.change != this.change for one in replicas
+        ):
+            self.overlaps.append(this.name)
+        super().start(container)
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         self._watch(container)

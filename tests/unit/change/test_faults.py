@@ -107,6 +107,7 @@ def prepared(directory: Path, scenario: Scenario) -> World:
     world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job",)))
     scenario.prepare(world)
     world.runtime.lost.clear()
+    world.runtime.overlaps.clear()
     return world
 
 
@@ -160,7 +161,9 @@ def assert_consistent(world: World, scenario: Scenario, what: str, *, leftovers:
             assert live.release is not None, what
             assert f"--revision {live.release.revision}" in (crontab or ""), what
     assert world.store.addresses().reserved == {}, what
-    if not any(definition.get("order") == "stop-first" for definition in scenario.services.values()):
+    if any(definition.get("order") == "stop-first" for definition in scenario.services.values()):
+        assert world.runtime.overlaps == [], f"{what}: two changes ran at once"
+    else:
         assert world.runtime.lost == [], f"{what}: stopped while traffic went there"
 
 
