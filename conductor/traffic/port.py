@@ -19,7 +19,7 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManagedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that Conductor writes: its text as it should be, and as it is now (None: absent)."""
+    """A file that Conductor writes: the wanted text, and the present one (None: absent)."""
 
     path: Path
     wanted: str
@@ -31,7 +31,7 @@ class TrafficUnavailable(ConductorError):  # noqa: N818 (a state that `install` 
 
 
 class TrafficRefused(ConductorError):  # noqa: N818 (the refusal of a configuration)
-    """The traffic layer refuses its configuration, whoever wrote it."""
+    """The traffic layer refuses its configuration."""
 
 
 class Traffic(Protocol):

@@ -49,7 +49,7 @@ class Renderer:
     def candidate(self, present: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
         """Return every file of the include directory as it should be: those present, with `changes` and Conductor's own.
 
-        A None in `changes` removes a file. Raises when a name to be written belongs to somebody else's file.
+        A None in `changes` removes a file. Raises when a file of that name was not written by Conductor.
         """
         own = {f: STAMP + self._templates.get_template(f"{f}.j2").render(flag=self.flag) for f in INCLUDES}
         for name in (*changes, *own, OWN):
