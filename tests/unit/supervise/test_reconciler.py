@@ -3,6 +3,7 @@
 import fcntl
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -12,8 +13,6 @@ from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, P
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
 from conductor.supervise.traffic_load import SUBJECT
-
-import msgspec  # isort: skip
 
 HOLD = Hold(reason="holiday", who="ada", since="2024-01-01T00:00:00.000Z")
 
@@ -46,7 +45,7 @@ def test_nothing_is_done_for_a_healthy_service(host: Any) -> None:
     host.run_passes(30.0)
     assert (ids(host), host.lines, host.history()) == (before, [], [])
     assert host.status().services == {}
-    assert host.status().text == "1 services, 2 containers"
+    assert host.status().text == "1 service, 2 containers"
 
 
 def test_an_exited_replica_is_replaced(host: Any) -> None:
