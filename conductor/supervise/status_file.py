@@ -91,4 +91,5 @@ class StatusFile:
 def _summary(observed: Observed | None, services: Mapping[str, ServiceStatus]) -> str:
     count, running = (len(observed.services), observed.running) if observed else (0, 0)
     waiting = sum(bool(one.until) for one in services.values())
-    return f"{count} services, {running} containers" + (f", {waiting} backing off" if waiting else "")
+    text = f"{count} service{'s' * (count != 1)}, {running} container{'s' * (running != 1)}"
+    return text + (f", {waiting} backing off" if waiting else "")
