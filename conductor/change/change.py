@@ -125,8 +125,12 @@ def _walk(carried: Steps, plan: Sequence[Step], transitions: Sequence[Transition
         raise
     except BaseException as error:
         if committing and carried.is_committed():
-            raise _unfinished(transitions, error) from error
-        raise _rolled_back(carried, transitions, error) from error
+            reported = _unfinished(transitions, error)
+        else:
+            reported = _rolled_back(carried, transitions, error)
+        if reported is error:  # a bug, which is reported with its traceback
+            raise
+        raise reported from error
 
 
 def _carry_out(carried: Steps, step: Step, call: Callable[[], None]) -> None:

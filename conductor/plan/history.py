@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     RECOVERED = "recovered"  # finished by another process after its own was killed
     RECOVERED_BACK = "recovered-back"  # rolled back by another process
     STARTED = "started"  # and not followed to its end
-    FAILED = "failed"  # a task that could not run
+    FAILED = "failed"  # a task that could not run, or an action of `supervise` that is no change
     TIMED_OUT = "timed-out"
     HUNG_UP = "hung-up"  # a console whose terminal is gone
     UNATTENDED = "unattended"  # a task whose `conductor run` was gone when it ended
