@@ -184,6 +184,19 @@ def test_stop_first_starts_the_old_replica_again_after_a_failure(tmp_path: Path)
     assert (again.id, again.running) == (old.id, True)
 
 
+def test_stop_first_does_not_start_the_old_replica_beside_a_new_one_that_cannot_be_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path, {"clock": {**WORKER, "order": "stop-first"}})
+    world.upgrade("r1")
+    world.health.unhealthy.add("r2")
+    world.runtime.fail("stop", 2)  # the first one is the old replica
+    world.runtime.fail("remove")
+    with pytest.raises(ConductorError):
+        world.upgrade("r2")
+    assert (world.running("clock"), world.runtime.overlaps) == ({"r2": 1}, [])
+    world.recover(["clock"])
+    assert world.running("clock") == {"r1": 1}
+
+
 HOOK = {**WEB, "before_upgrade": {"command": ["bin/migrate"]}}
 
 
