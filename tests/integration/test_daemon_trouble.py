@@ -101,7 +101,7 @@ def test_a_container_that_cannot_be_made_or_started(
     failed(
         serving.upgrade("r2"), 1,
         f"cannot upgrade web: cannot {verb} container web-r2-", "-1: the disk under the daemon is tired",
-        "\n  web r1 still runs: 1 container\n",
+        "\n  web r1 keeps running: 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(serving, "r1")
 
@@ -114,7 +114,7 @@ def test_an_old_container_that_cannot_be_removed_is_an_operators(serving: TestHo
         f"warning: cannot remove container {old.name}: the disk under the daemon is tired; "
         f"remove it by hand: docker rm -f {old.name}\n" in result.stderr
     )
-    assert f"\nweb runs r2: 1 of 1 healthy; remove by hand: {old.name} (" in result.stderr
+    assert f"\nweb runs r2: 1 of 1 replicas healthy; remove by hand: {old.name} (" in result.stderr
     assert result.stderr.rstrip().endswith("1 warning)")
     assert (serving.get().revision, serving.revisions()) == ("r2", ["r2"])
     status = serving.conductor("service", "status", check=True)
@@ -126,7 +126,7 @@ def test_an_old_container_that_cannot_be_removed_is_an_operators(serving: TestHo
 def test_a_new_container_that_cannot_be_removed_is_told(serving: TestHost, between: DaemonBetween) -> None:
     """The upgrade fails, and so does its undoing: the name of what is left is told, and the next command removes it."""
     between.trouble = (Trouble(STARTED), Trouble(REMOVED))
-    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web r1 still runs: 1 container")
+    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web r1 keeps running: 1 replica")
     (left,) = [c for c in serving.containers("web") if c.revision == "r2"]
     assert f"docker rm -f {left.name}" in told
     between.trouble = ()
@@ -144,15 +144,15 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     result = upgrade.wait(20)
     told = failed(
         result, 1, "cannot upgrade web: the new containers did not become healthy: web-r2-",
-        "then the undoing failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
+        "then the rollback failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
         "mend that; the next command on this service finishes the undoing",
     )  # fmt: skip
     assert "connection refused" in told
     assert (serving.get().revision, serving.journal() is not None) == ("r1", True)
     between.trouble = ()
     after = serving.upgrade("r3", check=True)
-    assert "the upgrade of web (r2), begun 20" in after.stderr
-    assert ", died: undoing it first\n" in after.stderr
+    assert "the upgrade of web to r2, started 20" in after.stderr
+    assert ", was interrupted: rolling it back\n" in after.stderr
     nothing_left_behind(serving, "r3")
 
 

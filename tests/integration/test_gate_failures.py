@@ -9,7 +9,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 still runs: 1 container\n"
+STILL = "\n  web r1 keeps running: 1 replica\n"
 LISTENS = "\n      web r2: listening on 8080\n"
 # One fault of the app each, and what is told of it. `after` is when the gate gave up.
 UNWELL = {
@@ -62,7 +62,7 @@ def test_a_container_that_never_gets_healthy(serving: TestHost, fault: str) -> N
     assert result.seconds < 7
     nothing_left_behind(serving, "r1")
     last = serving.history()[-1]
-    assert (last["outcome"], last["from"], last["to"]) == ("failed, undone", "r1", "r2")
+    assert (last["outcome"], last["from"], last["to"]) == ("rolled-back", "r1", "r2")
 
 
 def assert_matches(pattern: str, told: str) -> None:
@@ -124,7 +124,7 @@ def test_only_the_end_of_a_long_log_and_no_secret_in_it(serving: TestHost) -> No
 def test_a_first_deployment_that_fails(host: TestHost) -> None:
     """There is nothing to go back to: the container goes, and nothing answers."""
     host.define({"web": merged(QUICK, {"env": {"FAULT": "exit"}})})
-    failed(host.upgrade("r1"), 1, "exited with code 3", "\n  nothing of web ran before, and nothing does now\n")
+    failed(host.upgrade("r1"), 1, "exited with code 3", "\n  web has never been deployed on this host, and does not run\n")
     nothing_left_behind(host, None)
     host.define({"web": QUICK})
     host.upgrade("r1", check=True)

@@ -125,7 +125,7 @@ def test_one_that_is_live_already_is_left_alone(host: TestHost) -> None:
     host.upgrade("r2", "worker", check=True)
     before = {c.id for c in host.containers("worker")}
     told = upgrade(host, "r2").expect(0).stderr
-    assert "worker already runs r2: 1 of 1 healthy; nothing to do\n" in told
+    assert "worker already runs r2: 1 of 1 replicas healthy; nothing to do\n" in told
     assert {c.id for c in host.containers("worker")} == before
     assert [line["service"] for line in host.history() if line["to"] == "r2"] == ["worker", "web", "clock"]
     all_at(host, "r2")
@@ -143,12 +143,12 @@ def test_all_are_told_what_the_others_wait_for(host: TestHost) -> None:
     failed(
         upgrade(host, "r8"), 1,
         "cannot upgrade web, worker, clock: ", "not become healthy: worker-r8-", "grep ended with code 1",
-        "web r1 still runs: 2 containers", "worker r1 still runs: 1 container\n", "clock r1 still runs: 1 container\n",
+        "web r1 keeps running: 2 replicas", "worker r1 keeps running: 1 replica\n", "clock r1 keeps running: 1 replica\n",
     )  # fmt: skip
     assert {c.id for c in host.containers()} == before
     assert reloads(host) == reloaded
     assert len(spans(clock_log(host))) == clocks
-    assert [(line["service"], line["outcome"]) for line in host.history()[-3:]] == [(s, "failed, undone") for s in IDS]
+    assert [(line["service"], line["outcome"]) for line in host.history()[-3:]] == [(s, "rolled-back") for s in IDS]
     all_at(host, "r1")
 
 
@@ -211,7 +211,7 @@ def test_a_clock_that_cannot_be_stopped_again(host: TestHost) -> None:
         host.wait_for(lambda: host.revisions("clock") == ["r2"], "the new clock")
         between.trouble = (Trouble(r"POST .*/stop|DELETE "),)
         failing.signal(signal.SIGINT)
-        failed(failing.wait(60), 1, "then the undoing failed: cannot stop clock-r2-", "may not run beside the new")
+        failed(failing.wait(60), 1, "then the rollback failed: cannot stop clock-r2-", "may not run beside the new")
         assert host.revisions("clock") == ["r2"]
         between.trouble = ()
         host.conductor("service", "start", "--id", "clock", check=True)

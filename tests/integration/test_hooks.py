@@ -100,11 +100,11 @@ FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
 def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, words: tuple[str, ...]) -> None:
     define(serving, command, timeout=timeout)
     result = serving.upgrade("r2")
-    told = failed(result, 1, "cannot upgrade web: ", *words, "web r1 still runs: 1 container\n")
+    told = failed(result, 1, "cannot upgrade web: ", *words, "web r1 keeps running: 1 replica\n")
     assert "start  " not in told
     assert TOKEN not in told
     assert result.seconds < 15
-    assert serving.history()[-1]["outcome"] == "failed, undone"
+    assert serving.history()[-1]["outcome"] == "rolled-back"
     nothing_left_behind(serving, "r1")
 
 
@@ -208,7 +208,7 @@ def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits
         serving.wait_for(lambda: ran(serving)[-1].ended, "its end")
     define(serving, hook("/volume/hooks", 0.1))
     after = serving.upgrade("r3", check=True)
-    assert " died: undoing it first\n" in after.stderr
+    assert " was interrupted: rolling it back\n" in after.stderr
     assert "waiting for before_upgrade of web, which still runs\n" in after.stderr or not waits
     mine = ran(serving)[before:]
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]

@@ -11,7 +11,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind, reservat
 from tests.support.host import TestHost, merged
 from tests.support.images import APP
 
-STILL = "web r1 still runs: 1 container\n"
+STILL = "web r1 keeps running: 1 replica\n"
 
 
 def test_a_network_name_that_is_somebody_elses(serving: TestHost) -> None:
@@ -68,7 +68,7 @@ def test_a_service_that_never_ran_leaves_nothing(host: TestHost) -> None:
         failed(
             host.upgrade("r1"), 1,
             f"cannot upgrade web: cannot make network {host.network}: its subnet {subnet} overlaps the host's route",
-            "nothing of web ran before, and nothing does now",
+            "web has never been deployed on this host, and does not run",
         )  # fmt: skip
     finally:
         host.daemon.api.remove_network(foreign)
@@ -97,7 +97,7 @@ def test_a_network_without_a_free_address(host: TestHost) -> None:
         host.upgrade("r2"), 1,
         f"cannot upgrade web: cannot find 4 free addresses in {small}: ",
         "widen the range, or wait until nginx workers from before earlier upgrades are gone",
-        "web r1 still runs: 4 containers",
+        "web r1 keeps running: 4 replicas",
     )  # fmt: skip
     assert "undoing" in told
     nothing_left_behind(host, "r1", count=4)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 still runs: 1 container\n"
+STILL = "\n  web r1 keeps running: 1 replica\n"
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
     failed(
         host.upgrade("r1"), 1,
         f"cannot upgrade web: cannot use nginx: {host.nginx.config} does not include {host.nginx.include_dir}/*.conf",
-        f"write inside its http {{}}:  {line}", "nothing of web ran before, and nothing does now",
+        f"write inside its http {{}}:  {line}", "web has never been deployed on this host, and does not run",
     )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.daemon.networks() == []
@@ -97,7 +97,7 @@ def test_a_port_of_our_server_block_that_another_program_has(serving: TestHost) 
         serving.define({"web": merged(QUICK, {"nginx": {"server": {"listen": listen}}})})
         told = failed(
             serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx took the new configuration",
-            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "undoing the upgrade of web", STILL,
+            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "rolling back the upgrade of web", STILL,
         )  # fmt: skip
         assert "undoing failed" not in told
         nothing_left_behind(serving, "r1")
@@ -114,16 +114,16 @@ def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> 
     ):
         failed(
             serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx took the new configuration",
-            "then the undoing failed: cannot undo the cutover of web: ",
+            "then the rollback failed: cannot undo the cutover of web: ",
             f"bind() to 127.0.0.1:{port} failed (98: Address already in use)",
             "old and new containers both stay until it is undone",
             "the next command on this service finishes the undoing", STILL,
         )  # fmt: skip
         assert (serving.get().revision, serving.revisions()) == ("r1", ["r1", "r2"])
         status = serving.conductor("service", "status", check=True)
-        assert "the upgrade to r2 begun 20" in status.stdout
+        assert "the upgrade to r2, started 20" in status.stdout
     after = serving.upgrade("r3", check=True)
-    assert "died: undoing it first" in after.stderr
+    assert "was interrupted: rolling it back" in after.stderr
     nothing_left_behind(serving, "r3")
 
 
@@ -140,7 +140,7 @@ def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None
     told = failed(
         host.upgrade("r1"), 1,
         f'cannot upgrade web: nginx refuses its configuration: host not found in upstream "shop" in {path}:3',
-        "conductor nginx install", "nothing of web ran before, and nothing does now",
+        "conductor nginx install", "web has never been deployed on this host, and does not run",
     )  # fmt: skip
     assert "start  " not in told
     nothing_left_behind(host, None)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 still runs: 1 container\n"
+STILL = "\n  web r1 keeps running: 1 replica\n"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The small verbs on `web`, and what they say and write down."""
+"""Actions on the service `web`, and checks of their results."""
 
 import re
 from typing import Any
@@ -7,18 +7,19 @@ from tests.support.commands import Result
 from tests.support.host import TestHost
 
 
-def service(host: TestHost, verb: str, *more: str, **options: Any) -> Result:
-    return host.conductor("service", verb, "--id", "web", *more, **options)
+def service(host: TestHost, action: str, *more: str, **options: Any) -> Result:
+    """Run `conductor service ACTION --id web …`."""
+    return host.conductor("service", action, "--id", "web", *more, **options)
 
 
 def done(result: Result, text: str) -> str:
-    """It is done, without a warning, and says what runs."""
+    """Check that a command ended with `text` as its last line and without a warning; return its stderr."""
     assert "warning" not in result.expect(0).stderr, str(result)
     assert re.search(rf"^{re.escape(text)} \(\d+\.\ds\)$", result.stderr, re.MULTILINE), str(result)
     return result.stderr
 
 
 def last(host: TestHost) -> tuple[str, str, str, int, str]:
-    """The last line of the history: (action, from, to, count, outcome)."""
-    line = host.history()[-1]
-    return line["action"], line["from"], line["to"], line["count"], line["outcome"]
+    """Return (action, from, to, count, outcome) of the last entry of the history."""
+    entry = host.history()[-1]
+    return entry["action"], entry["from"], entry["to"], entry["count"], entry["outcome"]
