@@ -1,4 +1,4 @@
-"""The drain: it waits for every request that could still be, or come, with an old container, and for nothing else."""
+"""The drain waits for all requests that an old container has or may still get, and for nothing else."""
 
 import contextlib
 import json
@@ -110,17 +110,24 @@ def test_a_websocket_of_another_service_holds_up_nobody_and_its_worker_keeps_the
             assert "warning" not in result.stderr
             assert last_drain_seconds(host) < 5
             assert socket.echo(b"still here?") == b"still here?"
+            assert set(retired) <= quarantined(host)
             assert not set(addresses_of(host)) & set(retired)
         assert len(set(retired)) == 2
     host.wait_for(lambda: len(host.nginx.workers()) == 2, "the old workers to end")
     host.upgrade("r4", check=True)
-    assert set(addresses_of(host)) & set(retired)
+    assert not quarantined(host) & set(retired)
     nothing_left_behind(host, "r4")
 
 
 def addresses_of(host: TestHost, service: str = "web") -> list[str]:
-    """What nginx is told of the service's containers."""
+    """Return the endpoints of the service's containers, as nginx has them."""
     return [c.labels["conductor.address"] for c in host.containers(service)]
+
+
+def quarantined(host: TestHost) -> set[str]:
+    """Return the endpoints that running old workers may still use."""
+    record = json.loads((host.state_dir / "traffic.json").read_text())
+    return {endpoint for one in record["quarantine"] for endpoint in one["endpoints"]}
 
 
 def test_unchanged_bytes_mean_no_reload(host: TestHost) -> None:

@@ -93,7 +93,9 @@ def _listens(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_after_the_commit_is_answered_and_the_upgrade_finishes(serving: TestHost, uploading: Uploading, number: int) -> None:
+def test_a_signal_after_the_commit_is_answered_and_the_upgrade_finishes(
+    serving: TestHost, uploading: Uploading, number: int
+) -> None:
     upload = uploading(3)
     upgrade = begin(serving)
     serving.wait_for(lambda: "   drain  " in upgrade.stderr, "the drain")

@@ -1,4 +1,4 @@
-"""What `/proc` says of a real nginx: its workers and their sockets, before, during and after a reload."""
+"""The workers of a real nginx and their sockets, as read from `/proc` before, during and after a reload."""
 
 import os
 import socket
@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from conductor.plan.values import Worker
 from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Connection
+from conductor.traffic.reload.processes import Connection, Worker
 from tests.support.claims import Claims
 from tests.support.load import EarlyBird
 from tests.support.nginx import PrivateNginx
@@ -80,6 +79,7 @@ def test_workers_that_serve(traffic: Traffic) -> None:
     for worker in workers:
         assert processes.alive(worker)
         assert not processes.alive(worker._replace(started=worker.started + 1)), "another process with this pid"
+        assert not processes.alive(worker._replace(boot="another")), "a process of an earlier boot"
     assert wait_until(lambda: processes.connections(workers) == ((), ())), (
         "but for the one that asked whether nginx is up"
     )
@@ -174,11 +174,11 @@ def test_only_an_nginx_master_is_a_master(traffic: Traffic) -> None:
     assert processes.listening_ports(master) == frozenset()
 
 
-def test_a_dead_worker_that_nobody_has_reaped_is_not_alive() -> None:
+def test_a_zombie_is_not_alive() -> None:
     """A zombie keeps its pid and its start time."""
     child = subprocess.Popen(["sleep", "60"])
     stat = Path(f"/proc/{child.pid}/stat")
-    worker = Worker(child.pid, int(stat.read_text().rpartition(")")[2].split()[19]))
+    worker = Worker(child.pid, int(stat.read_text().rpartition(")")[2].split()[19]), processes.boot_id())
     assert processes.alive(worker)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

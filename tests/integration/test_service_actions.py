@@ -45,7 +45,9 @@ def test_rollback_to_the_release_before_it_with_its_own_definition(web: TestHost
 
 def test_rollback_to_what_is_not_kept(web: TestHost) -> None:
     web.upgrade("r2", check=True)
-    failed(service(web, "rollback", "--to", "r9"), 1, "cannot roll back web: revision r9 is not kept", "kept revisions: r1")
+    failed(
+        service(web, "rollback", "--to", "r9"), 1, "cannot roll back web: revision r9 is not kept", "kept revisions: r1"
+    )
     nothing_left_behind(web, "r2")
 
 
@@ -53,7 +55,9 @@ def test_rollback_with_no_release_before(host: TestHost) -> None:
     host.define({"web": QUICK})
     failed(service(host, "rollback"), 1, "cannot find a release of web: it has never been deployed")
     host.upgrade("r1", check=True)
-    failed(service(host, "rollback"), 1, "cannot roll back web: a release before r1 is not kept", "kept revisions: none")
+    failed(
+        service(host, "rollback"), 1, "cannot roll back web: a release before r1 is not kept", "kept revisions: none"
+    )
     nothing_left_behind(host, "r1")
 
 
