@@ -24,10 +24,14 @@ def untouched(host: TestHost, told: str) -> None:
     [
         ("wbe", "r2", ('cannot find service "wbe": it is not in ', "services.yml", "did you mean web?")),
         ("basket", "r2", ('cannot find service "basket": it is not in ', "or use one of: web")),
-        ("web", "feature/x", ("cannot use revision 'feature/x': it is no image tag", "128 at most")),
-        ("web", "-r2", ("cannot use revision '-r2': it is no image tag",)),
-        ("web", "", ("cannot use revision '': it is no image tag",)),
-        ("web", "r" * 129, ("it is no image tag",)),
+        (
+            "web",
+            "feature/x",
+            ("cannot use revision 'feature/x': it is not a valid image tag", "write at most 128 letters"),
+        ),
+        ("web", "-r2", ("cannot use revision '-r2': it is not a valid image tag",)),
+        ("web", "", ("cannot use revision '': it is not a valid image tag",)),
+        ("web", "r" * 129, ("it is not a valid image tag",)),
     ],
 )
 def test_an_id_or_a_revision_that_cannot_be(
