@@ -25,7 +25,7 @@ def registry(host: TestHost) -> Iterator[DockerRegistry]:
 
 
 def partial_downloads(host: TestHost) -> list[str]:
-    """What the daemon keeps of downloads that did not end."""
+    """Return the files of incomplete downloads that the daemon keeps."""
     root = Path(host.daemon.api.info()["DockerRootDir"])
     return [str(path) for path in (root / "tmp").glob("GetImageBlob*")]
 
@@ -44,7 +44,7 @@ def test_a_pull_with_the_hosts_credentials(host: TestHost, registry: DockerRegis
 
 
 @pytest.mark.parametrize("password", ["wrong", None], ids=["a wrong password", "none"])
-def test_credentials_that_do_not_do(host: TestHost, registry: DockerRegistry, password: str | None) -> None:
+def test_missing_and_wrong_credentials(host: TestHost, registry: DockerRegistry, password: str | None) -> None:
     registry.push("v1")
     directory = host.directory / "docker"
     directory.mkdir()
@@ -91,7 +91,7 @@ def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None
         for _ in range(2):
             told = failed(host.upgrade("v1", env=login), 1, f"cannot pull image {registry.image}:v1: ")
             assert "no space left on device\n" in told
-            assert "make room on the disk that holds Docker's images" in told
+            assert "free space on the disk that holds Docker's images" in told
             assert "web has never been deployed on this host, and does not run" in told
         used = shutil.disk_usage(small.data).used
     assert used < 16 * 2**20, "the daemon kept what had no room"
@@ -99,7 +99,7 @@ def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None
 
 
 def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, patient: bool) -> None:
-    """The registry goes in the middle of a pull. The daemon tries again for more than a minute: waited for, or Ctrl-C."""
+    """Stop the registry in the middle of a pull. The daemon retries for more than a minute: wait for that, or send Ctrl-C."""
     registry.push("v1")
     registry.push("v2", layer_bytes=size)
     login = registry.login(host.directory / "docker", PASSWORD)
@@ -124,10 +124,10 @@ def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, pa
     assert [path for path in partial_downloads(host) if path not in before] == []
 
 
-def test_the_registry_goes_in_the_middle_of_a_pull(host: TestHost, registry: DockerRegistry) -> None:
+def test_the_registry_stops_in_the_middle_of_a_pull(host: TestHost, registry: DockerRegistry) -> None:
     cut_in_the_middle(host, registry, 60 * 2**20, patient=False)
 
 
 @pytest.mark.long
-def test_the_registry_goes_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
+def test_the_registry_stops_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
     cut_in_the_middle(host, registry, 300 * 2**20, patient=True)

@@ -14,7 +14,7 @@ ADA = {"SUDO_USER": "ada"}
 
 
 def colour(host: TestHost) -> set[str]:
-    """What the containers have in their environment as COLOUR."""
+    """Return the values of COLOUR in the environments of the containers."""
     pairs = (p for c in host.containers("web") for p in host.daemon.api.inspect_container(c.id)["Config"]["Env"])
     return {p.partition("=")[2] for p in pairs if p.startswith("COLOUR=")}
 
