@@ -75,7 +75,7 @@ def test_the_commands_that_run_no_hook(serving: TestHost) -> None:
     for words in (["rollback"], ["restart"], ["scale", "--count", "2"], ["scale", "--reset"], ["stop"], ["start"]):
         serving.conductor("service", words[0], "--id", "web", *words[1:], check=True)
     plan = serving.upgrade("r3", "web", "--plan", check=True).stderr
-    assert "    hook  run sh -c " in plan
+    assert "    hook  run before_upgrade of web r3: sh -c " in plan
     skipped = serving.upgrade("r3", "web", "--skip-hooks", check=True)
     assert "hook" not in skipped.stderr
     assert "nothing to do" in serving.upgrade("r3", check=True).stderr
