@@ -65,7 +65,7 @@ def rollback(revision: str | None) -> MakeTransition:
     """Return to a kept release, with its own definition and image; no registry is needed."""
 
     def make(context: Context, current: Current) -> Transition:
-        refuse_stopped(current.wanted)
+        _refuse_stopped("roll back", current.wanted)
         target = msgspec.structs.replace(rollback_target(current.wanted, revision), id=current.change)
         _require_image(context, target)
         definition = restore(current.wanted.service, target.definition)
@@ -81,7 +81,7 @@ def restart(definition: Definition) -> MakeTransition:
     """Replace all replicas of the live revision, with the definition that the file has now."""
 
     def make(context: Context, current: Current) -> Transition:
-        refuse_stopped(current.wanted)
+        _refuse_stopped("restart", current.wanted)
         live = current.wanted.live
         if live.image != f"{definition.service.image}:{live.revision}":
             raise ConductorError(
@@ -129,6 +129,13 @@ def _resize(action: Action, current: Current, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
     return resize(action, current.wanted, new, definition, current.replicas, counted=current.defined)
+
+
+def _refuse_stopped(action: str, wanted: Wanted) -> None:
+    try:
+        refuse_stopped(wanted)
+    except ConductorError as error:
+        raise error.within(f"{action} {wanted.service}") from error
 
 
 def _require_image(context: Context, release: Release) -> None:

@@ -241,7 +241,7 @@ class Steps:
         except ConductorError as error:
             ids = ", ".join(one.service for one in self._routed)
             raise error.within(
-                f"undo the cutover of {ids}", hint="old and new replicas both stay until it is undone"
+                f"undo the cutover of {ids}", details=("old and new replicas both stay until it is undone",)
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 

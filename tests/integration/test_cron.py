@@ -12,7 +12,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.commands import ROOT, Result
 from tests.support.cron import PrivateCron
 from tests.support.host import TestHost, merged
-from tests.support.verbs import service
+from tests.support.service_actions import service
 
 TOKEN = "token-of-the-app-4f1"
 FIRED_SECONDS = 100.0
