@@ -80,7 +80,7 @@ def test_cost_of_looking_after_200_containers(images):
         try:
             spawned = sup.start()
             host.wait_for(
-                lambda: f"{SERVICES + 1} services, {SERVICES * EACH + 1} containers" in sup.notes()["text"], "all"
+                lambda: f"{SERVICES + 1} services, {SERVICES * EACH + 1} containers" in sup.status()["text"], "all"
             )
             time.sleep(15)
             threads = len(list(Path(f"/proc/{spawned.pid}/task").iterdir()))
@@ -92,7 +92,7 @@ def test_cost_of_looking_after_200_containers(images):
             memory = resident_mib(spawned.pid)
         finally:
             sup.end()
-        assert "acting" not in sup.said, sup.said
+        assert "acting" not in sup.log, sup.log
     print(
         f"\n{SERVICES * EACH} containers in {SERVICES} services: {used:.1%} of a core, {memory:.0f} MiB, {threads} threads"
     )
@@ -120,13 +120,13 @@ def test_time_from_a_death_to_the_start_of_its_replacement(images):
             for name in names:
                 victim = sup.running(name)[0]
                 host.daemon.api.kill(victim.id)
-                host.wait_for(lambda name=name: sup.events.of("start", name), f"a start of {name}\n{sup.said}", 10)
+                host.wait_for(lambda name=name: sup.events.of("start", name), f"a start of {name}\n{sup.log}", 10)
                 died = sup.events.of("die", name)[0]
                 taken[name] = sup.events.of("start", name)[0] - died
                 begun[name] = sup.events.of("create", name)[0] - died
                 time.sleep(1.0)
             odd = [
-                line for line in sup.said.splitlines()[1:] if not line.endswith(": acting") and ": done: " not in line
+                line for line in sup.log.splitlines()[1:] if not line.endswith(": acting") and ": done: " not in line
             ]
             own = statistics.median(by_hand(host) for _ in range(5))
         finally:

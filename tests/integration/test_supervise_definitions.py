@@ -18,14 +18,14 @@ def test_a_changed_definition_waits_for_a_deploy_unless_told_otherwise(sup: Supe
     host, changed = sup.host, sup.service(env={"LEVEL": "2"})
     spawned = sup.start()
     host.define({"web": changed})
-    sup.stays(lambda: sup.events.of("start") == [], 2.0)
+    sup.holds_for(2.0, lambda: sup.events.of("start") == [])
     assert "drifted" in host.conductor("service", "status", "--id", "web").stdout
     spawned.end()
     host.define({"web": changed}, host_extra=APPLY)
     with Load(host.url(), busy=4, idle=4) as load:
         sup.start()
-        host.wait_for(lambda: len(sup.events.of("start")) == 2, f"two new ones\n{sup.said}")
-        sup.settled(2)
+        host.wait_for(lambda: len(sup.events.of("start")) == 2, f"two new ones\n{sup.log}")
+        sup.wait_until_right(2)
         counted = load.stop()
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
     assert environment(sup) == {"LEVEL=2"}
@@ -42,14 +42,14 @@ def test_a_changed_definition_that_does_not_run_changes_nothing(sup: Supervised)
     host.define({"web": broken}, host_extra=APPLY)
     before = {c.id for c in sup.running()}
     sup.start()
-    host.wait_for(lambda: "cannot restart web" in sup.said, f"the refusal\n{sup.said}")
+    host.wait_for(lambda: "cannot restart web" in sup.log, f"the refusal\n{sup.log}")
     assert {c.id for c in sup.running()} == before
-    host.wait_for(lambda: sup.notes()["services"]["web"]["until"], "when it is tried again")
+    host.wait_for(lambda: sup.status()["services"]["web"]["until"], "when it is tried again")
     victim = sup.running()[0]
     host.daemon.api.kill(victim.id)
-    host.wait_for(lambda: len({c.id for c in sup.running()} - before) == 1, f"a replacement\n{sup.said}", 20)
+    host.wait_for(lambda: len({c.id for c in sup.running()} - before) == 1, f"a replacement\n{sup.log}", 20)
     host.define({"web": sup.service()}, host_extra=APPLY)
-    sup.settled(2)
+    sup.wait_until_right(2)
     nothing_left_behind(host, "r1", count=2)
 
 
@@ -57,14 +57,14 @@ def test_what_is_no_longer_defined_stays_unless_told_otherwise(sup: Supervised) 
     host = sup.host
     spawned = sup.start()
     host.define({"other": sup.service()})
-    sup.stays(lambda: len(sup.running()) == 2, 2.0)
+    sup.holds_for(2.0, lambda: len(sup.running()) == 2)
     spawned.end()
     host.define({"other": sup.service()}, host_extra=STOP)
     sup.start()
-    host.wait_for(lambda: host.containers("web") == [], f"web to go\n{sup.said}")
-    assert "2 run, none are wanted" in sup.said
+    host.wait_for(lambda: host.containers("web") == [], f"web to go\n{sup.log}")
+    assert "2 run, none are wanted" in sup.log
     host.wait_for(lambda: host.journal() is None, "the end of it")
     assert host.get().status == 503
     host.define({"web": sup.service()}, host_extra=STOP)
-    sup.settled(2)
+    sup.wait_until_right(2)
     assert host.get().revision == "r1"

@@ -72,19 +72,19 @@ def test_it_is_stopped_and_started(sup: Supervised, dockerd: PrivateDaemon, mana
     time.sleep(SPACING_SECONDS)  # since its containers were made: it may act at once
     dockerd.stop()
     if seconds:
-        host.wait_for(lambda: sup.notes()["text"].startswith("waiting for Docker"), "the waiting", 12)
+        host.wait_for(lambda: sup.status()["text"].startswith("waiting for Docker"), "the waiting", 12)
         time.sleep(seconds)
     began = time.time()
     dockerd.start()
-    after = sup.settled(2)
+    after = sup.wait_until_right(2)
     same = len(before & {c.id for c in after})
     print(f"both run again {time.time() - began:.1f} s after dockerd was begun, {same} of them the ones of before")
     host.wait_for(lambda: host.get().status == 200, "it to answer")
-    sup.stays(lambda: len(sup.running()) == 2, SPACING_SECONDS + 1)
+    sup.holds_for(SPACING_SECONDS + 1, lambda: len(sup.running()) == 2)
     assert starts(host, began) == {container.id: 1 for container in after}
     assert spawned.running()
     assert manager.longest_silence() < WATCHDOG_SECONDS
-    assert sup.said.count("waiting for Docker") <= 1
+    assert sup.log.count("waiting for Docker") <= 1
     nothing_left_behind(host, "r1", count=2)
 
 
@@ -104,9 +104,9 @@ def test_it_hangs_for_a_minute(sup: Supervised, dockerd: PrivateDaemon, manager:
     dockerd.thaw()
     thawed = time.time()
     host.wait_for(lambda: dies.id not in {c.id for c in sup.running()}, "dockerd to know it", 20)
-    after = sup.settled(2, timeout=30)
+    after = sup.wait_until_right(2, timeout=30)
     print(f"two run {time.time() - thawed:.1f} s after it went on")
-    sup.stays(lambda: len(sup.running()) == 2, SPACING_SECONDS + 1)
+    sup.holds_for(SPACING_SECONDS + 1, lambda: len(sup.running()) == 2)
     assert lives.id in {c.id for c in after}
     assert sum(starts(host, began).values()) == 1
     assert manager.longest_silence() < WATCHDOG_SECONDS

@@ -32,22 +32,22 @@ def test_it_is_killed_while_it_starts_or_replaces_one(sup: Supervised, moments: 
         spawned = sup.start()
         if number % 2:  # somebody else's commit ends the delays of the rounds before
             sup.host.conductor("service", "restart", "--id", "web", check=True)
-            sup.host.wait_for(lambda: "web" not in sup.notes()["services"], f"no delay\n{sup.said}", 10)
+            sup.host.wait_for(lambda: "web" not in sup.status()["services"], f"no delay\n{sup.log}", 10)
         gone = sup.running()[0]
         if number % 2:
-            sup.make("500", gone)
+            sup.set_fault("500", gone)
         else:
             sup.host.daemon.api.kill(gone.id)
-        sup.host.wait_for(lambda: ": acting" in sup.said, "an action", 12)
+        sup.host.wait_for(lambda: ": acting" in sup.log, "an action", 12)
         time.sleep(moment)
         spawned.kill()
         began = time.monotonic()
         sup.start()
         if number % 2:  # it has to find that out anew, and the other one drains
             sup.host.wait_for(lambda gone=gone: gone.id not in {c.id for c in sup.running()}, "its replacement", 25)
-        sup.settled(2, timeout=15)
+        sup.wait_until_right(2, timeout=15)
         taken.append(f"{moment:.2f} ({time.monotonic() - began:.1f})")
-        sup.heal()
+        sup.clear_faults()
         assert sup.spawned is not None
         sup.spawned.signal(signal.SIGTERM)
         sup.spawned.wait(5)
@@ -72,24 +72,24 @@ def test_what_nginx_has_not_loaded_it_loads_at_the_start(sup: Supervised) -> Non
     for path, text in wanted.items():
         path.write_text(text)
     sup.start()
-    host.wait_for(lambda: len(answering()) == 2, f"nginx to know both\n{sup.said}")
+    host.wait_for(lambda: len(answering()) == 2, f"nginx to know both\n{sup.log}")
     assert sup.events.of("start") == []
 
 
 def test_sigterm_ends_it_at_once_also_in_the_middle(sup: Supervised) -> None:
     host = sup.host
     spawned = sup.start()
-    sup.make("silent")
-    host.wait_for(lambda: ": acting" in sup.said, "an action", 15)
+    sup.set_fault("silent")
+    host.wait_for(lambda: ": acting" in sup.log, "an action", 15)
     host.wait_for(lambda: len(sup.running()) == 3, "a replacement at the gate", 5)
     began = time.monotonic()
     spawned.signal(signal.SIGTERM)
     assert spawned.wait(5).code == 0
     assert time.monotonic() - began < 1.5
     assert len(sup.running()) == 3
-    sup.heal()
+    sup.clear_faults()
     sup.start()
-    sup.settled(2)
+    sup.wait_until_right(2)
     assert reservations(host) == {}
 
 
@@ -110,14 +110,14 @@ def test_systemd_is_told(sup: Supervised) -> None:
             while True:
                 said.append(listening.recv(4096).decode())
         assert said[-1] == "STOPPING=1"
-    assert all(line.startswith(("<6>", "<4>")) for line in sup.said.splitlines())
+    assert all(line.startswith(("<6>", "<4>")) for line in sup.log.splitlines())
 
 
 def test_there_is_one_on_a_host(sup: Supervised) -> None:
     spawned = sup.start()
     refused = sup.host.conductor("supervise", "--once").expect(5)
     assert f"process {spawned.pid} (supervise) has held it since" in refused.stderr
-    assert sup.notes()["pid"] == spawned.pid
+    assert sup.status()["pid"] == spawned.pid
 
 
 def test_once(sup: Supervised) -> None:
@@ -126,11 +126,11 @@ def test_once(sup: Supervised) -> None:
     host.daemon.api.remove_container(sup.running()[0].id, force=True)
     time.sleep(SPACING_SECONDS * 1.1)  # since its containers were made
     assert "acting" in host.conductor("supervise", "--once", check=True).stderr
-    ill = sup.settled(2)[0]
-    sup.make("500", ill)
+    ill = sup.wait_until_right(2)[0]
+    sup.set_fault("500", ill)
     time.sleep(SPACING_SECONDS * 1.1)
     assert "1 unhealthy: acting" in host.conductor("supervise", "--once", check=True).stderr
-    assert ill.id not in {c.id for c in sup.settled(2)}
+    assert ill.id not in {c.id for c in sup.wait_until_right(2)}
     assert "acting" not in host.conductor("supervise", "--once", check=True).stderr
     host.define({"web": sup.service()}, host_extra={"docker": "unix:///nowhere.sock"})
     assert host.conductor("supervise", "--once").code == 1

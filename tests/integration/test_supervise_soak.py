@@ -66,7 +66,7 @@ class Chance:
 
     def make_ill(self, service: str) -> None:
         for one in self._one(service):
-            self._sup.make(self._random.choice(["500", "hang", "silent"]), one)
+            self._sup.set_fault(self._random.choice(["500", "hang", "silent"]), one)
             self._ill.append((time.monotonic() + ILL_SECONDS, one))
 
     def pause(self, service: str) -> None:
@@ -91,7 +91,7 @@ class Chance:
 
     def end(self) -> None:
         """Nobody is ill or paused any more, and all commands have ended."""
-        self._sup.heal()
+        self._sup.clear_faults()
         for spawned in self._under_way:
             spawned.wait(120)
         self._collect()
@@ -138,11 +138,11 @@ def test_never_left_in_peace(host: TestHost) -> None:
             chance = Chance(sup, watch, seed)
             began = told = killed = time.monotonic()
             while (now := time.monotonic()) < began + 60 * MINUTES:
-                assert spawned.running(), sup.said
+                assert spawned.running(), sup.log
                 if now < began + 60 * MINUTES * KILLED_PART and now - killed >= random.uniform(*KILLS_SECONDS):
                     killed = now
                     spawned.kill()
-                    said.append(sup.said)
+                    said.append(sup.log)
                     spawned = sup.start()
                     watch.follow(spawned.pid)
                     chance.done["kill -9 of supervise"] += 1
@@ -151,11 +151,11 @@ def test_never_left_in_peace(host: TestHost) -> None:
                     told = now
                     print(f"after {(now - began) / 60:.1f} minutes:")
                     tell(sup, watch, chance)
-                    hold(watch, chance, "\n".join([*said, sup.said]))
+                    hold(watch, chance, "\n".join([*said, sup.log]))
             chance.end()
-            host.wait_for(lambda: all(map(watch.right, SERVICES)), f"all to be right\n{sup.said}", LONGEST_SECONDS + 20)
+            host.wait_for(lambda: all(map(watch.right, SERVICES)), f"all to be right\n{sup.log}", LONGEST_SECONDS + 20)
         tell(sup, watch, chance)
-        hold(watch, chance, "\n".join([*said, sup.said]))
+        hold(watch, chance, "\n".join([*said, sup.log]))
         assert growth(watch) <= MOST_GROWTH
         for service in SERVICES:
             wanted = host.wanted(service) or {}
