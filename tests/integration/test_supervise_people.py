@@ -153,7 +153,11 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     assert (row["paused"]["who"], row["paused"]["reason"]) == ("ada (as root)", "leap day")
     assert [note["hold"]["who"] for note in row["notes"] if note["kind"] == "paused"] == ["ada (as root)"]
     reason = sup.service_status()["reason"]
-    assert (reason["condition"], reason["hold"]["who"], reason["hold"]["reason"]) == ("paused", "ada (as root)", "leap day")
+    assert (reason["condition"], reason["hold"]["who"], reason["hold"]["reason"]) == (
+        "paused",
+        "ada (as root)",
+        "leap day",
+    )
     for command in (("supervise", "status"), ("service", "status")):
         text = host.conductor(*command).stdout
         assert "paused by ada" in text, text

@@ -68,7 +68,7 @@ class Supervised:
 
     def started(self, service: str = "web") -> list[str]:
         """Return the actions on a service that the log reports as started, without retries of failed ones."""
-        return re.findall(rf"^(?:<\d>)?{service}: (\S+) started: ", self.log, re.MULTILINE)
+        return started_actions(self.log, service)
 
     def has_yielded(self, service: str = "web") -> bool:
         """True once `supervise` has stopped an action on a service because a command waited for its lock."""
@@ -168,6 +168,11 @@ class Events:
     def close(self) -> None:
         """Stop listening."""
         self._stream.close()
+
+
+def started_actions(log: str, service: str = "web") -> list[str]:
+    """Return the actions on a service that a log of `supervise` reports as started."""
+    return re.findall(rf"^(?:<\d>)?{service}: (\S+) started: ", log, re.MULTILINE)
 
 
 def gaps(moments: list[float]) -> list[float]:
