@@ -55,15 +55,14 @@ def uploading(serving: TestHost) -> Iterator[Callable[[float], SlowUpload]]:
 
 @pytest.fixture
 def sup(host: TestHost) -> Iterator[Supervised]:
-    """Two containers of `web` serve; `supervise` is not started yet."""
+    """Two replicas of `web` serve; `supervise` is not started yet."""
     made = Supervised(host)
     try:
         host.define({"web": made.service()})
         host.upgrade("r1", check=True)
         yield made
     finally:
-        if made.said:
-            print(f"supervise said:\n{made.said}")
+        print(f"log of supervise:\n{made.log}")
         made.end()
 
 
