@@ -1,6 +1,6 @@
 """Removes each undo and recovery action of a change in turn, and shows which test fails without it.
 
-Run by `tests/run mutations`. Exit code 1 when an action can be removed and no test fails. Each mutant is a copy of the tree
+Run by `tests/run mutations [WORDS]`, which takes only actions whose description contains one of the words. Exit code 1 when an action can be removed and no test fails. Each mutant is a copy of the tree
 in a temporary directory; the repository is not touched.
 """
 
@@ -94,7 +94,8 @@ def main() -> int:
             copy(source, tree / part)
         if failing := failing_test(tree):
             raise SystemExit(f"tests/mutations.py: {failing} fails without a mutation")
-        for name, line, action in ACTIONS:
+        chosen = [one for one in ACTIONS if not sys.argv[1:] or any(word in one[2] for word in sys.argv[1:])]
+        for name, line, action in chosen:
             path = tree / "conductor" / "change" / name
             source_text = path.read_text()
             path.write_text(mutated(source_text, line))
@@ -102,7 +103,7 @@ def main() -> int:
             path.write_text(source_text)
             survived += not failing
             print(f"{action}: {failing or 'NO TEST FAILS'}", flush=True)
-    print(f"{len(ACTIONS) - survived} of {len(ACTIONS)} mutations are found")
+    print(f"{len(chosen) - survived} of {len(chosen)} mutations are found")
     return 1 if survived else 0
 
 

@@ -41,7 +41,7 @@ class Recorder:
 
 class WatchedRuntime(FakeRuntime):
     """A fake runtime that also records what must not happen: `lost` are replicas that were stopped or removed while traffic
-    went to them, `overlaps` are starts of a replica beside one of another change."""
+    went to them or before they were drained, `overlaps` are starts of a replica beside one of another change."""
 
     def __init__(self, clock: FakeClock, traffic: FakeTraffic) -> None:
         super().__init__(clock)
@@ -67,9 +67,8 @@ class WatchedRuntime(FakeRuntime):
         super().remove(container)
 
     def _watch(self, container: str) -> None:
-        routed = {endpoint for endpoints in self.traffic.routes.values() for endpoint in endpoints}
         for one in self.snapshot().replicas:
-            if one.id == container and one.running and one.endpoint in routed:
+            if one.id == container and one.running and one.endpoint in self.traffic.known():
                 self.lost.append(one.name)
 
 

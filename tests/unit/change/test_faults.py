@@ -223,6 +223,30 @@ def test_killed_while_it_rolls_back(name: str, tmp_path: Path) -> None:
         assert_consistent(world, scenario, f"killed at call {at} of {total}")
 
 
+def test_a_hook_that_outlives_its_upgrade_is_waited_for(tmp_path: Path) -> None:
+    world = prepared(tmp_path / "world", SCENARIOS["hook"])
+    world.runtime.behave("r2", Behaviour(exits_after=30.0), kind="hook")
+    world.runtime.fail("logs_since", 1, LockYielded())
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    began = world.clock.monotonic()
+    world.recover(["web"])
+    assert world.clock.monotonic() - began >= 30
+    assert world.runtime.called("stop") == []
+    assert_consistent(world, SCENARIOS["hook"], "hook")
+
+
+def test_a_committed_change_is_routed_again_when_its_routes_were_lost(tmp_path: Path) -> None:
+    world = prepared(tmp_path / "world", SCENARIOS["upgrade"])
+    world.traffic.fail("drain", 1, LockYielded())
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    world.traffic.routes.clear()  # as when an operator restores nginx's files from a backup
+    world.recover(["web"])
+    assert_consistent(world, SCENARIOS["upgrade"], "routes lost")
+    assert world.running() == {"r2": 2}
+
+
 @pytest.mark.parametrize("at", ["before", "recorded", "after"])
 def test_a_rollback_that_fails_is_finished_by_the_next_command(at: str, tmp_path: Path) -> None:
     """Neither the cutover nor its undoing can be proven: both releases stay until a later recovery."""
