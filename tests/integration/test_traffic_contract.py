@@ -123,7 +123,7 @@ def test_files_that_a_killed_process_left_unloaded_are_loaded(case: Case, killed
 
 
 def test_a_killed_switch_is_undone_by_another_process(case: Case, killed: list[Cutover], on_nginx: NginxHost) -> None:
-    on_nginx.traffic().undo(killed[0], lambda _cutover: None)
+    on_nginx.traffic().undo(killed[0], SERVICES, lambda _cutover: None)
     one = case.endpoints[0]
     assert case.traffic.serves([case.route("web", one)])
     assert case.traffic.serving("web") == {one}

@@ -18,7 +18,7 @@ from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.reload import processes
 from conductor.traffic.reload.drain import wait_until_drained
-from conductor.traffic.reload.include_dir import IncludeDir, services
+from conductor.traffic.reload.include_dir import IncludeDir, services_of
 from conductor.traffic.reload.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 from conductor.traffic.reload.reloader import Reloader
@@ -100,9 +100,9 @@ class ReloadTraffic:
         """Switch under the nginx lock, so that there is one flag and one reload at a time."""
         self._switch(self._files(routes), record, force=False, former=None)
 
-    def undo(self, cutover: Cutover, record: Callable[[Cutover], None]) -> None:
+    def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Put the former files back, byte for byte: rendering them again could fail or differ."""
-        former = _state(cutover).former
+        former = {service: file for service, file in _state(cutover).former.items() if service in services}
         self._switch(former, record, force=True, former=former)
 
     def load(self) -> None:
@@ -162,7 +162,7 @@ class ReloadTraffic:
         with self._locked():
             present = self._directory.present()
             changes = self._files(routes)
-            gone = {service: ServiceFile(None, ()) for service in services(present) if service not in keep}
+            gone = {service: ServiceFile(None, ()) for service in services_of(present) if service not in keep}
             try:
                 candidate, dump = self._checked(present, {**changes, **gone})
                 changes |= gone
