@@ -141,11 +141,12 @@ class ReloadTraffic:
             record(_cutover(state))
             versions = {service: file.version for service, file in changes.items()}
             self._record.begin(versions, workers)
+            left: Collection[Worker] = ()
             if not done:
                 self._directory.place(candidate, _own(changes))
                 left = self._reloader.reload(dump, master, self._renderer.generation(candidate))
                 record(_cutover(msgspec.structs.replace(state, workers=left)))
-            self._record.complete(versions)
+            self._record.complete(versions, frozenset(left) - workers)
 
     def drain(
         self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
@@ -182,7 +183,8 @@ class ReloadTraffic:
         with contextlib.suppress(TrafficUnavailable):
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
-        self._record.begin(versions, processes.workers(master) if master else ())
+        workers = processes.workers(master) if master else frozenset()
+        self._record.begin(versions, workers)
         outside = [file for file in self.installed_files() if file.present != file.wanted]
         changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
         for file in outside:
@@ -191,14 +193,15 @@ class ReloadTraffic:
         if any(file.path.parent == NGINX_UNIT for file in outside):
             self._nginx.reload_units()
         generation = self._renderer.generation(candidate)
+        left: Collection[Worker] = ()
         if master is not None and (changed or self._nginx.generation() != generation):
             try:
-                self._reloader.reload(dump, master, generation)
+                left = self._reloader.reload(dump, master, generation)
             except ConductorError:
                 self._directory.place(present, _own(changes))
                 self._nginx.reload(master)
                 raise
-        self._record.complete(versions)
+        self._record.complete(versions, frozenset(left) - workers)
         return changed
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
