@@ -125,10 +125,10 @@ class Connection:
     def _chunks(self, most_bytes: int | None) -> bytes:
         body = b""
         while size := self._chunk_size():
+            if most_bytes is not None and len(body) + size >= most_bytes:
+                return body + self._take(most_bytes - len(body))
             body += self._take(size)
             self._line()
-            if most_bytes is not None and len(body) >= most_bytes:
-                return body[:most_bytes]
         return body
 
     def _chunk_size(self) -> int:

@@ -32,7 +32,7 @@ ACTIONS = [
     ),
     ("steps.py", 'refuse_running(one.old(), "new")', "refuse to start new replicas beside old ones"),
     ("steps.py", 'refuse_running(one.new(), "old")', "refuse to start old replicas beside new ones"),
-    ("steps.py", "self.context.traffic.undo(cutover, self.record_cutover)", "restore the former routes"),
+    ("steps.py", "self.context.traffic.undo(cutover, services, self.record_cutover)", "restore the former routes"),
     (
         "steps.py",
         "self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})",

@@ -236,12 +236,13 @@ class Steps:
         cutover = next((one.journal.cutover for one in self._routed if one.journal.cutover), None)
         if cutover is None:
             return
+        services = [one.service for one in self._routed]
         try:
-            self.context.traffic.undo(cutover, self.record_cutover)
+            self.context.traffic.undo(cutover, services, self.record_cutover)
         except ConductorError as error:
-            ids = ", ".join(one.service for one in self._routed)
             raise error.within(
-                f"undo the cutover of {ids}", details=("old and new replicas both stay until it is undone",)
+                f"undo the cutover of {', '.join(services)}",
+                details=("old and new replicas both stay until it is undone",),
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 

@@ -35,7 +35,7 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
     with _locked(context, sorted(one.id for one in definitions), options):
         change = secrets.token_hex(4)
         try:
-            transitions = [_transition(context, one, revision, change, options) for one in definitions]
+            transitions = _transitions(context, definitions, revision, change, options=options)
             needed = [one for one in transitions if options.force or not _is_live(context, one)]
         except ConductorError as error:
             services = [
@@ -73,11 +73,21 @@ def _locked(context: Context, services: Sequence[str], options: Options) -> Iter
         yield
 
 
-def _transition(context: Context, definition: Definition, revision: str, change: str, options: Options) -> Transition:
+def _transitions(
+    context: Context, definitions: Sequence[Definition], revision: str, change: str, *, options: Options
+) -> list[Transition]:
+    """Refuse stopped services before the image of any service is pulled."""
+    if not options.start:
+        for definition in definitions:
+            refuse_stopped(context.store.wanted(definition.id))
+    return [_transition(context, one, revision, change, options=options) for one in definitions]
+
+
+def _transition(
+    context: Context, definition: Definition, revision: str, change: str, *, options: Options
+) -> Transition:
     """Resolve the image, whose id is used from here on, and what runs now."""
     wanted = context.store.wanted(definition.id)
-    if not options.start:
-        refuse_stopped(wanted)
     image = _image(context, f"{definition.service.image}:{revision}", options)
     release = new_release(definition, revision, image.id, change, digest=image.digest)
     running = context.runtime.containers(definition.id).replicas

@@ -49,10 +49,11 @@ class Traffic(Protocol):
         `record` is called before anything changes, and again with what is left to drain once the switch is proven.
         """
 
-    def undo(self, cutover: Cutover, record: Callable[[Cutover], None]) -> None:
+    def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Restore what was in force before the switch that recorded `cutover`, proven; raise when it cannot be proven.
 
-        `record` is called as in `switch`. Undoing what it recorded restores the same state again.
+        Only `services` are restored: others of the switch may have changed since. `record` is called as in `switch`. Undoing
+        what it recorded restores the same state again.
         """
 
     def drain(

@@ -70,6 +70,11 @@ def test_the_first_bytes_of_a_body(tmp_path: Path, raw: bytes) -> None:
         assert get(tmp_path / "s", most_bytes=4)[1] == b"abcd"
 
 
+def test_the_first_bytes_of_a_chunk_that_does_not_end(tmp_path: Path) -> None:
+    with server(tmp_path / "s", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\nabcde"):
+        assert get(tmp_path / "s", most_bytes=4)[1] == b"abcd"
+
+
 def test_headers(tmp_path: Path) -> None:
     with server(tmp_path / "s", b"HTTP/1.1 302 Found\r\nLocation:  /login \r\nX-A: b: c\r\nContent-Length: 0\r\n\r\n"):
         assert get(tmp_path / "s")[2] == {"location": "/login", "x-a": "b: c", "content-length": "0"}

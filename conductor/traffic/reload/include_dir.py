@@ -105,7 +105,7 @@ class IncludeDir:
         return tuple(changed)
 
 
-def services(present: Mapping[str, str]) -> tuple[str, ...]:
+def services_of(present: Mapping[str, str]) -> tuple[str, ...]:
     """Return the ids of the services that have a file of Conductor's."""
     names = (
         name for name, text in present.items() if text.startswith(STAMP) and name.endswith(".conf") and name != OWN

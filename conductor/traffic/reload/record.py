@@ -58,22 +58,32 @@ class Record:
         """Write ahead: each service is about to get another version, and `workers` know the one before."""
         record = self._read()
         routes = {**record.routes}
-        leaving: set[str] = set()
         for service, version in changes.items():
             before = record.routes.get(service, ())
-            leaving |= {e for one in before for e in one.endpoints if e not in version.endpoints}
             routes[service] = (*(one for one in before if one.digest != version.digest), version)
-        quarantine = self._living(record)
-        if leaving and workers:
-            quarantine += (Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))),)
-        self._write(TrafficRecord(routes=routes, quarantine=quarantine))
+        self._write(TrafficRecord(routes=routes, quarantine=self._quarantine(record, changes, workers)))
 
-    def complete(self, changes: Mapping[str, Version]) -> None:
-        """Record that the versions of `begin` are in force."""
+    def complete(self, changes: Mapping[str, Version], workers: Collection[Worker] = ()) -> None:
+        """Record that the versions of `begin` are in force. `workers` know the ones before too, and started since then."""
         record = self._read()
         current = {service: (version,) for service, version in changes.items() if version.digest is not None}
         others = {service: versions for service, versions in record.routes.items() if service not in changes}
-        self._write(msgspec.structs.replace(record, routes={**others, **current}, quarantine=self._living(record)))
+        quarantine = self._quarantine(record, changes, workers)
+        self._write(TrafficRecord(routes={**others, **current}, quarantine=quarantine))
+
+    def _quarantine(
+        self, record: TrafficRecord, changes: Mapping[str, Version], workers: Collection[Worker]
+    ) -> tuple[Quarantined, ...]:
+        leaving = {
+            endpoint
+            for service, version in changes.items()
+            for one in record.routes.get(service, ())
+            for endpoint in one.endpoints
+            if endpoint not in version.endpoints
+        }
+        if not leaving or not workers:
+            return self._living(record)
+        return (*self._living(record), Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))))
 
     @staticmethod
     def _living(record: TrafficRecord) -> tuple[Quarantined, ...]:

@@ -18,7 +18,7 @@ from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.reload import processes
 from conductor.traffic.reload.drain import wait_until_drained
-from conductor.traffic.reload.include_dir import IncludeDir, services
+from conductor.traffic.reload.include_dir import IncludeDir, services_of
 from conductor.traffic.reload.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 from conductor.traffic.reload.reloader import Reloader
@@ -100,9 +100,9 @@ class ReloadTraffic:
         """Switch under the nginx lock, so that there is one flag and one reload at a time."""
         self._switch(self._files(routes), record, force=False, former=None)
 
-    def undo(self, cutover: Cutover, record: Callable[[Cutover], None]) -> None:
+    def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Put the former files back, byte for byte: rendering them again could fail or differ."""
-        former = _state(cutover).former
+        former = {service: file for service, file in _state(cutover).former.items() if service in services}
         self._switch(former, record, force=True, former=former)
 
     def load(self) -> None:
@@ -141,11 +141,12 @@ class ReloadTraffic:
             record(_cutover(state))
             versions = {service: file.version for service, file in changes.items()}
             self._record.begin(versions, workers)
+            left: Collection[Worker] = ()
             if not done:
                 self._directory.place(candidate, _own(changes))
                 left = self._reloader.reload(dump, master, self._renderer.generation(candidate))
                 record(_cutover(msgspec.structs.replace(state, workers=left)))
-            self._record.complete(versions)
+            self._record.complete(versions, frozenset(left) - workers)
 
     def drain(
         self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
@@ -162,7 +163,7 @@ class ReloadTraffic:
         with self._locked():
             present = self._directory.present()
             changes = self._files(routes)
-            gone = {service: ServiceFile(None, ()) for service in services(present) if service not in keep}
+            gone = {service: ServiceFile(None, ()) for service in services_of(present) if service not in keep}
             try:
                 candidate, dump = self._checked(present, {**changes, **gone})
                 changes |= gone
@@ -182,7 +183,8 @@ class ReloadTraffic:
         with contextlib.suppress(TrafficUnavailable):
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
-        self._record.begin(versions, processes.workers(master) if master else ())
+        workers = processes.workers(master) if master else frozenset()
+        self._record.begin(versions, workers)
         outside = [file for file in self.installed_files() if file.present != file.wanted]
         changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
         for file in outside:
@@ -191,14 +193,15 @@ class ReloadTraffic:
         if any(file.path.parent == NGINX_UNIT for file in outside):
             self._nginx.reload_units()
         generation = self._renderer.generation(candidate)
+        left: Collection[Worker] = ()
         if master is not None and (changed or self._nginx.generation() != generation):
             try:
-                self._reloader.reload(dump, master, generation)
+                left = self._reloader.reload(dump, master, generation)
             except ConductorError:
                 self._directory.place(present, _own(changes))
                 self._nginx.reload(master)
                 raise
-        self._record.complete(versions)
+        self._record.complete(versions, frozenset(left) - workers)
         return changed
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:

@@ -103,6 +103,17 @@ def test_upgrade_of_a_stopped_service_needs_start(world: World) -> None:
     assert world.running() == {"r2": 2}
 
 
+def test_a_stopped_service_is_refused_before_an_image_is_pulled(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": WEB, "worker": {**WORKER, "image": "jobs"}})
+    world.runtime.add_image("jobs:r1")
+    world.upgrade("r1")
+    world.perform(actions.stop(""), "worker")
+    world.runtime.publish_image("shop:r9")
+    with pytest.raises(ConductorError):
+        world.upgrade("r9")
+    assert "shop:r9" not in world.runtime.images
+
+
 def test_restart_uses_the_definition_of_the_file(world: World) -> None:
     world.upgrade("r1")
     world.define({"web": {**WEB, "env": {"MODE": "new"}}})

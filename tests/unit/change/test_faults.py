@@ -100,6 +100,15 @@ class FaultyStore(Store):
             raise self.error  # type: ignore[misc]
 
 
+class KilledAtTheEnd(Store):
+    """A store of a process that is killed when it is about to remove the journal of `web`."""
+
+    def remove_journal(self, service: str) -> None:
+        if service == "web":
+            raise LockYielded
+        super().remove_journal(service)
+
+
 def prepared(directory: Path, scenario: Scenario) -> World:
     directory.mkdir()
     world = World(directory, scenario.services)
@@ -245,6 +254,23 @@ def test_a_committed_change_is_routed_again_when_its_routes_were_lost(tmp_path: 
     world.recover(["web"])
     assert_consistent(world, SCENARIOS["upgrade"], "routes lost")
     assert world.running() == {"r2": 2}
+
+
+def test_a_rollback_killed_at_its_end_does_not_undo_a_later_change_of_another_service(tmp_path: Path) -> None:
+    """`api` is rolled back, `web` only lacks its history entry: by the time that `web` is recovered, `api` has changed again."""
+    world = World(tmp_path, {"api": WEB, "web": WEB})
+    world.upgrade("r1")
+    world.traffic.fail("switch", 1, ConductorError("unproven"), at="after")
+    world.store = KilledAtTheEnd(world.store.directory)
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    world.store = Store(world.store.directory)
+    assert world.store.in_progress() == ("web",)
+    world.upgrade("r3", "api")
+    world.recover(["web"])
+    assert (world.running("api"), world.running("web")) == ({"r3": 2}, {"r1": 2})
+    for service in ("api", "web"):
+        assert set(world.traffic.routes[service]) == {one.endpoint for one in world.replicas(service)}
 
 
 @pytest.mark.parametrize("at", ["before", "recorded", "after"])

@@ -8,7 +8,7 @@ import pytest
 from conductor.definitions.model import Host, HostNginx
 from conductor.errors import ConductorError
 from conductor.traffic.nginx import Nginx
-from conductor.traffic.reload.include_dir import IncludeDir, services
+from conductor.traffic.reload.include_dir import IncludeDir, services_of
 from conductor.traffic.render import INCLUDES, OWN, STAMP, Renderer, file_name
 
 NAMES = (file_name("web"), *INCLUDES, OWN)
@@ -132,4 +132,4 @@ def test_nginx_workers_can_enter_all_directories_but_that_of_the_sockets(
 
 def test_services_are_those_with_a_file_of_conductors() -> None:
     present = {"web.conf": STAMP, "theirs.conf": "#\n", OWN: STAMP, "server.inc": STAMP, "api.conf": f"{STAMP}x"}
-    assert services(present) == ("web", "api")
+    assert services_of(present) == ("web", "api")

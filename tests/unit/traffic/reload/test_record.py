@@ -67,6 +67,16 @@ def test_during_a_switch_both_versions_are_known(record: Record) -> None:
     assert record.known() == {NEW}
 
 
+def test_workers_that_another_program_started_during_a_switch_know_the_version_before(
+    record: Record, own_process: Worker, gone: Worker
+) -> None:
+    changes = {"web": version("new", NEW)}
+    record.begin(changes, {gone})
+    record.complete(changes, {own_process})
+    assert record.endpoints("web", "old") == ()
+    assert record.known() == {OLD, NEW}
+
+
 def test_a_switch_back_after_a_killed_one_knows_both_versions_until_it_is_complete(record: Record) -> None:
     record.begin({"web": version("new", NEW)}, ())
     back = {"web": version("old", OLD)}
