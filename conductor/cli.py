@@ -51,7 +51,7 @@ COMMANDS = {
 }
 HELP = {
     "service": "Deploy, change and inspect services.",
-    "cron": "Install the crontabs of services on this host.",
+    "cron": "Install, remove and list the crontabs of services.",
     "nginx": "Write the files that the host's nginx includes.",
     "config": "Check and print the definitions file.",
 }

@@ -16,7 +16,7 @@ from conductor.output.events import Finished
 from conductor.plan.journal import Action
 from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.replica import Replica
-from conductor.plan.steps import replicas
+from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, refuse_stopped, replace, resize, rollback_target
 
 
@@ -52,7 +52,7 @@ def perform(
         )
         transition = make(context, current)
         if transition.changes_nothing:
-            state = "stopped" if transition.new.stopped else f"at {replicas(transition.count)}"
+            state = "stopped" if transition.new.stopped else f"at {replicas_text(transition.count)}"
             return Finished(
                 text=f"{service} is already {state}; nothing to do",
                 seconds=context.clock.monotonic() - began,

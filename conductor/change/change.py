@@ -17,7 +17,7 @@ from conductor.output.printers import ChangeOutput
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.journal import Action, Journal, StepName
 from conductor.plan.release import Release, Wanted
-from conductor.plan.steps import Step, replicas, steps
+from conductor.plan.steps import Step, replicas_text, steps
 from conductor.plan.transition import Transition
 
 FIX_HINT = "fix this; the next command on this service will finish the change"
@@ -39,7 +39,7 @@ def carry_out(context: Context, transitions: Sequence[Transition], change: str, 
     _walk(carried, steps(transitions), transitions)
     text = "; ".join(_outcome(transition) for transition in transitions)
     if carried.unremoved:
-        text += f"; left to do by hand: {', '.join(carried.unremoved)}"
+        text += f"; containers left for an operator: {', '.join(carried.unremoved)}"
     return Finished(
         change=change,
         text=text,
@@ -172,8 +172,8 @@ def _rolled_back(carried: Steps, transitions: Sequence[Transition], error: BaseE
         roll_back(carried, Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK)
     except ConductorError as second:
         failure = second
-    hooks = tuple(f"before_upgrade of {one} ran, and is not undone" for one in carried.hooks_ran)
-    left = (f"left to do by hand: {', '.join(carried.unremoved)}",) if carried.unremoved else ()
+    hooks = tuple(f"before_upgrade of {one} has run and is not undone" for one in carried.hooks_ran)
+    left = (f"containers left for an operator: {', '.join(carried.unremoved)}",) if carried.unremoved else ()
     if failure is not None:
         first, details = str(error), tuple(filter(None, (*failure.details, failure.hint)))
         if isinstance(error, ConductorError):
@@ -213,7 +213,7 @@ def _explained(
     ids = ", ".join(service for service, _ in services)
     what = "" if isinstance(error, Interrupted) else f"{action} {ids}"
     if isinstance(error, Interrupted):
-        details = (f"the {action} of {ids} is rolled back", *details)
+        details = (f"the {action} of {ids} was rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
     return error.within(what, details=details + serving)
 
@@ -222,12 +222,12 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
     """Return what runs of a service now."""
     live = wanted.release
     if live is None:
-        return f"{service} has never been deployed on this host, and does not run"
+        return f"{service} has never been deployed on this host and is not running"
     try:
         running = sum(one.running and one.release == live.id for one in context.runtime.containers(service).replicas)
     except ConductorError:
         return f"{service} is at revision {live.revision}; its replicas cannot be listed now"
-    return f"{service} {live.revision} keeps running: {replicas(running)}"
+    return f"{service} still runs {live.revision}: {replicas_text(running)}"
 
 
 def _outcome(transition: Transition) -> str:

@@ -93,7 +93,9 @@ def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
     """
     lines = enumerate(table.decode(errors="replace").split("\n"), 1)
     secret = {
-        n: "contains the value of a secret, which the file would show" for n, line in lines if redact(line) != line
+        n: "contains the value of a secret, which must not be written to a crontab file"
+        for n, line in lines
+        if redact(line) != line
     }
     jobs: tuple[Job, ...] = ()
     problems: list[tuple[int, str]] = []

@@ -37,7 +37,11 @@ def install(
             _record(context, service, "cron-install", release.revision, changed=changed)
     path = context.crontabs.path(service)
     jobs = f"{len(table.jobs)} job{'s' * (len(table.jobs) != 1)}"
-    state = f"{path} has {jobs} of {release.revision}" if text else f"{release.revision} has no jobs: no {path}"
+    state = (
+        f"{path} has {jobs} of {release.revision}"
+        if text
+        else f"{release.revision} has no jobs, so {path} is not installed"
+    )
     return Finished(
         text=state if changed else f"{state}; nothing to do",
         seconds=context.clock.monotonic() - began,

@@ -18,7 +18,7 @@ from conductor.plan.history import Outcome
 from conductor.plan.journal import StepName
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
-from conductor.plan.steps import drain_seconds
+from conductor.plan.steps import drain_seconds, replicas_text
 from conductor.plan.transition import KEEPS_CRONTAB, Transition
 
 
@@ -193,7 +193,7 @@ class Steps:
         """
         graces = {one.id: grace for one, grace in replicas if one.running}
         if graces:
-            self.progress("retire")(f"stopping {len(graces)}, grace {max(graces.values()):g}s")
+            self.progress("retire")(f"stopping {replicas_text(len(graces))}, grace {max(graces.values()):g}s")
         killed: list[tuple[str, float]] = []
 
         def stop(replica: Replica) -> None:
@@ -241,7 +241,8 @@ class Steps:
         except ConductorError as error:
             ids = ", ".join(one.service for one in self._routed)
             raise error.within(
-                f"undo the cutover of {ids}", details=("old and new replicas both stay until it is undone",)
+                f"undo the cutover of {ids}",
+                details=("old and new replicas both keep running until the cutover is undone",),
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 
@@ -255,4 +256,6 @@ def refuse_running(replicas: Sequence[Replica], others: str) -> None:
     """Raise when one of these still runs: replicas of a stop-first service never run beside each other."""
     running = [one.name for one in replicas if one.running]
     if running:
-        raise ConductorError(f"cannot stop {', '.join(running)}: {others} replicas must not run beside it")
+        raise ConductorError(
+            f"cannot continue: {', '.join(running)} did not stop, and {others} replicas must not run at the same time"
+        )

@@ -127,7 +127,7 @@ class Stray(Note, frozen=True, tag="stray"):
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"not of the live release: {', '.join(self.names)}"
+        return f"containers that are not of the live release: {', '.join(self.names)}"
 
 
 class Supervise(Note, frozen=True, tag="supervise"):

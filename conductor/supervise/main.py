@@ -106,7 +106,7 @@ class Supervisor:
         gc.freeze()  # later collections need not examine what is loaded by now
         notify(READY="1", STATUS="running the first pass")
         count = len(self._file.definitions.ids)
-        self._log.info(f"supervising {count} service{'s' * (count != 1)} of {self._file.definitions.path}")
+        self._log.info(f"supervising {count} service{'s' * (count != 1)} defined in {self._file.definitions.path}")
         if self._file.problem:
             self._log.warn(self._file.problem)
         run_loop(self._loop, self._file, self._log, passes.clock, signals)

@@ -396,7 +396,7 @@ class FakeRuntime:
             try:
                 self._start(container)
             except ConductorError as error:
-                return Captured(stdout=b"", stderr=b"", failure=f"did not run: {error.sentence}")
+                return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
             found = self._containers[container]
             streams = [[f"{line}\n".encode() for _, stream, line in found.log if stream == number] for number in (1, 2)]
             stdout, stderr = (b"".join(lines) for lines in streams)

@@ -370,7 +370,7 @@ def capture(case: Case) -> None:
         b"one\n",
         "exited with code 4",
     )
-    assert captured["missing"].failure.startswith("did not run: ")
+    assert captured["missing"].failure.startswith("did not start: ")
     assert captured["serves"].failure == "did not end within 2s"
     states = {replica.revision: replica.state for replica in case.runtime.containers().replicas}
     assert states == {"prints": "exited", "prints-and-fails": "exited", "missing": "created", "serves": "running"}

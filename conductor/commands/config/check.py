@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @config_option
-@click.option("--files", is_flag=True, help="Also read the secret and env files that it names.")
+@click.option("--files", is_flag=True, help="Also read the secret files and env files that the definitions name.")
 def command(config: Path, files: bool) -> None:
     """Report all problems of the definitions file.
 
-    It changes nothing and reads no secrets without --files, so Chef's `verify` can run it.
+    This command changes nothing. It reads secret files only with --files.
     """
     from conductor.definitions.load import load
     from conductor.definitions.problems import DefinitionsError

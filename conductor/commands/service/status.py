@@ -15,7 +15,8 @@ from conductor.commands.options import config_option, json_option, optional_id_o
 def command(*, config: Path, service: str | None, as_json: bool) -> None:
     """Show services with their replicas and health.
 
-    Each running replica gets one health check now. Notes below a service explain every difference from its definition.
+    Conductor checks the health of each running replica once. The notes below a service explain how it differs from its
+    definition.
     """
     from conductor.output.streams import answer
     from conductor.output.tables import as_document, as_table

@@ -19,7 +19,7 @@ supervise is not running: failed containers will not be replaced
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Show whether supervise runs, and which services it will act on."""
+    """Show whether supervise is running, and its next actions."""
     from conductor.commands.action import query_context
     from conductor.output.streams import answer
     from conductor.output.tables import as_document

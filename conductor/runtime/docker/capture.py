@@ -24,9 +24,9 @@ def capture(
     """Implement `Runtime.capture`. A container that exceeds a limit keeps running: the caller removes it."""
     with contextlib.closing(tasks.attach(container)) as stream, contextlib.closing(tasks.wait(container)) as pending:
         try:
-            tasks.start(container, "it")
+            tasks.start(container, "the command")
         except NotStartedError as error:
-            return Captured(stdout=b"", stderr=b"", failure=f"did not run: {error.sentence}")
+            return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
         until, received, exceeded = clock.monotonic() + timeout_seconds, bytearray(), ""
         stream.settimeout(TICK_SECONDS)
         while not exceeded:

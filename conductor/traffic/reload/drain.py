@@ -72,7 +72,7 @@ def wait_until_drained(
         if waited >= seconds:
             return Drained(cut=sum(one.to_old for one in found), silent=sum(one.silent for one in found))
         requests = sum(one.to_old for one in found)
-        progress(f"{len(living)} old nginx workers, {requests} requests with old replicas")
+        progress(f"old nginx workers: {len(living)}, requests to old replicas: {requests}")
         cancellation.wait(pause)
         pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
     return Drained()

@@ -86,7 +86,7 @@ class Reloader:
                     return tuple(sorted(older))
             self._cancellation.wait(POLL_SECONDS)
         raise ConductorError(
-            "cannot prove that nginx loaded the new configuration: no worker answers with it",
+            "cannot verify that nginx loaded the new configuration: no new worker reports it",
             "read nginx's error log; the usual cause is a port that another program uses",
             log.errors(),
         )

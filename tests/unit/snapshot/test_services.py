@@ -352,7 +352,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
             notes.Drifted(),
             "drifted: the definition has changed since the release; upgrade or restart the service to apply it",
         ),
-        (notes.Stray(names=("a", "b")), "not of the live release: a, b"),
+        (notes.Stray(names=("a", "b")), "containers that are not of the live release: a, b"),
         (notes.Supervise(status=WAITING), f"supervise: {WAITING}"),
     ],
 )

@@ -220,7 +220,7 @@ def test_a_runtime_that_does_not_answer_is_no_reason_to_act(host: Any) -> None:
     assert not host.results.succeeded
     host.runtime.away = False
     host.run_pass()
-    assert host.lines[-1] == "Docker answers"
+    assert host.lines[-1] == "Docker answers again"
     assert host.results.succeeded
     assert ids(host) == before
 
