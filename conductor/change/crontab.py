@@ -20,7 +20,7 @@ from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
 from conductor.plan.transition import new_release
 from conductor.state.crontabs import refused_by_cron
 
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 LAST_LINES = 20
 
 
@@ -39,7 +39,7 @@ def generate(context: Context, definition: Definition, release: Release, change:
     ensure_network(context)
     container = context.runtime.create(spec)
     try:
-        captured = context.runtime.capture(container, GENERATE_SECONDS, MOST_BYTES)
+        captured = context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES)
     finally:
         context.runtime.remove(container)
     if captured.failure:

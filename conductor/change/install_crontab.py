@@ -2,7 +2,7 @@
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.context import Context
 from conductor.change.crontab import generate_for, wrapped
 from conductor.change.recover import recovered
@@ -68,7 +68,7 @@ def _record(context: Context, service: str, action: HistoryAction, revision: str
     if changed:
         context.history.append(
             HistoryEntry(
-                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=who(),
+                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=current_user(),
                 command=context.command, to=revision,
             )
         )  # fmt: skip

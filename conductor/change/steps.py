@@ -25,7 +25,7 @@ from conductor.plan.transition import KEEPS_CRONTAB, Transition
 class Steps:
     """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new.
 
-    `unremoved` collects the names of containers that an operator has to remove or start by hand.
+    `left_for_operator` collects the names of containers that an operator has to remove or start by hand.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Steps:
         self.context = context
         self.services = tuple(services)
         self.warnings = 0
-        self.unremoved: list[str] = []
+        self.left_for_operator: list[str] = []
         self.hooks_ran: list[str] = []
         self._transitions = dict(zip(self.services, transitions, strict=False))
         self._routed = tuple(one for one in self.services if one.routed)
@@ -214,7 +214,7 @@ class Steps:
             self.context.runtime.remove(replica.id)
 
         for replica, error in for_each([one for one, _ in replicas], remove):
-            self.unremoved.append(replica.name)
+            self.left_for_operator.append(replica.name)
             self.warn(f"{error.sentence}; remove it by hand: docker rm -f {replica.name}")
 
     # Rolling back.
@@ -228,7 +228,7 @@ class Steps:
                 ran = {replica.id for replica in one.journal.before if replica.running}
                 stopped = [replica for replica in one.old() if not replica.running and replica.id in ran]
                 for replica, error in for_each(stopped, lambda replica: self.context.runtime.start(replica.id)):
-                    self.unremoved.append(replica.name)
+                    self.left_for_operator.append(replica.name)
                     self.warn(f"{error.sentence}; start it by hand: docker start {replica.name}")
 
     def undo_cutover(self) -> None:

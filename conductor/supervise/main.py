@@ -24,12 +24,12 @@ from conductor.supervise.observe import Observer
 from conductor.supervise.pass_results import PassResults
 from conductor.supervise.reconciler import Reconciler
 from conductor.supervise.retries import Retries
+from conductor.supervise.route_loader import RouteLoader
 from conductor.supervise.runtime_events import EventHandler, follow
 from conductor.supervise.runtime_state import RuntimeState
 from conductor.supervise.status_file import StatusFile
 from conductor.supervise.systemd import notify, watchdog_seconds
 from conductor.supervise.task_cleanup import TaskCleanup
-from conductor.supervise.traffic_load import TrafficLoad
 
 END_SECONDS = 0.5  # actions may reach the end of a step; SIGTERM ends `supervise` within a second
 CHECK_FILES_SECONDS = 1.0
@@ -66,7 +66,7 @@ class Supervisor:
         reconciler = Reconciler(
             monotonic=clock.monotonic, log=log, retries=retries, in_progress=self._in_progress,
             actions=Actions(contexts, log, host.supervise.starts_at_once, ended),
-            traffic_load=TrafficLoad(contexts, self._in_progress, log),
+            route_loader=RouteLoader(contexts, self._in_progress, log),
             task_cleanup=TaskCleanup(contexts, self._in_progress),
         )  # fmt: skip
         runtime = RuntimeState(log)

@@ -7,7 +7,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.traffic.port import Drained
 from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Connection, Worker
+from conductor.traffic.reload.processes import TcpConnection, Worker
 
 FIRST_POLL_SECONDS = 0.01
 LONGEST_POLL_SECONDS = 0.2
@@ -25,7 +25,7 @@ class WorkerSockets(NamedTuple):
 
 
 def inspect(
-    connections: Collection[Connection],
+    connections: Collection[TcpConnection],
     listening_ports: Collection[int],
     endpoints: Collection[str],
     *,

@@ -18,7 +18,7 @@ from conductor.plan.replica import CheckResult
 
 RESULTS = {
     "S": CheckResult(ok=True, seconds=0.0, status=200),
-    "F": CheckResult(ok=False, seconds=0.0, status=500, head="no database"),
+    "F": CheckResult(ok=False, seconds=0.0, status=500, output="no database"),
     "R": CheckResult(ok=False, seconds=0.0, error="connection refused"),
 }
 NONE = Health(none=True, stable_for=Period(10.0))

@@ -12,7 +12,7 @@ from conductor.plan.history import Outcome
 from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, Paused, Unreadable
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
-from conductor.supervise.traffic_load import SUBJECT
+from conductor.supervise.route_loader import SUBJECT
 
 HOLD = Hold(reason="holiday", who="ada", since="2024-01-01T00:00:00.000Z")
 
