@@ -4,7 +4,7 @@ import getpass
 import os
 
 
-def who() -> str:
+def current_user() -> str:
     """Return the user name. With sudo it is that of the caller, followed by the user that the process runs as."""
     try:
         user = getpass.getuser()

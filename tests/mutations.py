@@ -20,7 +20,7 @@ ACTIONS = [
     ("rollback.py", "steps.undo_cutover()", "undo the cutover"),
     (
         "rollback.py",
-        "steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEVER_HEALTHY_GRACE_SECONDS))",
+        "steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEW_REPLICA_GRACE_SECONDS))",
         "remove the new replicas",
     ),
     ("rollback.py", "steps.end(outcome)", "end the change after a rollback"),

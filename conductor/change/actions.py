@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.change import carry_out, result
 from conductor.change.context import Context
 from conductor.change.recover import recovered
@@ -13,10 +13,10 @@ from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.output.events import Finished
-from conductor.plan.journal import Action
+from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.replica import Replica
-from conductor.plan.steps import replicas
+from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, refuse_stopped, replace, resize, rollback_target
 
 
@@ -52,7 +52,7 @@ def perform(
         )
         transition = make(context, current)
         if transition.changes_nothing:
-            state = "stopped" if transition.new.stopped else f"at {replicas(transition.count)}"
+            state = "stopped" if transition.new.stopped else f"at {replicas_text(transition.count)}"
             return Finished(
                 text=f"{service} is already {state}; nothing to do",
                 seconds=context.clock.monotonic() - began,
@@ -109,7 +109,7 @@ def stop(reason: str) -> MakeTransition:
     """Stop all replicas until the service is started again."""
 
     def make(context: Context, current: Current) -> Transition:
-        hold = current.wanted.stopped or Hold(reason=reason, who=who(), since=context.clock.now())
+        hold = current.wanted.stopped or Hold(reason=reason, who=current_user(), since=context.clock.now())
         return _resize("stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
 
     return make
@@ -125,7 +125,7 @@ def scale(count: int | None) -> MakeTransition:
     return make
 
 
-def _resize(action: Action, current: Current, new: Wanted) -> Transition:
+def _resize(action: ChangeAction, current: Current, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
     return resize(action, current.wanted, new, definition, current.replicas, counted=current.defined)

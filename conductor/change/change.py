@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.crontab import wrapped
@@ -15,9 +15,9 @@ from conductor.errors import ConductorError, Interrupted, LockYielded, OperatorE
 from conductor.output.events import Finished, Notice, ServiceResult, StepFinished, StepStarted
 from conductor.output.printers import ChangeOutput
 from conductor.plan.history import HistoryEntry, Outcome
-from conductor.plan.journal import Action, Journal, StepName
+from conductor.plan.journal import ChangeAction, Journal, StepName
 from conductor.plan.release import Release, Wanted
-from conductor.plan.steps import Step, replicas, steps
+from conductor.plan.steps import Step, replicas_text, steps
 from conductor.plan.transition import Transition
 
 FIX_HINT = "fix this; the next command on this service will finish the change"
@@ -36,16 +36,16 @@ def carry_out(context: Context, transitions: Sequence[Transition], change: str, 
         raise refused(
             context, transitions[0].action, [(t.service, t.old, t.new.release) for t in transitions], error
         ) from error
-    _walk(carried, steps(transitions), transitions)
+    _run_steps(carried, steps(transitions), transitions)
     text = "; ".join(_outcome(transition) for transition in transitions)
-    if carried.unremoved:
-        text += f"; left to do by hand: {', '.join(carried.unremoved)}"
+    if carried.left_for_operator:
+        text += f"; containers left for an operator: {', '.join(carried.left_for_operator)}"
     return Finished(
         change=change,
         text=text,
         seconds=context.clock.monotonic() - began,
         warnings=carried.warnings,
-        exit_code=OperatorError.exit_code if carried.unremoved else 0,
+        exit_code=OperatorError.exit_code if carried.left_for_operator else 0,
         services=tuple(result(transition, changed=True) for transition in transitions),
     )
 
@@ -89,7 +89,7 @@ def _journal(context: Context, transition: Transition, change: str, transitions:
         service=transition.service,
         action=transition.action,
         command=context.command,
-        who=who(),
+        who=current_user(),
         began=context.clock.now(),
         old=transition.old,
         new=transition.new,
@@ -100,7 +100,7 @@ def _journal(context: Context, transition: Transition, change: str, transitions:
     )
 
 
-def _walk(carried: Steps, plan: Sequence[Step], transitions: Sequence[Transition]) -> None:
+def _run_steps(carried: Steps, plan: Sequence[Step], transitions: Sequence[Transition]) -> None:
     calls: dict[StepName, Callable[[], None]] = {
         "generate": carried.generate,
         "hook": carried.hook,
@@ -120,7 +120,7 @@ def _walk(carried: Steps, plan: Sequence[Step], transitions: Sequence[Transition
             if not committing:
                 carried.context.cancellation.check()
             committing = committing or step.name == "commit"
-            _carry_out(carried, step, calls[step.name])
+            _run_step(carried, step, calls[step.name])
     except LockYielded:
         raise
     except BaseException as error:
@@ -133,7 +133,7 @@ def _walk(carried: Steps, plan: Sequence[Step], transitions: Sequence[Transition
         raise reported from error
 
 
-def _carry_out(carried: Steps, step: Step, call: Callable[[], None]) -> None:
+def _run_step(carried: Steps, step: Step, call: Callable[[], None]) -> None:
     """Report a step and record its duration in the journals."""
     context = carried.context
     context.output.emit(StepStarted(step=step.name, text=step.text))
@@ -172,8 +172,12 @@ def _rolled_back(carried: Steps, transitions: Sequence[Transition], error: BaseE
         roll_back(carried, Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK)
     except ConductorError as second:
         failure = second
-    hooks = tuple(f"before_upgrade of {one} ran, and is not undone" for one in carried.hooks_ran)
-    left = (f"left to do by hand: {', '.join(carried.unremoved)}",) if carried.unremoved else ()
+    hooks = tuple(f"before_upgrade of {one} has run and is not undone" for one in carried.hooks_ran)
+    left = (
+        (f"containers left for an operator: {', '.join(carried.left_for_operator)}",)
+        if carried.left_for_operator
+        else ()
+    )
     if failure is not None:
         first, details = str(error), tuple(filter(None, (*failure.details, failure.hint)))
         if isinstance(error, ConductorError):
@@ -186,7 +190,7 @@ def _rolled_back(carried: Steps, transitions: Sequence[Transition], error: BaseE
 
 def refused(
     context: Context,
-    action: Action,
+    action: ChangeAction,
     services: Sequence[tuple[str, Wanted, Release | None]],
     error: ConductorError,
 ) -> ConductorError:
@@ -194,7 +198,7 @@ def refused(
     for service, wanted, release in services:
         live = wanted.release
         entry = HistoryEntry(
-            at=context.clock.now(), service=service, action=action, outcome=Outcome.REFUSED, who=who(),
+            at=context.clock.now(), service=service, action=action, outcome=Outcome.REFUSED, who=current_user(),
             command=context.command, from_=live.revision if live else None, to=release.revision if release else None,
             reason=error.sentence,
         )  # fmt: skip
@@ -205,7 +209,7 @@ def refused(
 
 def _explained(
     context: Context,
-    action: Action,
+    action: ChangeAction,
     services: Sequence[tuple[str, Wanted]],
     error: ConductorError,
     details: tuple[str, ...] = (),
@@ -213,7 +217,7 @@ def _explained(
     ids = ", ".join(service for service, _ in services)
     what = "" if isinstance(error, Interrupted) else f"{action} {ids}"
     if isinstance(error, Interrupted):
-        details = (f"the {action} of {ids} is rolled back", *details)
+        details = (f"the {action} of {ids} was rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
     return error.within(what, details=details + serving)
 
@@ -222,12 +226,12 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
     """Return what runs of a service now."""
     live = wanted.release
     if live is None:
-        return f"{service} has never been deployed on this host, and does not run"
+        return f"{service} has never been deployed on this host and is not running"
     try:
         running = sum(one.running and one.release == live.id for one in context.runtime.containers(service).replicas)
     except ConductorError:
         return f"{service} is at revision {live.revision}; its replicas cannot be listed now"
-    return f"{service} {live.revision} keeps running: {replicas(running)}"
+    return f"{service} still runs {live.revision}: {replicas_text(running)}"
 
 
 def _outcome(transition: Transition) -> str:

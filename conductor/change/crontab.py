@@ -20,7 +20,7 @@ from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
 from conductor.plan.transition import new_release
 from conductor.state.crontabs import refused_by_cron
 
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 LAST_LINES = 20
 
 
@@ -39,7 +39,7 @@ def generate(context: Context, definition: Definition, release: Release, change:
     ensure_network(context)
     container = context.runtime.create(spec)
     try:
-        captured = context.runtime.capture(container, GENERATE_SECONDS, MOST_BYTES)
+        captured = context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES)
     finally:
         context.runtime.remove(container)
     if captured.failure:
@@ -93,7 +93,9 @@ def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
     """
     lines = enumerate(table.decode(errors="replace").split("\n"), 1)
     secret = {
-        n: "contains the value of a secret, which the file would show" for n, line in lines if redact(line) != line
+        n: "contains the value of a secret, which must not be written to a crontab file"
+        for n, line in lines
+        if redact(line) != line
     }
     jobs: tuple[Job, ...] = ()
     problems: list[tuple[int, str]] = []

@@ -105,7 +105,7 @@ class Gate:
         exited = next((one for one in bad if one.state is not None and not one.state.running), None)
         first = exited or max(bad, key=lambda verdict: verdict.seconds)
         last = first.answers[-1] if first.answers else "no check was made"
-        cause = str(first.state) if exited else f"not healthy after {first.seconds:.1f}s: {last}"
+        cause = str(first.state) if exited else f"was not healthy after {first.seconds:.1f}s: {last}"
         details = tuple(line for verdict in verdicts for line in self._describe(verdict))
         return GateFailed(f"{first.candidate.replica.name} {cause}", "", details)
 

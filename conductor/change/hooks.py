@@ -73,7 +73,9 @@ def await_hooks(change: ServiceChange) -> None:
     """In a recovery: wait for a hook that still runs. It is not killed, and never runs twice at once."""
     hook = change.definition.service.before_upgrade
     if hook is not None and hooks(change):
-        change.context.output.emit(Notice(text=f"waiting for before_upgrade of {change.service}, which still runs"))
+        change.context.output.emit(
+            Notice(text=f"waiting for before_upgrade of {change.service}, which is still running")
+        )
         if _follow(change, hook) is None:
             _stop(change)
     remove_hooks(change)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.context import Context
 from conductor.change.crontab import generate_for, wrapped
 from conductor.change.recover import recovered
@@ -37,7 +37,11 @@ def install(
             _record(context, service, "cron-install", release.revision, changed=changed)
     path = context.crontabs.path(service)
     jobs = f"{len(table.jobs)} job{'s' * (len(table.jobs) != 1)}"
-    state = f"{path} has {jobs} of {release.revision}" if text else f"{release.revision} has no jobs: no {path}"
+    state = (
+        f"{path} has {jobs} of {release.revision}"
+        if text
+        else f"{release.revision} has no jobs, so {path} is not installed"
+    )
     return Finished(
         text=state if changed else f"{state}; nothing to do",
         seconds=context.clock.monotonic() - began,
@@ -64,7 +68,7 @@ def _record(context: Context, service: str, action: HistoryAction, revision: str
     if changed:
         context.history.append(
             HistoryEntry(
-                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=who(),
+                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=current_user(),
                 command=context.command, to=revision,
             )
         )  # fmt: skip

@@ -22,7 +22,7 @@ def recovered(context: Context, services: Collection[str], wait_seconds: float) 
     released once the change is recovered.
     """
     while True:
-        others = {other for service in services for other in _together(context, service)}.difference(services)
+        others = {other for service in services for other in _changed_together(context, service)}.difference(services)
         with contextlib.ExitStack() as locks:
             for service in sorted({*services, *others}):
                 locks.enter_context(context.locks.hold(service, wait_seconds))
@@ -33,7 +33,7 @@ def recovered(context: Context, services: Collection[str], wait_seconds: float) 
                 return
 
 
-def _together(context: Context, service: str) -> tuple[str, ...]:
+def _changed_together(context: Context, service: str) -> tuple[str, ...]:
     journal = context.store.journal(service)
     return journal.services if journal else ()
 

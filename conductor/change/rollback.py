@@ -4,7 +4,7 @@ from conductor.change.hooks import remove_hooks
 from conductor.change.steps import Steps
 from conductor.plan.history import Outcome
 
-NEVER_HEALTHY_GRACE_SECONDS = 5.0  # a replica that failed its gate, or is drained, gets no more to stop
+NEW_REPLICA_GRACE_SECONDS = 5.0  # a replica that failed its gate, or is drained, gets no more to stop
 
 
 def roll_back(steps: Steps, outcome: Outcome) -> None:
@@ -15,5 +15,5 @@ def roll_back(steps: Steps, outcome: Outcome) -> None:
         steps.undo_replace()
         steps.undo_cutover()
         for one in steps.services:
-            steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEVER_HEALTHY_GRACE_SECONDS))
+            steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEW_REPLICA_GRACE_SECONDS))
         steps.end(outcome)

@@ -18,14 +18,14 @@ from conductor.plan.history import Outcome
 from conductor.plan.journal import StepName
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
-from conductor.plan.steps import drain_seconds
+from conductor.plan.steps import drain_seconds, replicas_text
 from conductor.plan.transition import KEEPS_CRONTAB, Transition
 
 
 class Steps:
     """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new.
 
-    `unremoved` collects the names of containers that an operator has to remove or start by hand.
+    `left_for_operator` collects the names of containers that an operator has to remove or start by hand.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Steps:
         self.context = context
         self.services = tuple(services)
         self.warnings = 0
-        self.unremoved: list[str] = []
+        self.left_for_operator: list[str] = []
         self.hooks_ran: list[str] = []
         self._transitions = dict(zip(self.services, transitions, strict=False))
         self._routed = tuple(one for one in self.services if one.routed)
@@ -193,7 +193,7 @@ class Steps:
         """
         graces = {one.id: grace for one, grace in replicas if one.running}
         if graces:
-            self.progress("retire")(f"stopping {len(graces)}, grace {max(graces.values()):g}s")
+            self.progress("retire")(f"stopping {replicas_text(len(graces))}, grace {max(graces.values()):g}s")
         killed: list[tuple[str, float]] = []
 
         def stop(replica: Replica) -> None:
@@ -214,7 +214,7 @@ class Steps:
             self.context.runtime.remove(replica.id)
 
         for replica, error in for_each([one for one, _ in replicas], remove):
-            self.unremoved.append(replica.name)
+            self.left_for_operator.append(replica.name)
             self.warn(f"{error.sentence}; remove it by hand: docker rm -f {replica.name}")
 
     # Rolling back.
@@ -228,7 +228,7 @@ class Steps:
                 ran = {replica.id for replica in one.journal.before if replica.running}
                 stopped = [replica for replica in one.old() if not replica.running and replica.id in ran]
                 for replica, error in for_each(stopped, lambda replica: self.context.runtime.start(replica.id)):
-                    self.unremoved.append(replica.name)
+                    self.left_for_operator.append(replica.name)
                     self.warn(f"{error.sentence}; start it by hand: docker start {replica.name}")
 
     def undo_cutover(self) -> None:
@@ -242,7 +242,7 @@ class Steps:
         except ConductorError as error:
             raise error.within(
                 f"undo the cutover of {', '.join(services)}",
-                details=("old and new replicas both stay until it is undone",),
+                details=("old and new replicas both keep running until the cutover is undone",),
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 
@@ -256,4 +256,6 @@ def refuse_running(replicas: Sequence[Replica], others: str) -> None:
     """Raise when one of these still runs: replicas of a stop-first service never run beside each other."""
     running = [one.name for one in replicas if one.running]
     if running:
-        raise ConductorError(f"cannot stop {', '.join(running)}: {others} replicas must not run beside it")
+        raise ConductorError(
+            f"cannot continue: {', '.join(running)} did not stop, and {others} replicas must not run at the same time"
+        )

@@ -69,7 +69,9 @@ def _locked(context: Context, services: Sequence[str], options: Options) -> Iter
         for service in services:
             locks.enter_context(context.locks.hold(service, options.wait_seconds))
             if context.store.journal(service) is not None:
-                context.output.emit(Notice(text=f"a change of {service} was interrupted; it would be recovered first"))
+                context.output.emit(
+                    Notice(text=f"{service} has an interrupted change; an upgrade would recover it first")
+                )
         yield
 
 

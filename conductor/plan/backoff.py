@@ -34,7 +34,7 @@ class Attempts(msgspec.Struct, frozen=True):
         return self.last + delay * (1 + JITTER * jitter)
 
     @property
-    def spaced(self) -> float:
+    def spaced_until(self) -> float:
         """Return when another kind of action may begin."""
         return 0.0 if self.last is None else self.last + SPACING_SECONDS
 
@@ -66,6 +66,6 @@ class RetryState(msgspec.Struct, frozen=True, kw_only=True):
     drift: Definition | None = None
 
     @property
-    def spaced(self) -> float:
+    def spaced_until(self) -> float:
         """Return when the next action that starts or removes replicas may begin at the earliest."""
-        return max(self.repair.spaced, self.apply_drift.spaced, self.remove.spaced)
+        return max(self.repair.spaced_until, self.apply_drift.spaced_until, self.remove.spaced_until)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from conductor.plan.journal import Action, StepName
+from conductor.plan.journal import ChangeAction, StepName
 from conductor.plan.replica import Kind
 
 
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 FINISHED = {Outcome.DONE, Outcome.RECOVERED}
 
 HistoryAction = (
-    Action | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove"]
+    ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove"]
 )  # what people or `supervise` did
 
 

@@ -8,7 +8,7 @@ from conductor.plan.release import Release, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
 
-Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "repair"]
+ChangeAction = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "repair"]
 StepName = Literal[
     "generate", "hook", "start", "gate", "replace", "cutover", "commit", "drain", "retire", "crontab", "history"
 ]
@@ -25,7 +25,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
     change: str
     service: str
-    action: Action
+    action: ChangeAction
     command: str
     who: str
     began: str

@@ -201,14 +201,14 @@ def decide(observation: Observation, state: RetryState, now: float, jitter: floa
         return Recover() if now >= due else Leave(InterruptedChange(), due)
     if observation.wanted.release is None:
         return Leave(NeverDeployed())
-    due = max(state.repair.due(jitter), state.spaced)
+    due = max(state.repair.due(jitter), state.spaced_until)
     if stopped := _stopped_with_host(observation):
         start = Start(stopped)
         return start if now >= due else Leave(start.reason, due)
     repair = _repair(observation)
     if repair is not None and not repair.starts:
-        due = max(state.remove.due(jitter), state.spaced)
-    drift_due = max(state.apply_drift.due(jitter), state.spaced)
+        due = max(state.remove.due(jitter), state.spaced_until)
+    drift_due = max(state.apply_drift.due(jitter), state.spaced_until)
     return _choose(observation, state, now, repair=repair, repair_due=due, drift_due=drift_due)
 
 

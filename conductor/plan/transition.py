@@ -9,11 +9,11 @@ import msgspec
 
 from conductor.definitions.model import Definition, Hook
 from conductor.errors import ConductorError
-from conductor.plan.journal import Action
+from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.replica import Replica
 
-KEEPS_CRONTAB: Collection[Action] = {"scale", "repair"}
+KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair"}
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     The replicas in `keep` stay, those in `remove` leave. `reason` is for people, when no person requested the change.
     """
 
-    action: Action
+    action: ChangeAction
     definition: Definition
     old: Wanted
     new: Wanted
@@ -124,7 +124,7 @@ def rollback_target(wanted: Wanted, revision: str | None) -> Release:
 
 
 def replace(
-    action: Action,
+    action: ChangeAction,
     wanted: Wanted,
     definition: Definition,
     release: Release,
@@ -151,7 +151,7 @@ def replace(
 
 
 def resize(
-    action: Action,
+    action: ChangeAction,
     wanted: Wanted,
     new: Wanted,
     definition: Definition,
@@ -183,7 +183,7 @@ def repair(
 
 
 def _keeping(
-    action: Action,
+    action: ChangeAction,
     wanted: Wanted,
     new: Wanted,
     definition: Definition,

@@ -73,9 +73,9 @@ class Runtime(Protocol):
         """Return a container's variables, its image's included; empty when it does not exist. They include secrets."""
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
-        """Run a command inside a container as a health check: exit code 0 is healthy, `head` is the end of its output."""
+        """Run a command inside a container as a health check: exit code 0 is healthy, `output` is the end of its output."""
 
-    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
+    def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
         """Start a created container and read its output to the end, within both limits."""
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import msgspec
 
 from conductor.errors import ConductorError, LockHolder
-from conductor.plan.journal import Action, Journal
+from conductor.plan.journal import ChangeAction, Journal
 from conductor.plan.release import Hold
 from conductor.state.supervisor_status import ServiceStatus
 
@@ -95,7 +95,7 @@ class Busy(Note, frozen=True, tag="busy"):
 class Interrupted(Note, frozen=True, tag="interrupted"):
     """A change of the service was interrupted and is not recovered yet."""
 
-    action: Action
+    action: ChangeAction
     revision: str
     began: str
 
@@ -127,7 +127,7 @@ class Stray(Note, frozen=True, tag="stray"):
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"not of the live release: {', '.join(self.names)}"
+        return f"containers that are not of the live release: {', '.join(self.names)}"
 
 
 class Supervise(Note, frozen=True, tag="supervise"):

@@ -18,7 +18,7 @@ from conductor.state.files import make_directory
 
 POLL_SECONDS = 0.05  # between two attempts of a waiting command
 YIELD_SECONDS = 60.0  # a holder that yields does so between two steps, and no step takes longer
-GLANCE_SECONDS, GLANCE_POLL_SECONDS = 0.1, 0.002  # `holder` itself holds the lock for microseconds
+SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # `holder` itself holds the lock for microseconds
 
 
 class Locks:
@@ -72,10 +72,10 @@ class Locks:
             while not _take(handle):
                 waited = self._clock.monotonic() - began
                 holder = _holder(handle)
-                least = YIELD_SECONDS if holder and holder.yields and not self._yields else GLANCE_SECONDS
+                least = YIELD_SECONDS if holder and holder.yields and not self._yields else SHORT_WAIT_SECONDS
                 if waited >= max(wait_seconds, least):
                     raise BusyError(name, holder)
-                self._cancellation.wait(POLL_SECONDS if waited >= GLANCE_SECONDS else GLANCE_POLL_SECONDS)
+                self._cancellation.wait(POLL_SECONDS if waited >= SHORT_WAIT_SECONDS else SHORT_POLL_SECONDS)
 
     @contextlib.contextmanager
     def _registered_as_waiter(self, name: str) -> Iterator[None]:

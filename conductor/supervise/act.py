@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.actions import Current, restart
 from conductor.change.change import carry_out
 from conductor.change.cleanup import clean_up_tasks
@@ -90,7 +90,7 @@ def _recorded(context: Context, service: str, action: Start | Reroute) -> Iterat
     def record(outcome: Outcome, reason: str) -> None:
         context.history.append(
             HistoryEntry(
-                at=context.clock.now(), service=service, action=action.name, outcome=outcome, who=who(),
+                at=context.clock.now(), service=service, action=action.name, outcome=outcome, who=current_user(),
                 command=context.command, began=began, reason=reason,
             )
         )  # fmt: skip

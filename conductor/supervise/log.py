@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from conductor.errors import ConductorError
 from conductor.output.events import Event, Warned
-from conductor.output.streams import remark
+from conductor.output.streams import write_stderr
 from conductor.plan.reason import describe
 from conductor.plan.reconcile import Action
 
@@ -20,7 +20,7 @@ class SupervisorLog:
     A failure is written in full; when it repeats, only how often, after 2, 4, 8 … times.
     """
 
-    def __init__(self, write: Callable[[str], None] = remark) -> None:
+    def __init__(self, write: Callable[[str], None] = write_stderr) -> None:
         self._write = write
         self._priorities = "JOURNAL_STREAM" in os.environ
         self._failures: dict[str, tuple[Identity, int]] = {}

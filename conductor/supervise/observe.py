@@ -20,7 +20,7 @@ from conductor.plan.transition import drifted, wanted_count
 LATE_LIST_SECONDS = 5.0
 
 
-class Observed(msgspec.Struct, frozen=True, kw_only=True):
+class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass saw. `services` are all that were ever deployed or are being deployed for the first time.
 
     `observations` are those of them that no other process works on. `problems` are errors by service, `cleanup` the services
@@ -34,7 +34,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     running: int
 
 
-class Stored:
+class StoredStates:
     """Wanted states and their definitions, read again only when the file changed."""
 
     def __init__(self, context: Context) -> None:
@@ -91,7 +91,7 @@ class Observer:
         self._monitor = monitor
         self._context = context
         self._definitions = definitions
-        self._stored = Stored(context)
+        self._stored = StoredStates(context)
         self._not_running: set[str] = set()  # replicas seen so: one that runs again is starting
         self.exited = ExitedReplicas(context.clock.monotonic)
 
@@ -99,7 +99,7 @@ class Observer:
         """Return a value that changes whenever a wanted state or a journal is written or removed."""
         return self._context.store.stamp_of_all()
 
-    def observe(self, *, runtime_restarted: bool) -> Observed:
+    def observe(self, *, runtime_restarted: bool) -> HostObservation:
         """Make one pass. With `runtime_restarted` every running replica may still be starting."""
         context = self._context
         replicas, tasks = context.runtime.containers()
@@ -122,7 +122,7 @@ class Observer:
                 service: msgspec.structs.replace(one, runtime_restarted=True) for service, one in observations.items()
             }
         wall = context.clock.wall()
-        return Observed(
+        return HostObservation(
             services=frozenset({*stored, *problems}),
             observations=observations,
             problems=problems,

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.definitions.redaction import redactor, without_cut_secret
 from conductor.errors import ConductorError, Interrupted
-from conductor.output.streams import remark
+from conductor.output.streams import write_stderr
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.tasks import JobResult, Task
 from conductor.tasks.attach import TaskEnd
@@ -75,7 +75,7 @@ class TaskRecord:
             service=task.service,
             action=task.kind,
             outcome=outcome,
-            who=who(),
+            who=current_user(),
             command=context.command,
             began=self._began,
             to=self._revision,
@@ -87,7 +87,7 @@ class TaskRecord:
         try:
             context.history.append(entry)
         except ConductorError as error:
-            remark(f"warning: {error.sentence}")
+            write_stderr(f"warning: {error.sentence}")
         if not task.job:
             return
         redacted = redactor(self.secrets)(output)
@@ -107,4 +107,4 @@ class TaskRecord:
                 last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
                 context.store.write_job(update(last))
         except ConductorError as error:
-            remark(f"warning: {error.sentence}")
+            write_stderr(f"warning: {error.sentence}")

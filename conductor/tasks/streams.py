@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from conductor.output.streams import remark
+from conductor.output.streams import write_stderr
 
 CHUNK = 65536
 _HEADER_BYTES = 8  # of a frame of the daemon
@@ -36,7 +36,9 @@ class Sink:
             except OSError as error:
                 self._closed = True
                 if error.errno != errno.EPIPE:
-                    remark(f"warning: cannot write the task's output: {error.strerror}; the rest of it is dropped")
+                    write_stderr(
+                        f"warning: cannot write the task's output: {error.strerror}; the rest of it is dropped"
+                    )
 
 
 def pump_input(stream: socket.socket) -> bool:

@@ -9,7 +9,7 @@ from conductor.definitions.environment import environment
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.output.streams import answer, remark
+from conductor.output.streams import write_stderr, write_stdout
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
@@ -107,7 +107,7 @@ def _run(
     )  # fmt: skip
     record.container = spec.name
     if task.kind == "console":
-        remark(
+        write_stderr(
             f"{' '.join(task.command)} in {task.service} {release.revision} on {host_name()} (container {spec.name})"
         )
     with exclusive(context, task, cron) as may_run:
@@ -134,10 +134,10 @@ def _start(context: TaskContext, task: Task, spec: ContainerSpec, record: TaskRe
             context.cancellation.check()
             runtime.start(container, command)
         record.detached()
-        answer(spec.name)
+        write_stdout(spec.name)
         return None
     end = AttachedTask(runtime, context.clock, context.cancellation, spec, command).run(task.timeout, record.keep)
     if end.outcome is not Outcome.TIMED_OUT:
         return end
-    remark(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
+    write_stderr(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
     return msgspec.structs.replace(end, exit_code=TIMED_OUT)

@@ -389,19 +389,19 @@ class FakeRuntime:
             return CheckResult(ok=False, seconds=timeout_seconds, error=hung)
         if behaviour.healthy:
             return CheckResult(ok=True, seconds=0.0)
-        return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} exited with code 1", head=behaviour.answer)
+        return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} exited with code 1", output=behaviour.answer)
 
-    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
-        with self._call("capture", container, timeout_seconds, most_bytes):
+    def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
+        with self._call("capture", container, timeout_seconds, max_bytes):
             try:
                 self._start(container)
             except ConductorError as error:
-                return Captured(stdout=b"", stderr=b"", failure=f"did not run: {error.sentence}")
+                return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
             found = self._containers[container]
             streams = [[f"{line}\n".encode() for _, stream, line in found.log if stream == number] for number in (1, 2)]
             stdout, stderr = (b"".join(lines) for lines in streams)
-            if len(stdout) + len(stderr) > most_bytes:
-                return Captured(stdout=stdout, stderr=stderr, failure=f"printed more than {most_bytes >> 10} KiB")
+            if len(stdout) + len(stderr) > max_bytes:
+                return Captured(stdout=stdout, stderr=stderr, failure=f"printed more than {max_bytes >> 10} KiB")
             lasts = found.behaviour.exits_after
             if found.running and (lasts is None or lasts > timeout_seconds):
                 self.clock.sleep(timeout_seconds)
@@ -612,7 +612,7 @@ class FakeHealth:
             self.clock.sleep(self.failure_seconds)
         elif health.none:
             self.clock.sleep(health.stable_for)
-        return msgspec.structs.replace(result, head=redact(result.head), error=redact(result.error))
+        return msgspec.structs.replace(result, output=redact(result.output), error=redact(result.error))
 
     def _result(self, replica: Replica) -> CheckResult:
         for key in (replica.id, replica.revision):
@@ -626,5 +626,5 @@ class FakeHealth:
         if not running:
             return CheckResult(ok=False, seconds=0.0, error="connection refused")
         if not behaves or self.unhealthy & {replica.id, replica.revision}:
-            return CheckResult(ok=False, seconds=0.0, status=503, head="not ready")
+            return CheckResult(ok=False, seconds=0.0, status=503, output="not ready")
         return CheckResult(ok=True, seconds=0.0, status=200)

@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
 def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ...]) -> None:
     before = lines(app)
     app.print(table)
-    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web r1 keeps running: 1 replica\n")
+    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
     assert "start  " not in error
     assert TOKEN not in error
     assert lines(app) == before
@@ -182,7 +182,7 @@ def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ..
 GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "missing": (
         ("bin/generate-cron",),
-        ("bin/generate-cron did not run: cannot run it: ", "no such file or directory"),
+        ("bin/generate-cron did not start: cannot run the command: ", "no such file or directory"),
     ),
     "failing": (("sh", "-c", 'echo "no $TOKEN" >&2; exit 3'), ("exited with code 3", "\n    no [secret]\n")),
     "half": (("sh", "-c", "echo '* * * * * x'; exit 4"), ("exited with code 4",)),
@@ -197,7 +197,7 @@ GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_a_generator_that_fails(app: CronHost, generate: tuple[str, ...], words: tuple[str, ...]) -> None:
     before = lines(app)
     app.define(*generate)
-    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web r1 keeps running: 1 replica\n")
+    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
     assert "start  " not in error
     assert lines(app) == before
     nothing_left_behind(app.host, "r1")
@@ -210,7 +210,7 @@ def test_ctrl_c_while_the_crontab_is_generated(app: CronHost) -> None:
         lambda: [c for c in app.host.containers() if c.kind == "task" and c.state == "running"], "the generator"
     )
     upgrade.signal(2)
-    failed(upgrade.wait(20), 130, "interrupted", "web r1 keeps running: 1 replica\n")
+    failed(upgrade.wait(20), 130, "interrupted", "web still runs r1: 1 replica\n")
     nothing_left_behind(app.host, "r1")
 
 

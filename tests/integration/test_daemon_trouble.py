@@ -106,7 +106,7 @@ def test_a_container_that_cannot_be_made_or_started(
     failed(
         serving.upgrade("r2"), 1,
         f"cannot upgrade web: cannot {verb} container web-r2-", "-1: the disk under the daemon is tired",
-        "\n  web r1 keeps running: 1 replica\n",
+        "\n  web still runs r1: 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(serving, "r1")
 
@@ -121,11 +121,11 @@ def test_an_old_container_that_cannot_be_removed_is_left_to_the_operator(
         f"warning: cannot remove container {old.name}: the disk under the daemon is tired; "
         f"remove it by hand: docker rm -f {old.name}\n" in result.stderr
     )
-    assert f"\nweb runs r2: 1 of 1 replicas healthy; left to do by hand: {old.name} (" in result.stderr
+    assert f"\nweb runs r2: 1 of 1 replicas healthy; containers left for an operator: {old.name} (" in result.stderr
     assert result.stderr.rstrip().endswith("1 warning)")
     assert (serving.get().revision, serving.revisions()) == ("r2", ["r2"])
     status = serving.conductor("service", "status", check=True)
-    assert f"not of the live release: {old.name}" in status.stdout
+    assert f"containers that are not of the live release: {old.name}" in status.stdout
     serving.daemon.api.remove_container(old.id, force=True)
     nothing_left_behind(serving, "r2")
 
@@ -133,7 +133,7 @@ def test_an_old_container_that_cannot_be_removed_is_left_to_the_operator(
 def test_a_new_container_that_cannot_be_removed_is_reported(serving: TestHost, between: DaemonBetween) -> None:
     """The upgrade and its rollback fail. The error names the container that is left, and the next command removes it."""
     between.trouble = (Trouble(STARTED), Trouble(REMOVED))
-    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web r1 keeps running: 1 replica")
+    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web still runs r1: 1 replica")
     (left,) = [c for c in serving.containers("web") if c.revision == "r2"]
     assert f"docker rm -f {left.name}" in told
     between.trouble = ()
@@ -150,7 +150,7 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     between.trouble = (Trouble("."),)
     result = upgrade.wait(20)
     told = failed(
-        result, 1, "cannot upgrade web: web-r2-", "-1 not healthy after ",
+        result, 1, "cannot upgrade web: web-r2-", "-1 was not healthy after ",
         "then the rollback failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
         "fix this; the next command on this service will finish the change",
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 keeps running: 1 replica\n"
+STILL = "\n  web still runs r1: 1 replica\n"
 LISTENS = "\n      web r2: listening on 8080\n"
 # For each fault of the app: more health settings, the sentence, and details of the error.
 FAULTS = {
@@ -25,27 +25,27 @@ FAULTS = {
     ),
     "never": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 not healthy after 2\.\ds: connection refused",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: connection refused",
         ("; running\n", "check /health: connection refused (×", "\n      web r2: thinking about listening\n"),
     ),
     "500": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 not healthy after 2\.\ds: status 500",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: status 500",
         ("check /health: status 500 '{\"error\": \"the database is on holiday\"", LISTENS),
     ),
     "redirect": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 not healthy after 2\.\ds: status 302",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: status 302",
         ("check /health: status 302 'redirects to /elsewhere' (×", LISTENS),
     ),
     "hang": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 not healthy after 2\.\ds: no answer within 0.5s",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: no answer within 0.5s",
         ("check /health: no answer within 0.5s (×", LISTENS),
     ),
     "silent": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 not healthy after 2\.\ds: no answer within 0.5s",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: no answer within 0.5s",
         ("check /health: no answer within 0.5s (×", LISTENS),
     ),
 }  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_first_deployment_that_fails(host: TestHost) -> None:
     """There is no earlier release: the container is removed, and nothing answers."""
     host.define({"web": merged(QUICK, {"env": {"FAULT": "exit"}})})
     failed(
-        host.upgrade("r1"), 1, "exited with code 3", "\n  web has never been deployed on this host, and does not run\n"
+        host.upgrade("r1"), 1, "exited with code 3", "\n  web has never been deployed on this host and is not running\n"
     )
     nothing_left_behind(host, None)
     host.define({"web": QUICK})

@@ -89,7 +89,7 @@ def upgrades_under_load(host: TestHost, times: int) -> None:
                 revision = list(BROKEN)[n // 3 % 3]
                 told = failed(upgrade(host, revision), 1, f": {BROKEN[revision][0]}-{revision}-")
                 for service in IDS:
-                    assert f"{service} {live} keeps running: {COUNTS[service]} replica" in told
+                    assert f"{service} still runs {live}: {COUNTS[service]} replica" in told
             assert reloads(host) - before == (1 if n % 3 else 0), told
             all_at(host, live)
         counted = load.stop()
@@ -143,7 +143,7 @@ def test_one_failure_rolls_back_all(host: TestHost) -> None:
     failed(
         upgrade(host, "r8"), 1,
         "cannot upgrade web, worker, clock: ", "worker-r8-", "not healthy after ", "grep exited with code 1",
-        "web r1 keeps running: 2 replicas", "worker r1 keeps running: 1 replica\n", "clock r1 keeps running: 1 replica\n",
+        "web still runs r1: 2 replicas", "worker still runs r1: 1 replica\n", "clock still runs r1: 1 replica\n",
     )  # fmt: skip
     assert {c.id for c in host.containers()} == before
     assert reloads(host) == reloaded

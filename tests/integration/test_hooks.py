@@ -14,7 +14,7 @@ from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 from tests.support.spans import Span, hook, overlaps, spans
 
-NOT_UNDONE = "ran, and is not undone"
+NOT_UNDONE = "has run and is not undone"
 MIGRATION = 'echo "$GREETING, $REVISION, the word is $TOKEN"; echo and on stderr >&2; hostname >>/volume/ran'
 TOKEN = "tok-hook-51f0aa93"
 
@@ -100,7 +100,7 @@ FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
 def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, words: tuple[str, ...]) -> None:
     define(serving, command, timeout=timeout)
     result = serving.upgrade("r2")
-    told = failed(result, 1, "cannot upgrade web: ", *words, "web r1 keeps running: 1 replica\n")
+    told = failed(result, 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
     assert "start  " not in told
     assert TOKEN not in told
     assert result.seconds < 15
@@ -209,7 +209,7 @@ def test_the_upgrade_is_killed_while_it_runs(serving: TestHost, seconds: float, 
     define(serving, hook("/volume/hooks", 0.1))
     after = serving.upgrade("r3", check=True)
     assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
-    assert "waiting for before_upgrade of web, which still runs\n" in after.stderr or not waits
+    assert "waiting for before_upgrade of web, which is still running\n" in after.stderr or not waits
     mine = ran(serving)[before:]
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]
     assert mine[0].last - mine[0].began >= seconds * 0.9
@@ -224,11 +224,13 @@ def test_ctrl_c_while_it_is_waited_for_after_a_crash(serving: TestHost) -> None:
     upgrade, running = under_way(serving)
     upgrade.kill()
     waiting = serving.spawn("service", "restart", "--id", "web")
-    serving.wait_for(lambda: "waiting for before_upgrade of web, which still runs\n" in waiting.stderr, "the waiting")
+    serving.wait_for(
+        lambda: "waiting for before_upgrade of web, which is still running\n" in waiting.stderr, "the waiting"
+    )
     waiting.signal(signal.SIGINT)
     assert "interrupted" in waiting.wait(3).expect(130).stderr
     assert [c.id for c in serving.containers("web") if c.kind == "hook" and c.state == "running"] == [running]
     told = serving.upgrade("r3", "web", "--skip-hooks", check=True).stderr
-    assert "waiting for before_upgrade of web, which still runs\n" in told
+    assert "waiting for before_upgrade of web, which is still running\n" in told
     assert [span.ended for span in ran(serving)[before:]] == [True]
     nothing_left_behind(serving, "r3")

@@ -17,7 +17,7 @@ from tests.support.commands import Spawned
 from tests.support.host import TestHost, merged
 from tests.support.odd_clients import EarlyBird, SlowUpload
 
-STILL = "\n  web r1 keeps running: 1 replica\n"
+STILL = "\n  web still runs r1: 1 replica\n"
 ROLLED_BACK = "error: interrupted; all changes are rolled back\n"
 STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
 SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "10s"}})

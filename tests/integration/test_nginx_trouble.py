@@ -12,7 +12,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 keeps running: 1 replica\n"
+STILL = "\n  web still runs r1: 1 replica\n"
 
 
 @contextlib.contextmanager
@@ -87,7 +87,7 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
     failed(
         host.upgrade("r1"), 1,
         f"cannot upgrade web: cannot use nginx: {host.nginx.config} does not include {host.nginx.include_dir}/*.conf",
-        f"write inside its http {{}}:  {line}", "web has never been deployed on this host, and does not run",
+        f"write inside its http {{}}:  {line}", "web has never been deployed on this host and is not running",
     )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.daemon.networks() == []
@@ -103,7 +103,7 @@ def test_a_port_of_our_server_block_that_another_program_has(serving: TestHost) 
         listen = [f"127.0.0.1:{serving.port()}", f"127.0.0.1:{port}"]
         serving.define({"web": merged(QUICK, {"nginx": {"server": {"listen": listen}}})})
         told = failed(
-            serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx loaded the new configuration",
+            serving.upgrade("r2"), 1, "cannot upgrade web: cannot verify that nginx loaded the new configuration",
             f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "rolling back the upgrade of web", STILL,
         )  # fmt: skip
         assert "the rollback failed" not in told
@@ -120,10 +120,10 @@ def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> 
         other_file(serving, "other", f"server {{ listen 127.0.0.1:{port}; return 204; }}\n"),
     ):
         failed(
-            serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx loaded the new configuration",
+            serving.upgrade("r2"), 1, "cannot upgrade web: cannot verify that nginx loaded the new configuration",
             "then the rollback failed: cannot undo the cutover of web: ",
             f"bind() to 127.0.0.1:{port} failed (98: Address already in use)",
-            "old and new replicas both stay until it is undone",
+            "old and new replicas both keep running until the cutover is undone",
             "the next command on this service will finish the change", STILL,
         )  # fmt: skip
         assert (serving.get().revision, serving.revisions()) == ("r1", ["r1", "r2"])
@@ -148,7 +148,7 @@ def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None
     told = failed(
         host.upgrade("r1"), 1,
         f'cannot upgrade web: nginx refuses its configuration: host not found in upstream "shop" in {path}:3',
-        "conductor nginx install", "web has never been deployed on this host, and does not run",
+        "conductor nginx install", "web has never been deployed on this host and is not running",
     )  # fmt: skip
     assert "start  " not in told
     nothing_left_behind(host, None)

@@ -10,7 +10,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.registry import Registry
 
-STILL = "web r1 keeps running: 1 replica\n"
+STILL = "web still runs r1: 1 replica\n"
 
 
 def untouched(host: TestHost, told: str) -> None:

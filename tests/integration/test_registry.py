@@ -52,7 +52,7 @@ def test_missing_and_wrong_credentials(host: TestHost, registry: DockerRegistry,
     failed(
         host.upgrade("v1", env=login), 1,
         f"cannot upgrade web: cannot pull image {registry.image}:v1: ", "no basic auth credentials" if password is None
-        else "unauthorized", HINT, "web has never been deployed on this host, and does not run",
+        else "unauthorized", HINT, "web has never been deployed on this host and is not running",
     )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.history()[-1]["outcome"] == "refused"
@@ -64,7 +64,7 @@ def test_a_tag_that_is_not_there(host: TestHost, registry: DockerRegistry) -> No
     host.upgrade("v1", env=login, check=True)
     failed(
         host.upgrade("v2", env=login), 1,
-        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web v1 keeps running: 1 replica\n",
+        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web still runs v1: 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(host, "v1")
 
@@ -92,7 +92,7 @@ def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None
             told = failed(host.upgrade("v1", env=login), 1, f"cannot pull image {registry.image}:v1: ")
             assert "no space left on device\n" in told
             assert "free space on the disk that holds Docker's images" in told
-            assert "web has never been deployed on this host, and does not run" in told
+            assert "web has never been deployed on this host and is not running" in told
         used = shutil.disk_usage(small.data).used
     assert used < 16 * 2**20, "the daemon kept what had no room"
     assert host.history()[-1]["outcome"] == "refused"
@@ -115,7 +115,7 @@ def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, pa
         host.wait_for(lambda: "Retrying in " in pulling.stderr, "the daemon to try again")
         pulling.signal(signal.SIGINT)
         told = failed(pulling.wait(20), 130, "interrupted")
-    assert "web v1 keeps running: 1 replica\n" in told
+    assert "web still runs v1: 1 replica\n" in told
     nothing_left_behind(host, "v1")
     failed(host.upgrade("v2", env=login), 1, "refused")
     registry.start()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import docker
 import pytest
 
-from conductor.supervise.schedule import CLOSE_PASSES, PASS_SECONDS
+from conductor.supervise.schedule import BURST_PASSES, PASS_SECONDS
 from tests.support.aftermath import nothing_left_behind
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost
@@ -232,7 +232,7 @@ def test_many_events_cause_few_passes(sup: Supervised, seconds: int) -> None:
         used = cpu_seconds(spawned.pid) - before
     lists = [call for call in between.calls if "/containers/json" in call]
     print(f"{events} events in {took:.1f} s: {len(lists)} list calls, {used / took:.1%} of a core")
-    assert len(lists) <= CLOSE_PASSES * (took / PASS_SECONDS + 1)
+    assert len(lists) <= BURST_PASSES * (took / PASS_SECONDS + 1)
     assert events >= 0.6 * NOISE_PER_SECOND * took
     assert used / took <= MOST_CPU
 

@@ -31,7 +31,7 @@ def test_a_daemon_that_answers_with_errors(host: TestHost, between: DaemonBetwee
     assert (sup.events.of("start"), spawned.running()) == ([], True)
     between.trouble = ()
     sup.wait_until_right(2)
-    assert "Docker answers" in sup.log
+    assert "Docker answers again" in sup.log
     assert len(sup.events.of("start")) == 1
 
 

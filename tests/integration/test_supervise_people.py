@@ -234,7 +234,7 @@ def test_invalid_definitions(sup: Supervised) -> None:
     host.define_raw("services: [")
     host.wait_for(lambda: sup.status().get("problem"), "the problem to be published", 5)
     time.sleep(2.5)
-    assert sup.log.count("the last valid definitions stay in force") == 1
+    assert sup.log.count("the last valid definitions stay in effect") == 1
     host.define_raw(valid)
     host.wait_for(lambda: "the definitions are valid again" in sup.log, "the valid definitions", 5)
     host.wait_for(lambda: not sup.status()["problem"], "no problem to be published", 5)

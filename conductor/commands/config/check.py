@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conductor.commands.options import config_option
-from conductor.output.streams import answer, remark
+from conductor.output.streams import write_stderr, write_stdout
 
 if TYPE_CHECKING:
     from conductor.definitions.load import Definitions
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @config_option
-@click.option("--files", is_flag=True, help="Also read the secret and env files that it names.")
+@click.option("--files", is_flag=True, help="Also read the secret files and env files that the definitions name.")
 def command(config: Path, files: bool) -> None:
     """Report all problems of the definitions file.
 
-    It changes nothing and reads no secrets without --files, so Chef's `verify` can run it.
+    This command changes nothing. It reads secret files only with --files.
     """
     from conductor.definitions.load import load
     from conductor.definitions.problems import DefinitionsError
@@ -27,11 +27,11 @@ def command(config: Path, files: bool) -> None:
     definitions = load(config)
     problems = [*definitions.problems, *(_unreadable(definitions) if files else [])]
     for warning in _warnings(definitions):
-        remark(f"warning: {config}: {warning}")
+        write_stderr(f"warning: {config}: {warning}")
     if problems:
         raise DefinitionsError(str(config), problems)
     count = len(definitions.ids)
-    answer(f"{config}: {count} service{'s' * (count != 1)}, no problems")
+    write_stdout(f"{config}: {count} service{'s' * (count != 1)}, no problems")
 
 
 def _warnings(definitions: "Definitions") -> list[str]:

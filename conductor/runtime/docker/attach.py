@@ -51,7 +51,7 @@ class PendingExit:
         except (OSError, ValueError, KeyError) as error:
             raise ConductorError(
                 "cannot read the task's exit code: the connection to Docker broke",
-                "check whether the task still runs: docker ps",
+                "check whether the task is still running: docker ps",
             ) from error
 
     def close(self) -> None:

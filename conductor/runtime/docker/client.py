@@ -37,7 +37,7 @@ DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its 
 TICK_SECONDS = 0.1  # between two progress calls of a silent pull, which may raise to stop it
 REMOVAL_POLL_SECONDS = 0.1
 OUTPUT_LINES = 2000  # read each time; of a hook that prints more in between, the first lines are lost
-HEAD_BYTES = 65536  # of a check's output; the caller shortens it after secrets are removed
+CHECK_OUTPUT_BYTES = 65536  # of a check's output; the caller shortens it after secrets are removed
 NOT_FOUND, CONFLICT = 404, 409
 _PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
 _SPACE_HINT = "free space on the disk that holds Docker's images (docker system df), then run the command again"
@@ -210,8 +210,8 @@ class DockerRuntime:
         return found
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
-        """Read at most `HEAD_BYTES` from the end of both streams. A command that hangs is left: the API cannot kill it."""
-        began, head, unknown = self._clock.monotonic(), "", False
+        """Read at most `CHECK_OUTPUT_BYTES` from the end of both streams. A command that hangs is left: the API cannot kill it."""
+        began, shown, unknown = self._clock.monotonic(), "", False
         try:
             with _errors(f"cannot run {command[0]}"):
                 made = self._api.exec_create(container, list(command))["Id"]
@@ -227,11 +227,11 @@ class DockerRuntime:
             error, unknown = refused.sentence, True
         else:
             error = "" if code == 0 else f"{command[0]} exited with code {code}"
-            head = output[-HEAD_BYTES:].decode(errors="replace").strip() if error else ""
+            shown = output[-CHECK_OUTPUT_BYTES:].decode(errors="replace").strip() if error else ""
         seconds = self._clock.monotonic() - began
-        return CheckResult(ok=not error, seconds=seconds, head=head, error=error, unknown=unknown)
+        return CheckResult(ok=not error, seconds=seconds, output=shown, error=error, unknown=unknown)
 
-    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
+    def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
         """Use the task runtime, which has the streams."""
         return capture(
             TaskRuntime(self._base_url, self._instance),
@@ -239,7 +239,7 @@ class DockerRuntime:
             self._cancellation,
             container,
             timeout_seconds=timeout_seconds,
-            most_bytes=most_bytes,
+            max_bytes=max_bytes,
         )
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:

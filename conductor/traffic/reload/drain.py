@@ -7,7 +7,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.traffic.port import Drained
 from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Connection, Worker
+from conductor.traffic.reload.processes import TcpConnection, Worker
 
 FIRST_POLL_SECONDS = 0.01
 LONGEST_POLL_SECONDS = 0.2
@@ -25,7 +25,7 @@ class WorkerSockets(NamedTuple):
 
 
 def inspect(
-    connections: Collection[Connection],
+    connections: Collection[TcpConnection],
     listening_ports: Collection[int],
     endpoints: Collection[str],
     *,
@@ -72,7 +72,7 @@ def wait_until_drained(
         if waited >= seconds:
             return Drained(cut=sum(one.to_old for one in found), silent=sum(one.silent for one in found))
         requests = sum(one.to_old for one in found)
-        progress(f"{len(living)} old nginx workers, {requests} requests with old replicas")
+        progress(f"old nginx workers: {len(living)}, requests to old replicas: {requests}")
         cancellation.wait(pause)
         pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
     return Drained()

@@ -11,7 +11,7 @@ from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.state import files
 from conductor.traffic.nginx import Nginx
-from conductor.traffic.render import OWN, STAMP, Renderer
+from conductor.traffic.render import HEADER, OWN_FILE, Renderer
 
 
 class IncludeDir:
@@ -72,7 +72,7 @@ class IncludeDir:
                 dump = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
         except OSError as error:
             raise ConductorError(f"cannot write a draft for nginx in {self._drafts}: {error.strerror}") from error
-        if not re.search(rf"^# configuration file .*/{OWN}:$", dump, re.MULTILINE):
+        if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", dump, re.MULTILINE):
             raise ConductorError(
                 f"cannot use nginx: {self._host.config} does not include {self.path}/*.conf",
                 f"write inside its http {{}}:  include {self.path}/*.conf;",
@@ -95,7 +95,7 @@ class IncludeDir:
     def place(self, candidate: Mapping[str, str], names: Collection[str]) -> tuple[str, ...]:
         """Write or remove the files `names` as `candidate` has them, the one with the generation last; return what changed."""
         changed = [
-            name for name in sorted(names, key=lambda n: (n == OWN, n)) if self.read(name) != candidate.get(name)
+            name for name in sorted(names, key=lambda n: (n == OWN_FILE, n)) if self.read(name) != candidate.get(name)
         ]
         for name in changed:
             if name in candidate:
@@ -108,6 +108,8 @@ class IncludeDir:
 def services_of(present: Mapping[str, str]) -> tuple[str, ...]:
     """Return the ids of the services that have a file of Conductor's."""
     names = (
-        name for name, text in present.items() if text.startswith(STAMP) and name.endswith(".conf") and name != OWN
+        name
+        for name, text in present.items()
+        if text.startswith(HEADER) and name.endswith(".conf") and name != OWN_FILE
     )
     return tuple(name.removesuffix(".conf") for name in names)

@@ -22,7 +22,7 @@ from conductor.traffic.reload.include_dir import IncludeDir, services_of
 from conductor.traffic.reload.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 from conductor.traffic.reload.reloader import Reloader
-from conductor.traffic.render import INCLUDES, OWN, STAMP, Renderer, file_name
+from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name
 
 TMPFILES = Path("/etc/tmpfiles.d")
 NGINX_UNIT = Path("/etc/systemd/system/nginx.service.d")
@@ -209,7 +209,7 @@ class ReloadTraffic:
         present = self._directory.present()
         changes = self._files(routes)
         candidate = self._candidate(present, changes)
-        names = sorted(name for name, text in candidate.items() if text.startswith(STAMP))
+        names = sorted(name for name, text in candidate.items() if text.startswith(HEADER))
         return tuple(
             ManagedFile(path=self._directory.path / name, wanted=candidate[name], present=present.get(name))
             for name in names
@@ -224,7 +224,7 @@ class ReloadTraffic:
         wanted = {}
         if self._drop_in_path.parent.is_dir():
             milliseconds = int(self._host.nginx.longest_connection * 1000)
-            wanted[self._drop_in_path] = f"{STAMP}worker_shutdown_timeout {milliseconds}ms;\n"
+            wanted[self._drop_in_path] = f"{HEADER}worker_shutdown_timeout {milliseconds}ms;\n"
         if self._host.runtime_dir.startswith("/run/"):
             name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
             wanted[TMPFILES / name] = self._renderer.tmpfiles()
@@ -260,7 +260,7 @@ class ReloadTraffic:
 
 def _own(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:
     """Return the names of the files that a change of these services writes."""
-    return (*map(file_name, changes), *INCLUDES, OWN)
+    return (*map(file_name, changes), *INCLUDES, OWN_FILE)
 
 
 def _texts(found: Mapping[str, ServiceFile]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from conductor.traffic.reload import processes
 from conductor.traffic.reload.processes import Worker
 
 PROVE_SECONDS = 20.0  # nginx needs seconds to read a large configuration; its error log reports a failure earlier
-ANNOUNCE_LEAST_SECONDS = 0.1  # a busy client needs this long to receive "Connection: close" (measured)
+MIN_ANNOUNCE_SECONDS = 0.1  # a busy client needs this long to receive "Connection: close" (measured)
 POLL_SECONDS = 0.01
 # nginx waits 100 ms between starting a generation's workers and stopping the one before: half of that is one generation.
 GENERATION_TICKS = 5
@@ -59,7 +59,7 @@ class Reloader:
                     f"chmod 755 {self._flag.parent.parent} {self._flag.parent}",
                 )
             until = self._clock.monotonic() + self._announce_seconds
-            self._cancellation.wait(min(ANNOUNCE_LEAST_SECONDS, self._announce_seconds))
+            self._cancellation.wait(min(MIN_ANNOUNCE_SECONDS, self._announce_seconds))
             earlier_ended = False
             while self._clock.monotonic() < until:
                 active, idle = self._nginx.clients() or (2, 1)
@@ -86,7 +86,7 @@ class Reloader:
                     return tuple(sorted(older))
             self._cancellation.wait(POLL_SECONDS)
         raise ConductorError(
-            "cannot prove that nginx loaded the new configuration: no worker answers with it",
+            "cannot verify that nginx loaded the new configuration: no new worker reports it",
             "read nginx's error log; the usual cause is a port that another program uses",
             log.errors(),
         )

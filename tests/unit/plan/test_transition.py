@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conductor.definitions.model import Cron, Definition, Health, Hook, Nginx, Service
 from conductor.errors import ConductorError
-from conductor.plan.journal import Action
+from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.steps import steps
@@ -252,7 +252,7 @@ def test_a_repair_keeps_the_release_and_has_a_reason() -> None:
         ("repair", False, False),
     ],
 )
-def test_which_actions_generate_and_install_a_crontab(action: Action, generates: bool, installs: bool) -> None:
+def test_which_actions_generate_and_install_a_crontab(action: ChangeAction, generates: bool, installs: bool) -> None:
     transition = Transition(action=action, definition=JOBS, old=live(JOBS), new=live(JOBS), count=0)
     assert (bool(transition.generate), transition.installs_crontab) == (generates, installs)
 

@@ -23,14 +23,14 @@ from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts
 from conductor.supervise.definitions_file import DefinitionsFile
 from conductor.supervise.log import SupervisorLog
-from conductor.supervise.observe import Observed, Observer
+from conductor.supervise.observe import HostObservation, Observer
 from conductor.supervise.pass_results import PassResults
 from conductor.supervise.reconciler import Reconciler
 from conductor.supervise.retries import Retries
+from conductor.supervise.route_loader import RouteLoader
 from conductor.supervise.runtime_state import RuntimeState
 from conductor.supervise.status_file import StatusFile
 from conductor.supervise.task_cleanup import TaskCleanup
-from conductor.supervise.traffic_load import TrafficLoad
 from tests.fakes.world import World
 
 
@@ -74,7 +74,7 @@ class SupervisedHost(World):
             retries=self.retries,
             actions=Actions(contexts, log, host.supervise.starts_at_once, self.ended),
             in_progress=self.in_progress,
-            traffic_load=TrafficLoad(contexts, self.in_progress, log),
+            route_loader=RouteLoader(contexts, self.in_progress, log),
             task_cleanup=TaskCleanup(contexts, self.in_progress),
         )
         self.runtime_state = RuntimeState(log)
@@ -96,7 +96,7 @@ class SupervisedHost(World):
 
     def run_pass(self) -> None:
         """Run a pass, and wait for the actions that it begins."""
-        result: Future[Observed] = Future()
+        result: Future[HostObservation] = Future()
         try:
             result.set_result(self.observer.observe(runtime_restarted=self.runtime_state.may_have_restarted))
         except Exception as error:  # noqa: BLE001 (as an executor does)

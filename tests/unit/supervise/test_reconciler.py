@@ -12,7 +12,7 @@ from conductor.plan.history import Outcome
 from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, Paused, Unreadable
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
-from conductor.supervise.traffic_load import SUBJECT
+from conductor.supervise.route_loader import SUBJECT
 
 HOLD = Hold(reason="holiday", who="ada", since="2024-01-01T00:00:00.000Z")
 
@@ -220,7 +220,7 @@ def test_a_runtime_that_does_not_answer_is_no_reason_to_act(host: Any) -> None:
     assert not host.results.succeeded
     host.runtime.away = False
     host.run_pass()
-    assert host.lines[-1] == "Docker answers"
+    assert host.lines[-1] == "Docker answers again"
     assert host.results.succeeded
     assert ids(host) == before
 

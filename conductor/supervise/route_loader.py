@@ -14,7 +14,7 @@ from conductor.traffic.port import TrafficUnavailable
 SUBJECT = "traffic.load"  # no service id contains a dot
 
 
-class TrafficLoad:
+class RouteLoader:
     """Loads the configured routes at the start, and after each action that did not succeed."""
 
     def __init__(self, contexts: Contexts, in_progress: InProgress, log: SupervisorLog) -> None:
