@@ -270,6 +270,11 @@ def test_killed_between_commit_and_installation(app: CronHost) -> None:
 # Run.
 
 
+def ran(app: CronHost) -> set[tuple[str, str, int]]:
+    """Return action, revision and exit code of the tasks in the history."""
+    return {(line["action"], line["to"], line["exit_code"]) for line in app.host.history() if "exit_code" in line}
+
+
 def test_run_by_debians_cron(app: CronHost) -> None:
     """A line written by hand and the crontab that `upgrade` installed both run in a container of their revision."""
     here = app.volume / "bin"
@@ -286,19 +291,15 @@ def test_run_by_debians_cron(app: CronHost) -> None:
     by_hand.chmod(0o600)
     try:
         with PrivateCron(app.host.cron_dir, app.host.directory / "hidden") as cron:
-            cron.wait_for(
-                lambda: all(job["state"] == "done" for job in app.jobs()) and (app.volume / "log").exists(),
-                FIRED_SECONDS,
-            )
-            app.host.wait_for((app.volume / "log").read_text, "the job by hand")
+            cron.wait_for(lambda: len(ran(app)) == 3, FIRED_SECONDS)
+            app.host.wait_for(lambda: {job["state"] for job in app.jobs()} == {"done"}, "the results of both jobs")
     finally:
         by_hand.unlink()
     first, second = app.jobs()
     assert (first["exit_code"], first["output"]) == (0, "<hello>\n<token>\nr2 by /volume/bin/rails\none\ntwo\n")
     assert (second["exit_code"], second["last_revision"], second["state"]) == (7, "r2", "done")
     assert (app.volume / "log").read_text() == "<runner>\n<>\nr1 by /volume/bin/rails\n"
-    ran = {(line["action"], line["to"], line["exit_code"]) for line in app.host.history() if "exit_code" in line}
-    assert ran == {("cron", "r2", 0), ("cron", "r2", 7), ("task", "r1", 0)}
+    assert ran(app) == {("cron", "r2", 0), ("cron", "r2", 7), ("task", "r1", 0)}
     table = app.cron("list", check=True).stdout
     assert table.splitlines()[0].split()[:3] == ["SERVICE", "SCHEDULE", "NEXT"]
     assert "\n    two\n" in table
