@@ -72,7 +72,7 @@ def test_the_first_bytes_of_a_body(tmp_path: Path, raw: bytes) -> None:
 
 def test_the_first_bytes_of_a_chunk_that_does_not_end(tmp_path: Path) -> None:
     with server(tmp_path / "s", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\nabcde"):
-        assert get(tmp_path / "s", most_bytes=4)[1] == b"abcd"
+        assert get(tmp_path / "s", max_bytes=4)[1] == b"abcd"
 
 
 def test_headers(tmp_path: Path) -> None:
