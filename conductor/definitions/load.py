@@ -3,7 +3,7 @@
 This is the only module that reads definitions files. A broken service does not block commands on another one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from conductor.definitions.problems import DefinitionsError, Problem, in_order, 
 from conductor.definitions.tree import EMPTY, Node, find, merge, tree, unwritable_texts
 from conductor.definitions.yaml_reader import read
 from conductor.errors import UsageError
+
+_NEVER_NULL = {"version", "services"}
 
 
 class Definitions(msgspec.Struct, frozen=True):
@@ -53,13 +55,15 @@ def load(path: Path) -> Definitions:
     """Return the definitions in a file.
 
     Raise `UsageError` if the file cannot be read. Raise `DefinitionsError` if none of it can be used: it is not valid
-    YAML, it has another version, or its host section is broken.
+    YAML, it has another version, its host section is broken, or a problem outside of single services and `defaults`
+    means that services may be missing from it.
     """
     file = str(path)
     root, problems = read(_read_text(path), file)
     problems += [Problem(file, *finding) for finding in unwritable_texts(root)]
     if isinstance(root.value, dict):
-        root = root._replace(value={name: node for name, node in root.value.items() if node.value is not None})
+        kept = {name: node for name, node in root.value.items() if node.value is not None or name in _NEVER_NULL}
+        root = root._replace(value=kept)
     problems += [Problem(file, *finding) for finding in explain(root, File)]
     top = root.value
     if not isinstance(top, dict) or any(problem.key == "version" for problem in problems):
@@ -75,7 +79,7 @@ def load(path: Path) -> Definitions:
     definitions, broken = _services(file, trees, problems)
     host, host_problems = build_host(file, merge(EMPTY, top.get("host", Node({}, "host"))), problems)
     all_problems = in_order([*problems, *host_problems, *(problem for found in broken.values() for problem in found)])
-    if host is None:
+    if host is None or any(_is_of_the_whole_file(problem.key, trees) for problem in problems):
         raise DefinitionsError(file, all_problems)
     return Definitions(path, host, tuple(trees), definitions, all_problems, broken)
 
@@ -92,13 +96,16 @@ def restore(service_id: str, written: dict[str, Any]) -> Definition:
     return definition
 
 
+def _is_of_the_whole_file(key: str, services: Iterable[str]) -> bool:
+    """Return whether a problem at `key` is outside of the host section, the defaults and every single service."""
+    return not any(within(key, base) for base in ("host", "defaults", *(f"services.{name}" for name in services)))
+
+
 def _services(
     file: str, trees: Mapping[str, Node], problems: list[Problem]
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
-    """Return the valid and the broken services. A problem in `defaults` or of an unknown key breaks all of them."""
-    shared = [
-        problem for problem in problems if not within(problem.key, "host") and not problem.key.startswith("services.")
-    ]
+    """Return the valid and the broken services. A problem in `defaults` breaks all of them."""
+    shared = [problem for problem in problems if within(problem.key, "defaults")]
     valid: dict[str, Definition] = {}
     broken: dict[str, list[Problem]] = {}
     for service_id, node in trees.items():

@@ -234,13 +234,14 @@ class Service(Section):
     notify: Command | None = None
 
 
-class File(Section):
+class File(Section, kw_only=True):
     """A definitions file: the services of this host. `defaults` are merged under every service."""
 
     version: Annotated[Literal[1], Meta(description="1, the only supported format")]
     host: Host = msgspec.field(default_factory=Host)
     defaults: dict[str, Any] = {}
-    services: dict[ServiceId, Any] = {}
+    # Required, so that a cut off file or a misspelt key is never read as a host without services.
+    services: Annotated[dict[ServiceId, Any], Meta(description="a mapping of services ({} on a host without services)")]
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):

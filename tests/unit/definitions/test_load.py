@@ -59,7 +59,7 @@ services:
     assert service.env == {"A": "x", "B": "z", "C": "c"}
 
 
-@pytest.mark.parametrize("text", ["version: 1", "version: 1\nhost:\ndefaults:\nservices:\n"])
+@pytest.mark.parametrize("text", ["version: 1\nservices: {}", "version: 1\nhost:\ndefaults:\nservices: {}\n"])
 def test_an_empty_host(read: Read, text: str) -> None:
     definitions = read(text)
     assert definitions.ids == ()
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, kind: str, sentence: str) ->
     if kind == "directory":
         path.mkdir()
     if kind == "closed":
-        path.write_text("version: 1")
+        path.write_text("version: 1\nservices: {}")
         path.chmod(0)
     user = os.geteuid()
     try:

@@ -88,6 +88,8 @@ SENTENCES = [
     (WEB.replace("web:", "We b:"), 3, "services.We b", "invalid name; expected 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx"),
     (HOST + "{state_dir: /a b}", 3, "host.state_dir", "must be an absolute path of letters, digits and _ . / @ + = , : ~ -"),
     (HOST + "{docker: here}", 3, "host.docker", "must be the address of the Docker daemon, for example unix:///run/docker.sock"),
+    ("version: 1", 1, "services", "missing required key; write a mapping of services ({} on a host without services)"),
+    ("version: 1\nservices:", 2, "services", "must not be empty; write a mapping of services ({} on a host without services)"),
     ("version: 2", 1, "version", "must be 1, the only supported format"),
     # scalars.py
     (f"{TASK}    stop: {{grace: 1 hour}}", 6, "services.job.stop.grace", "must be a duration, for example 30s, 1500ms or 2m"),
@@ -213,7 +215,6 @@ def test_a_web_service(read: Read, old: str, new: str, found: list[tuple[int, st
 def test_all_problems_are_reported_once(read: Read) -> None:
     text = """\
 version: 1
-extra: 1
 defaults:
   stop: {signal: TERM}
   memory: 1MiB
@@ -223,13 +224,12 @@ services:
   c:
 """
     assert places(read, text) == [
-        (2, "extra"),
-        (4, "defaults.stop.signal"),
-        (5, "defaults.memory"),
-        (7, "services.a.image"),
-        (7, "services.a.count"),
-        (7, "services.a.health.path"),
-        (9, "services.c"),
+        (3, "defaults.stop.signal"),
+        (4, "defaults.memory"),
+        (6, "services.a.image"),
+        (6, "services.a.count"),
+        (6, "services.a.health.path"),
+        (8, "services.c"),
     ]
     assert read(text).ids == ("a", "b", "c")
     assert not read(text).services
@@ -319,6 +319,32 @@ def test_a_file_that_is_broken_as_a_whole(read: Read, text: str, line: int, key:
     assert [(problem.line, problem.key) for problem in caught.value.problems] == [(line, key)]
 
 
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (TASK.replace("services:", "servces:"), [(1, "services"), (2, "servces")]),
+        ("version: 1\nservices: []", [(2, "services")]),
+        ("version: 1\nservices:", [(2, "services")]),
+        ("version: 1\nservices: ~", [(2, "services")]),
+        ("version: 1\nservices: none", [(2, "services")]),
+        ("version: 1\nhost:\n  instance: x\n", [(1, "services")]),
+        ("version: 1\nhost:", [(1, "services")]),
+        (f"{TASK}service: {{}}", [(6, "service")]),
+        (f"{TASK}services: {{}}", [(6, "services")]),
+        (f"{TASK}  <<: 3", [(6, "services.<<")]),
+        (f"{TASK}  ? [a]\n  : {{image: x, count: 0}}", [(6, "services")]),
+    ],
+)
+def test_services_may_be_missing_from_a_file_that_is_broken_as_a_whole(
+    read: Read, text: str, places: list[tuple[int, str]]
+) -> None:
+    """Such a file is never read as one with fewer services: they would be stopped with `undefined: stop`."""
+    with pytest.raises(DefinitionsError) as caught:
+        read(text)
+    found = [(problem.line, problem.key) for problem in caught.value.problems]
+    assert [place for place in found if not place[1].startswith("services.?")] == places
+
+
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "services.yml"
     path.write_bytes(b"version: 1\nservices: {}  # caf\xe9\n")
@@ -334,7 +360,7 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     [
         (WEB, "wep", "did you mean web?"),
         (WEB, "basket", "define it there, or use one of: web"),
-        ("version: 1", "web", "define it there, or use one of: (none)"),
+        ("version: 1\nservices: {}", "web", "define it there, or use one of: (none)"),
     ],
 )
 def test_an_unknown_service(read: Read, text: str, service: str, hint: str) -> None:
