@@ -33,10 +33,12 @@ def _kinds(health: Health) -> list[str]:
 
 def _health(service: Service, written: Mapping[str, Any]) -> RuleFindings:
     if service.health is None:
-        if service.count:
+        # With nginx, `scale` can give a service with count 0 replicas, which must pass a gate before the cutover.
+        if service.count or service.nginx:
+            unless = "with nginx" if service.nginx else "unless count is 0"
             yield (
                 ("health",),
-                "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}",
+                f"required {unless}; write a check, for example {{path: /health_check}}, or {{none: true}}",
             )
         return
     kinds = _kinds(service.health)
@@ -118,7 +120,7 @@ def _server(service: Service, _: Mapping[str, Any]) -> RuleFindings:
 
 
 SERVICE_RULES: tuple[tuple[frozenset[str], ServiceRule], ...] = (
-    (frozenset({"health", "count"}), _health),
+    (frozenset({"health", "count", "nginx"}), _health),
     (frozenset({"port", "health", "nginx", "publish"}), _port),
     (frozenset({"publish", "count"}), _publish),
     (frozenset({"memory"}), _memory),

@@ -37,6 +37,13 @@ services:
   b: {{image: b, port: 80, health: {{path: /}}, nginx: {b}}}
   c: {{image: c, count: 0}}
 """
+PORTS = """\
+version: 1
+services:
+  a: {{image: a, port: 80, health: {{path: /}}, publish: {a}}}
+  b: {{image: b, port: 80, health: {{path: /}}, publish: {b}}}
+  c: {{image: c, port: 80, count: 0, publish: [100, 102]}}
+"""
 
 
 def problems_of(read: Read, text: str) -> list[tuple[int, str, str]]:
@@ -98,7 +105,8 @@ SENTENCES = [
     (f"{TASK}    memory: lots", 6, "services.job.memory", "must be a size, for example 512MiB or 1GiB"),
     (f"{TASK}    memory: 9999999TiB", 6, "services.job.memory", "must be at most 1048576TiB"),
     # rules.py, for services
-    (WEB.replace("health: {path: /up}", ""), 3, "services.web.health", "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}"),
+    (TASK.replace("count: 0", "count: 1"), 3, "services.job.health", "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}"),
+    (WEB.replace("health: {path: /up}", "count: 0"), 3, "services.web.health", "required with nginx; write a check, for example {path: /health_check}, or {none: true}"),
     (WEB.replace("{path: /up}", "{}"), 6, "services.web.health", "must have exactly one of path, command, tcp: true and none: true, but has none of them"),
     (WEB.replace("{path: /up}", "{path: /up, tcp: true}"), 6, "services.web.health", "must have exactly one of path, command, tcp: true and none: true, but has path and tcp"),
     (WEB.replace("{path: /up}", "{path: /up, stable_for: 1s}"), 6, "services.web.health.stable_for", "has no effect with health.path; remove it, or write null to drop a default"),
@@ -122,6 +130,7 @@ SENTENCES = [
     (WEB.replace("nginx: {}", "nginx: {upstream: Conductor_x}"), 7, "services.web.nginx.upstream", 'must not start with "conductor", which is reserved; write another name'),
     (TWO.format(a="{upstream: B}", b="{}"), 3, "services.a.nginx.upstream", "is also the upstream of b; write another name"),
     (TWO.format(a='{server: {listen: ["80"], names: [x]}}', b='{server: {listen: ["80"], names: [x]}}'), 4, "services.b.nginx.server", "has the same listen and name as a; change one of them"),
+    (PORTS.format(a="[10, 12]", b="[12, 14]"), 3, "services.a.publish", "overlaps [12, 14] of b; write another range"),
     # yaml_reader.py and tree.py
     (f"{TASK}    count: 1", 6, "services.job.count", "duplicate key, first on line 5; remove one"),
     (f"{TASK}    env: {{A: 0123456}}", 6, "services.job.env.A", "YAML reads this as a number in another notation; put it in quotes"),
@@ -200,6 +209,7 @@ def test_invalid_images(read: Read, image: str) -> None:
         ("{path: /up}", "{path: up}", [(6, "health.path")]),
         ("{path: /up}", '{path: "/up\\n"}', [(6, "health.path")]),
         ("port: 80", "port: 80\n    order: stop-first", []),
+        ("health: {path: /up}", "count: 0", [(3, "health")]),
         ("port: 80", "port: 80\n    publish: [21, 23]", []),
         ("nginx: {}", "nginx: {drain: 0s}", [(7, "nginx.drain")]),
         ("nginx: {}", "nginx: {upstream: a;b}", [(7, "nginx.upstream")]),
@@ -265,6 +275,23 @@ def test_a_conflict_breaks_both_services(read: Read, a: str, b: str, key: str) -
     text = TWO.format(a=a, b=b)
     assert places(read, text) == [(3, f"services.a.nginx.{key}"), (4, f"services.b.nginx.{key}")]
     assert list(read(text).services) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "broken"),
+    [
+        ("[10, 12]", "[10, 12]", ["a", "b"]),
+        ("[10, 12]", "[12, 14]", ["a", "b"]),
+        ("[10, 20]", "[13, 15]", ["a", "b"]),
+        ("[10, 12]", "[98, 100]", ["b", "c"]),
+        ("[99, 101]", "[90, 101]", ["a", "b", "c"]),
+        ("[10, 12]", "[13, 15]", []),
+    ],
+)
+def test_published_ranges_do_not_overlap(read: Read, a: str, b: str, broken: list[str]) -> None:
+    definitions = read(PORTS.format(a=a, b=b))
+    assert sorted(definitions.broken) == broken
+    assert {problem.key for problem in definitions.problems} == {f"services.{name}.publish" for name in broken}
 
 
 @pytest.mark.parametrize(
