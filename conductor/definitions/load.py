@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from conductor.definitions.build import build_host, build_service, within
+from conductor.definitions.build import build_host, build_service, digest, within
 from conductor.definitions.conflicts import conflicts
-from conductor.definitions.explain import explain
+from conductor.definitions.explain import explain, without_unknown
 from conductor.definitions.model import Definition, File, Host, Service
 from conductor.definitions.problems import DefinitionsError, Problem, in_order, nearest
-from conductor.definitions.tree import EMPTY, Node, find, merge, tree, unwritable_texts
+from conductor.definitions.rules import health_kinds
+from conductor.definitions.tree import EMPTY, Node, find, merge, plain, tree, unwritable_texts
 from conductor.definitions.yaml_reader import read
 from conductor.errors import UsageError
 
@@ -85,15 +86,25 @@ def load(path: Path) -> Definitions:
 
 
 def restore(service_id: str, written: dict[str, Any]) -> Definition:
-    """Return a definition from its stored form (`Definition.written`). Raise `DefinitionsError` as for a file."""
+    """Return a definition from its stored form (`Definition.written`), which another version may have stored.
+
+    Unlike in a file, unknown keys have no effect and are listed in `Definition.unknown`, and no rule about several keys
+    is checked: the version that stored the definition checked its own rules. Raise `DefinitionsError` if a value has a
+    wrong type.
+    """
     file = "stored definition"
     node = merge(EMPTY, tree(written, f"services.{service_id}"))
-    root = Node({"version": Node(1, "version"), "services": Node({service_id: node}, "services")}, "")
+    known, unknown = without_unknown(node, Service)
+    root = Node({"version": Node(1, "version"), "services": Node({service_id: known}, "services")}, "")
     problems = [Problem(file, *finding) for finding in (*explain(root, File), *unwritable_texts(root))]
-    definition, found = build_service(file, service_id, node, problems)
+    definition, found = build_service(file, service_id, known, problems, rules=False)
     if definition is None:
         raise DefinitionsError(f'the stored definition of "{service_id}"', found)
-    return definition
+    service, health = definition.service, definition.service.health
+    if health is not None and not health_kinds(health):  # a newer version has another kind of check
+        service = msgspec.structs.replace(service, health=msgspec.structs.replace(health, none=True))
+    stored = plain(node)
+    return Definition(id=service_id, service=service, written=stored, digest=digest(stored), unknown=tuple(unknown))
 
 
 def _is_of_the_whole_file(key: str, services: Iterable[str]) -> bool:

@@ -248,12 +248,14 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """One service: its typed value, and its keys as written, with the file's `defaults` but without built-in defaults.
 
     `written` has secrets as references only, so it can be stored. `digest` covers the keys that reach the container.
+    `unknown` are the key paths of a stored definition that only a newer version of Conductor has; `written` keeps them.
     """
 
     id: str
     service: Service
     written: dict[str, Any]
     digest: str
+    unknown: tuple[str, ...] = ()
 
     @property
     def upstream(self) -> str:

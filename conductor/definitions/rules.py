@@ -24,10 +24,11 @@ _MAX_PREFIX_LENGTH = 28
 
 def health_keys(health: Health) -> set[str]:
     """Return the keys of `health:` that have an effect with its kinds of check."""
-    return {key for kind in _kinds(health) for key in (kind, *_KEYS_BY_KIND[kind])}
+    return {key for kind in health_kinds(health) for key in (kind, *_KEYS_BY_KIND[kind])}
 
 
-def _kinds(health: Health) -> list[str]:
+def health_kinds(health: Health) -> list[str]:
+    """Return the kinds of check that `health:` has; a valid file has exactly one."""
     return [kind for kind in _KEYS_BY_KIND if getattr(health, kind) not in {None, False}]
 
 
@@ -41,7 +42,7 @@ def _health(service: Service, written: Mapping[str, Any]) -> RuleFindings:
                 f"required {unless}; write a check, for example {{path: /health_check}}, or {{none: true}}",
             )
         return
-    kinds = _kinds(service.health)
+    kinds = health_kinds(service.health)
     if len(kinds) != 1:
         has = " and ".join(kinds) or "none of them"
         yield ("health",), f"must have exactly one of path, command, tcp: true and none: true, but has {has}"

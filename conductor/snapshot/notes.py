@@ -26,6 +26,16 @@ class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):
         return f"its definition is invalid: {self.problem}"
 
 
+class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
+    """A newer version of Conductor stored the live release. This version does not know these keys of its definition."""
+
+    keys: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"this version of Conductor ignores keys of the live release: {', '.join(self.keys)}"
+
+
 class DamagedState(Note, frozen=True, tag="damaged-state"):
     """A state file of the service cannot be read. `error` and `hint` are those of the failed read."""
 

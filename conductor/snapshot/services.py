@@ -156,10 +156,10 @@ def _row(
 ) -> ServiceRow:
     try:
         wanted = context.store.wanted(service)
+        released = restore(service, wanted.release.definition) if wanted.release else None
     except ConductorError as error:
         return _damaged(service, replicas, error)
     defined = definitions.services.get(service)
-    released = _released(wanted)
     rows = _checked(context, released or defined, replicas)
     live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
     healthy = sum(row.passes for row in live)
@@ -177,7 +177,7 @@ def _row(
         stopped=wanted.stopped,
         paused=paused,
         notes=(
-            *_definition_notes(definitions, service),
+            *_definition_notes(definitions, service, released),
             *_operator_notes(wanted, paused, defined),
             *_change_notes(context, service),
             *_supervise_notes(wanted, status),
@@ -195,13 +195,6 @@ def _damaged(service: str, replicas: Sequence[Replica], error: ConductorError) -
         notes=(notes.DamagedState.of(error),),
         replicas=tuple(_replica_row(one, None) for one in replicas),
     )
-
-
-def _released(wanted: Wanted) -> Definition | None:
-    """Return the definition of the live release; None when there is none that this version can read."""
-    with contextlib.suppress(ConductorError):
-        return restore(wanted.service, wanted.release.definition) if wanted.release else None
-    return None
 
 
 def _is_live(replica: Replica, wanted: Wanted) -> bool:
@@ -222,9 +215,11 @@ def _condition(definitions: Definitions, wanted: Wanted, count: int, running: in
     return Condition.STOPPED if wanted.stopped else Condition.OK
 
 
-def _definition_notes(definitions: Definitions, service: str) -> Iterator[Note]:
+def _definition_notes(definitions: Definitions, service: str, released: Definition | None) -> Iterator[Note]:
     for problem in definitions.broken.get(service, ())[:1]:
         yield notes.InvalidDefinition(problem=str(problem))
+    if released and released.unknown:
+        yield notes.UnknownKeys(keys=released.unknown)
 
 
 def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | None) -> Iterator[Note]:

@@ -168,6 +168,29 @@ def test_a_damaged_state_file_concerns_only_its_service(host: Host, only: str | 
     assert only or rows["other"].condition is Condition.NEVER_DEPLOYED
 
 
+def store_definition(host: Host, **keys: object) -> None:
+    """Change the stored definition of the live release of `web`, as another version of Conductor could have stored it."""
+    wanted = host.store.wanted("web")
+    release = msgspec.structs.replace(wanted.live, definition={**wanted.live.definition, **keys})
+    host.store.write_wanted(msgspec.structs.replace(wanted, release=release))
+
+
+def test_a_release_of_a_newer_version_works_without_its_unknown_keys(host: Host) -> None:
+    host.deploy("web", 2)
+    store_definition(host, redirect=True)
+    row = host.rows()["web"]
+    assert (row.condition, row.healthy) == (Condition.OK, 2)
+    assert notes.UnknownKeys(keys=("services.web.redirect",)) in row.notes
+
+
+def test_a_release_that_cannot_be_read_is_not_ok(host: Host) -> None:
+    host.deploy("web", 2)
+    store_definition(host, port="http")
+    row = host.rows()["web"]
+    assert row.condition is Condition.DAMAGED_STATE
+    assert isinstance(row.notes[0], notes.DamagedState)
+
+
 def test_a_damaged_journal_is_a_note(host: Host) -> None:
     host.deploy("web", 2)
     (host.directory / "state/journal").mkdir()
@@ -324,6 +347,10 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
 @pytest.mark.parametrize(
     ("note", "text"),
     [
+        (
+            notes.UnknownKeys(keys=("services.a.b", "services.a.c")),
+            "this version of Conductor ignores keys of the live release: services.a.b, services.a.c",
+        ),
         (notes.InvalidDefinition(problem="a.yml:3: x"), "its definition is invalid: a.yml:3: x"),
         (notes.DamagedState(error="cannot read x", hint="restore it"), "cannot read x; restore it"),
         (notes.DamagedState(error="cannot read x", hint=""), "cannot read x"),
