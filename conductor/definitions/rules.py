@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.model import Health, Host, Service
 from conductor.definitions.tree import Path
 
@@ -94,7 +95,7 @@ def _shm_size(service: Service, _: Mapping[str, Any]) -> RuleFindings:
 def _mounts(service: Service, _: Mapping[str, Any]) -> RuleFindings:
     seen: set[str] = set()
     volumes = [(("volumes", index), volume.split(":")[1]) for index, volume in enumerate(service.volumes)]
-    memory = [(("tmpfs", index), path.split(":")[0]) for index, path in enumerate(service.tmpfs)]
+    memory = [(("tmpfs", index), tmpfs_mount(written)[0]) for index, written in enumerate(service.tmpfs)]
     for path, mounted in volumes + memory:
         target = mounted.rstrip("/") or "/"
         if target in seen:

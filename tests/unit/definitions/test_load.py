@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import conductor
 from conductor.definitions.explain import convert, explain
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.load import Definitions, load, restore
-from conductor.definitions.model import Health, SecretRef, Service
+from conductor.definitions.model import EnvFile, Health, SecretRef, Service
 from conductor.definitions.problems import DefinitionsError
 from conductor.definitions.scalars import Seconds
 from conductor.definitions.tree import EMPTY, merge, plain, tree
@@ -46,6 +47,21 @@ def test_required_keys_may_come_from_defaults(read: Read) -> None:
 
 def test_variables_are_not_expanded(read: Read) -> None:
     assert job(read, 'env: {A: "${HOME} $PATH %h ~"}').env == {"A": "${HOME} $PATH %h ~"}
+
+
+def test_names_that_docker_accepts(read: Read) -> None:
+    body = 'env: {ConnectionStrings:Default: a, 1PASS: b, "DB[host]": c, "é/+": d}'
+    assert job(read, body).env == {"ConnectionStrings:Default": "a", "1PASS": "b", "DB[host]": "c", "é/+": "d"}
+
+
+def test_an_env_file_as_a_path_or_with_secrets(read: Read) -> None:
+    assert job(read, "env_file: /x").env_file == "/x"
+    assert job(read, "env_file: {path: /x, secret: true}").env_file == EnvFile(path="/x", secret=True)
+
+
+def test_tmpfs_with_options(read: Read) -> None:
+    written = job(read, 'tmpfs: ["/cache:size=64m,mode=1777,noexec", /b]').tmpfs
+    assert [tmpfs_mount(one) for one in written] == [("/cache", "size=64m,mode=1777,noexec"), ("/b", "")]
 
 
 def test_anchors_and_merge_keys(read: Read) -> None:
