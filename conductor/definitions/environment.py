@@ -23,7 +23,8 @@ _SECRET_NAME = re.compile(
     r"PASSW|PASSPHRASE|TOKEN|SECRET|CREDENTIAL|KEYS?(?![A-Z])|(?<![A-Z])(PASS|DSN)(?![A-Z])|_PWD(?![A-Z])",
     re.IGNORECASE,
 )
-_CREDENTIALS = re.compile(r"://[^\s/?#@]+@|\b(password|pwd)=", re.IGNORECASE)  # in a URL or a connection string
+# In a URL or a connection string. A password with an unescaped / is found as well: what follows the colon is no port.
+_CREDENTIALS = re.compile(r"://([^\s/?#@]+|[^\s/?#@:]*:(?!\d+/)\S+)@|\b(password|pwd)=", re.IGNORECASE)
 
 
 def environment(service: Service) -> dict[str, str | Secret]:

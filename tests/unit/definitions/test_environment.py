@@ -54,7 +54,7 @@ def secret_names(values: dict[str, str | Secret]) -> set[str]:
     [
         "DB_PASSWORD=x", "PGPASSWD=x", "DB_PASS=x", "DB_PWD=x", "PASSPHRASE=x", "API_TOKEN=x", "API_KEY=x", "APIKEY=x", "api-keys=x",
         "SECRET_KEY_BASE=x", "SENTRY_DSN=x", "AWS_CREDENTIALS=x", "ConnectionStrings:Default=Server=a;Password=b",
-        "DATABASE_URL=postgres://shop:pw@db/shop", "BROKER=redis://:p@ss@cache:6379/0", "FEED_URL=https://t0ken@feed.example/",
+        "DATABASE_URL=postgres://shop:pw@db/shop", "BROKER=redis://:p@ss@cache:6379/0", "DATABASE_URL=postgres://shop:p/w@db/shop", "FEED_URL=https://t0ken@feed.example/",
     ],
 )  # fmt: skip
 def test_a_value_of_an_env_file_that_looks_like_a_secret_is_one(tmp_path: Path, line: str) -> None:
@@ -65,7 +65,7 @@ def test_a_value_of_an_env_file_that_looks_like_a_secret_is_one(tmp_path: Path, 
     "line",
     [
         "RAILS_ENV=production", "PWD=/app", "KEYBOARD=us", "COMPASS=north", "CACHE_URL=redis://cache:6379/0",
-        "HOME_URL=https://shop.example/@anna", "MAIL=a@b.example", "DATABASE_URL=sqlite:///db", "DSNAME=x",
+        "HOME_URL=https://shop.example/@anna", "HOME_URL=https://shop.example:443/@anna", "MAIL=a@b.example", "DATABASE_URL=sqlite:///db", "DSNAME=x",
     ],
 )  # fmt: skip
 def test_an_ordinary_setting_of_an_env_file_is_no_secret(tmp_path: Path, line: str) -> None:

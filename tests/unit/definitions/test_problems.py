@@ -148,6 +148,11 @@ SENTENCES = [
     ("version: 1\na: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]", 2, "", "more than 100000 values, counting each use of an alias; remove some"),
     ("version: 1\na: b: c", 2, "", "invalid YAML: mapping values are not allowed in this context"),
     ("version: 1\nservices:\n\ta: 1", 3, "", "invalid YAML: a tab in the indentation; indent with spaces"),
+    (WEB.replace("nginx: {}", "nginx: {server: {names: [*.example.com]}}"), 7, "", "invalid YAML: while scanning an alias, did not find expected alphabetic or numeric character; put the text in quotes"),
+    (f"{TASK}    user: @x", 6, "", "invalid YAML: while scanning for the next token, found character that cannot start any token; put the text in quotes"),
+    (f"{TASK}    user: {{{{ user }}}}", 6, "services.job.user", "this looks like a template that was not rendered; render it, or put the text in quotes"),
+    (f"{TASK}    user: {{{{ user }}}}/x", 6, "", "invalid YAML: this looks like a template that was not rendered; render it, or put the text in quotes"),
+    (f"{TASK}<% if x %>\n", 7, "", "invalid YAML: this looks like a template that was not rendered; render it, or put the text in quotes"),
     ("version: 1\na: \x01", 2, "", "invalid YAML: the character #x0001 is not allowed; remove it"),
 ]  # fmt: skip
 
