@@ -19,7 +19,7 @@ _OPENERS_INSIDE = {"'": (), "$'": (), '"': ("`", "$(", "${"), "${": ("'", '"', "
 _PART = re.compile(r"\\.|\$[({]|.", re.DOTALL)
 _NESTED = re.compile(
     r"(?:^|[\s;&|(/])(?P<shell>sh|dash|ash|bash|ksh|zsh)(?:\s+-[A-Za-z-]+)*\s+-[a-z]*c\s+"
-    r"""(?:'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)")"""
+    r"""(?:'(?P<single>(?:[^']|'\\'')*)'|"(?P<double>(?:[^"\\]|\\.)*)")(?=[\s;&|)<>]|$)"""
 )
 _AND = r"(?<![&|<>])&(?![&>])"  # one & that is no part of && |& <& >& &>
 _BACKGROUND = re.compile(_AND)
@@ -47,7 +47,10 @@ def layers(text: str, shell: str) -> Iterator[Layer]:
         return
     yield _layer(text, name)
     for found in _NESTED.finditer(text):
-        inner = found["single"] if found["single"] is not None else re.sub(r"\\([\"\\$`])", r"\1", found["double"])
+        if found["single"] is not None:
+            inner = found["single"].replace("'\\''", "'")
+        else:
+            inner = re.sub(r"\\([\"\\$`])", r"\1", found["double"])
         yield from layers(inner, found["shell"])
 
 

@@ -40,6 +40,7 @@ def sentence(line: str) -> str:
         ("nohup x > /dev/null 2>&1 &", BACKGROUND),
         ("x &%in", BACKGROUND),
         ("bash -lc 'cd /app && x &'", BACKGROUND),
+        (r"bash -c 'x '\''a'\'' &'", BACKGROUND),
         ("x &> /dev/null", "sh starts the command before &> in the background; write > FILE 2>&1"),
         ("x &>> /proc/1/fd/1", "sh starts the command before &> in the background"),
         ("sh -c 'x &>/dev/null'", "sh starts the command before &> in the background"),
@@ -56,7 +57,7 @@ def test_rejected(command: str, part: str) -> None:
         r'date "+\%H:\%M"', "cat%it's", "cat%if x; then", "x # it's", r"echo it\'s", 'echo "it\'s"', "x 2>&1", "x >&2", "a && b", "a || b",
         "x & wait", r"x \&", "x 'a &'", 'x "a &"', "bash -c 'x &> /dev/null'", "x ${#y} ${y:-'a'} \"${y:-it's}\"", "case x in a) y;; esac",
         "x $((1+2)) $(case a in a) b;; esac)", "{ a; b; }", "while a; do b; done", r"find . -name '*.x' -exec rm {} \;", "awk '{print $1}'",
-        "ssh app1 'x &'",
+        "ssh app1 'x &'", r"/bin/bash -l -c 'cd /app && x '\''a &'\'' >> log 2>&1'", r"bash -c 'a && '\''b c'\'''", "bash -c 'a &&'b",
     ],
 )  # fmt: skip
 def test_accepted(command: str) -> None:
