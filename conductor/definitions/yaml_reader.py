@@ -25,8 +25,8 @@ _MISREAD_AS = {
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep, or an alias that contains itself; remove levels"
 _TEMPLATE = "this looks like a template that was not rendered; render it, or put the text in quotes"
 _TEMPLATE_TAG = re.compile(r"\{\{|\{%|<%")
-# A text that starts with one of * & % @ ` is no text to YAML, for example the server name *.example.com.
-_NEEDS_QUOTES = re.compile("scanning an (alias|anchor)|undefined alias|cannot start any token|scanning a directive")
+# The start of a word that only quotes make a text, for example the server name *.example.com.
+_NEEDS_QUOTES = re.compile(r"(?:^|[\s\[{,])[*&%@`]\S*$")
 
 
 def read(text: str, file: str) -> tuple[Node, list[Problem]]:
@@ -158,6 +158,6 @@ def _invalid_yaml(error: yaml.YAMLError | RecursionError, text: str, file: str) 
             sentence = "invalid YAML: a tab in the indentation; indent with spaces"
         elif any(_TEMPLATE_TAG.search(written) for written in near):
             sentence = f"invalid YAML: {_TEMPLATE}"
-        elif _NEEDS_QUOTES.search(sentence):
+        elif line <= len(lines) and _NEEDS_QUOTES.search(lines[line - 1][: mark.column + 1]):
             sentence += "; put the text in quotes"
     return DefinitionsError(file, [Problem(file, line, "", sentence)])
