@@ -130,6 +130,16 @@ class Drifted(Note, frozen=True, tag="drifted"):
         return "drifted: the definition has changed since the release; upgrade or restart the service to apply it"
 
 
+class MissingImage(Note, frozen=True, tag="missing-image"):
+    """The image of the live release is not on this host, so tasks and cron jobs cannot start without pulling it."""
+
+    image: str
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"its image {self.image} is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull {self.image}"
+
+
 class Stray(Note, frozen=True, tag="stray"):
     """Containers of the service that do not belong to the live release."""
 

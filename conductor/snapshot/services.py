@@ -182,6 +182,7 @@ def _row(
             *_change_notes(context, service),
             *_supervise_notes(wanted, status),
             *_difference_notes(wanted, defined, replicas),
+            *_image_notes(context, wanted),
         ),
         replicas=tuple(rows),
     )
@@ -254,6 +255,11 @@ def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequ
         yield notes.Drifted()
     if others := tuple(one.name for one in replicas if not _is_live(one, wanted)):
         yield notes.Stray(names=others)
+
+
+def _image_notes(context: Context, wanted: Wanted) -> Iterator[Note]:
+    if wanted.release and context.runtime.image(wanted.release.image_id) is None:
+        yield notes.MissingImage(image=wanted.release.image)
 
 
 def _checked(context: Context, definition: Definition | None, replicas: Sequence[Replica]) -> list[ReplicaRow]:

@@ -21,7 +21,7 @@ from conductor.output.printers import NoOutput
 from conductor.output.tables import as_document
 from conductor.plan.journal import Journal
 from conductor.plan.reason import Mismatch, NeverDeployed
-from conductor.plan.release import Hold, Wanted
+from conductor.plan.release import Hold, Image, Wanted
 from conductor.plan.replica import CheckResult, Containers, Replica
 from conductor.plan.transition import new_release
 from conductor.snapshot import notes
@@ -48,6 +48,7 @@ class Host:
         self.store = Store(directory / "state")
         self.locks = Locks(directory / "locks", "service upgrade", Clock(), SignalCancellation())
         self.replicas: list[Replica] = []
+        self.images = {"sha256:1": Image(id="sha256:1", digest="")}
         self.results: dict[str, CheckResult] = {}
 
     def define(self, **services: str) -> None:
@@ -68,7 +69,7 @@ class Host:
         found = tuple(one for one in self.replicas if only in {None, one.service})
         context = Context(
             host=msgspec.structs.replace(self.definitions.host, runtime_dir=str(self.directory)),
-            runtime=SimpleNamespace(containers=lambda _only: Containers(found, ())),  # type: ignore[arg-type]
+            runtime=SimpleNamespace(containers=lambda _only: Containers(found, ()), image=self.images.get),  # type: ignore[arg-type]
             traffic=None,  # type: ignore[arg-type]
             health=self,
             store=self.store,
@@ -181,6 +182,12 @@ def test_a_release_of_a_newer_version_works_without_its_unknown_keys(host: Host)
     row = host.rows()["web"]
     assert (row.condition, row.healthy) == (Condition.OK, 2)
     assert notes.UnknownKeys(keys=("services.web.redirect",)) in row.notes
+
+
+def test_a_missing_image_is_a_note(host: Host) -> None:
+    host.deploy("web", 2)
+    host.images.clear()
+    assert host.rows()["web"].notes == (notes.MissingImage(image="x:r1"),)
 
 
 def test_a_release_that_cannot_be_read_is_not_ok(host: Host) -> None:
@@ -350,6 +357,10 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.UnknownKeys(keys=("services.a.b", "services.a.c")),
             "this version of Conductor ignores keys of the live release: services.a.b, services.a.c",
+        ),
+        (
+            notes.MissingImage(image="shop:r1"),
+            "its image shop:r1 is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull shop:r1",
         ),
         (notes.InvalidDefinition(problem="a.yml:3: x"), "its definition is invalid: a.yml:3: x"),
         (notes.DamagedState(error="cannot read x", hint="restore it"), "cannot read x; restore it"),
