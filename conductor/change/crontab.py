@@ -78,7 +78,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
 
 def wrapped(context: Context, release: Release) -> str | None:
     """Return the file to install for the release's crontab; None when it has no job."""
-    table = parse(release.crontab)
+    table = parse(release.crontab, stored=True)
     if not table.jobs:
         return None
     config = None if str(context.config) == DEFINITIONS else str(context.config.absolute())

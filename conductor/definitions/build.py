@@ -22,9 +22,12 @@ _NOT_IN_DIGEST = {
 
 
 def build_service(
-    file: str, service_id: str, node: Node, known: Iterable[Problem]
+    file: str, service_id: str, node: Node, known: Iterable[Problem], *, rules: bool = True
 ) -> tuple[Definition | None, list[Problem]]:
-    """Return the definition, or None and all its problems, including the `known` ones that were found before."""
+    """Return the definition, or None and all its problems, including the `known` ones that were found before.
+
+    Without `rules`, only the types of single values are checked.
+    """
     problems = list(known)
     written = plain(node)
     try:
@@ -35,7 +38,8 @@ def build_service(
         problems += [Problem(file, *finding) for finding in explain(node, Service) if finding[1] not in reported]
         if not problems:  # `explain` should find every error of msgspec's; msgspec's own message is the fallback
             problems.append(Problem(file, node.line, node.key, str(error)))
-    problems += _rule_problems(file, service_id, node, problems)
+    if rules:
+        problems += _rule_problems(file, service_id, node, problems)
     if service is None or problems:
         return None, problems
     return Definition(id=service_id, service=service, written=written, digest=digest(written)), problems

@@ -156,10 +156,10 @@ def _row(
 ) -> ServiceRow:
     try:
         wanted = context.store.wanted(service)
+        released = restore(service, wanted.release.definition) if wanted.release else None
     except ConductorError as error:
         return _damaged(service, replicas, error)
     defined = definitions.services.get(service)
-    released = _released(wanted)
     rows = _checked(context, released or defined, replicas)
     live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
     healthy = sum(row.passes for row in live)
@@ -177,11 +177,12 @@ def _row(
         stopped=wanted.stopped,
         paused=paused,
         notes=(
-            *_definition_notes(definitions, service),
+            *_definition_notes(definitions, service, released),
             *_operator_notes(wanted, paused, defined),
             *_change_notes(context, service),
             *_supervise_notes(wanted, status),
             *_difference_notes(wanted, defined, replicas),
+            *_image_notes(context, wanted),
         ),
         replicas=tuple(rows),
     )
@@ -195,13 +196,6 @@ def _damaged(service: str, replicas: Sequence[Replica], error: ConductorError) -
         notes=(notes.DamagedState.of(error),),
         replicas=tuple(_replica_row(one, None) for one in replicas),
     )
-
-
-def _released(wanted: Wanted) -> Definition | None:
-    """Return the definition of the live release; None when there is none that this version can read."""
-    with contextlib.suppress(ConductorError):
-        return restore(wanted.service, wanted.release.definition) if wanted.release else None
-    return None
 
 
 def _is_live(replica: Replica, wanted: Wanted) -> bool:
@@ -222,9 +216,11 @@ def _condition(definitions: Definitions, wanted: Wanted, count: int, running: in
     return ServiceCondition.STOPPED if wanted.stopped else ServiceCondition.OK
 
 
-def _definition_notes(definitions: Definitions, service: str) -> Iterator[Note]:
+def _definition_notes(definitions: Definitions, service: str, released: Definition | None) -> Iterator[Note]:
     for problem in definitions.broken.get(service, ())[:1]:
         yield notes.InvalidDefinition(problem=str(problem))
+    if released and released.unknown:
+        yield notes.UnknownKeys(keys=released.unknown)
 
 
 def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | None) -> Iterator[Note]:
@@ -259,6 +255,11 @@ def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequ
         yield notes.Drifted()
     if others := tuple(one.name for one in replicas if not _is_live(one, wanted)):
         yield notes.Stray(names=others)
+
+
+def _image_notes(context: Context, wanted: Wanted) -> Iterator[Note]:
+    if wanted.release and context.runtime.image(wanted.release.image_id) is None:
+        yield notes.MissingImage(image=wanted.release.image)
 
 
 def _checked(context: Context, definition: Definition | None, replicas: Sequence[Replica]) -> list[ReplicaRow]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.scalars import Secret
 from conductor.plan.container_spec import ContainerSpec
 
@@ -41,7 +42,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         RestartPolicy={"Name": "no"},  # Conductor restarts containers; two owners would interfere
         PortBindings=bound,
         Binds=spec.volumes,
-        Tmpfs=dict.fromkeys(spec.tmpfs, ""),
+        Tmpfs=dict(map(tmpfs_mount, spec.tmpfs)),
         Memory=spec.memory,
         NanoCpus=int(spec.cpus * 1e9) if spec.cpus else None,
         ShmSize=spec.shm_size,

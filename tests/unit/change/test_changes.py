@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.change import actions
 from conductor.change.gate import GateFailed
+from conductor.cron.table import CrontabError
 from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
 from conductor.output.events import StepStarted
 from conductor.plan.history import Outcome
@@ -255,6 +257,38 @@ def test_an_invalid_crontab_refuses_the_upgrade_before_anything_starts(tmp_path:
         world.upgrade("r1")
     assert world.replicas() == ()
     assert world.crontab("web") is None
+
+
+def test_an_ordinary_setting_of_an_env_file_does_not_block_a_crontab(tmp_path: Path) -> None:
+    """Issue 12, point 17: only a secret of the env file does."""
+    env_file = tmp_path / "env"
+    env_file.write_text("RAILS_ENV=production\nDB_PASSWORD=hunter2\n")
+    world = World(tmp_path, {"cron": {**CRON, "env_file": str(env_file)}})
+    line = "* * * * * bin/rails runner -e production Job"
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=(line,)))
+    world.upgrade("r1")
+    assert "-e production" in (world.crontab("cron") or "")
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job --password hunter2",)))
+    with pytest.raises(CrontabError) as caught:
+        world.upgrade("r2")
+    assert "hunter2" not in str(caught.value.problems)
+
+
+def test_a_release_of_a_newer_version_is_scaled_and_rolled_back_to(world: World) -> None:
+    """Issue 12, point 5."""
+    world.upgrade("r1")
+    wanted = world.store.wanted("web")
+    release = msgspec.structs.replace(
+        wanted.live, definition={**wanted.live.definition, "redirect": True}, crontab="* * * * * x &\n"
+    )
+    world.store.write_wanted(msgspec.structs.replace(wanted, release=release))
+    world.perform(actions.scale(3))
+    assert world.running() == {"r1": 3}
+    assert world.store.wanted("web").live.definition["redirect"] is True
+    world.upgrade("r2")
+    world.perform(actions.rollback(None))
+    assert world.running() == {"r1": 3}
+    assert world.store.wanted("web").live.definition["redirect"] is True
 
 
 def test_an_interruption_before_the_commit_rolls_back(world: World) -> None:

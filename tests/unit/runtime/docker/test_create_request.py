@@ -10,7 +10,7 @@ from conductor.runtime.docker.create_request import create_request
 
 FULL = Service(
     image="shop/app", command=("bin/web",), entrypoint=("tini", "--"), workdir="/app", user="app", port=8080, memory=ByteSize(2**30),
-    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp",), cap_add=("NET_ADMIN",),
+    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp", "/cache:size=64m,mode=1777"), cap_add=("NET_ADMIN",),
     cap_drop=("ALL",), ulimits={"nofile": Ulimit(soft=1, hard=2)}, extra_hosts={"db": "10.0.0.9"}, labels={"team": "shop"},
     logging=Logging(driver="json-file", options={"max-size": "50m"}),
 )  # fmt: skip
@@ -50,7 +50,7 @@ def test_a_definition_with_every_field():
             "NetworkMode": "net",
             "RestartPolicy": {"Name": "no"},
             "Binds": ("/srv/up:/up:ro",),
-            "Tmpfs": {"/tmp": ""},
+            "Tmpfs": {"/tmp": "", "/cache": "size=64m,mode=1777"},
             "Memory": 2**30,
             "NanoCpus": 1500000000,
             "ShmSize": 2**20,
