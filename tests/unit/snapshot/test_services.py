@@ -182,7 +182,7 @@ def test_a_release_of_a_newer_version_works_without_its_unknown_keys(host: Host)
     host.deploy("web", 2)
     store_definition(host, redirect=True)
     row = host.rows()["web"]
-    assert (row.condition, row.healthy) == (Condition.OK, 2)
+    assert (row.condition, row.healthy) == (ServiceCondition.OK, 2)
     assert notes.UnknownKeys(keys=("services.web.redirect",)) in row.notes
 
 
@@ -196,7 +196,7 @@ def test_a_release_that_cannot_be_read_is_not_ok(host: Host) -> None:
     host.deploy("web", 2)
     store_definition(host, port="http")
     row = host.rows()["web"]
-    assert row.condition is Condition.DAMAGED_STATE
+    assert row.condition is ServiceCondition.DAMAGED_STATE
     assert isinstance(row.notes[0], notes.DamagedState)
 
 
