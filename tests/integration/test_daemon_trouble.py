@@ -72,7 +72,12 @@ def test_no_permission_on_dockers_socket(serving: TestHost) -> None:
 def test_no_permission_on_the_definitions(serving: TestHost) -> None:
     serving.config.chmod(0)
     result = serving.upgrade("r2", preexec_fn=without_the_right_to_any_file)
-    failed(result, 2, f"cannot read {serving.config}: permission denied", "run the command as root, or as a user with read access")
+    failed(
+        result,
+        2,
+        f"cannot read {serving.config}: permission denied",
+        "run the command as root, or as a user with read access",
+    )
     nothing_left_behind(serving, "r1")
 
 
