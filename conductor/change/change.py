@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from conductor.caller import current_user
 from conductor.change.cleanup import clean_up_tasks
@@ -21,6 +21,8 @@ from conductor.plan.steps import Step, replicas_text, steps
 from conductor.plan.transition import Transition
 
 FIX_HINT = "fix this; the next command on this service will finish the change"
+
+VERBS: Mapping[ChangeAction, str] = {"rollback": "roll back"}  # where the verb is not the action's id
 
 
 def carry_out(context: Context, transitions: Sequence[Transition], change: str, began: float) -> Finished:
@@ -215,7 +217,7 @@ def _explained(
     details: tuple[str, ...] = (),
 ) -> ConductorError:
     ids = ", ".join(service for service, _ in services)
-    what = "" if isinstance(error, Interrupted) else f"{action} {ids}"
+    what = "" if isinstance(error, Interrupted) else f"{VERBS.get(action, action)} {ids}"
     if isinstance(error, Interrupted):
         details = (f"the {action} of {ids} was rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
@@ -237,5 +239,4 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
 def _outcome(transition: Transition) -> str:
     if transition.new.stopped is not None:
         return f"{transition.service} is stopped"
-    count = transition.count
-    return f"{transition.service} runs {transition.new.live.revision}: {count} of {count} replicas healthy"
+    return f"{transition.service} runs {transition.new.live.revision} with {replicas(transition.count)}"

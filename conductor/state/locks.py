@@ -49,7 +49,7 @@ class Locks:
             holder = LockHolder(os.getpid(), self._command, self._clock.now(), self._yields)
             with contextlib.suppress(OSError):  # a full disk: the lock itself is held
                 os.ftruncate(handle, 0)
-                os.pwrite(handle, msgspec.json.encode(holder), 0)
+                os.pwrite(handle, msgspec.json.encode(holder._asdict()), 0)
             self.held.add(name)
             yield
         finally:
@@ -120,8 +120,8 @@ class Locks:
 
 
 def _holder(handle: int) -> LockHolder | None:
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        found = msgspec.json.decode(os.pread(handle, 4096, 0), type=LockHolder)
+    with contextlib.suppress(OSError, msgspec.DecodeError, TypeError):
+        found = LockHolder(**msgspec.json.decode(os.pread(handle, 4096, 0)))
         if Path(f"/proc/{found.pid}").exists():  # otherwise the file is that of an earlier holder
             return found
     return None
