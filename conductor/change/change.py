@@ -239,4 +239,4 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
 def _outcome(transition: Transition) -> str:
     if transition.new.stopped is not None:
         return f"{transition.service} is stopped"
-    return f"{transition.service} runs {transition.new.live.revision} with {replicas(transition.count)}"
+    return f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"

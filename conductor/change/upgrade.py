@@ -16,7 +16,7 @@ from conductor.errors import ConductorError
 from conductor.output.events import Finished, Notice
 from conductor.plan.release import Image
 from conductor.plan.route import Route
-from conductor.plan.steps import replicas
+from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, new_release, refuse_stopped, replace
 
 
@@ -45,7 +45,7 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
             raise refused(context, "upgrade", services, error) from error
         unchanged = [one for one in transitions if one not in needed]
         texts = [
-            f"{one.service} already runs {revision} with {replicas(one.count)}; nothing to do" for one in unchanged
+            f"{one.service} already runs {revision} with {replicas_text(one.count)}; nothing to do" for one in unchanged
         ]
         skipped = tuple(result(one, changed=False) for one in unchanged)
         if not needed:
