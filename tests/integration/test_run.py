@@ -287,7 +287,7 @@ def test_names(host: TestHost) -> None:
 
 
 def test_time_limits(host: TestHost) -> None:
-    polite = "trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    polite = "trap 'echo stopping; exit 0' TERM; echo started; while :; do sleep 0.05; done"
     results = at_once(
         host,
         (*RUN, "--timeout", "1s", "sh", "-c", polite),
@@ -295,7 +295,7 @@ def test_time_limits(host: TestHost) -> None:
         (*RUN, "--timeout", "30s", "sh", "-c", "exit 6"),
     )
     assert [r.code for r in results] == [124, 124, 6]
-    assert results[0].stdout == "begun\nasked\n"
+    assert results[0].stdout == "started\nstopping\n"
     assert "did not end within 1s and was stopped" in results[0].stderr
     assert results[1].seconds > 2  # the grace of 1 s too
     assert {line["outcome"] for line in host.history()[-3:]} == {"timed-out", "done"}
@@ -547,9 +547,9 @@ def test_a_job_that_skips_beside_another_run(host: TestHost) -> None:
 
 
 def test_a_job_that_queues(host: TestHost) -> None:
-    until_told = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
+    until_go = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
     (volume(host) / "go").unlink(missing_ok=True)
-    first = started(host, *cron_run(host, "queue", "sh", "-c", until_told))
+    first = started(host, *cron_run(host, "queue", "sh", "-c", until_go))
     second = host.spawn(*cron_run(host, "queue", "sh", "-c", "date +%s%N"))
     host.wait_for(lambda: holds(host, "queues.k1.next"), "a second run in the queue")
     third = host.conductor(*cron_run(host, "queue", "echo", "third"), check=True)
