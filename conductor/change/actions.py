@@ -1,4 +1,4 @@
-"""`rollback`, `restart`, `start`, `stop` and `scale`: each makes another transition of one service."""
+"""`rollback`, `restart`, `start`, `stop` and `scale`: each function makes the transition of one service."""
 
 import secrets
 from typing import Protocol
@@ -22,7 +22,7 @@ from conductor.plan.transition import Transition, refuse_stopped, replace, resiz
 
 class Current(msgspec.Struct, frozen=True, kw_only=True):
     """One service under its lock. `defined` is its definition in the file (None: absent or invalid), `change` the id of
-    the change to come."""
+    the change that will be made."""
 
     wanted: Wanted
     replicas: tuple[Replica, ...]

@@ -1,4 +1,4 @@
-"""Carrying out a change (DESIGN section 5): preflight, journals, the steps in order, and a rollback when one fails."""
+"""Carries out a change: preflight, journals, the steps in order, and a rollback when one fails."""
 
 import contextlib
 import dataclasses
@@ -140,9 +140,9 @@ def _run_step(carried: Steps, step: Step, call: Callable[[], None]) -> None:
     began = context.clock.monotonic()
     call()
     seconds = round(context.clock.monotonic() - began, 3)
-    if step.name != "history":  # which removes the journals
+    if step.name != "history":  # the history step removes the journals
         for one in carried.services:
-            with contextlib.suppress(ConductorError):  # a full disk: no step needs the durations of others
+            with contextlib.suppress(ConductorError):  # a full disk; no other step needs the durations
                 one.write_ahead(steps={**one.journal.steps, step.name: seconds})
     context.output.emit(StepFinished(step=step.name, seconds=seconds))
 
@@ -223,7 +223,7 @@ def _explained(
 
 
 def _serving(context: Context, service: str, wanted: Wanted) -> str:
-    """Return what runs of a service now."""
+    """Return a sentence about what runs of a service now."""
     live = wanted.release
     if live is None:
         return f"{service} has never been deployed on this host and is not running"

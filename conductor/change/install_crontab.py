@@ -16,7 +16,7 @@ from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
 def install(
     context: Context, definitions: Definitions, service: str, revision: str | None, wait_seconds: float
 ) -> Finished:
-    """Generate and install it. For the live release it is stored too, so that `stop` and `start` can remove and restore it."""
+    """Generate and install a crontab. Store that of the live release, so that `start` can install it again after `stop`."""
     began = context.clock.monotonic()
     definitions.require_known(service, context.store.services())
     with recovered(context, [service], wait_seconds):
@@ -51,7 +51,7 @@ def install(
 
 
 def remove(context: Context, service: str, wait_seconds: float) -> Finished:
-    """Remove it, also for a service that is no longer defined."""
+    """Remove an installed crontab, even of a service that is no longer defined."""
     began = context.clock.monotonic()
     with recovered(context, [service], wait_seconds):
         changed = context.crontabs.put(service, None)

@@ -1,4 +1,4 @@
-"""Recovering an interrupted change: a committed one is finished, any other is rolled back (DESIGN section 5, step 1)."""
+"""Recovers an interrupted change: a committed one is finished, any other is rolled back."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -39,7 +39,7 @@ def _changed_together(context: Context, service: str) -> tuple[str, ...]:
 
 
 def recover(context: Context, service: str) -> None:
-    """Recover an interrupted change of `service`, whose lock is held. Services that change with it are locked here."""
+    """Recover an interrupted change of `service`, whose lock is held. The other services of that change are locked here."""
     journal = context.store.journal(service)
     if journal is None:
         return
@@ -73,7 +73,7 @@ def _recover(context: Context, journal: Journal) -> None:
 
 
 def _finish(steps: Steps) -> None:
-    """Do what follows a commit, of which a part may be done. What fails here is left to the next command."""
+    """Run the steps after the commit; some may be done already. If one fails, the next command runs them again."""
     steps.resume()
     steps.drain()
     steps.retire()

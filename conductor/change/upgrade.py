@@ -76,7 +76,7 @@ def _locked(context: Context, services: Sequence[str], options: Options) -> Iter
 
 
 def _transition(context: Context, definition: Definition, revision: str, change: str, options: Options) -> Transition:
-    """Resolve the image, whose id is used from here on, and what runs now."""
+    """Resolve the image, and return the transition from the replicas that run now."""
     wanted = context.store.wanted(definition.id)
     if not options.start:
         refuse_stopped(wanted)

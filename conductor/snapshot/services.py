@@ -29,7 +29,7 @@ VERSION = 1  # of the JSON document
 
 
 class ServiceCondition(StrEnum):
-    """The condition of a service; the first one that applies."""
+    """The condition of a service. If several apply, it is the first one."""
 
     DAMAGED_STATE = "damaged-state"
     UNDEFINED = "undefined"

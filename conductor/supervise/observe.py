@@ -59,7 +59,7 @@ class StoredStates:
 
 
 class ExitedReplicas:
-    """Replicas that exited by an event, while the runtime still lists them as running. Safe to change from any thread."""
+    """Replicas for which an exit event arrived while the runtime still lists them as running. Safe to change from any thread."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -92,7 +92,9 @@ class Observer:
         self._context = context
         self._definitions = definitions
         self._stored = StoredStates(context)
-        self._not_running: set[str] = set()  # replicas seen so: one that runs again is starting
+        self._not_running: set[str] = (
+            set()
+        )  # replicas that were seen so; once such a replica runs again, it is starting
         self.exited = ExitedReplicas(context.clock.monotonic)
 
     def stamp(self) -> object:

@@ -1,4 +1,4 @@
-"""Copies bytes between a task and the caller: all of them, in order, stdout and stderr apart where there is no terminal."""
+"""Copies bytes between a task and the caller: all of them, in order, stdout and stderr separately without a terminal."""
 
 import errno
 import os

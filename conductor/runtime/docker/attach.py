@@ -1,4 +1,4 @@
-"""What tasks need of the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
+"""What tasks need from the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
 
 Cron calls `conductor run` every minute, and the SDK's import alone takes 90 ms. Every call is one connection to the Engine
 API, v1.41.
@@ -115,8 +115,8 @@ class TaskRuntime:
         return PendingExit(connection)
 
     def start(self, container: str, command: str) -> None:
-        """Start the container of `command`. `NotStartedError` carries the exit code. A start that failed only in its
-        response is no error."""
+        """Start the container of `command`. `NotStartedError` carries the exit code. If the request fails
+        but the container was started, the start succeeded."""
         action = f"run {command}"
         try:
             self._call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)
