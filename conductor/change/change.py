@@ -20,7 +20,8 @@ from conductor.plan.release import Release, Wanted
 from conductor.plan.steps import Step, replicas_text, steps
 from conductor.plan.transition import Transition
 
-FIX_HINT = "fix this; the next command on this service will finish the change"
+FINISH_HINT = "fix this; the next command on this service will finish the change"
+ROLLBACK_HINT = "fix this; the next command on this service will finish the rollback"
 
 
 def carry_out(context: Context, transitions: Sequence[Transition], change: str, began: float) -> Finished:
@@ -159,7 +160,7 @@ def _unfinished(transitions: Sequence[Transition], error: BaseException) -> Base
         return error
     outcome = "; ".join(_outcome(transition) for transition in transitions)
     return OperatorError(
-        f"{outcome}, but the {transitions[0].action} is not finished: {error.sentence}", FIX_HINT, error.details
+        f"{outcome}, but the {transitions[0].action} is not finished: {error.sentence}", FINISH_HINT, error.details
     )
 
 
@@ -182,7 +183,7 @@ def _rolled_back(carried: Steps, transitions: Sequence[Transition], error: BaseE
         first, details = str(error), tuple(filter(None, (*failure.details, failure.hint)))
         if isinstance(error, ConductorError):
             first, details = error.sentence, (*error.details, *details)
-        error = ConductorError(f"{first}; then the rollback failed: {failure.sentence}", FIX_HINT, details)
+        error = ConductorError(f"{first}; then the rollback failed: {failure.sentence}", ROLLBACK_HINT, details)
     if not isinstance(error, ConductorError):
         return error
     return _explained(context, transitions[0].action, [(t.service, t.old) for t in transitions], error, hooks + left)

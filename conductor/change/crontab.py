@@ -69,7 +69,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
         found = new_release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(
-            f"cannot generate a crontab of {service}: its definition has no cron",
+            f"cannot generate a crontab of {service}: its definition has no `cron` key",
             "add cron: {generate: [bin/generate-cron]} to the definition, then upgrade or restart the service",
         )
     text = generate(context, definition, found, secrets.token_hex(4))

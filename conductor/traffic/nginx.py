@@ -82,7 +82,7 @@ class Nginx:
         if not text.isdigit() or not processes.is_master(int(text)):
             if self.generation() is not None:
                 raise ConductorError(
-                    f"cannot reload nginx: it runs, but its pid file {path} does not name its master",
+                    f"cannot reload nginx: it is running, but its pid file {path} does not name its master",
                     "systemctl restart nginx",
                 )
             self._remove_dead_sockets()

@@ -66,7 +66,8 @@ class TaskRuntime:
         parts = urlsplit(base_url)
         if parts.scheme not in {"unix", "tcp", "http"}:
             raise ConductorError(
-                f"cannot run tasks over {base_url}", "set host.docker to a unix:// or tcp:// address for conductor run"
+                f"cannot run tasks over {base_url}: only unix:// and tcp:// are supported",
+                "change host.docker in the definitions file",
             )
         self._base_url = base_url
         self._address = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 2375)
