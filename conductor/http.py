@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 MAX_HEAD_BYTES = 65536  # of a status line with its headers
-CHUNK = 65536
+CHUNK_BYTES = 65536
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9]+ +([1-9][0-9][0-9])[ \r\n]")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # some apps end lines with a bare newline
 _WITHOUT_BODY = {101, 204, 304}
@@ -166,6 +166,6 @@ class Connection:
             if left <= 0:
                 raise TimeoutError("timed out")
             self.socket.settimeout(left)
-        data = self.socket.recv(CHUNK)
+        data = self.socket.recv(CHUNK_BYTES)
         self._buffer += data
         return bool(data)

@@ -7,7 +7,7 @@ from conductor.change.context import Context
 from conductor.change.hooks import await_hooks
 from conductor.change.rollback import roll_back
 from conductor.change.service_change import ServiceChange
-from conductor.change.steps import Steps
+from conductor.change.steps import ChangeSteps
 from conductor.errors import ConductorError, Interrupted
 from conductor.output.events import Notice
 from conductor.plan.history import Outcome
@@ -15,7 +15,7 @@ from conductor.plan.journal import Journal
 
 
 @contextlib.contextmanager
-def recovered(context: Context, services: Collection[str], wait_seconds: float) -> Iterator[None]:
+def locked_and_recovered(context: Context, services: Collection[str], wait_seconds: float) -> Iterator[None]:
     """Hold the locks of `services`, with no interrupted change left in any of them.
 
     An interrupted change may include other services. Their locks are taken in the same order, with the same wait, and
@@ -55,7 +55,7 @@ def _recover(context: Context, journal: Journal) -> None:
     try:
         journals = [context.store.journal(service) for service in journal.services]
         services = [ServiceChange(context, one) for one in journals if one is not None and one.change == journal.change]
-        steps = Steps(context, services)
+        steps = ChangeSteps(context, services)
         committed = any(context.store.wanted(service).change == journal.change for service in journal.services)
         context.output.emit(
             Notice(text=f"{change}, was interrupted: {'finishing it' if committed else 'rolling it back'}")
@@ -72,7 +72,7 @@ def _recover(context: Context, journal: Journal) -> None:
         raise error.within(f"recover {change}") from error
 
 
-def _finish(steps: Steps) -> None:
+def _finish(steps: ChangeSteps) -> None:
     """Run the steps after the commit; some may be done already. If one fails, the next command runs them again."""
     steps.resume()
     steps.drain()

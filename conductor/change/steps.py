@@ -22,7 +22,7 @@ from conductor.plan.steps import drain_seconds, replicas_text
 from conductor.plan.transition import KEEPS_CRONTAB, Transition
 
 
-class Steps:
+class ChangeSteps:
     """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new.
 
     `left_for_operator` collects the names of containers that an operator has to remove or start by hand.

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from conductor.definitions.build import build_host, build_service, within
+from conductor.definitions.build import build_host, build_service, is_at_or_below
 from conductor.definitions.conflicts import conflicts
 from conductor.definitions.explain import explain
 from conductor.definitions.model import Definition, File, Host, Service
@@ -97,12 +97,14 @@ def _services(
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
     """Return the valid and the broken services. A problem in `defaults` or of an unknown key breaks all of them."""
     shared = [
-        problem for problem in problems if not within(problem.key, "host") and not problem.key.startswith("services.")
+        problem
+        for problem in problems
+        if not is_at_or_below(problem.key, "host") and not problem.key.startswith("services.")
     ]
     valid: dict[str, Definition] = {}
     broken: dict[str, list[Problem]] = {}
     for service_id, node in trees.items():
-        own = [problem for problem in problems if within(problem.key, f"services.{service_id}")]
+        own = [problem for problem in problems if is_at_or_below(problem.key, f"services.{service_id}")]
         definition, found = build_service(file, service_id, node, [*shared, *own])
         if definition:
             valid[service_id] = definition

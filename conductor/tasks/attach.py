@@ -12,7 +12,7 @@ from conductor.errors import ConductorError, Interrupted
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.runtime.docker.attach import TaskRuntime
-from conductor.tasks.signals import ENDING, HANGUP, RESIZED, STOP_REQUESTS, Signals
+from conductor.tasks.signals import ENDING_SIGNALS, HANGUP, RESIZED, STOP_REQUESTS, Signals
 from conductor.tasks.streams import Sink, in_thread, pump_input, pump_output
 
 KILL_AT_STOP_REQUEST = 3  # the third Ctrl-C or SIGTERM kills a task that ignores them
@@ -53,7 +53,7 @@ class AttachedTask:
                 pending = self._runtime.wait(self._container)
                 if self._spec.tty:
                     stack.enter_context(_raw_terminal())
-                for number in ENDING.intersection(signals.wait(0)):
+                for number in ENDING_SIGNALS.intersection(signals.wait(0)):
                     raise Interrupted(number)
                 began = self._clock.monotonic()
                 self._runtime.start(self._container, self._command)
@@ -90,7 +90,7 @@ class AttachedTask:
             if result is not None and len(ends) == 2:
                 return result
             numbers = signals.wait(None if self._until is None else self._until - self._clock.monotonic())
-            if result is not None and ENDING.intersection(numbers):
+            if result is not None and ENDING_SIGNALS.intersection(numbers):
                 return result
             self._forward(numbers)
             self._enforce_time_limit()

@@ -41,7 +41,7 @@ CHECK_OUTPUT_BYTES = 65536  # kept of a check's output; the caller shortens it a
 NOT_FOUND, CONFLICT = 404, 409
 _PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
 _SPACE_HINT = "free space on the disk that holds Docker's images (docker system df), then run the command again"
-_LOST = (
+_CONNECTION_ERRORS = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,  # raised unwrapped while a stream is read
     docker.errors.StreamParseError,  # the last message of a stream was incomplete
@@ -64,7 +64,7 @@ class DockerRuntime:
         """Return the client, connected on first use, with the newest version of the API that both sides support."""
         try:
             return docker.APIClient(base_url=self._base_url, version="auto", timeout=DEADLINE_SECONDS)
-        except (docker.errors.DockerException, *_LOST) as error:
+        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
             cause = _system_error(error)
             if cause is None:
                 raise _translated(error, f"cannot reach Docker at {self._base_url}") from error
@@ -151,7 +151,7 @@ class DockerRuntime:
         """After a timeout or a status 500 the container may exist: look for it by its labels, then repeat the request once."""
         try:
             return self._create(spec)
-        except (docker.errors.APIError, *_LOST) as error:
+        except (docker.errors.APIError, *_CONNECTION_ERRORS) as error:
             unclear = not isinstance(error, docker.errors.APIError) or error.is_server_error()
             found = self._find(spec)
             if found:
@@ -187,7 +187,7 @@ class DockerRuntime:
         return state is not None and state.running
 
     def _name(self, container: str) -> str:
-        with contextlib.suppress(docker.errors.APIError, *_LOST):
+        with contextlib.suppress(docker.errors.APIError, *_CONNECTION_ERRORS):
             return str(self._api.inspect_container(container)["Name"]).lstrip("/")
         return container[:12]
 
@@ -306,7 +306,7 @@ def _errors(cannot: str | Callable[[], str], hint: str = "") -> Iterator[None]:
     """Translate what the SDK raises into a `ConductorError` that begins with `cannot`; a callable is called only then."""
     try:
         yield
-    except (docker.errors.DockerException, *_LOST) as error:
+    except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
         raise _translated(error, cannot if isinstance(cannot, str) else cannot(), hint) from error
 
 
