@@ -1,6 +1,6 @@
-"""Tasks whose `conductor run` is gone: their end goes to the history, and their containers are removed.
+"""Removes the containers of tasks whose `conductor run` was killed, and records in the history how they ended.
 
-A container that prints a crontab is removed also when it does not end.
+A container that prints a crontab is also removed if it is still running after its time limit.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import GENERATE, GENERATE_SECONDS
 
-KEEP_SECONDS = 60.0  # a `conductor run` that still lives has removed its container by then
+KEEP_SECONDS = 60.0  # a `conductor run` that was not killed has removed its container by then
 
 
 def is_due(container: TaskContainer, wall: float) -> bool:
@@ -23,7 +23,7 @@ def is_due(container: TaskContainer, wall: float) -> bool:
 
 
 def clean_up_tasks(context: Context, service: str) -> None:
-    """Remove the tasks of one service that are due. What fails now is tried again later."""
+    """Remove the tasks of one service that are due. A removal that fails is tried again later."""
     with contextlib.suppress(ConductorError):
         for container in context.runtime.containers(service).tasks:
             if is_due(container, context.clock.wall()):

@@ -51,8 +51,8 @@ def command(
 ) -> int:
     """Run a command in a new container of a service.
 
-    The container has the service's image, environment, secrets, volumes, network, user and limits. Write options
-    before the command: all words after its first one are passed to it.
+    The container has the service's image, environment, secrets, volumes, network, user and limits. Options must
+    come before COMMAND; all words after it are passed to the command.
 
     The exit code is that of the command, or 124 after the timeout, 125 if Conductor could not run the command, 126 if it
     is not executable, 127 if it does not exist.

@@ -155,7 +155,7 @@ def _range(field: Field, text: str) -> range:
         # Sunday is also 7, so fri-sun is one range, 5-7. Every other reversed range has to be written as two.
         forward = f"{low}-7" if field.high == 7 and high == 0 else f"{low}-{field.high},{field.low}-{high}"
         raise ValueError(
-            f'{field.name} "{excerpt(text)}" is a reversed range, in which cron starts no job; write {forward}'
+            f'{field.name} "{excerpt(text)}" is a reversed range, for which cron never starts the job; write {forward}'
         )
     return range(low, high + 1, int(step or 1))
 

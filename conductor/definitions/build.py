@@ -47,7 +47,7 @@ def build_service(
 
 def build_host(file: str, node: Node, known: Iterable[Problem]) -> tuple[Host | None, list[Problem]]:
     """Return the host, or None and the problems that its rules find. With a `known` problem, the rules do not run."""
-    if any(within(problem.key, "host") for problem in known):
+    if any(is_at_or_below(problem.key, "host") for problem in known):
         return None, []
     host: Host = convert(plain(node), Host)
     places = [(find(node, path), sentence) for path, sentence in host_rules(host)]
@@ -65,7 +65,7 @@ def digest(written: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def within(key: str, base: str) -> bool:
+def is_at_or_below(key: str, base: str) -> bool:
     """Return whether the key path `key` is `base` or below it."""
     return key == base or key.startswith((base + ".", base + "["))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from conductor.definitions.build import build_host, build_service, digest, within
+from conductor.definitions.build import build_host, build_service, digest, is_at_or_below
 from conductor.definitions.conflicts import conflicts
 from conductor.definitions.explain import explain, without_unknown
 from conductor.definitions.model import Definition, File, Host, Service
@@ -109,18 +109,20 @@ def restore(service_id: str, written: dict[str, Any]) -> Definition:
 
 def _is_of_the_whole_file(key: str, services: Iterable[str]) -> bool:
     """Return whether a problem at `key` is outside of the host section, the defaults and every single service."""
-    return not any(within(key, base) for base in ("host", "defaults", *(f"services.{name}" for name in services)))
+    return not any(
+        is_at_or_below(key, base) for base in ("host", "defaults", *(f"services.{name}" for name in services))
+    )
 
 
 def _services(
     file: str, trees: Mapping[str, Node], problems: list[Problem]
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
     """Return the valid and the broken services. A problem in `defaults` breaks all of them."""
-    shared = [problem for problem in problems if within(problem.key, "defaults")]
+    shared = [problem for problem in problems if is_at_or_below(problem.key, "defaults")]
     valid: dict[str, Definition] = {}
     broken: dict[str, list[Problem]] = {}
     for service_id, node in trees.items():
-        own = [problem for problem in problems if within(problem.key, f"services.{service_id}")]
+        own = [problem for problem in problems if is_at_or_below(problem.key, f"services.{service_id}")]
         definition, found = build_service(file, service_id, node, [*shared, *own])
         if definition:
             valid[service_id] = definition

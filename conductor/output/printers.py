@@ -1,6 +1,6 @@
-"""Events to lines: plain ones for logs, one that transitions on a terminal, JSON for programs.
+"""Prints events: plain lines for logs, a live line on a terminal, JSON for programs.
 
-A closed stream never stops an action: from the first failed write on a printer is silent.
+A closed stream never stops an action: after the first failed write, a printer prints nothing more.
 """
 
 import os

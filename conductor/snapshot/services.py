@@ -29,7 +29,7 @@ VERSION = 1  # of the JSON document
 
 
 class ServiceCondition(StrEnum):
-    """The condition of a service; the first one that applies."""
+    """The condition of a service. If several apply, it is the first one."""
 
     DAMAGED_STATE = "damaged-state"
     UNDEFINED = "undefined"
@@ -163,8 +163,8 @@ def _row(
     rows = _checked(context, released or defined, replicas)
     live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
     healthy = sum(row.passes for row in live)
-    counted = defined or released
-    count = wanted_count(wanted, counted) if counted else len(live)
+    count_from = defined or released
+    count = wanted_count(wanted, count_from) if count_from else len(live)
     paused = wanted.paused if wanted.paused and not wanted.paused.is_over(context.clock.now()) else None
     return ServiceRow(
         service=service,

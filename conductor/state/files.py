@@ -1,4 +1,4 @@
-"""Files written whole or not at all: beside the target, fsynced, renamed, directory fsynced. A newer or damaged one is refused."""
+"""Atomic files: written beside the target, fsynced and renamed. A file of a newer version or a damaged file is refused."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers pass through them."""
+    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers must be able to enter them."""
     try:
         if not path.is_dir():
             if not path.parent.is_dir():
@@ -84,7 +84,7 @@ def write(path: Path, value: object) -> None:
 
 
 def read(path: Path, shape: type[T]) -> T | None:
-    """Return the value in `path`, or None when there is no such file. A newer or damaged file is an error with its name."""
+    """Return the value in `path`, or None when there is no such file. Raise for a newer or damaged file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

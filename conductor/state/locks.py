@@ -18,13 +18,13 @@ from conductor.state.files import make_directory
 
 POLL_SECONDS = 0.05  # between two attempts of a waiting command
 YIELD_SECONDS = 60.0  # a holder that yields does so between two steps, and no step takes longer
-SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # `holder` itself holds the lock for microseconds
+SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # a call of `holder` or `is_held` takes the lock for microseconds
 
 
 class Locks:
     """The locks of one runtime directory. `command` names the holder to others.
 
-    With `yields` this process releases a lock when `has_waiters` says so, and never makes another `yields` holder wait.
+    With `yields`, this process releases a lock when `has_waiters` is True, and is itself never counted as a waiter.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Locks:
     def hold(self, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
         """Hold lock `name`; `BusyError` when it is not free within `wait_seconds`.
 
-        A holder that yields is waited for in any case.
+        A command always waits up to `YIELD_SECONDS` for a holder that yields.
         """
         handle = self._open(name)
         try:

@@ -36,7 +36,9 @@ class Reconciler:
         self._in_progress = in_progress
         self._traffic_load = route_loader
         self._task_cleanup = task_cleanup
-        self._restarted: set[str] = set()  # exited replicas of these may have stopped with the host or with Docker
+        self._restarted: set[str] = (
+            set()
+        )  # services: a restart of the host or of Docker may have stopped their exited replicas
         self.decisions: dict[str, Decision] = {}
 
     def reconcile(self, observed: HostObservation, *, runtime_restarted: bool) -> None:

@@ -12,7 +12,7 @@ _NOT_FORWARDED = {
 }  # fmt: skip
 RESIZED, HANGUP = int(signal.SIGWINCH), int(signal.SIGHUP)
 STOP_REQUESTS = {int(signal.SIGINT), int(signal.SIGTERM)}
-ENDING = {*STOP_REQUESTS, int(signal.SIGQUIT), HANGUP}
+ENDING_SIGNALS = {*STOP_REQUESTS, int(signal.SIGQUIT), HANGUP}
 LONGEST_POLL_SECONDS = 3600.0  # poll() counts milliseconds in an int
 _WAKE = b"\0"
 

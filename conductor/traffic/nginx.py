@@ -1,6 +1,6 @@
 """nginx itself: checking a configuration, finding and signalling its master, asking its private status server.
 
-Exit code 0 of `nginx -t` and `-s reload` proves no reload: `reload/reloader.py` does that.
+Exit code 0 of `nginx -t` or `-s reload` does not prove that a reload worked; `reload/reloader.py` verifies it.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ class Nginx:
             done = subprocess.run(
                 ["unshare", "--mount", "--", "sh", "-c", _OVERLAY, "sh", *pairs, "--", *nginx],
                 capture_output=True, timeout=CHECK_SECONDS, check=False, text=True, errors="surrogateescape",
-                start_new_session=True,  # a Ctrl-C on the terminal is for Conductor
+                start_new_session=True,  # Ctrl-C on the terminal must not stop nginx -T
             )  # fmt: skip
         except FileNotFoundError as error:
             raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
@@ -82,7 +82,7 @@ class Nginx:
         if not text.isdigit() or not processes.is_master(int(text)):
             if self.generation() is not None:
                 raise ConductorError(
-                    f"cannot reload nginx: it runs, but its pid file {path} does not name its master",
+                    f"cannot reload nginx: it is running, but its pid file {path} does not name its master",
                     "systemctl restart nginx",
                 )
             self._remove_dead_sockets()
@@ -125,14 +125,14 @@ class Nginx:
 
     @staticmethod
     def reload_units() -> None:
-        """Let systemd read the drop-in of nginx's unit, where systemd runs."""
+        """Make systemd read the drop-in of nginx's unit, if the host runs systemd."""
         if Path("/run/systemd/system").is_dir():
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # the next boot reads it
                 subprocess.run(["systemctl", "daemon-reload"], capture_output=True, timeout=CHECK_SECONDS, check=False)
 
     @staticmethod
     def reload(master: int) -> None:
-        """Signal the master to load its configuration again. There is no answer."""
+        """Signal the master to reload its configuration. The signal has no response."""
         try:
             os.kill(master, signal.SIGHUP)
         except OSError as error:

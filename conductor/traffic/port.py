@@ -1,4 +1,4 @@
-"""The traffic port: what Conductor needs from whatever routes requests. Neutral of how an implementation does it."""
+"""The traffic port: what Conductor needs from whatever routes requests. Independent of the implementation."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -68,7 +68,7 @@ class Traffic(Protocol):
         """Return every endpoint that a request may still be sent to. None of these may be given to a new replica."""
 
     def load(self) -> None:
-        """Put into force what is configured, when a killed process left it unloaded."""
+        """Load what is configured, if a process was killed before it loaded it."""
 
     def install(self, routes: Collection[Route], keep: Collection[str]) -> tuple[str, ...]:
         """Write `routes`, and remove the routes of services that are not in `keep` and not referred to.

@@ -152,7 +152,7 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     told = failed(
         result, 1, "cannot upgrade web: web-r2-", "-1 was not healthy after ",
         "then the rollback failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
-        "fix this; the next command on this service will finish the change",
+        "fix this; the next command on this service will finish the rollback",
     )  # fmt: skip
     assert "connection refused" in told
     assert (serving.get().revision, serving.journal() is not None) == ("r1", True)

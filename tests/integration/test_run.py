@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "a relative directory": ((*RUN, "--workdir", "tmp", "true"), 125, ("cannot create container web-r1-", "absolute path")),
     "a bad name": ((*RUN, "--name", "a b", "true"), 125, ("cannot create container a b: Invalid container name",)),
     "an image that cannot be pulled": (("run", "--id", "far", "--revision", "r1", "true"), 125, ("cannot pull image 127.0.0.1:1/none:r1",)),
-    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has no console",)),
+    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has no `console` key",)),
     "no definitions": ((*RUN, "--config", "/nonexistent", "true"), 125, ("cannot read /nonexistent",)),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What tasks need of the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
+"""What tasks need from the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
 
 Cron calls `conductor run` every minute, and the SDK's import alone takes 90 ms. Every call is one connection to the Engine
 API, v1.41.
@@ -66,7 +66,8 @@ class TaskRuntime:
         parts = urlsplit(base_url)
         if parts.scheme not in {"unix", "tcp", "http"}:
             raise ConductorError(
-                f"cannot run tasks over {base_url}", "set host.docker to a unix:// or tcp:// address for conductor run"
+                f"cannot run tasks over {base_url}: only unix:// and tcp:// are supported",
+                "change host.docker in the definitions file",
             )
         self._base_url = base_url
         self._address = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 2375)
@@ -115,8 +116,8 @@ class TaskRuntime:
         return PendingExit(connection)
 
     def start(self, container: str, command: str) -> None:
-        """Start the container of `command`. `NotStartedError` carries the exit code. A start that failed only in its
-        response is no error."""
+        """Start the container of `command`. `NotStartedError` carries the exit code. If the request fails
+        but the container was started, the start succeeded."""
         action = f"run {command}"
         try:
             self._call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)

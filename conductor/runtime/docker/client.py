@@ -1,7 +1,7 @@
 """The Docker runtime over the SDK: the only module that imports `docker`.
 
 Every call has a deadline, and after an unclear response to a creation the container is looked up by its labels before the
-creation is repeated (DESIGN section 5).
+creation is repeated.
 """
 
 import contextlib
@@ -37,11 +37,11 @@ DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its 
 TICK_SECONDS = 0.1  # between two progress calls of a silent pull, which may raise to stop it
 REMOVAL_POLL_SECONDS = 0.1
 OUTPUT_LINES = 2000  # read each time; of a hook that prints more in between, the first lines are lost
-CHECK_OUTPUT_BYTES = 65536  # of a check's output; the caller shortens it after secrets are removed
+CHECK_OUTPUT_BYTES = 65536  # kept of a check's output; the caller shortens it after secrets are removed
 NOT_FOUND, CONFLICT = 404, 409
 _PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
 _SPACE_HINT = "free space on the disk that holds Docker's images (docker system df), then run the command again"
-_LOST = (
+_CONNECTION_ERRORS = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,  # raised unwrapped while a stream is read
     docker.errors.StreamParseError,  # the last message of a stream was incomplete
@@ -64,7 +64,7 @@ class DockerRuntime:
         """Return the client, connected on first use, with the newest version of the API that both sides support."""
         try:
             return docker.APIClient(base_url=self._base_url, version="auto", timeout=DEADLINE_SECONDS)
-        except (docker.errors.DockerException, *_LOST) as error:
+        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
             cause = _system_error(error)
             if cause is None:
                 raise _translated(error, f"cannot reach Docker at {self._base_url}") from error
@@ -137,7 +137,7 @@ class DockerRuntime:
             )
 
     def check_ports(self, low: int, high: int) -> None:
-        """The kernel's range decides."""
+        """Compare with the kernel's range."""
         refuse_ephemeral(low, high)
 
     def used_addresses(self, network: Network) -> frozenset[str]:
@@ -148,10 +148,10 @@ class DockerRuntime:
         return frozenset(ours | {str(e["IPv4Address"]).partition("/")[0] for e in endpoints})
 
     def create(self, spec: ContainerSpec) -> str:
-        """After a timeout or a 500, which may mean done, look for the container by its labels; then repeat once."""
+        """After a timeout or a status 500 the container may exist: look for it by its labels, then repeat the request once."""
         try:
             return self._create(spec)
-        except (docker.errors.APIError, *_LOST) as error:
+        except (docker.errors.APIError, *_CONNECTION_ERRORS) as error:
             unclear = not isinstance(error, docker.errors.APIError) or error.is_server_error()
             found = self._find(spec)
             if found:
@@ -170,7 +170,7 @@ class DockerRuntime:
         return str(self._api.create_container_from_config(create_request(spec), spec.name)["Id"])
 
     def start(self, container: str) -> None:
-        """A start that failed only in its response is no error."""
+        """If the request fails but the container runs, the start succeeded."""
         try:
             with _errors(lambda: f"cannot start container {self._name(container)}"):
                 self._api.start(container)
@@ -187,7 +187,7 @@ class DockerRuntime:
         return state is not None and state.running
 
     def _name(self, container: str) -> str:
-        with contextlib.suppress(docker.errors.APIError, *_LOST):
+        with contextlib.suppress(docker.errors.APIError, *_CONNECTION_ERRORS):
             return str(self._api.inspect_container(container)["Name"]).lstrip("/")
         return container[:12]
 
@@ -210,7 +210,7 @@ class DockerRuntime:
         return found
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
-        """Read at most `CHECK_OUTPUT_BYTES` from the end of both streams. A command that hangs is left: the API cannot kill it."""
+        """Read at most `CHECK_OUTPUT_BYTES` from the end of both streams. A command that hangs keeps running: the API cannot kill it."""
         began, shown, unknown = self._clock.monotonic(), "", False
         try:
             with _errors(f"cannot run {command[0]}"):
@@ -232,7 +232,7 @@ class DockerRuntime:
         return CheckResult(ok=not error, seconds=seconds, output=shown, error=error, unknown=unknown)
 
     def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
-        """Use the task runtime, which has the streams."""
+        """Use `TaskRuntime`, which can attach to a container."""
         return capture(
             TaskRuntime(self._base_url, self._instance),
             self._clock,
@@ -275,7 +275,7 @@ class DockerRuntime:
         return state is not None and state.exit_code == 137 and not state.out_of_memory
 
     def remove(self, container: str) -> None:
-        """A conflict means that the container is being removed already: wait for its end. Any error is ignored once it is gone."""
+        """A conflict means that the container is being removed already: wait for its end. Ignore any error once it is gone."""
         try:
             with _errors(lambda: f"cannot remove container {self._name(container)}"):
                 try:
@@ -306,7 +306,7 @@ def _errors(cannot: str | Callable[[], str], hint: str = "") -> Iterator[None]:
     """Translate what the SDK raises into a `ConductorError` that begins with `cannot`; a callable is called only then."""
     try:
         yield
-    except (docker.errors.DockerException, *_LOST) as error:
+    except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
         raise _translated(error, cannot if isinstance(cannot, str) else cannot(), hint) from error
 
 

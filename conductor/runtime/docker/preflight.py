@@ -42,5 +42,5 @@ def refuse_ephemeral(low: int, high: int) -> None:
     if low <= last and high >= first:
         raise ConductorError(
             f"cannot publish ports {low} to {high}: the kernel uses {first} to {last} for outgoing connections",
-            "choose a range below, or narrow net.ipv4.ip_local_port_range",
+            f"choose a range below {first}, or narrow net.ipv4.ip_local_port_range",
         )

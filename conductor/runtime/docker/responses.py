@@ -9,7 +9,7 @@ from conductor.plan.container_spec import LABEL
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 
-_INTERNAL = "unable to start container process: "  # the daemon puts the names of its own layers before this
+_INTERNAL = "unable to start container process: "  # before this, the daemon's message names its internal layers
 
 
 def message(text: str) -> str:

@@ -33,8 +33,8 @@ def inspect(
 ) -> WorkerSockets:
     """Judge a worker that is shutting down: it accepts no client and keeps no connection alive.
 
-    `unix`: it has clients on a unix socket, whose state is unknown. Sound where one client connection uses one upstream
-    connection at a time, which excludes HTTP/2 and subrequests.
+    `unix`: it has clients on a unix socket, whose state is unknown. The result is valid only if one client
+    connection uses one upstream connection at a time, which excludes HTTP/2 and subrequests.
     """
     clients = sum(c.local_port in listening_ports for c in connections)
     upstream = [c for c in connections if c.local_port not in listening_ports]

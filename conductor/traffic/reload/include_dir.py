@@ -1,4 +1,4 @@
-"""The directory that nginx includes: what is there, what should be, checked before it is in place, and put in place."""
+"""The directory that nginx includes: reads its files, checks new ones with nginx, and puts them in place."""
 
 import os
 import re

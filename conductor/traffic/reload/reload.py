@@ -1,4 +1,4 @@
-"""The traffic port by plain nginx: write its files, reload it, prove the reload, drain by proof (DESIGN section 6)."""
+"""Implements the traffic port with plain nginx: write its files, reload it, verify the reload, and drain."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""One reload of nginx: announced before, proven after (DESIGN section 6)."""
+"""One reload of nginx: announced before, verified after."""
 
 import contextlib
 from collections.abc import Iterator
