@@ -140,13 +140,12 @@ class ReloadTraffic:
             )
             record(_cutover(state))
             versions = {service: file.version for service, file in changes.items()}
-            self._record.begin(versions, workers)
-            left: Collection[Worker] = ()
+            self._record.begin(versions)
             if not done:
                 self._directory.place(candidate, _own(changes))
-                left = self._reloader.reload(dump, master, self._renderer.generation(candidate))
-                record(_cutover(msgspec.structs.replace(state, workers=left)))
-            self._record.complete(versions, frozenset(left) - workers)
+                workers = self._reloader.reload(dump, master, self._renderer.generation(candidate))
+                record(_cutover(msgspec.structs.replace(state, workers=tuple(sorted(workers)))))
+            self._record.complete(versions, workers)
 
     def drain(
         self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
@@ -184,7 +183,7 @@ class ReloadTraffic:
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
         workers = processes.workers(master) if master else frozenset()
-        self._record.begin(versions, workers)
+        self._record.begin(versions)
         outside = [file for file in self.installed_files() if file.present != file.wanted]
         changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
         for file in outside:
@@ -193,15 +192,14 @@ class ReloadTraffic:
         if any(file.path.parent == NGINX_UNIT for file in outside):
             self._nginx.reload_units()
         generation = self._renderer.generation(candidate)
-        left: Collection[Worker] = ()
         if master is not None and (changed or self._nginx.generation() != generation):
             try:
-                left = self._reloader.reload(dump, master, generation)
+                workers = self._reloader.reload(dump, master, generation)
             except ConductorError:
                 self._directory.place(present, _own(changes))
                 self._nginx.reload(master)
                 raise
-        self._record.complete(versions, frozenset(left) - workers)
+        self._record.complete(versions, workers)
         return changed
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
