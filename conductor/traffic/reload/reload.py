@@ -13,7 +13,7 @@ from conductor.definitions.model import Host
 from conductor.errors import ConductorError
 from conductor.plan.route import Cutover, Route
 from conductor.state import files
-from conductor.state.locks import Locks
+from conductor.state.locks import NGINX_SECONDS, Locks
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.reload import processes
@@ -27,7 +27,6 @@ from conductor.traffic.render import INCLUDES, OWN, STAMP, Renderer, file_name
 TMPFILES = Path("/etc/tmpfiles.d")
 NGINX_UNIT = Path("/etc/systemd/system/nginx.service.d")
 DISTRIBUTION_CONFIG = "/etc/nginx/nginx.conf"
-LOCK_SECONDS = 120.0  # cutovers of other services take about a second each
 # With these directives one client connection may use several upstream connections, so sockets prove nothing.
 _SEVERAL_UPSTREAMS = re.compile(
     r"\b(http2|http3|quic|auth_request|mirror|ssi|slice|add_before_body|add_after_body|\w+_by_lua\w*|js_\w+"
@@ -249,7 +248,7 @@ class ReloadTraffic:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the nginx lock. A flag that is there now was left by a killed process."""
-        with self._locks.hold("nginx", LOCK_SECONDS):
+        with self._locks.hold("nginx", NGINX_SECONDS):
             self._directory.make_directories()
             self._directory.sweep()
             files.remove(self._renderer.flag)
