@@ -7,13 +7,12 @@ from conductor.output.events import Progress, StepFinished, StepStarted
 from conductor.output.printers import Output
 from conductor.plan.release import Image
 from conductor.runtime.port import Runtime
-
-ADDRESSES_LOCK_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
+from conductor.state.locks import ADDRESSES_SECONDS
 
 
 def ensure_network(context: Context) -> None:
     """Create the network if absent, under the lock of the addresses."""
-    with context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+    with context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
         context.runtime.ensure_network(context.host.network)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from conductor.change.context import Context
-from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS
 from conductor.definitions.environment import environment, redaction
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
@@ -25,6 +24,7 @@ from conductor.plan.journal import Journal
 from conductor.plan.replica import Replica, TaskContainer
 from conductor.plan.route import Route
 from conductor.plan.transition import was_routed
+from conductor.state.locks import ADDRESSES_SECONDS
 
 KEPT_LOG_LINES = 2000  # of a removed container
 
@@ -102,7 +102,7 @@ class ServiceChange:
 
     def _reserve(self, count: int) -> tuple[str, ...]:
         context, network = self.context, self.context.host.network
-        with context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+        with context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
             context.runtime.ensure_network(network)
             used = context.runtime.used_addresses(network) | context.traffic.known()
             book, reserved = addresses.reserve(
@@ -150,7 +150,7 @@ class ServiceChange:
 
         When one of these cannot be written, the journal stays, and the next command ends the change.
         """
-        with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+        with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
             book = self.context.store.addresses()
             self.context.store.write_addresses(book.released(self.journal.change))
         self.context.history.append(self._history_entry(outcome, warnings))

@@ -4,10 +4,9 @@ import msgspec
 
 from conductor.definitions.model import Definition, Logging, Stop, Ulimit
 from conductor.definitions.scalars import Secret
+from conductor.plan import labels
 from conductor.plan.release import Release
 from conductor.plan.replica import Kind
-
-LABEL = "conductor."
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +68,14 @@ def container_spec(
         network=network,
         labels={
             **service.labels,
-            LABEL + "instance": instance,
-            LABEL + "service": definition.id,
-            LABEL + "revision": release.revision,
-            LABEL + "kind": kind,
-            LABEL + "definition": definition.digest,
-            LABEL + "release": release.id,
-            LABEL + "change": change,
-            LABEL + "address": address,
+            labels.INSTANCE: instance,
+            labels.SERVICE: definition.id,
+            labels.REVISION: release.revision,
+            labels.KIND: kind,
+            labels.DEFINITION: definition.digest,
+            labels.RELEASE: release.id,
+            labels.CHANGE: change,
+            labels.ADDRESS: address,
         },
         environment=environment,
         command=command or service.command,

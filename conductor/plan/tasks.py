@@ -7,7 +7,8 @@ import msgspec
 
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import LABEL, ContainerSpec, container_spec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec, container_spec
 from conductor.plan.release import Release
 from conductor.plan.replica import Kind
 
@@ -76,5 +77,5 @@ def task_spec(
     if logging:
         more["logging"] = logging
     if task.job:
-        more["labels"] = {**spec.labels, f"{LABEL}job": task.job}
+        more["labels"] = {**spec.labels, labels.JOB: task.job}
     return msgspec.structs.replace(spec, **more)

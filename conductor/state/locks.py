@@ -16,6 +16,10 @@ from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError, LockHolder
 from conductor.state.files import make_directory
 
+# How long each lock is waited for. That of a service: as long as the command's --wait.
+ADDRESSES_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
+NGINX_SECONDS = 120.0  # cutovers of other services take about a second each
+RESULT_SECONDS = 10.0  # of a cron job's last result
 POLL_SECONDS = 0.05  # between two attempts of a waiting command
 YIELD_SECONDS = 60.0  # a holder that yields does so between two steps, and no step takes longer
 SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # a call of `holder` or `is_held` takes the lock for microseconds

@@ -10,11 +10,11 @@ from conductor.errors import ConductorError, Interrupted
 from conductor.output.streams import write_stderr
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.tasks import JobResult, Task
+from conductor.state.locks import RESULT_SECONDS
 from conductor.tasks.attach import TaskEnd
 from conductor.tasks.context import TaskContext
 
 KEPT_BYTES = 16384  # from the end of the output of a cron job's last run
-RESULT_LOCK_SECONDS = 10.0
 
 
 class TaskRecord:
@@ -103,7 +103,7 @@ class TaskRecord:
         if not task.job:
             return
         try:
-            with context.locks.hold(f"{task.service}.{task.job}.result", RESULT_LOCK_SECONDS):
+            with context.locks.hold(f"{task.service}.{task.job}.result", RESULT_SECONDS):
                 last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
                 context.store.write_job(update(last))
         except ConductorError as error:

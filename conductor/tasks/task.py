@@ -16,6 +16,7 @@ from conductor.plan.release import Image, Release
 from conductor.plan.tasks import Task, task_spec
 from conductor.plan.transition import new_release
 from conductor.runtime.port import RuntimeUnavailable
+from conductor.state.locks import ADDRESSES_SECONDS
 from conductor.tasks.attach import AttachedTask, TaskEnd
 from conductor.tasks.context import TaskContext, host_name
 from conductor.tasks.overlap import exclusive
@@ -78,13 +79,13 @@ def _image(context: TaskContext, reference: str) -> Image:
 
     Only this path imports the Docker SDK.
     """
-    from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS, pull
+    from conductor.change.prerequisites import pull
     from conductor.output.printers import make_output
     from conductor.runtime.docker.client import DockerRuntime
 
     host, clock, cancellation = context.host, context.clock, context.cancellation
     runtime = DockerRuntime(host.docker, host.instance, clock, cancellation)
-    with context.locks.hold("addresses", ADDRESSES_LOCK_SECONDS):
+    with context.locks.hold("addresses", ADDRESSES_SECONDS):
         runtime.ensure_network(host.network)
     output = make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=clock.now)
     return runtime.image(reference) or pull(runtime, reference, output, clock, cancellation)

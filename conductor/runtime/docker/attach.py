@@ -14,7 +14,8 @@ from urllib.parse import quote, urlsplit
 
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec
 from conductor.runtime.docker.create_request import create_request
 from conductor.runtime.docker.responses import message
 from conductor.runtime.port import RuntimeUnavailable
@@ -92,9 +93,8 @@ class TaskRuntime:
 
     def _discard(self, spec: ContainerSpec) -> None:
         """Find the container by its label: a failed creation may have succeeded, and another container may have its name."""
-        label = f"{LABEL}change"
         with contextlib.suppress(ConductorError):
-            for found in self._labelled({label: spec.labels[label]}, ()):
+            for found in self._labelled({labels.CHANGE: spec.labels[labels.CHANGE]}, ()):
                 self.remove(found["Id"])
 
     def attach(self, container: str) -> socket.socket:
@@ -145,11 +145,11 @@ class TaskRuntime:
 
     def running(self, service: str, job: str) -> tuple[str, ...]:
         """Return the names of the containers of a cron job that run or are about to."""
-        found = self._labelled({f"{LABEL}service": service, f"{LABEL}job": job}, ("created", "running", "paused"))
+        found = self._labelled({labels.SERVICE: service, labels.JOB: job}, ("created", "running", "paused"))
         return tuple(one["Names"][0].lstrip("/") for one in found)
 
-    def _labelled(self, labels: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
-        exact = [f"{name}={value}" for name, value in {f"{LABEL}instance": self._instance, **labels}.items()]
+    def _labelled(self, wanted: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
+        exact = [f"{name}={value}" for name, value in {labels.INSTANCE: self._instance, **wanted}.items()]
         filters = quote(json.dumps({"label": exact, **({"status": states} if states else {})}))
         found: list[dict[str, Any]] = self._call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
         return found

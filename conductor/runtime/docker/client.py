@@ -23,7 +23,8 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica, TaskContainer
 from conductor.runtime.docker import responses
@@ -72,18 +73,18 @@ class DockerRuntime:
 
     def containers(self, service: str | None = None) -> Containers:
         """One list call, filtered by exact labels."""
-        labels = [f"{LABEL}instance={self._instance}", *([f"{LABEL}service={service}"] if service else [])]
+        exact = [f"{labels.INSTANCE}={self._instance}", *([f"{labels.SERVICE}={service}"] if service else [])]
         with _errors("cannot list containers"):
-            return responses.containers(self._api.containers(all=True, filters={"label": labels}))
+            return responses.containers(self._api.containers(all=True, filters={"label": exact}))
 
     def events(self) -> Iterator[ContainerEvent]:
         """The only call without a deadline: a stream may be silent for as long as the daemon runs."""
-        labels = [f"{LABEL}instance={self._instance}", f"{LABEL}kind=service"]
-        filters = {"type": "container", "label": labels, "event": ["start", "die", "destroy", "pause", "unpause"]}
+        exact = [f"{labels.INSTANCE}={self._instance}", f"{labels.KIND}=service"]
+        filters = {"type": "container", "label": exact, "event": ["start", "die", "destroy", "pause", "unpause"]}
         with _errors("cannot follow Docker's events"):
             for event in self._api.events(decode=True, filters=filters):
                 actor = event.get("Actor", {})
-                service = actor.get("Attributes", {}).get(f"{LABEL}service", "")
+                service = actor.get("Attributes", {}).get(labels.SERVICE, "")
                 action = event.get("Action")
                 fewer = action in {"die", "destroy", "pause"}
                 yield ContainerEvent(service, actor.get("ID", ""), fewer=fewer, exited=action == "die")
@@ -133,7 +134,7 @@ class DockerRuntime:
                 driver="bridge",
                 check_duplicate=True,
                 ipam=docker.types.IPAMConfig(pool_configs=[pool]),
-                labels={f"{LABEL}instance": self._instance},
+                labels={labels.INSTANCE: self._instance},
             )
 
     def check_ports(self, low: int, high: int) -> None:
@@ -162,7 +163,7 @@ class DockerRuntime:
                 raise
 
     def _find(self, spec: ContainerSpec) -> str | None:
-        change, listed = spec.labels[f"{LABEL}change"], self.containers()
+        change, listed = spec.labels[labels.CHANGE], self.containers()
         every: tuple[Replica | TaskContainer, ...] = (*listed.replicas, *listed.tasks)
         return next((one.id for one in every if one.name == spec.name and one.change == change), None)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL
+from conductor.plan import labels
 from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 
@@ -20,7 +20,7 @@ def refuse_route(network: Network) -> None:
 
 def refuse_foreign(network: Network, found: dict[str, Any], instance: str) -> None:
     """Refuse an existing network `found` (as inspected) of another owner or with other addresses."""
-    owner = (found.get("Labels") or {}).get(f"{LABEL}instance")
+    owner = (found.get("Labels") or {}).get(labels.INSTANCE)
     if owner != instance:
         existing = f"belongs to instance {owner!r}" if owner else "was not created by Conductor"
         raise ConductorError(

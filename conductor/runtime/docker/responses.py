@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from conductor.plan.container_spec import LABEL
+from conductor.plan import labels
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 
@@ -85,19 +85,19 @@ def image(found: dict[str, Any], reference: str) -> Image:
 def containers(listed: Iterable[dict[str, Any]]) -> Containers:
     """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name."""
     rows = sorted(listed, key=_name)
-    replicas = tuple(_replica(row) for row in rows if _label(row, "kind") == "service")
-    return Containers(replicas, tuple(_task(row) for row in rows if _label(row, "kind") != "service"))
+    replicas = tuple(_replica(row) for row in rows if _label(row, labels.KIND) == "service")
+    return Containers(replicas, tuple(_task(row) for row in rows if _label(row, labels.KIND) != "service"))
 
 
 def _replica(row: dict[str, Any]) -> Replica:
     return Replica(
         id=row["Id"],
         name=_name(row),
-        service=_label(row, "service"),
-        revision=_label(row, "revision"),
-        release=_label(row, "release"),
-        change=_label(row, "change"),
-        address=_label(row, "address"),
+        service=_label(row, labels.SERVICE),
+        revision=_label(row, labels.REVISION),
+        release=_label(row, labels.RELEASE),
+        change=_label(row, labels.CHANGE),
+        address=_label(row, labels.ADDRESS),
         state=row["State"],
         created=float(row.get("Created", 0)),
     )
@@ -107,12 +107,12 @@ def _task(row: dict[str, Any]) -> TaskContainer:
     return TaskContainer(
         id=row["Id"],
         name=_name(row),
-        service=_label(row, "service"),
-        revision=_label(row, "revision"),
-        kind=_label(row, "kind"),  # type: ignore[arg-type]
-        change=_label(row, "change"),
+        service=_label(row, labels.SERVICE),
+        revision=_label(row, labels.REVISION),
+        kind=_label(row, labels.KIND),  # type: ignore[arg-type]
+        change=_label(row, labels.CHANGE),
         state=row["State"],
-        job=_label(row, "job"),
+        job=_label(row, labels.JOB),
         created=float(row.get("Created", 0)),
     )
 
@@ -122,13 +122,13 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _label(row: dict[str, Any], name: str) -> str:
-    return str((row.get("Labels") or {}).get(LABEL + name, ""))
+    return str((row.get("Labels") or {}).get(name, ""))
 
 
 def container_state(found: dict[str, Any]) -> ContainerState:
     """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
     state, settings = found["State"], found["NetworkSettings"]
-    label = (found["Config"].get("Labels") or {}).get(LABEL + "address", "")
+    label = (found["Config"].get("Labels") or {}).get(labels.ADDRESS, "")
     ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
     bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
     _, colon, port = label.partition(":")

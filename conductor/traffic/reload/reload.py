@@ -13,7 +13,7 @@ from conductor.definitions.model import Host
 from conductor.errors import ConductorError
 from conductor.plan.route import Cutover, Route
 from conductor.state import files
-from conductor.state.locks import Locks
+from conductor.state.locks import NGINX_SECONDS, Locks
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.reload import processes
@@ -27,7 +27,6 @@ from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_
 TMPFILES = Path("/etc/tmpfiles.d")
 NGINX_UNIT = Path("/etc/systemd/system/nginx.service.d")
 DISTRIBUTION_CONFIG = "/etc/nginx/nginx.conf"
-LOCK_SECONDS = 120.0  # cutovers of other services take about a second each
 # With these directives one client connection may use several upstream connections, so sockets prove nothing.
 _SEVERAL_UPSTREAMS = re.compile(
     r"\b(http2|http3|quic|auth_request|mirror|ssi|slice|add_before_body|add_after_body|\w+_by_lua\w*|js_\w+"
@@ -140,13 +139,12 @@ class ReloadTraffic:
             )
             record(_cutover(state))
             versions = {service: file.version for service, file in changes.items()}
-            self._record.begin(versions, workers)
-            left: Collection[Worker] = ()
+            self._record.begin(versions)
             if not done:
                 self._directory.place(candidate, _own(changes))
-                left = self._reloader.reload(dump, master, self._renderer.generation(candidate))
-                record(_cutover(msgspec.structs.replace(state, workers=left)))
-            self._record.complete(versions, frozenset(left) - workers)
+                workers = self._reloader.reload(dump, master, self._renderer.generation(candidate))
+                record(_cutover(msgspec.structs.replace(state, workers=tuple(sorted(workers)))))
+            self._record.complete(versions, workers)
 
     def drain(
         self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
@@ -184,7 +182,7 @@ class ReloadTraffic:
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
         workers = processes.workers(master) if master else frozenset()
-        self._record.begin(versions, workers)
+        self._record.begin(versions)
         outside = [file for file in self.installed_files() if file.present != file.wanted]
         changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
         for file in outside:
@@ -193,15 +191,14 @@ class ReloadTraffic:
         if any(file.path.parent == NGINX_UNIT for file in outside):
             self._nginx.reload_units()
         generation = self._renderer.generation(candidate)
-        left: Collection[Worker] = ()
         if master is not None and (changed or self._nginx.generation() != generation):
             try:
-                left = self._reloader.reload(dump, master, generation)
+                workers = self._reloader.reload(dump, master, generation)
             except ConductorError:
                 self._directory.place(present, _own(changes))
                 self._nginx.reload(master)
                 raise
-        self._record.complete(versions, frozenset(left) - workers)
+        self._record.complete(versions, workers)
         return changed
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
@@ -251,7 +248,7 @@ class ReloadTraffic:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the nginx lock. A flag that is there now was left by a killed process."""
-        with self._locks.hold("nginx", LOCK_SECONDS):
+        with self._locks.hold("nginx", NGINX_SECONDS):
             self._directory.make_directories()
             self._directory.sweep()
             files.remove(self._renderer.flag)

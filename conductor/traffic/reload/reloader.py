@@ -31,7 +31,7 @@ class Reloader:
         self._clock = clock
         self._cancellation = cancellation
 
-    def reload(self, dump: str, master: int, generation: str) -> tuple[Worker, ...]:
+    def reload(self, dump: str, master: int, generation: str) -> frozenset[Worker]:
         """Announce, reload, prove; return the workers from before that still live. `dump` is the checked configuration.
 
         Nothing interrupts between the signal and the proof: a flag that is removed too early loses requests.
@@ -73,7 +73,7 @@ class Reloader:
 
     def _prove(
         self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "_ErrorLog"
-    ) -> tuple[Worker, ...]:
+    ) -> frozenset[Worker]:
         """Wait until a new worker answers with the new generation, and no older worker has any of `listeners` open."""
         until = self._clock.monotonic() + PROVE_SECONDS
         while self._clock.monotonic() < until and not log.reload_failed():
@@ -83,7 +83,7 @@ class Reloader:
             if answered == generation and new is not None:
                 older = [worker for worker in living if worker.started < new.started - GENERATION_TICKS]
                 if not any(processes.listens(worker, listeners) for worker in older):
-                    return tuple(sorted(older))
+                    return frozenset(older)
             self._cancellation.wait(POLL_SECONDS)
         raise ConductorError(
             "cannot verify that nginx loaded the new configuration: no new worker reports it",
