@@ -16,7 +16,7 @@ _OPENERS = {
 _CLOSERS = {"'": "'", '"': '"', "$'": "'", "`": "`", "$(": ")", "${": "}", "(": ")"}
 # Where a shell reads no command, and what can be opened there.
 _OPENERS_INSIDE = {"'": (), "$'": (), '"': ("`", "$(", "${"), "${": ("'", '"', "`", "$(", "${")}
-_PART = re.compile(r"\\.|\$[({]|.", re.DOTALL)
+_PART = re.compile(r"\\.|\$\$|\$[({]|.", re.DOTALL)  # `$$` is a parameter, so a brace after it opens nothing
 _NESTED = re.compile(
     r"(?:^|[\s;&|(/])(?P<shell>sh|dash|ash|bash|ksh|zsh)(?:\s+-[A-Za-z-]+)*\s+-[a-z]*c\s+"
     r"""(?:'(?P<single>(?:[^']|'\\'')*)'|"(?P<double>(?:[^"\\]|\\.)*)")(?=[\s;&|)<>]|$)"""
