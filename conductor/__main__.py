@@ -33,12 +33,12 @@ def main() -> None:
 def print_version() -> int:
     """Print the version and return the exit code."""
     from conductor.errors import ConductorError
-    from conductor.output.streams import answer, remark
+    from conductor.output.streams import write_stderr, write_stdout
 
     try:
-        answer(f"conductor {__version__}")
+        write_stdout(f"conductor {__version__}")
     except ConductorError as error:
-        remark(f"error: {error.sentence}")
+        write_stderr(f"error: {error.sentence}")
         return error.exit_code
     return 0
 

@@ -4,8 +4,8 @@ import getpass
 import os
 
 
-def who() -> str:
-    """Return the user name. With sudo it is that of the caller, followed by the user that the process runs as."""
+def current_user() -> str:
+    """Return the user name. With sudo, return the caller's name followed by that of the user that the process runs as."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -23,16 +23,16 @@ class Cancellation(Protocol):
     """The points at which an action may stop early. Used by the main thread of an action."""
 
     def check(self) -> None:
-        """Raise when the action shall stop here; do nothing while shielded."""
+        """Raise if the action must stop here. Do nothing while shielded."""
 
     def wait(self, seconds: float) -> None:
-        """Sleep for `seconds`; raise as `check` does as soon as the action shall stop."""
+        """Sleep for `seconds`; raise as `check` does as soon as the action must stop."""
 
     def shielded(self, notice: str) -> AbstractContextManager[None]:
-        """Return a block that is not left half done: requests to stop are answered with `notice` and raised after it."""
+        """Return a block that is not interrupted: a request to stop prints `notice` and is raised after the block."""
 
     def committed(self) -> None:
-        """Stop no more: the change is committed and will be finished."""
+        """Ignore requests to stop from now on: the change is committed and will be finished."""
 
 
 class SignalCancellation:

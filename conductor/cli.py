@@ -1,4 +1,4 @@
-"""The command line: the table of commands, the one place that reports errors, and the exit codes of DESIGN section 4."""
+"""The command line: the table of commands, the one place that reports errors, and the exit codes."""
 
 import contextlib
 import importlib
@@ -11,7 +11,7 @@ import click
 
 from conductor import __version__
 from conductor.errors import ConductorError, UsageError
-from conductor.output.streams import remark
+from conductor.output.streams import write_stderr
 
 INTERRUPTED = 130
 # Each command is a module and a name in it. It is imported when it is called, so that a command loads only what it needs.
@@ -51,7 +51,7 @@ COMMANDS = {
 }
 HELP = {
     "service": "Deploy, change and inspect services.",
-    "cron": "Install the crontabs of services on this host.",
+    "cron": "Install, remove and list the crontabs of services.",
     "nginx": "Write the files that the host's nginx includes.",
     "config": "Check and print the definitions file.",
 }
@@ -140,7 +140,7 @@ def _report(argv: Sequence[str], error: Exception, reports: Path | None) -> int:
 def _print(error: ConductorError) -> int:
     from conductor.output.printers import error_text
 
-    remark(error_text(error.sentence, error.details, error.hint))
+    write_stderr(error_text(error.sentence, error.details, error.hint))
     return error.code
 
 

@@ -1,8 +1,8 @@
 """A small HTTP/1.1 client for health checks, tasks and unix sockets: one request per connection, one deadline for all of it.
 
-Why not `http.client`: its import takes 13 ms of each `conductor run` (it imports `ssl` and `email`), and its timeout starts
-anew with every byte. Why not this one for everything: actions use the Docker SDK, which negotiates the API version, reads
-registry credentials and decodes streams; its import takes 90 ms (both times with python -X importtime).
+`http.client` is not used because its import takes 13 ms of each `conductor run` (it imports `ssl` and `email`), and its
+timeout starts anew with every byte. Actions use the Docker SDK instead of this client, because the SDK negotiates the API
+version, reads registry credentials and decodes streams; its import takes 90 ms (both times with python -X importtime).
 """
 
 import re
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-MOST_HEAD_BYTES = 65536  # of a status line with its headers
-CHUNK = 65536
+MAX_HEAD_BYTES = 65536  # of a status line with its headers
+CHUNK_BYTES = 65536
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9]+ +([1-9][0-9][0-9])[ \r\n]")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # some apps end lines with a bare newline
 _WITHOUT_BODY = {101, 204, 304}
@@ -79,20 +79,20 @@ class Connection:
             self._read_head()
         return self._status
 
-    def body(self, most_bytes: int | None = None) -> bytes:
-        """Return the body of the response, or its first `most_bytes`; `IncompleteBody` when it ends early."""
+    def body(self, max_bytes: int | None = None) -> bytes:
+        """Return the body of the response, or its first `max_bytes`; `IncompleteBody` when it ends early."""
         if self._status in _WITHOUT_BODY:
             return b""
         if self.headers.get("transfer-encoding", "").lower().endswith("chunked"):
-            return self._chunks(most_bytes)
+            return self._chunks(max_bytes)
         if (length := self.headers.get("content-length")) is None:
-            while most_bytes is None or len(self._buffer) < most_bytes:
+            while max_bytes is None or len(self._buffer) < max_bytes:
                 if not self._receive():
                     break
-            return self._buffer[:most_bytes]
+            return self._buffer[:max_bytes]
         if not (length.isascii() and length.isdigit()):
             raise InvalidResponse(f"Content-Length: {length}")
-        return self._take(int(length) if most_bytes is None else min(int(length), most_bytes))
+        return self._take(int(length) if max_bytes is None else min(int(length), max_bytes))
 
     def end_deadline(self) -> None:
         """Let the rest of the response take any time."""
@@ -101,7 +101,7 @@ class Connection:
 
     def _read_head(self) -> None:
         searched = 0
-        while (end := _END_OF_HEAD.search(self._buffer, searched)) is None and len(self._buffer) <= MOST_HEAD_BYTES:
+        while (end := _END_OF_HEAD.search(self._buffer, searched)) is None and len(self._buffer) <= MAX_HEAD_BYTES:
             if b"\n" in self._buffer and not _STATUS_LINE.match(self._buffer):
                 break
             searched = max(0, len(self._buffer) - 2)
@@ -110,8 +110,8 @@ class Connection:
         found = _STATUS_LINE.match(self._buffer)
         if found is None and self._buffer:
             raise InvalidResponse(self._buffer.partition(b"\n")[0].strip().decode("latin-1"))
-        if (end.end() if end else len(self._buffer)) > MOST_HEAD_BYTES:
-            raise InvalidResponse(f"more than {MOST_HEAD_BYTES} bytes of headers")
+        if (end.end() if end else len(self._buffer)) > MAX_HEAD_BYTES:
+            raise InvalidResponse(f"more than {MAX_HEAD_BYTES} bytes of headers")
         if found is None or end is None:
             raise ConnectionResetError("the connection was closed without a response")
         head = self._buffer[: end.start()].decode("latin-1")
@@ -122,13 +122,13 @@ class Connection:
             name, _, value = line.partition(":")
             self.headers[name.lower()] = value.strip()
 
-    def _chunks(self, most_bytes: int | None) -> bytes:
+    def _chunks(self, max_bytes: int | None) -> bytes:
         body = b""
         while size := self._chunk_size():
+            if max_bytes is not None and len(body) + size >= max_bytes:
+                return body + self._take(max_bytes - len(body))
             body += self._take(size)
             self._line()
-            if most_bytes is not None and len(body) >= most_bytes:
-                return body[:most_bytes]
         return body
 
     def _chunk_size(self) -> int:
@@ -140,7 +140,7 @@ class Connection:
 
     def _line(self) -> bytes:
         while b"\n" not in self._buffer:
-            if len(self._buffer) > MOST_HEAD_BYTES or not self._receive():
+            if len(self._buffer) > MAX_HEAD_BYTES or not self._receive():
                 raise IncompleteBody
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
@@ -166,6 +166,6 @@ class Connection:
             if left <= 0:
                 raise TimeoutError("timed out")
             self.socket.settimeout(left)
-        data = self.socket.recv(CHUNK)
+        data = self.socket.recv(CHUNK_BYTES)
         self._buffer += data
         return bool(data)

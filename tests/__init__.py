@@ -1,4 +1,4 @@
 import signal
 
-# A script ignores SIGINT for what it starts in the background, and Conductor keeps that. Tests send SIGINT.
+# A script ignores SIGINT for a command in the background, and Conductor then ignores SIGINT too. Tests send SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """Removes each undo and recovery action of a change in turn, and shows which test fails without it.
 
-Run by `tests/run mutations`. Exit code 1 when an action can be removed and no test fails. Each mutant is a copy of the tree
+Run by `tests/run mutations [WORDS]`, which takes only actions whose description contains one of the words. Exit code 1 when an action can be removed and no test fails. Each mutant is a copy of the tree
 in a temporary directory; the repository is not touched.
 """
 
@@ -20,7 +20,7 @@ ACTIONS = [
     ("rollback.py", "steps.undo_cutover()", "undo the cutover"),
     (
         "rollback.py",
-        "steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEVER_HEALTHY_GRACE_SECONDS))",
+        "steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEW_REPLICA_GRACE_SECONDS))",
         "remove the new replicas",
     ),
     ("rollback.py", "steps.end(outcome)", "end the change after a rollback"),
@@ -32,7 +32,7 @@ ACTIONS = [
     ),
     ("steps.py", 'refuse_running(one.old(), "new")', "refuse to start new replicas beside old ones"),
     ("steps.py", 'refuse_running(one.new(), "old")', "refuse to start old replicas beside new ones"),
-    ("steps.py", "self.context.traffic.undo(cutover, self.record_cutover)", "restore the former routes"),
+    ("steps.py", "self.context.traffic.undo(cutover, services, self.record_cutover)", "restore the former routes"),
     (
         "steps.py",
         "self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})",
@@ -80,7 +80,7 @@ def failing_test(tree: Path) -> str:
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS],
         cwd=tree, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
-    found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return found[1] if found else "" if done.returncode == 0 else f"exit code {done.returncode}"
 
 
@@ -94,7 +94,8 @@ def main() -> int:
             copy(source, tree / part)
         if failing := failing_test(tree):
             raise SystemExit(f"tests/mutations.py: {failing} fails without a mutation")
-        for name, line, action in ACTIONS:
+        chosen = [one for one in ACTIONS if not sys.argv[1:] or any(word in one[2] for word in sys.argv[1:])]
+        for name, line, action in chosen:
             path = tree / "conductor" / "change" / name
             source_text = path.read_text()
             path.write_text(mutated(source_text, line))
@@ -102,7 +103,7 @@ def main() -> int:
             path.write_text(source_text)
             survived += not failing
             print(f"{action}: {failing or 'NO TEST FAILS'}", flush=True)
-    print(f"{len(ACTIONS) - survived} of {len(ACTIONS)} mutations are found")
+    print(f"{len(chosen) - survived} of {len(chosen)} mutations are found")
     return 1 if survived else 0
 
 

@@ -1,28 +1,28 @@
-"""`rollback`, `restart`, `start`, `stop` and `scale`: each makes another transition of one service."""
+"""`rollback`, `restart`, `start`, `stop` and `scale`: each function makes the transition of one service."""
 
 import secrets
 from typing import Protocol
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.change import carry_out, result
 from conductor.change.context import Context
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.output.events import Finished
-from conductor.plan.journal import Action
+from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
-from conductor.plan.steps import replicas
+from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, refuse_stopped, replace, resize, rollback_target
 
 
-class Current(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentState(msgspec.Struct, frozen=True, kw_only=True):
     """One service under its lock. `defined` is its definition in the file (None: absent or invalid), `change` the id of
-    the change to come."""
+    the change that will be made."""
 
     wanted: Wanted
     replicas: tuple[Replica, ...]
@@ -33,7 +33,7 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
 class MakeTransition(Protocol):
     """Makes the transition of one action."""
 
-    def __call__(self, context: Context, current: Current, /) -> Transition:
+    def __call__(self, context: Context, current: CurrentState, /) -> Transition:
         """Return the transition, or raise when the action is refused. Nothing is changed yet."""
 
 
@@ -42,9 +42,9 @@ def perform(
 ) -> Finished:
     """Carry out one action on one service, under its lock."""
     began = context.clock.monotonic()
-    with recovered(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         change = secrets.token_hex(4)
-        current = Current(
+        current = CurrentState(
             wanted=context.store.wanted(service),
             replicas=context.runtime.containers(service).replicas,
             defined=defined,
@@ -52,7 +52,7 @@ def perform(
         )
         transition = make(context, current)
         if transition.changes_nothing:
-            state = "stopped" if transition.new.stopped else f"at {replicas(transition.count)}"
+            state = "stopped" if transition.new.stopped else f"at {replicas_text(transition.count)}"
             return Finished(
                 text=f"{service} is already {state}; nothing to do",
                 seconds=context.clock.monotonic() - began,
@@ -64,13 +64,13 @@ def perform(
 def rollback(revision: str | None) -> MakeTransition:
     """Return to a kept release, with its own definition and image. No registry is needed unless the image was removed."""
 
-    def make(context: Context, current: Current) -> Transition:
-        refuse_stopped(current.wanted)
+    def make(context: Context, current: CurrentState) -> Transition:
+        _refuse_stopped("roll back", current.wanted)
         target = msgspec.structs.replace(rollback_target(current.wanted, revision), id=current.change)
         definition = restore(current.wanted.service, target.definition)
         return replace(
             "rollback", current.wanted, definition, target, current.replicas, keep_releases=context.host.keep,
-            counted=current.defined,
+            count_from=current.defined,
         )  # fmt: skip
 
     return make
@@ -79,8 +79,8 @@ def rollback(revision: str | None) -> MakeTransition:
 def restart(definition: Definition) -> MakeTransition:
     """Replace all replicas of the live revision, with the definition that the file has now."""
 
-    def make(context: Context, current: Current) -> Transition:
-        refuse_stopped(current.wanted)
+    def make(context: Context, current: CurrentState) -> Transition:
+        _refuse_stopped("restart", current.wanted)
         live = current.wanted.live
         if live.image != f"{definition.service.image}:{live.revision}":
             raise ConductorError(
@@ -97,7 +97,7 @@ def restart(definition: Definition) -> MakeTransition:
     return make
 
 
-def start(_context: Context, current: Current) -> Transition:
+def start(_context: Context, current: CurrentState) -> Transition:
     """Start a stopped service, or the missing replicas of a running one."""
     return _resize("start", current, msgspec.structs.replace(current.wanted, stopped=None))
 
@@ -105,8 +105,8 @@ def start(_context: Context, current: Current) -> Transition:
 def stop(reason: str) -> MakeTransition:
     """Stop all replicas until the service is started again."""
 
-    def make(context: Context, current: Current) -> Transition:
-        hold = current.wanted.stopped or Hold(reason=reason, who=who(), since=context.clock.now())
+    def make(context: Context, current: CurrentState) -> Transition:
+        hold = current.wanted.stopped or Hold(reason=reason, who=current_user(), since=context.clock.now())
         return _resize("stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
 
     return make
@@ -115,13 +115,20 @@ def stop(reason: str) -> MakeTransition:
 def scale(count: int | None) -> MakeTransition:
     """Run `count` replicas; None returns to the count of the definition."""
 
-    def make(_context: Context, current: Current) -> Transition:
+    def make(_context: Context, current: CurrentState) -> Transition:
         return _resize("scale", current, msgspec.structs.replace(current.wanted, scale=count))
 
     return make
 
 
-def _resize(action: Action, current: Current, new: Wanted) -> Transition:
+def _resize(action: ChangeAction, current: CurrentState, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
-    return resize(action, current.wanted, new, definition, current.replicas, counted=current.defined)
+    return resize(action, current.wanted, new, definition, current.replicas, count_from=current.defined)
+
+
+def _refuse_stopped(action: str, wanted: Wanted) -> None:
+    try:
+        refuse_stopped(wanted)
+    except ConductorError as error:
+        raise error.within(f"{action} {wanted.service}") from error

@@ -1,6 +1,6 @@
-"""Tasks whose `conductor run` is gone: their end goes to the history, and their containers are removed.
+"""Removes the containers of tasks whose `conductor run` was killed, and records in the history how they ended.
 
-A task with a time limit is stopped at its deadline, also when its `conductor run` was killed.
+A task that is still running after its deadline is stopped.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from conductor.errors import ConductorError
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
 
-KEEP_SECONDS = 60.0  # a `conductor run` that is still running has removed its container by then
+KEEP_SECONDS = 60.0  # a `conductor run` that was not killed has removed its container by then
 STOP_SECONDS = 10.0  # for an overdue task, between its stop signal and SIGKILL
 
 
@@ -22,7 +22,7 @@ def is_due(container: TaskContainer, wall: float) -> bool:
 
 
 def clean_up_tasks(context: Context, service: str) -> None:
-    """Remove the tasks of one service that are due. What fails now is tried again later."""
+    """Remove the tasks of one service that are due. A removal that fails is tried again later."""
     with contextlib.suppress(ConductorError):
         for container in context.runtime.containers(service).tasks:
             if is_due(container, context.clock.wall()):
@@ -35,7 +35,7 @@ def _clean_up(context: Context, container: TaskContainer) -> None:
     if state is None or state.running is not overdue:  # it ended or started meanwhile
         return
     if overdue:
-        with contextlib.suppress(ConductorError):  # one that cannot be stopped is killed by its removal
+        with contextlib.suppress(ConductorError):  # if the stop fails, the removal kills the task
             context.runtime.stop(container.id, STOP_SECONDS)
         outcome, at = Outcome.OVERDUE, context.clock.now()
     elif context.clock.age(state.since) >= KEEP_SECONDS:

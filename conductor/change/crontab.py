@@ -20,12 +20,12 @@ from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec, wi
 from conductor.plan.transition import new_release
 from conductor.state.crontabs import refused_by_cron
 
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 LAST_LINES = 20
 
 
 def generate(context: Context, definition: Definition, release: Release, change: str) -> str:
-    """Return what the app's `generate` command prints, valid in every line; empty without `cron:`."""
+    """Return the crontab that the app's `generate` command prints, with every line checked; empty without `cron:`."""
     cron = definition.service.cron
     if cron is None:
         return ""
@@ -39,7 +39,7 @@ def generate(context: Context, definition: Definition, release: Release, change:
     ensure_network(context)
     container = context.runtime.create(with_deadline(spec, context.clock.wall(), GENERATE_SECONDS))
     try:
-        captured = context.runtime.capture(container, GENERATE_SECONDS, MOST_BYTES)
+        captured = context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES)
     finally:
         context.runtime.remove(container)
     if captured.failure:
@@ -69,7 +69,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
         found = new_release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(
-            f"cannot generate a crontab of {service}: its definition has no cron",
+            f"cannot generate a crontab of {service}: its definition has no `cron` key",
             "add cron: {generate: [bin/generate-cron]} to the definition, then upgrade or restart the service",
         )
     text = generate(context, definition, found, secrets.token_hex(4))
@@ -78,7 +78,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
 
 def wrapped(context: Context, release: Release) -> str | None:
     """Return the file to install for the release's crontab; None when it has no job."""
-    table = parse(release.crontab)
+    table = parse(release.crontab, stored=True)
     if not table.jobs:
         return None
     config = None if str(context.config) == DEFINITIONS else str(context.config.absolute())
@@ -89,11 +89,13 @@ def wrapped(context: Context, release: Release) -> str | None:
 def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
     """Refuse all lines at once that cron would refuse or misread, or that contain a secret.
 
-    A line with a secret gets no other problem: that one would quote it.
+    No other problem is reported for a line with a secret, because its message would quote the line.
     """
     lines = enumerate(table.decode(errors="replace").split("\n"), 1)
     secret = {
-        n: "contains the value of a secret, which the file would show" for n, line in lines if redact(line) != line
+        n: "contains the value of a secret, which must not be written to a crontab file"
+        for n, line in lines
+        if redact(line) != line
     }
     jobs: tuple[Job, ...] = ()
     problems: list[tuple[int, str]] = []

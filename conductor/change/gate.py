@@ -12,13 +12,13 @@ from conductor.errors import ConductorError
 from conductor.plan import health_rules
 from conductor.plan.replica import CheckResult, ContainerState, Replica
 
-INSPECT_SECONDS = 0.2  # between two looks at whether a replica that fails its checks still runs
+INSPECT_SECONDS = 0.2  # between two inspections of a replica that fails its checks
 POLL_SECONDS = 0.05
 LOG_LINES = 20
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica at the gate, its health check, and what removes its secrets from a text."""
+    """A replica at the gate, its health check, and the function that removes its secrets from a text."""
 
     replica: Replica
     health: Health
@@ -58,7 +58,7 @@ class Gate:
             verdicts = self._collect(futures, progress)
         finally:
             self._over.set()
-            pool.shutdown(wait=False)  # a check without an answer must not delay an interruption
+            pool.shutdown(wait=False)  # a check that hangs must not delay an interruption
         if not all(verdict.healthy for verdict in verdicts):
             raise self._failure(verdicts)
 
@@ -105,7 +105,7 @@ class Gate:
         exited = next((one for one in bad if one.state is not None and not one.state.running), None)
         first = exited or max(bad, key=lambda verdict: verdict.seconds)
         last = first.answers[-1] if first.answers else "no check was made"
-        cause = str(first.state) if exited else f"not healthy after {first.seconds:.1f}s: {last}"
+        cause = str(first.state) if exited else f"was not healthy after {first.seconds:.1f}s: {last}"
         details = tuple(line for verdict in verdicts for line in self._describe(verdict))
         return GateFailed(f"{first.candidate.replica.name} {cause}", "", details)
 

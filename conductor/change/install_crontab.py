@@ -2,10 +2,10 @@
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.context import Context
 from conductor.change.crontab import generate_for, wrapped
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.cron.table import parse
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
@@ -16,10 +16,10 @@ from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
 def install(
     context: Context, definitions: Definitions, service: str, revision: str | None, wait_seconds: float
 ) -> Finished:
-    """Generate and install it. For the live release it is stored too, so that `stop` and `start` can remove and restore it."""
+    """Generate and install a crontab. Store that of the live release, so that `start` can install it again after `stop`."""
     began = context.clock.monotonic()
     definitions.require_known(service, context.store.services())
-    with recovered(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         if context.store.wanted(service).stopped:
             raise ConductorError(
                 f"cannot install the crontab of {service}: the service is stopped",
@@ -37,7 +37,11 @@ def install(
             _record(context, service, "cron-install", release.revision, changed=changed)
     path = context.crontabs.path(service)
     jobs = f"{len(table.jobs)} job{'s' * (len(table.jobs) != 1)}"
-    state = f"{path} has {jobs} of {release.revision}" if text else f"{release.revision} has no jobs: no {path}"
+    state = (
+        f"{path} has {jobs} of {release.revision}"
+        if text
+        else f"{release.revision} has no jobs, so {path} is not installed"
+    )
     return Finished(
         text=state if changed else f"{state}; nothing to do",
         seconds=context.clock.monotonic() - began,
@@ -47,9 +51,9 @@ def install(
 
 
 def remove(context: Context, service: str, wait_seconds: float) -> Finished:
-    """Remove it, also for a service that is no longer defined."""
+    """Remove an installed crontab, even of a service that is no longer defined."""
     began = context.clock.monotonic()
-    with recovered(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         changed = context.crontabs.put(service, None)
         _record(context, service, "cron-remove", None, changed=changed)
     path = context.crontabs.path(service)
@@ -64,7 +68,7 @@ def _record(context: Context, service: str, action: HistoryAction, revision: str
     if changed:
         context.history.append(
             HistoryEntry(
-                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=who(),
+                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=current_user(),
                 command=context.command, to=revision,
             )
         )  # fmt: skip

@@ -8,13 +8,12 @@ from conductor.output.events import Progress, StepFinished, StepStarted
 from conductor.output.printers import Output
 from conductor.plan.release import Image, Release
 from conductor.runtime.port import Runtime
-
-ADDRESSES_LOCK_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
+from conductor.state.locks import ADDRESSES_SECONDS
 
 
 def ensure_network(context: Context) -> None:
     """Create the network if absent, under the lock of the addresses."""
-    with context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+    with context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
         context.runtime.ensure_network(context.host.network)
 
 
@@ -38,7 +37,7 @@ def pull(runtime: Runtime, reference: str, output: Output, clock: Clock, cancell
 def require_image(
     runtime: Runtime, release: Release, output: Output, clock: Clock, cancellation: Cancellation
 ) -> Image:
-    """Return the image of a release. If it was removed from this host, pull it, by its digest where that is known."""
+    """Return the image of a release. If the image was removed from this host, pull it, by its digest if that is known."""
     if (present := runtime.image(release.image_id)) is not None:
         return present
     action = f"use revision {release.revision} of {release.service}: its image {release.image} was removed"

@@ -42,5 +42,5 @@ def _lines(definition: Mapping[str, Any]) -> list[str]:
 
 
 def _report(context: Context, name: str, before: list[str], after: list[str]) -> None:
-    for line in difflib.unified_diff(before, after, f"{name} (now)", f"{name} (then)", n=CONTEXT_LINES, lineterm=""):
+    for line in difflib.unified_diff(before, after, f"{name} (current)", f"{name} (new)", n=CONTEXT_LINES, lineterm=""):
         context.output.emit(Notice(text=line))

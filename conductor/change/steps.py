@@ -1,4 +1,4 @@
-"""What each step of a change does (DESIGN section 5). One method per step; all it needs is in the journals and the runtime."""
+"""What each step of a change does: one method per step. Its only input is the journals and the runtime."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ from conductor.plan.history import Outcome
 from conductor.plan.journal import StepName
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
-from conductor.plan.steps import drain_seconds
+from conductor.plan.steps import drain_seconds, replicas_text
 from conductor.plan.transition import KEEPS_CRONTAB, Transition
 
 
-class Steps:
+class ChangeSteps:
     """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new.
 
-    `unremoved` collects the names of containers that an operator has to remove or start by hand.
+    `left_for_operator` collects the names of containers that an operator has to remove or start by hand.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Steps:
         self.context = context
         self.services = tuple(services)
         self.warnings = 0
-        self.unremoved: list[str] = []
+        self.left_for_operator: list[str] = []
         self.hooks_ran: list[str] = []
         self._transitions = dict(zip(self.services, transitions, strict=False))
         self._routed = tuple(one for one in self.services if one.routed)
@@ -57,7 +57,7 @@ class Steps:
         return report
 
     def is_committed(self) -> bool:
-        """True once the commit has begun. Read from disk: a write that failed may be in place all the same."""
+        """True once the commit has begun. Read from disk, because a failed write may still have replaced the file."""
         return any(self.context.store.wanted(one.service).change == one.journal.change for one in self.services)
 
     # Before the commit.
@@ -115,7 +115,7 @@ class Steps:
         self._gate("replace", services)
 
     def cutover(self) -> None:
-        """Switch the traffic. The journals have what is needed to undo or drain it before anything changes."""
+        """Switch the traffic. Before anything changes, the journals hold what is needed to undo the switch and to drain."""
         self.context.traffic.switch([one.route() for one in self._routed], self.record_cutover)
 
     def record_cutover(self, cutover: Cutover) -> None:
@@ -127,10 +127,10 @@ class Steps:
             except ConductorError as error:
                 if first:
                     raise
-                self.warn(error.sentence)  # a full disk: the cutover in the journal is enough to undo this one too
+                self.warn(error.sentence)  # a full disk; the cutover in the journal is enough to undo this one as well
 
     def commit(self) -> None:
-        """Write the wanted states. From the first write on the change is finished, never rolled back."""
+        """Write the wanted states. After the first write, the change is always finished and never rolled back."""
         for one in self.services:
             self.context.store.write_wanted(one.journal.new)
         self.context.cancellation.committed()
@@ -187,13 +187,13 @@ class Steps:
     def stop(
         self, replicas: Sequence[tuple[Replica, float]], meanwhile: Callable[[], None] = lambda: None
     ) -> list[tuple[str, float]]:
-        """Stop the running ones, each with its grace in seconds; return name and grace of those that had to be killed.
+        """Stop the running replicas, each with its grace in seconds. Return name and grace of those that were killed.
 
         A replica that cannot be stopped is reported when it is removed.
         """
         graces = {one.id: grace for one, grace in replicas if one.running}
         if graces:
-            self.progress("retire")(f"stopping {len(graces)}, grace {max(graces.values()):g}s")
+            self.progress("retire")(f"stopping {replicas_text(len(graces))}, grace {max(graces.values()):g}s")
         killed: list[tuple[str, float]] = []
 
         def stop(replica: Replica) -> None:
@@ -204,7 +204,7 @@ class Steps:
         return sorted(killed)
 
     def remove(self, replicas: Sequence[tuple[Replica, float]], *, killed: Sequence[tuple[str, float]]) -> None:
-        """Remove them, and keep their logs. One that cannot be removed is left to an operator and stops nothing else."""
+        """Remove the replicas and keep their logs. One that cannot be removed is left for an operator."""
         of_service = {one.service: one for one in self.services}
         for name, grace in killed:
             self.warn(f"{name} did not stop within {grace:g}s and was killed")
@@ -214,7 +214,7 @@ class Steps:
             self.context.runtime.remove(replica.id)
 
         for replica, error in for_each([one for one, _ in replicas], remove):
-            self.unremoved.append(replica.name)
+            self.left_for_operator.append(replica.name)
             self.warn(f"{error.sentence}; remove it by hand: docker rm -f {replica.name}")
 
     # Rolling back.
@@ -228,7 +228,7 @@ class Steps:
                 ran = {replica.id for replica in one.journal.before if replica.running}
                 stopped = [replica for replica in one.old() if not replica.running and replica.id in ran]
                 for replica, error in for_each(stopped, lambda replica: self.context.runtime.start(replica.id)):
-                    self.unremoved.append(replica.name)
+                    self.left_for_operator.append(replica.name)
                     self.warn(f"{error.sentence}; start it by hand: docker start {replica.name}")
 
     def undo_cutover(self) -> None:
@@ -236,12 +236,13 @@ class Steps:
         cutover = next((one.journal.cutover for one in self._routed if one.journal.cutover), None)
         if cutover is None:
             return
+        services = [one.service for one in self._routed]
         try:
-            self.context.traffic.undo(cutover, self.record_cutover)
+            self.context.traffic.undo(cutover, services, self.record_cutover)
         except ConductorError as error:
-            ids = ", ".join(one.service for one in self._routed)
             raise error.within(
-                f"undo the cutover of {ids}", hint="old and new replicas both stay until it is undone"
+                f"undo the cutover of {', '.join(services)}",
+                details=("old and new replicas both keep running until the cutover is undone",),
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 
@@ -255,4 +256,6 @@ def refuse_running(replicas: Sequence[Replica], others: str) -> None:
     """Raise when one of these still runs: replicas of a stop-first service never run beside each other."""
     running = [one.name for one in replicas if one.running]
     if running:
-        raise ConductorError(f"cannot stop {', '.join(running)}: {others} replicas must not run beside it")
+        raise ConductorError(
+            f"cannot continue: {', '.join(running)} did not stop, and {others} replicas must not run at the same time"
+        )

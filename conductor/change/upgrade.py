@@ -10,12 +10,13 @@ from conductor.change.change import carry_out, refused, result
 from conductor.change.context import Context
 from conductor.change.prerequisites import pull
 from conductor.change.preview import preview
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.output.events import Finished, Notice
 from conductor.plan.release import Image
 from conductor.plan.route import Route
+from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, new_release, refuse_stopped, replace
 
 
@@ -35,7 +36,7 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
     with _locked(context, sorted(one.id for one in definitions), options):
         change = secrets.token_hex(4)
         try:
-            transitions = [_transition(context, one, revision, change, options) for one in definitions]
+            transitions = _transitions(context, definitions, revision, change, options=options)
             needed = [one for one in transitions if options.force or not _is_live(context, one)]
         except ConductorError as error:
             services = [
@@ -44,8 +45,7 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
             raise refused(context, "upgrade", services, error) from error
         unchanged = [one for one in transitions if one not in needed]
         texts = [
-            f"{one.service} already runs {revision}: {one.count} of {one.count} replicas healthy; nothing to do"
-            for one in unchanged
+            f"{one.service} already runs {revision} with {replicas_text(one.count)}; nothing to do" for one in unchanged
         ]
         skipped = tuple(result(one, changed=False) for one in unchanged)
         if not needed:
@@ -62,22 +62,34 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
 @contextlib.contextmanager
 def _locked(context: Context, services: Sequence[str], options: Options) -> Iterator[None]:
     if not options.plan_only:
-        with recovered(context, services, options.wait_seconds):
+        with locked_and_recovered(context, services, options.wait_seconds):
             yield
         return
     with contextlib.ExitStack() as locks:
         for service in services:
             locks.enter_context(context.locks.hold(service, options.wait_seconds))
             if context.store.journal(service) is not None:
-                context.output.emit(Notice(text=f"a change of {service} was interrupted; it would be recovered first"))
+                context.output.emit(
+                    Notice(text=f"{service} has an interrupted change; an upgrade would recover it first")
+                )
         yield
 
 
-def _transition(context: Context, definition: Definition, revision: str, change: str, options: Options) -> Transition:
-    """Resolve the image, whose id is used from here on, and what runs now."""
-    wanted = context.store.wanted(definition.id)
+def _transitions(
+    context: Context, definitions: Sequence[Definition], revision: str, change: str, *, options: Options
+) -> list[Transition]:
+    """Refuse stopped services before the image of any service is pulled."""
     if not options.start:
-        refuse_stopped(wanted)
+        for definition in definitions:
+            refuse_stopped(context.store.wanted(definition.id))
+    return [_transition(context, one, revision, change, options=options) for one in definitions]
+
+
+def _transition(
+    context: Context, definition: Definition, revision: str, change: str, *, options: Options
+) -> Transition:
+    """Resolve the image, and return the transition from the replicas that run now."""
+    wanted = context.store.wanted(definition.id)
     image = _image(context, f"{definition.service.image}:{revision}", options)
     release = new_release(definition, revision, image.id, change, digest=image.digest)
     running = context.runtime.containers(definition.id).replicas

@@ -5,7 +5,7 @@ import sys
 import click
 
 from conductor.errors import UsageError
-from conductor.output.streams import answer
+from conductor.output.streams import write_stdout
 
 
 @click.command("help")
@@ -49,7 +49,7 @@ def _show(text: str) -> None:
     if sys.stdout.isatty():
         click.echo_via_pager(text)
     else:
-        answer(text, end="")
+        write_stdout(text, end="")
 
 
 def _unknown(topic: str, known: dict[str, str]) -> UsageError:

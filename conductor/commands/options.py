@@ -33,7 +33,7 @@ def _complete_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) 
 def _only_one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
     """Refuse a repeated --id, of which click would silently use the last."""
     if len(ids) > 1:
-        raise click.UsageError(f"cannot use several services here: write --id once, not {len(ids)} times")
+        raise click.UsageError(f"cannot use several services: this command takes --id once, not {len(ids)} times")
     return ids[0] if ids else None
 
 

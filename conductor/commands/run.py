@@ -19,14 +19,18 @@ _JOB = re.compile(r"[A-Za-z0-9_-]{0,64}")  # it is part of a file name
 @click.option("--revision", metavar="REV", help="Use this revision instead of the live one.")
 @click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time; exit code 124.")
 @click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable; repeatable.")
-@click.option("-i", "--interactive", is_flag=True, help="Pass on standard input.")
-@click.option("-t", "--tty", is_flag=True, help="Attach a terminal.")
+@click.option("-i", "--interactive", is_flag=True, help="Pass standard input to the task.")
+@click.option("-t", "--tty", is_flag=True, help="Allocate a terminal in the container.")
 @click.option("--workdir", metavar="DIR", help="Run in this directory of the container.")
 @click.option("--name", default="", metavar="NAME", help="Name the container.")
 @click.option("--detach", is_flag=True, help="Start the task, print its container's name, and return.")
-@click.option("--job", default="", metavar="KEY", help="Run as this cron job (for conductor cron install).")
+@click.option("--job", default="", metavar="KEY", help="Run as the cron job with this key; used in installed crontabs.")
 @click.option(
-    "--wait-for-docker", "docker_wait", callback=duration, metavar="DURATION", help="Wait for Docker to start."
+    "--wait-for-docker",
+    "docker_wait",
+    callback=duration,
+    metavar="DURATION",
+    help="Wait up to this long for Docker to start.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -47,11 +51,11 @@ def command(
 ) -> int:
     """Run a command in a new container of a service.
 
-    The container has the service's image, environment, secrets, volumes, network, user and limits. Options end at the
-    first word of the command.
+    The container has the service's image, environment, secrets, volumes, network, user and limits. Options must
+    come before COMMAND; all words after it are passed to the command.
 
-    The exit code is that of the command; 124 after the timeout, 125 when the command could not be run, 126 when it is
-    not executable, 127 when it does not exist.
+    The exit code is that of the command, or 124 after the timeout, 125 if Conductor could not run the command, 126 if it
+    is not executable, 127 if it does not exist.
     """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context

@@ -31,9 +31,9 @@ class HealthChecks:
     def check(self, replica: Replica, health: Health, redact: Callable[[str], str]) -> CheckResult:
         """Remove secrets before the answer is shortened: a secret that is cut would not be recognised."""
         result = self._check(replica, health)
-        head = redact(result.head)
-        head = head[-SHOWN_CHARACTERS:] if result.status is None else head[:SHOWN_CHARACTERS]
-        return msgspec.structs.replace(result, head=head, error=redact(result.error))
+        output = redact(result.output)
+        output = output[-SHOWN_CHARACTERS:] if result.status is None else output[:SHOWN_CHARACTERS]
+        return msgspec.structs.replace(result, output=output, error=redact(result.error))
 
     def _check(self, replica: Replica, health: Health) -> CheckResult:
         if health.command:
@@ -44,4 +44,6 @@ class HealthChecks:
             state = self._runtime.inspect(replica.id)
         except ConductorError as error:
             return CheckResult(ok=False, seconds=0.0, error=error.sentence, unknown=True)
-        return CheckResult(ok=state is not None and state.running, seconds=0.0, error=str(state or "gone"))
+        return CheckResult(
+            ok=state is not None and state.running, seconds=0.0, error=str(state or "the container does not exist")
+        )

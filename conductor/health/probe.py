@@ -10,7 +10,7 @@ from conductor.definitions.model import Health
 from conductor.http import Connection, IncompleteBody, InvalidResponse
 from conductor.plan.replica import CheckResult
 
-HEAD_BYTES = 65536  # of the body; the caller shortens it after secrets are removed
+BODY_BYTES = 65536  # of the body; the caller shortens it after secrets are removed
 
 
 def probe(address: str, health: Health) -> CheckResult:
@@ -45,7 +45,7 @@ def http_probe(address: str, health: Health) -> CheckResult:
         with Connection((host, int(port)), health.timeout) as connection:
             status = connection.request("GET", health.path or "/", headers)
             try:
-                body = connection.body(HEAD_BYTES)
+                body = connection.body(BODY_BYTES)
             except IncompleteBody as incomplete:
                 if "content-length" not in connection.headers:
                     raise
@@ -55,11 +55,11 @@ def http_probe(address: str, health: Health) -> CheckResult:
     except OSError as error:
         return _failed(began, _cause(error))
     except InvalidResponse as error:
-        return _failed(began, f"no HTTP answer: {str(error)!r}")
+        return _failed(began, f"not an HTTP response: {str(error)!r}")
     location = connection.headers.get("location")
-    head = body.decode(errors="replace").strip()
-    shown = f"redirects to {location}" if location and 300 <= status < 400 else head
-    return CheckResult(ok=200 <= status < 300, seconds=time.monotonic() - began, status=status, head=shown)
+    text = body.decode(errors="replace").strip()
+    shown = f"redirects to {location}" if location and 300 <= status < 400 else text
+    return CheckResult(ok=200 <= status < 300, seconds=time.monotonic() - began, status=status, output=shown)
 
 
 def _failed(began: float, error: str) -> CheckResult:

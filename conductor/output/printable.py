@@ -1,4 +1,4 @@
-"""Text of apps on an operator's terminal: its control characters are shown, not carried out."""
+"""Escapes control characters, so that the output of an app does not control an operator's terminal."""
 
 import re
 
@@ -6,5 +6,5 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 except tab and new
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with its control characters as `\u001b`. Tabs and newlines stay, and JSON stays JSON."""
+    r"""Return `text` with its control characters written as `\u001b`. Tabs and newlines stay, and JSON stays valid."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,8 +1,8 @@
-"""Events to lines: plain ones for logs, one that transitions on a terminal, JSON for programs.
+"""Prints events: plain lines for logs, a live line on a terminal, JSON for programs.
 
-Control characters in texts are escaped: they may come from an app.
+Control characters in texts are escaped, because a text may contain the output of an app.
 
-A closed stream never stops an action: from the first failed write on a printer is silent.
+A closed stream never stops an action: after the first failed write, a printer prints nothing more.
 """
 
 import os

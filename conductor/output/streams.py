@@ -7,7 +7,7 @@ from conductor.errors import ConductorError
 from conductor.output.printable import printable
 
 
-def answer(text: str, end: str = "\n") -> None:
+def write_stdout(text: str, end: str = "\n") -> None:
     """Write the result of a query to stdout. A reader that has closed the pipe is no error."""
     try:
         sys.stdout.write(printable(text) + end)
@@ -17,7 +17,7 @@ def answer(text: str, end: str = "\n") -> None:
             raise ConductorError(f"cannot write to stdout: {error.strerror}") from error
 
 
-def remark(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Write a line to stderr. Failures are ignored: the exit code reports the outcome too."""
     try:
         sys.stderr.write(printable(text) + "\n")

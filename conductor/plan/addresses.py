@@ -1,4 +1,4 @@
-"""Which addresses new replicas get: a cursor walks the range, so a freed address is reused as late as possible (pure)."""
+"""Chooses addresses for new replicas: a cursor moves through the range, so a freed address is reused last (pure)."""
 
 import ipaddress
 from collections.abc import Collection, Iterator
@@ -32,7 +32,9 @@ def reserve(
     """
     range_name, every = _range(service, network)
     order = list(every)
-    start = order.index(book.cursor[range_name]) + 1 if book.cursor.get(range_name) in order else 0
+    places = [_unique(address) for address in order]  # the last address may have had another service's port
+    last = _unique(book.cursor.get(range_name, ""))
+    start = places.index(last) + 1 if last in places else 0
     taken = {_unique(address) for address in (*book.reserved, *used)}
     free = [address for address in order[start:] + order[:start] if _unique(address) not in taken][:count]
     if len(free) < count:

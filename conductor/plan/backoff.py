@@ -17,7 +17,7 @@ DELAYS_SECONDS = (
     60.0,
 )  # by the number of attempts; the last one applies to all further ones
 RESET_SECONDS = 60.0  # a service that is healthy for this long starts with the first delay again
-JITTER = 0.1  # delays only become longer, so that services that fail together are not retried together
+JITTER = 0.1  # at most this fraction is added to a delay, so that services that fail together are not retried together
 
 
 class Attempts(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Attempts(msgspec.Struct, frozen=True):
         return self.last + delay * (1 + JITTER * jitter)
 
     @property
-    def spaced(self) -> float:
+    def spaced_until(self) -> float:
         """Return when another kind of action may begin."""
         return 0.0 if self.last is None else self.last + SPACING_SECONDS
 
@@ -43,7 +43,7 @@ class Attempts(msgspec.Struct, frozen=True):
         return Attempts(self.count + counts, now)
 
     def reset(self) -> "Attempts":
-        """Return the attempts with the first delay again. The spacing to the latest one stays."""
+        """Return the attempts with the first delay again. The spacing after the latest attempt stays."""
         return Attempts(0, self.last)
 
 
@@ -66,6 +66,6 @@ class RetryState(msgspec.Struct, frozen=True, kw_only=True):
     drift: Definition | None = None
 
     @property
-    def spaced(self) -> float:
+    def spaced_until(self) -> float:
         """Return when the next action that starts or removes replicas may begin at the earliest."""
-        return max(self.repair.spaced, self.apply_drift.spaced, self.remove.spaced)
+        return max(self.repair.spaced_until, self.apply_drift.spaced_until, self.remove.spaced_until)

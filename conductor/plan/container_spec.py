@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.model import Definition, Logging, Stop, Ulimit
 from conductor.definitions.scalars import Secret
+from conductor.plan import labels
 from conductor.plan.release import Release
 from conductor.plan.replica import Kind
-
-LABEL = "conductor."
 
 
 def is_file(volume: str) -> bool:
@@ -19,9 +19,10 @@ def is_file(volume: str) -> bool:
 
 
 def unmounted(paths: Iterable[str], volumes: Iterable[str], tmpfs: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths, volumes of an image, at which a container mounts nothing else."""
-    mounted = {one.split(":")[1].rstrip("/") for one in volumes} | {one.partition(":")[0].rstrip("/") for one in tmpfs}
-    return tuple(path for path in paths if path.rstrip("/") not in mounted)
+    """Return those `VOLUME` paths of an image at which a container mounts nothing."""
+    mounted = [*(one.split(":")[1] for one in volumes), *(tmpfs_mount(one)[0] for one in tmpfs)]
+    targets = {target.rstrip("/") for target in mounted}
+    return tuple(path for path in paths if path.rstrip("/") not in targets)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +84,14 @@ def container_spec(
         network=network,
         labels={
             **service.labels,
-            LABEL + "instance": instance,
-            LABEL + "service": definition.id,
-            LABEL + "revision": release.revision,
-            LABEL + "kind": kind,
-            LABEL + "definition": definition.digest,
-            LABEL + "release": release.id,
-            LABEL + "change": change,
-            LABEL + "address": address,
+            labels.INSTANCE: instance,
+            labels.SERVICE: definition.id,
+            labels.REVISION: release.revision,
+            labels.KIND: kind,
+            labels.DEFINITION: definition.digest,
+            labels.RELEASE: release.id,
+            labels.CHANGE: change,
+            labels.ADDRESS: address,
         },
         environment=environment,
         command=command or service.command,

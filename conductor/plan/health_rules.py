@@ -33,9 +33,10 @@ def passed(health: Health, results: Sequence[CheckResult], elapsed: float) -> bo
 def requirement(health: Health) -> str:
     """Return what each replica has to do, for people."""
     if health.none:
-        return f"each runs for {health.stable_for:g}s without an exit"
+        return f"each replica must run for {health.stable_for:g}s without an exit"
     check = health.path or ("a TCP connection" if health.tcp else " ".join(health.command or ()))
-    return f"each passes {health.successes} checks in a row of {check}"
+    number = "1 check" if health.successes == 1 else f"{health.successes} checks in a row"
+    return f"each replica must pass {number} ({check})"
 
 
 def streak(results: Sequence[CheckResult]) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from conductor.plan.journal import Action, StepName
+from conductor.plan.journal import ChangeAction, StepName
 from conductor.plan.replica import Kind
 
 
@@ -18,11 +18,11 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # by a signal, and rolled back
     RECOVERED = "recovered"  # finished by another process after its own was killed
     RECOVERED_BACK = "recovered-back"  # rolled back by another process
-    STARTED = "started"  # and not followed to its end
-    FAILED = "failed"  # a task that could not run
+    STARTED = "started"  # detached, or the lock was yielded; its end is not recorded
+    FAILED = "failed"  # a task that could not run, or an action of `supervise` that is no change
     TIMED_OUT = "timed-out"
     HUNG_UP = "hung-up"  # a console whose terminal is gone
-    UNATTENDED = "unattended"  # a task whose `conductor run` was gone when it ended
+    UNATTENDED = "unattended"  # a task that ended after its `conductor run` was killed
     OVERDUE = "overdue"  # a task that was removed because it did not end
     NEVER_STARTED = "never-started"
 
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 FINISHED = {Outcome.DONE, Outcome.RECOVERED}
 
 HistoryAction = (
-    Action | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove"]
+    ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove"]
 )  # what people or `supervise` did
 
 

@@ -1,4 +1,4 @@
-"""The change in progress of one service, written ahead of every step (pure)."""
+"""The journal of one service: its change in progress, written before every step (pure)."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from conductor.plan.release import Release, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
 
-Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "repair"]
+ChangeAction = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "repair"]
 StepName = Literal[
     "generate", "hook", "start", "gate", "replace", "cutover", "commit", "drain", "retire", "crontab", "history"
 ]
@@ -25,7 +25,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
     change: str
     service: str
-    action: Action
+    action: ChangeAction
     command: str
     who: str
     began: str

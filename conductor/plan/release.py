@@ -77,7 +77,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return self.release
 
     def find(self, revision: str | None) -> Release | None:
-        """Return the live release without a revision, else the live or kept one of that revision, or None."""
+        """Return the live or kept release of `revision`, or None if there is none. If `revision` is None, return the live one."""
         if revision is None:
             return self.live
         return next((one for one in (self.release, *self.kept) if one and one.revision == revision), None)

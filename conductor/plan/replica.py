@@ -97,11 +97,11 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     seconds: float
     status: int | None = None
-    head: str = ""
+    output: str = ""
     error: str = ""
     unknown: bool = False
 
     def __str__(self) -> str:
         if self.status is None:
-            return self.error + (f": {self.head}" if self.head else "")
-        return f"status {self.status}" + (f" {self.head!r}" if self.head else "")
+            return self.error + (f": {self.output}" if self.output else "")
+        return f"status {self.status}" + (f" {self.output!r}" if self.output else "")

@@ -24,9 +24,7 @@ def steps(transitions: Sequence[Transition]) -> tuple[Step, ...]:
         "hook": [f"run before_upgrade of {_to(t)}: {' '.join(t.hook.command)}" for t in transitions if t.hook],
         "start": [_start(t) for t in transitions if t.add and not t.stop_first],
         "gate": [f"wait for {t.service}: {_gate(t)}" for t in transitions if t.add and not t.stop_first],
-        "replace": [
-            f"stop {t.service} {_from(t)}, then {_start(t)} and wait: {_gate(t)}" for t in transitions if t.stop_first
-        ],
+        "replace": [f"{_stop(t)}{_start(t)}, then wait: {_gate(t)}" for t in transitions if t.stop_first],
         "cutover": [_cutover(t) for t in transitions if t.routed],
         "commit": [_commit(t) for t in transitions],
         "drain": [
@@ -34,7 +32,7 @@ def steps(transitions: Sequence[Transition]) -> tuple[Step, ...]:
             for t in transitions
             if t.remove and t.routed
         ],
-        "retire": [f"stop and remove {replicas(len(t.remove))} of {t.service}" for t in transitions if t.remove],
+        "retire": [f"stop and remove {replicas_text(len(t.remove))} of {t.service}" for t in transitions if t.remove],
         "crontab": [_crontab(t) for t in transitions if t.installs_crontab],
         "history": ["write the history"],
     }
@@ -46,7 +44,7 @@ def drain_seconds(definition: Definition) -> float:
     return (definition.service.nginx or Nginx()).drain
 
 
-def replicas(count: int) -> str:
+def replicas_text(count: int) -> str:
     """Return "1 replica", "2 replicas"."""
     return f"{count} replica{'s' * (count != 1)}"
 
@@ -56,11 +54,15 @@ def _to(transition: Transition) -> str:
 
 
 def _from(transition: Transition) -> str:
-    return transition.old.release.revision if transition.old.release else "nothing"
+    return transition.old.release.revision if transition.old.release else "none"
+
+
+def _stop(transition: Transition) -> str:
+    return f"stop {transition.service} {_from(transition)}, then " if transition.remove else ""
 
 
 def _start(transition: Transition) -> str:
-    return f"start {replicas(transition.add)} of {_to(transition)} (live: {_from(transition)})"
+    return f"start {replicas_text(transition.add)} of {_to(transition)} (live: {_from(transition)})"
 
 
 def _gate(transition: Transition) -> str:
@@ -71,13 +73,13 @@ def _gate(transition: Transition) -> str:
 def _cutover(transition: Transition) -> str:
     if transition.count == 0 or not transition.definition.service.nginx:
         return f"answer 503 for upstream {transition.definition.upstream}"
-    return f"route upstream {transition.definition.upstream} to {replicas(transition.count)} of {_to(transition)}"
+    return f"route upstream {transition.definition.upstream} to {replicas_text(transition.count)} of {_to(transition)}"
 
 
 def _commit(transition: Transition) -> str:
     if transition.new.stopped and not transition.old.stopped:
         return f"record {transition.service} as stopped"
-    return f"record {_to(transition)} with {replicas(transition.count)}"
+    return f"record {_to(transition)} with {replicas_text(transition.count)}"
 
 
 def _crontab(transition: Transition) -> str:

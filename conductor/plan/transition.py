@@ -9,11 +9,11 @@ import msgspec
 
 from conductor.definitions.model import Definition, Hook
 from conductor.errors import ConductorError
-from conductor.plan.journal import Action
+from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.replica import Replica
 
-KEEPS_CRONTAB: Collection[Action] = {"scale", "repair"}
+KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair"}
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     The replicas in `keep` stay, those in `remove` leave. `reason` is for people, when no person requested the change.
     """
 
-    action: Action
+    action: ChangeAction
     definition: Definition
     old: Wanted
     new: Wanted
@@ -124,7 +124,7 @@ def rollback_target(wanted: Wanted, revision: str | None) -> Release:
 
 
 def replace(
-    action: Action,
+    action: ChangeAction,
     wanted: Wanted,
     definition: Definition,
     release: Release,
@@ -132,11 +132,11 @@ def replace(
     *,
     keep_releases: int,
     hook: Hook | None = None,
-    counted: Definition | None = None,
+    count_from: Definition | None = None,
 ) -> Transition:
     """Upgrade, rollback and restart: every replica is new, and a stopped service starts.
 
-    `counted` is the definition whose count applies, when it is not `definition`.
+    `count_from` is the definition whose count applies, when it is not `definition`.
     """
     new = msgspec.structs.replace(wanted.with_release(release, keep_releases), change=release.id, stopped=None)
     return Transition(
@@ -144,24 +144,24 @@ def replace(
         definition=definition,
         old=wanted,
         new=new,
-        count=wanted_count(new, counted or definition),
+        count=wanted_count(new, count_from or definition),
         remove=tuple(replicas),
         hook=hook,
     )
 
 
 def resize(
-    action: Action,
+    action: ChangeAction,
     wanted: Wanted,
     new: Wanted,
     definition: Definition,
     replicas: Collection[Replica],
     *,
-    counted: Definition | None = None,
+    count_from: Definition | None = None,
 ) -> Transition:
     """Start, stop and scale: replicas of the live release stay, as many as are wanted."""
     live = wanted.live
-    count = wanted_count(new, counted or definition)
+    count = wanted_count(new, count_from or definition)
     keep = tuple(one for one in replicas if one.running and one.release == live.id)[:count]
     return _keeping(action, wanted, new, definition, replicas, keep={one.id for one in keep}, count=count)
 
@@ -183,7 +183,7 @@ def repair(
 
 
 def _keeping(
-    action: Action,
+    action: ChangeAction,
     wanted: Wanted,
     new: Wanted,
     definition: Definition,

@@ -21,7 +21,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerEvent(msgspec.Struct, frozen=True):
-    """An event of a replica of `service`. `fewer`: one replica less can serve. `exited`: the container exited."""
+    """An event of a replica of `service`. `fewer`: one fewer replica can serve. `exited`: the container exited."""
 
     service: str
     container: str
@@ -46,16 +46,16 @@ class Runtime(Protocol):
         """Return the local image, or None."""
 
     def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
-        """Fetch an image. Errors inside the stream are errors.
+        """Fetch an image. Raise for errors inside the stream as well.
 
         `progress` receives the latest status at least every 0.2 s and may raise to stop waiting.
         """
 
     def ensure_network(self, network: Network) -> None:
-        """Create the instance's network if absent. A clash of name, subnet or route is refused before."""
+        """Create the instance's network if absent. Refuse a conflict of name, subnet or route."""
 
     def check_ports(self, low: int, high: int) -> None:
-        """Refuse a range of host ports that the host gives to outgoing connections."""
+        """Refuse a range of host ports that overlaps the host's range for outgoing connections."""
 
     def check_volumes(self, volumes: Collection[str]) -> None:
         """Refuse volumes whose source file is missing on the host."""
@@ -76,9 +76,9 @@ class Runtime(Protocol):
         """Return a container's variables, its image's included; empty when it does not exist. They include secrets."""
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
-        """Run a command inside a container as a health check: exit code 0 is healthy, `head` is the end of its output."""
+        """Run a command inside a container as a health check: exit code 0 is healthy, `output` is the end of its output."""
 
-    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
+    def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
         """Start a created container and read its output to the end, within both limits."""
 
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class Runtime(Protocol):
         """Remove a container, also a running one. A missing container is no error."""
 
     def remove_volumes(self, service: str, keep: Collection[str]) -> None:
-        """Remove the volumes that replicas left, except the latest ones of the revisions in `keep`.
+        """Remove the volumes of removed replicas, except the latest ones of the revisions in `keep`.
 
-        A replica's data at a `VOLUME` of its image, where the definition mounts nothing, outlives the replica.
+        A replica has such a volume for each `VOLUME` of its image at which the definition mounts nothing.
         """

@@ -3,7 +3,7 @@
 import msgspec
 
 from conductor.errors import ConductorError, LockHolder
-from conductor.plan.journal import Action, Journal
+from conductor.plan.journal import ChangeAction, Journal
 from conductor.plan.release import Hold
 from conductor.state.supervisor_status import ServiceStatus
 
@@ -24,6 +24,16 @@ class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):
     def describe(self) -> str:
         """Return the note as one line for people."""
         return f"its definition is invalid: {self.problem}"
+
+
+class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
+    """A newer version of Conductor stored the live release. This version does not know these keys of its definition."""
+
+    keys: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"this version of Conductor ignores keys of the live release: {', '.join(self.keys)}"
 
 
 class DamagedState(Note, frozen=True, tag="damaged-state"):
@@ -95,7 +105,7 @@ class Busy(Note, frozen=True, tag="busy"):
 class Interrupted(Note, frozen=True, tag="interrupted"):
     """A change of the service was interrupted and is not recovered yet."""
 
-    action: Action
+    action: ChangeAction
     revision: str
     began: str
 
@@ -120,6 +130,16 @@ class Drifted(Note, frozen=True, tag="drifted"):
         return "drifted: the definition has changed since the release; upgrade or restart the service to apply it"
 
 
+class MissingImage(Note, frozen=True, tag="missing-image"):
+    """The image of the live release is not on this host, so tasks and cron jobs cannot start without pulling it."""
+
+    image: str
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"its image {self.image} is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull {self.image}"
+
+
 class Stray(Note, frozen=True, tag="stray"):
     """Containers of the service that do not belong to the live release."""
 
@@ -127,7 +147,7 @@ class Stray(Note, frozen=True, tag="stray"):
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"not of the live release: {', '.join(self.names)}"
+        return f"containers that are not of the live release: {', '.join(self.names)}"
 
 
 class Supervise(Note, frozen=True, tag="supervise"):

@@ -28,8 +28,8 @@ CALLS_AT_ONCE = 16  # services at once, and replicas of each
 VERSION = 1  # of the JSON document
 
 
-class Condition(StrEnum):
-    """The condition of a service; the first one that applies."""
+class ServiceCondition(StrEnum):
+    """The condition of a service. If several apply, it is the first one."""
 
     DAMAGED_STATE = "damaged-state"
     UNDEFINED = "undefined"
@@ -42,7 +42,7 @@ class Condition(StrEnum):
     OK = "ok"
 
 
-class ReplicaHealth(StrEnum):
+class CheckOutcome(StrEnum):
     """The result of one health check made now. `NOT_CHECKED`: the replica is not running or has no health check."""
 
     HEALTHY = "healthy"
@@ -60,17 +60,17 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     endpoint: str | None
     state: str
-    health: ReplicaHealth
+    health: CheckOutcome
     answer: str = ""
 
     @property
     def passes(self) -> bool:
         """True unless a check failed."""
-        return self.health in {ReplicaHealth.HEALTHY, ReplicaHealth.NOT_CHECKED}
+        return self.health in {CheckOutcome.HEALTHY, CheckOutcome.NOT_CHECKED}
 
     def describe(self) -> str:
         """Return the health for people."""
-        if self.health is ReplicaHealth.NOT_CHECKED:
+        if self.health is CheckOutcome.NOT_CHECKED:
             return "-"
         return self.answer or self.health.value
 
@@ -84,7 +84,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int = 0
     running: int
     healthy: int = 0
-    condition: Condition
+    condition: ServiceCondition
     scale: int | None = None
     stopped: Hold | None = None
     paused: Hold | None = None
@@ -94,21 +94,21 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     def describe(self) -> str:
         """Return the condition for people, in a few words."""
         match self.condition:
-            case Condition.DAMAGED_STATE:
+            case ServiceCondition.DAMAGED_STATE:
                 return "damaged state"
-            case Condition.UNDEFINED:
+            case ServiceCondition.UNDEFINED:
                 return "not defined"
-            case Condition.INVALID_DEFINITION:
+            case ServiceCondition.INVALID_DEFINITION:
                 return "invalid definition"
-            case Condition.NEVER_DEPLOYED:
+            case ServiceCondition.NEVER_DEPLOYED:
                 return "never deployed"
-            case Condition.MISSING:
+            case ServiceCondition.MISSING:
                 return f"{self.wanted - self.running} missing"
-            case Condition.SURPLUS:
+            case ServiceCondition.SURPLUS:
                 return f"{self.running - self.wanted} too many"
-            case Condition.UNHEALTHY:
+            case ServiceCondition.UNHEALTHY:
                 return f"{self.healthy} of {self.running} healthy"
-            case Condition.STOPPED | Condition.OK:
+            case ServiceCondition.STOPPED | ServiceCondition.OK:
                 return self.condition.value
 
 
@@ -156,15 +156,15 @@ def _row(
 ) -> ServiceRow:
     try:
         wanted = context.store.wanted(service)
+        released = restore(service, wanted.release.definition) if wanted.release else None
     except ConductorError as error:
         return _damaged(service, replicas, error)
     defined = definitions.services.get(service)
-    released = _released(wanted)
     rows = _checked(context, released or defined, replicas)
     live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
     healthy = sum(row.passes for row in live)
-    counted = defined or released
-    count = wanted_count(wanted, counted) if counted else len(live)
+    count_from = defined or released
+    count = wanted_count(wanted, count_from) if count_from else len(live)
     paused = wanted.paused if wanted.paused and not wanted.paused.is_over(context.clock.now()) else None
     return ServiceRow(
         service=service,
@@ -177,11 +177,12 @@ def _row(
         stopped=wanted.stopped,
         paused=paused,
         notes=(
-            *_definition_notes(definitions, service),
+            *_definition_notes(definitions, service, released),
             *_operator_notes(wanted, paused, defined),
             *_change_notes(context, service),
             *_supervise_notes(wanted, status),
             *_difference_notes(wanted, defined, replicas),
+            *_image_notes(context, wanted),
         ),
         replicas=tuple(rows),
     )
@@ -191,40 +192,35 @@ def _damaged(service: str, replicas: Sequence[Replica], error: ConductorError) -
     return ServiceRow(
         service=service,
         running=sum(one.running for one in replicas),
-        condition=Condition.DAMAGED_STATE,
+        condition=ServiceCondition.DAMAGED_STATE,
         notes=(notes.DamagedState.of(error),),
         replicas=tuple(_replica_row(one, None) for one in replicas),
     )
-
-
-def _released(wanted: Wanted) -> Definition | None:
-    """Return the definition of the live release; None when there is none that this version can read."""
-    with contextlib.suppress(ConductorError):
-        return restore(wanted.service, wanted.release.definition) if wanted.release else None
-    return None
 
 
 def _is_live(replica: Replica, wanted: Wanted) -> bool:
     return wanted.release is not None and replica.release == wanted.release.id
 
 
-def _condition(definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int) -> Condition:
+def _condition(definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int) -> ServiceCondition:
     if wanted.service not in definitions.ids:
-        return Condition.UNDEFINED
+        return ServiceCondition.UNDEFINED
     if wanted.service not in definitions.services:
-        return Condition.INVALID_DEFINITION
+        return ServiceCondition.INVALID_DEFINITION
     if wanted.release is None:
-        return Condition.NEVER_DEPLOYED
+        return ServiceCondition.NEVER_DEPLOYED
     if running != count:
-        return Condition.MISSING if running < count else Condition.SURPLUS
+        return ServiceCondition.MISSING if running < count else ServiceCondition.SURPLUS
     if healthy < running:
-        return Condition.UNHEALTHY
-    return Condition.STOPPED if wanted.stopped else Condition.OK
+        return ServiceCondition.UNHEALTHY
+    return ServiceCondition.STOPPED if wanted.stopped else ServiceCondition.OK
 
 
-def _definition_notes(definitions: Definitions, service: str) -> Iterator[Note]:
+def _definition_notes(definitions: Definitions, service: str, released: Definition | None) -> Iterator[Note]:
     for problem in definitions.broken.get(service, ())[:1]:
         yield notes.InvalidDefinition(problem=str(problem))
+    if released and released.unknown:
+        yield notes.UnknownKeys(keys=released.unknown)
 
 
 def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | None) -> Iterator[Note]:
@@ -261,6 +257,11 @@ def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequ
         yield notes.Stray(names=others)
 
 
+def _image_notes(context: Context, wanted: Wanted) -> Iterator[Note]:
+    if wanted.release and context.runtime.image(wanted.release.image_id) is None:
+        yield notes.MissingImage(image=wanted.release.image)
+
+
 def _checked(context: Context, definition: Definition | None, replicas: Sequence[Replica]) -> list[ReplicaRow]:
     """Return a row for each replica, after one check of each running one."""
     health = definition.service.health if definition else None
@@ -288,9 +289,9 @@ def _replica_row(replica: Replica, result: CheckResult | None) -> ReplicaRow:
     )
 
 
-def _health(result: CheckResult | None) -> ReplicaHealth:
+def _health(result: CheckResult | None) -> CheckOutcome:
     if result is None:
-        return ReplicaHealth.NOT_CHECKED
+        return CheckOutcome.NOT_CHECKED
     if result.unknown:
-        return ReplicaHealth.UNKNOWN
-    return ReplicaHealth.HEALTHY if result.ok else ReplicaHealth.UNHEALTHY
+        return CheckOutcome.UNKNOWN
+    return CheckOutcome.HEALTHY if result.ok else CheckOutcome.UNHEALTHY

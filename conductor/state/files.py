@@ -1,4 +1,4 @@
-"""Files written whole or not at all: beside the target, fsynced, renamed, directory fsynced. A newer or damaged one is refused."""
+"""Atomic files: written beside the target, fsynced and renamed. A file of a newer version or a damaged file is refused."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers pass through them."""
+    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers must be able to enter them."""
     try:
         if not path.is_dir():
             if not path.parent.is_dir():
@@ -31,9 +31,9 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     The temporary name starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
     """
-    beside = _beside(path)
+    temporary = _temporary(path)
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         try:
             os.fchmod(handle, mode)
             with os.fdopen(handle, "wb", closefd=False) as stream:
@@ -41,27 +41,27 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-        beside.replace(path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
-            beside.unlink()  # a full disk needs every byte
+            temporary.unlink()  # a full disk needs every byte
         raise ConductorError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
-def remove_beside(path: Path) -> None:
+def remove_temporary(path: Path) -> None:
     """Remove the temporary file that a killed writer of `path` left. Only the process that may write `path` calls this."""
     with contextlib.suppress(OSError):
-        _beside(path).unlink(missing_ok=True)
+        _temporary(path).unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
     """Remove `path` durably. A missing file is no error."""
-    remove_beside(path)
+    remove_temporary(path)
     try:
         path.unlink(missing_ok=True)
         sync_directory(path.parent)
@@ -84,7 +84,7 @@ def write(path: Path, value: object) -> None:
 
 
 def read(path: Path, shape: type[T]) -> T | None:
-    """Return the value in `path`, or None when there is no such file. A newer or damaged file is an error with its name."""
+    """Return the value in `path`, or None when there is no such file. Raise for a newer or damaged file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The state directory: wanted states, journals, addresses, job results and kept logs (DESIGN section 2)."""
+"""The state directory: wanted states, journals, addresses, job results and kept logs."""
 
 import contextlib
 from pathlib import Path
@@ -65,7 +65,7 @@ class Store:
 
     def remove_journal(self, service: str) -> None:
         """End the change in progress, and remove a file that a killed process left unfinished."""
-        files.remove_beside(self.directory / "services" / f"{service}.json")
+        files.remove_temporary(self.directory / "services" / f"{service}.json")
         files.remove(self._journal(service))
 
     def _journal(self, service: str) -> Path:

@@ -1,4 +1,4 @@
-"""The definitions file while `supervise` runs: read again when it changes; what was valid before stays in force."""
+"""The definitions file while `supervise` runs: read again when it changes; what was valid before stays in effect."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import msgspec
 from conductor.definitions.load import Definitions, load
 from conductor.errors import ConductorError
 
-STILL_IN_FORCE = "the last valid definitions stay in force"
-HOST_CHANGED = "host: changed; apply it with: systemctl restart conductor-supervise"
+STILL_IN_EFFECT = "the last valid definitions stay in effect"
+HOST_CHANGED = "the host section changed; to apply it, run systemctl restart conductor-supervise"
 
 
 class DefinitionsFile:
@@ -31,7 +31,7 @@ class DefinitionsFile:
             found = load(self._path)
         except ConductorError as error:
             detail = f" ({error.details[0]})" if error.details else ""
-            self.problem = f"{error.sentence}{detail}; {STILL_IN_FORCE}"
+            self.problem = f"{error.sentence}{detail}; {STILL_IN_EFFECT}"
             return True
         kept = {service: before.services[service] for service in found.broken if service in before.services}
         self.problem = _broken(found) or HOST_CHANGED * (found.host != before.host)
@@ -49,4 +49,4 @@ class DefinitionsFile:
 
 def _broken(definitions: Definitions) -> str:
     first = next((str(problems[0]) for problems in definitions.broken.values()), "")
-    return f"{first}; {STILL_IN_FORCE}" if first else ""
+    return f"{first}; {STILL_IN_EFFECT}" if first else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from conductor.errors import ConductorError
 from conductor.output.events import Event, Warned
-from conductor.output.streams import remark
+from conductor.output.streams import write_stderr
 from conductor.plan.reason import describe
 from conductor.plan.reconcile import Action
 
@@ -20,7 +20,7 @@ class SupervisorLog:
     A failure is written in full; when it repeats, only how often, after 2, 4, 8 … times.
     """
 
-    def __init__(self, write: Callable[[str], None] = remark) -> None:
+    def __init__(self, write: Callable[[str], None] = write_stderr) -> None:
         self._write = write
         self._priorities = "JOURNAL_STREAM" in os.environ
         self._failures: dict[str, tuple[Identity, int]] = {}
@@ -101,11 +101,11 @@ def sentence(error: BaseException) -> str:
 
 def identity(error: BaseException) -> Identity:
     """Return what makes two failures the same: type and place where it was raised, of the error and each of its causes."""
-    found = []
+    found: dict[int, tuple[type[BaseException], str, int]] = {}
     cause: BaseException | None = error
-    while cause is not None:
+    while cause is not None and id(cause) not in found:  # an error that is raised from itself is its own cause
         frames = list(traceback.walk_tb(cause.__traceback__))
         place = (frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else ("", 0)
-        found.append((type(cause), *place))
+        found[id(cause)] = (type(cause), *place)
         cause = cause.__cause__
-    return tuple(found)
+    return tuple(found.values())

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from conductor.clock import Clock
 from conductor.health.monitor import HealthMonitor
-from conductor.supervise.observe import Observed, Observer
+from conductor.supervise.observe import HostObservation, Observer
 from conductor.supervise.pass_results import PassResults
 from conductor.supervise.runtime_state import RuntimeState
 from conductor.supervise.schedule import REPEAT_SECONDS, PassScheduler
@@ -31,7 +31,7 @@ class Loop:
         self._woken = threading.Event()
         self._scheduler = PassScheduler()
         self._executor = ThreadPoolExecutor(1, "pass")
-        self._pass: Future[Observed] | None = None
+        self._pass: Future[HostObservation] | None = None
         self._stamp: object = None
 
     def wake(self) -> None:
@@ -45,7 +45,7 @@ class Loop:
         self._woken.set()
 
     def events_lost(self) -> None:
-        """Run a pass that expects that the runtime restarted. Any thread may call this."""
+        """Run a pass that assumes that the runtime has restarted. Any thread may call this."""
         self._runtime.may_have_restarted = True
         self.wake()
 
@@ -71,7 +71,7 @@ class Loop:
             self._pass = self._begin(runtime_restarted=self._runtime.may_have_restarted)
             self._pass.add_done_callback(lambda _: self._woken.set())
 
-    def _begin(self, *, runtime_restarted: bool) -> Future[Observed]:
+    def _begin(self, *, runtime_restarted: bool) -> Future[HostObservation]:
         return self._executor.submit(lambda: self._observer.observe(runtime_restarted=runtime_restarted))
 
     def one_pass(self, monitor: HealthMonitor) -> None:

@@ -1,4 +1,4 @@
-"""From the command line to the loop: the parts of `supervise`, signals, systemd, and changed files."""
+"""Connects the parts of `supervise` and runs its loop: signals, systemd, and changed files."""
 
 import contextlib
 import ctypes
@@ -24,12 +24,12 @@ from conductor.supervise.observe import Observer
 from conductor.supervise.pass_results import PassResults
 from conductor.supervise.reconciler import Reconciler
 from conductor.supervise.retries import Retries
+from conductor.supervise.route_loader import RouteLoader
 from conductor.supervise.runtime_events import EventHandler, follow
 from conductor.supervise.runtime_state import RuntimeState
 from conductor.supervise.status_file import StatusFile
 from conductor.supervise.systemd import notify, watchdog_seconds
 from conductor.supervise.task_cleanup import TaskCleanup
-from conductor.supervise.traffic_load import TrafficLoad
 
 END_SECONDS = 0.5  # actions may reach the end of a step; SIGTERM ends `supervise` within a second
 CHECK_FILES_SECONDS = 1.0
@@ -66,7 +66,7 @@ class Supervisor:
         reconciler = Reconciler(
             monotonic=clock.monotonic, log=log, retries=retries, in_progress=self._in_progress,
             actions=Actions(contexts, log, host.supervise.starts_at_once, ended),
-            traffic_load=TrafficLoad(contexts, self._in_progress, log),
+            route_loader=RouteLoader(contexts, self._in_progress, log),
             task_cleanup=TaskCleanup(contexts, self._in_progress),
         )  # fmt: skip
         runtime = RuntimeState(log)
@@ -105,7 +105,8 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # later collections need not examine what is loaded by now
         notify(READY="1", STATUS="running the first pass")
-        self._log.info(f"supervising {len(self._file.definitions.ids)} services of {self._file.definitions.path}")
+        count = len(self._file.definitions.ids)
+        self._log.info(f"supervising {count} service{'s' * (count != 1)} defined in {self._file.definitions.path}")
         if self._file.problem:
             self._log.warn(self._file.problem)
         run_loop(self._loop, self._file, self._log, passes.clock, signals)

@@ -20,7 +20,7 @@ from conductor.plan.transition import drifted, wanted_count
 LATE_LIST_SECONDS = 5.0
 
 
-class Observed(msgspec.Struct, frozen=True, kw_only=True):
+class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass saw. `services` are all that were ever deployed or are being deployed for the first time.
 
     `observations` are those of them that no other process works on. `problems` are errors by service, `cleanup` the services
@@ -34,7 +34,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     running: int
 
 
-class Stored:
+class StoredStates:
     """Wanted states and their definitions, read again only when the file changed."""
 
     def __init__(self, context: Context) -> None:
@@ -59,7 +59,7 @@ class Stored:
 
 
 class ExitedReplicas:
-    """Replicas that exited by an event, while the runtime still lists them as running. Safe to change from any thread."""
+    """Replicas for which an exit event arrived while the runtime still lists them as running. Safe to change from any thread."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -91,15 +91,17 @@ class Observer:
         self._monitor = monitor
         self._context = context
         self._definitions = definitions
-        self._stored = Stored(context)
-        self._not_running: set[str] = set()  # replicas seen so: one that runs again is starting
+        self._stored = StoredStates(context)
+        self._not_running: set[str] = (
+            set()
+        )  # replicas that were seen so; once such a replica runs again, it is starting
         self.exited = ExitedReplicas(context.clock.monotonic)
 
     def stamp(self) -> object:
         """Return a value that changes whenever a wanted state or a journal is written or removed."""
         return self._context.store.stamp_of_all()
 
-    def observe(self, *, runtime_restarted: bool) -> Observed:
+    def observe(self, *, runtime_restarted: bool) -> HostObservation:
         """Make one pass. With `runtime_restarted` every running replica may still be starting."""
         context = self._context
         replicas, tasks = context.runtime.containers()
@@ -122,7 +124,7 @@ class Observer:
                 service: msgspec.structs.replace(one, runtime_restarted=True) for service, one in observations.items()
             }
         wall = context.clock.wall()
-        return Observed(
+        return HostObservation(
             services=frozenset({*stored, *problems}),
             observations=observations,
             problems=problems,
@@ -150,16 +152,16 @@ class Observer:
         context = self._context
         definitions, settings = self._definitions(), context.host.supervise
         defined = definitions.services.get(wanted.service)
-        counted = defined or definition
+        count_from = defined or definition
         if settings.undefined == "stop" and wanted.service not in definitions.ids:
-            counted = None
+            count_from = None
         drift = defined if settings.drift == "apply" and wanted.stopped is None else None
         routed = definition is not None and definition.service.nginx is not None
         paused = wanted.paused
         return Observation(
             wanted=wanted,
             replicas=tuple(ReplicaHealth(one, self._condition(one)) for one in replicas),
-            count=wanted_count(wanted, counted) if counted else 0,
+            count=wanted_count(wanted, count_from) if count_from else 0,
             serving=context.traffic.serving(wanted.service) if routed else None,
             interrupted=context.store.journal(wanted.service) is not None,
             paused=None if paused is None or paused.is_over(context.clock.now()) else paused,

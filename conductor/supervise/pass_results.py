@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future
 
-from conductor.supervise.observe import Observed
+from conductor.supervise.observe import HostObservation
 from conductor.supervise.reconciler import Reconciler
 from conductor.supervise.retries import Retries
 from conductor.supervise.runtime_state import RuntimeState
@@ -17,9 +17,9 @@ class PassResults:
         self._reconciler = reconciler
         self._retries = retries
         self._status = status
-        self.observed: Observed | None = None
+        self.observed: HostObservation | None = None
 
-    def take(self, result: Future[Observed]) -> None:
+    def take(self, result: Future[HostObservation]) -> None:
         """Begin the actions that follow from a pass, and publish the status."""
         try:
             self.observed = result.result()

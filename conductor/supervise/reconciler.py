@@ -9,10 +9,10 @@ import msgspec
 from conductor.plan.reconcile import Action, Decision, Leave, Observation, Recover, Start, decide
 from conductor.supervise.actions import ActionEnd, Actions, InProgress
 from conductor.supervise.log import SupervisorLog
-from conductor.supervise.observe import Observed
+from conductor.supervise.observe import HostObservation
 from conductor.supervise.retries import Retries
+from conductor.supervise.route_loader import RouteLoader
 from conductor.supervise.task_cleanup import TaskCleanup
-from conductor.supervise.traffic_load import TrafficLoad
 
 
 class Reconciler:
@@ -26,7 +26,7 @@ class Reconciler:
         retries: Retries,
         actions: Actions,
         in_progress: InProgress,
-        traffic_load: TrafficLoad,
+        route_loader: RouteLoader,
         task_cleanup: TaskCleanup,
     ) -> None:
         self._monotonic = monotonic
@@ -34,12 +34,14 @@ class Reconciler:
         self._retries = retries
         self._actions = actions
         self._in_progress = in_progress
-        self._traffic_load = traffic_load
+        self._traffic_load = route_loader
         self._task_cleanup = task_cleanup
-        self._restarted: set[str] = set()  # exited replicas of these may have stopped with the host or with Docker
+        self._restarted: set[str] = (
+            set()
+        )  # services: a restart of the host or of Docker may have stopped their exited replicas
         self.decisions: dict[str, Decision] = {}
 
-    def reconcile(self, observed: Observed, *, runtime_restarted: bool) -> None:
+    def reconcile(self, observed: HostObservation, *, runtime_restarted: bool) -> None:
         """Begin what has to be done, in threads. Services with an action in progress are left alone."""
         if runtime_restarted:
             self._restarted = set(observed.services)

@@ -25,6 +25,6 @@ class RuntimeState:
         """Record that a pass succeeded; return True when the runtime may have restarted before it."""
         if self.waiting_for:
             self._failure, self.waiting_for = None, ""
-            self._log.info("Docker answers")
+            self._log.info("Docker answers again")
         restarted, self.may_have_restarted = self.may_have_restarted, False
         return restarted

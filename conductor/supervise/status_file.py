@@ -12,7 +12,7 @@ from conductor.plan.reconcile import Decision, Leave
 from conductor.state import files
 from conductor.state.supervisor_status import ServiceStatus, SupervisorStatus, status_path
 from conductor.supervise.log import SupervisorLog
-from conductor.supervise.observe import Observed
+from conductor.supervise.observe import HostObservation
 from conductor.supervise.systemd import notify
 
 SUBJECT = "status file"  # no service id contains a space
@@ -32,7 +32,7 @@ class StatusFile:
 
     def publish(
         self,
-        observed: Observed | None,
+        observed: HostObservation | None,
         decisions: Mapping[str, Decision],
         states: Mapping[str, RetryState],
         waiting_for: str,
@@ -88,7 +88,8 @@ class StatusFile:
             self._log.recovered(SUBJECT)
 
 
-def _summary(observed: Observed | None, services: Mapping[str, ServiceStatus]) -> str:
+def _summary(observed: HostObservation | None, services: Mapping[str, ServiceStatus]) -> str:
     count, running = (len(observed.services), observed.running) if observed else (0, 0)
     waiting = sum(bool(one.until) for one in services.values())
-    return f"{count} services, {running} containers" + (f", {waiting} backing off" if waiting else "")
+    text = f"{count} service{'s' * (count != 1)}, {running} container{'s' * (running != 1)}"
+    return text + (f", {waiting} backing off" if waiting else "")

@@ -18,7 +18,7 @@ CREATED_SECONDS = 60.0  # after this time, a created container will not be start
 def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
     """Yield whether the job may run now. With `queue` wait for the other run, but skip when one is waiting already.
 
-    A running container of the job counts as a run, also when its `conductor run` was killed, but not after its deadline.
+    A running container of the job counts as a run until its deadline, even if its `conductor run` was killed.
     """
     overlap = cron.overlap if cron else "allow"
     if overlap == "allow":

@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.definitions.redaction import redactor, without_cut_secret
 from conductor.errors import ConductorError, Interrupted
-from conductor.output.streams import remark
+from conductor.output.streams import write_stderr
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import JobResult, Task
+from conductor.state.locks import RESULT_SECONDS
 from conductor.tasks.attach import TaskEnd
 from conductor.tasks.context import TaskContext
 
 KEPT_BYTES = 16384  # from the end of the output of a cron job's last run
-RESULT_LOCK_SECONDS = 10.0
 
 
 class TaskRecord:
@@ -76,7 +76,7 @@ class TaskRecord:
             service=task.service,
             action=task.kind,
             outcome=outcome,
-            who=who(),
+            who=current_user(),
             command=context.command,
             began=self._began,
             to=self._revision,
@@ -101,15 +101,15 @@ class TaskRecord:
         if not task.job:
             return
         try:
-            with context.locks.hold(f"{task.service}.{task.job}.result", RESULT_LOCK_SECONDS):
+            with context.locks.hold(f"{task.service}.{task.job}.result", RESULT_SECONDS):
                 last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
                 context.store.write_job(update(last))
         except ConductorError as error:
-            remark(f"warning: {error.sentence}")
+            write_stderr(f"warning: {error.sentence}")
 
 
 def record_overdue(context: TaskContext, container: TaskContainer) -> None:
-    """Record that a task was removed after its deadline: its own `conductor run` was killed."""
+    """Record that a task was removed after its deadline because its own `conductor run` had been killed."""
     entry = HistoryEntry(
         at=context.clock.now(), service=container.service, action=container.kind, outcome=Outcome.OVERDUE,
         to=container.revision, container=container.name,
@@ -121,4 +121,4 @@ def _append(context: TaskContext, entry: HistoryEntry) -> None:
     try:
         context.history.append(entry)
     except ConductorError as error:
-        remark(f"warning: {error.sentence}")
+        write_stderr(f"warning: {error.sentence}")

@@ -14,7 +14,7 @@ _NOT_FORWARDED = {
 }  # fmt: skip
 RESIZED, HANGUP = int(signal.SIGWINCH), int(signal.SIGHUP)
 STOP_REQUESTS = {int(signal.SIGINT), int(signal.SIGTERM)}
-ENDING = {*STOP_REQUESTS, int(signal.SIGQUIT), HANGUP}
+ENDING_SIGNALS = {*STOP_REQUESTS, int(signal.SIGQUIT), HANGUP}
 LONGEST_POLL_SECONDS = 3600.0  # poll() counts milliseconds in an int
 _WAKE = b"\0"
 
@@ -22,8 +22,8 @@ _WAKE = b"\0"
 class Signals:
     """Receives signals from its creation on. The main thread creates it and waits.
 
-    Signals that the caller ignores stay ignored. SIGHUP reports that the terminal was closed, so it is ignored without
-    `terminal`: a task without one outlives the caller's SSH connection.
+    Signals that the caller ignores stay ignored. Without `terminal`, SIGHUP is ignored too, so that a lost SSH connection
+    does not stop the task.
     """
 
     def __init__(self, *, terminal: bool) -> None:

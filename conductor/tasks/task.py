@@ -10,13 +10,14 @@ from conductor.definitions.environment import environment
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.output.streams import answer, remark
+from conductor.output.streams import write_stderr, write_stdout
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
 from conductor.plan.tasks import Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from conductor.runtime.port import RuntimeUnavailable
+from conductor.state.locks import ADDRESSES_SECONDS
 from conductor.tasks.attach import AttachedTask, TaskEnd
 from conductor.tasks.context import TaskContext, host_name
 from conductor.tasks.overlap import exclusive
@@ -41,7 +42,7 @@ def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -
             _await_daemon(context, docker_wait_seconds)
         release, definition = resolve(context, task)
     except ConductorError as error:
-        if task.job:  # `cron list` shows that the job fails
+        if task.job:  # so that `cron list` shows the failure
             TaskRecord(context, task, task.revision or "").failed(error)
         raise
     record = TaskRecord(context, task, release.revision)
@@ -102,14 +103,13 @@ def _restore_prerequisites(context: TaskContext, release: Release) -> None:
 
 
 def _docker(context: TaskContext) -> "tuple[Runtime, Output]":
-    """Return the runtime with its network created, and the output. Only tasks that lack something import the Docker SDK."""
-    from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS
+    """Create the network, and return the runtime and the output. Only a task that lacks something imports the Docker SDK."""
     from conductor.output.printers import make_output
     from conductor.runtime.docker.client import DockerRuntime
 
     host = context.host
     runtime = DockerRuntime(host.docker, host.instance, context.clock, context.cancellation)
-    with context.locks.hold("addresses", ADDRESSES_LOCK_SECONDS):
+    with context.locks.hold("addresses", ADDRESSES_SECONDS):
         runtime.ensure_network(host.network)
     return runtime, make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=context.clock.now)
 
@@ -131,7 +131,7 @@ def _run(
     )  # fmt: skip
     record.container = spec.name
     if task.kind == "console":
-        remark(
+        write_stderr(
             f"{' '.join(task.command)} in {task.service} {release.revision} on {host_name()} (container {spec.name})"
         )
     with exclusive(context, task, cron) as may_run:
@@ -146,7 +146,7 @@ def _run(
 def _console(task: Task, definition: Definition) -> Task:
     if not definition.service.console:
         raise ConductorError(
-            f"cannot open a console of {task.service}: its definition has no console",
+            f"cannot open a console of {task.service}: its definition has no `console` key",
             f"add one, for example console: [bin/rails, console], then: conductor service restart --id {task.service}",
         )
     return msgspec.structs.replace(task, command=definition.service.console)
@@ -159,10 +159,10 @@ def _start(context: TaskContext, task: Task, spec: ContainerSpec, record: TaskRe
             context.cancellation.check()
             runtime.start(container, command)
         record.detached()
-        answer(spec.name)
+        write_stdout(spec.name)
         return None
     end = AttachedTask(runtime, context.clock, context.cancellation, spec, command).run(task.timeout, record.keep)
     if end.outcome is not Outcome.TIMED_OUT:
         return end
-    remark(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
+    write_stderr(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
     return msgspec.structs.replace(end, exit_code=TIMED_OUT)

@@ -1,6 +1,6 @@
-"""nginx's configuration by its grammar: the directives of the main context, wherever they stand.
+"""Parses nginx's configuration and returns the directives of the main context.
 
-Only the main context is read, which no module extends with a grammar of its own; the blocks inside it are skipped.
+The blocks inside the main context are skipped: modules may extend their grammar, but not that of the main context.
 """
 
 import glob
@@ -69,7 +69,7 @@ def _read(path: str | Path) -> str:
 def _included(path: str, text: str, expand: Expand, prefix: str, depth: int = 0) -> Iterator[Directive]:
     """Yield a file's directives in nginx's order: those of an included file stand where the `include` does."""
     for name, *arguments in _main(text):
-        if name == "include" and arguments and depth < 10:  # files that include each other are refused by nginx
+        if name == "include" and arguments and depth < 10:  # nginx refuses files that include each other
             for found, content in expand(str(PurePosixPath(prefix, arguments[0]))):
                 yield from _included(found, content, expand, prefix, depth + 1)
         else:

@@ -1,6 +1,6 @@
 """nginx itself: checking a configuration, finding and signalling its master, asking its private status server.
 
-Exit code 0 of `nginx -t` and `-s reload` proves no reload: `reload/reloader.py` does that.
+Exit code 0 of `nginx -t` or `-s reload` does not prove that a reload worked; `reload/reloader.py` verifies it.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class Nginx:
             done = subprocess.run(
                 ["unshare", "--mount", "--", "sh", "-c", _OVERLAY, "sh", *pairs, "--", *nginx],
                 capture_output=True, timeout=CHECK_SECONDS, check=False, text=True, errors="surrogateescape",
-                start_new_session=True,  # a Ctrl-C on the terminal is for Conductor
+                start_new_session=True,  # Ctrl-C on the terminal must not stop nginx -T
             )  # fmt: skip
         except FileNotFoundError as error:
             raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
@@ -91,8 +91,9 @@ class Nginx:
     def master(self, dump: str) -> int:
         """Return the pid of the running master. `dump` is the checked configuration.
 
-        It is found by its pid file, by the worker that answers the status server, or by its title, which has its options: a
-        pid file may be named with `-g`, and relative to `-p`. Raises `TrafficUnavailable` when nginx does not run.
+        The master is found by its pid file, else as the parent of the worker that answers the status server, else by the
+        options in its title: a pid file may be named with `-g`, and relative to `-p`. Raises `TrafficUnavailable` when nginx
+        is not running.
         """
         path, text = self._pid_file(dump), ""
         with contextlib.suppress(OSError):
@@ -103,7 +104,7 @@ class Nginx:
         if master is None:
             if self.generation() is not None:
                 raise ConductorError(
-                    f"cannot reload nginx: it runs, but its pid file {path} does not name its master",
+                    f"cannot reload nginx: it is running, but its pid file {path} does not name its master",
                     "systemctl restart nginx",
                 )
             self._remove_dead_sockets()
@@ -170,14 +171,14 @@ class Nginx:
 
     @staticmethod
     def reload_units() -> None:
-        """Let systemd read the drop-in of nginx's unit, where systemd runs."""
+        """Make systemd read the drop-in of nginx's unit, if the host runs systemd."""
         if Path("/run/systemd/system").is_dir():
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # the next boot reads it
                 subprocess.run(["systemctl", "daemon-reload"], capture_output=True, timeout=CHECK_SECONDS, check=False)
 
     @staticmethod
     def reload(master: int) -> None:
-        """Signal the master to load its configuration again. There is no answer."""
+        """Signal the master to reload its configuration. The signal has no response."""
         try:
             os.kill(master, signal.SIGHUP)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The traffic port: what Conductor needs from whatever routes requests. Neutral of how an implementation does it."""
+"""The traffic port: what Conductor needs from whatever routes requests. Independent of the implementation."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -19,7 +19,7 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManagedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that Conductor writes: its text as it should be, and as it is now (None: absent)."""
+    """A file that Conductor writes: the wanted text, and the present one (None: absent)."""
 
     path: Path
     wanted: str
@@ -31,7 +31,7 @@ class TrafficUnavailable(ConductorError):  # noqa: N818 (a state that `install` 
 
 
 class TrafficRefused(ConductorError):  # noqa: N818 (the refusal of a configuration)
-    """The traffic layer refuses its configuration, whoever wrote it."""
+    """The traffic layer refuses its configuration."""
 
 
 class Traffic(Protocol):
@@ -40,7 +40,7 @@ class Traffic(Protocol):
     def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Refuse, before anything is changed, what would make a switch to `routes` fail.
 
-        Return a warning for each name of theirs that requests may not reach them by.
+        Return a warning for each of their server names whose requests may not reach the service.
         """
 
     def serves(self, routes: Collection[Route]) -> bool:
@@ -52,10 +52,11 @@ class Traffic(Protocol):
         `record` is called before anything changes, and again with what is left to drain once the switch is proven.
         """
 
-    def undo(self, cutover: Cutover, record: Callable[[Cutover], None]) -> None:
+    def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Restore what was in force before the switch that recorded `cutover`, proven; raise when it cannot be proven.
 
-        `record` is called as in `switch`. Undoing what it recorded restores the same state again.
+        Only `services` are restored: others of the switch may have changed since. `record` is called as in `switch`. Undoing
+        what it recorded restores the same state again.
         """
 
     def drain(
@@ -70,7 +71,7 @@ class Traffic(Protocol):
         """Return every endpoint that a request may still be sent to. None of these may be given to a new replica."""
 
     def load(self) -> None:
-        """Put into force what is configured, when a killed process left it unloaded."""
+        """Load what is configured, if a process was killed before it loaded it."""
 
     def install(self, routes: Collection[Route], keep: Collection[str]) -> tuple[str, ...]:
         """Write `routes`, and remove the routes of services that are not in `keep` and not referred to.
@@ -82,7 +83,7 @@ class Traffic(Protocol):
         """Return the files that a switch to `routes` would write."""
 
     def notices(self) -> tuple[str, ...]:
-        """Return what an operator should know after `install`: settings that have no effect on this host."""
+        """Return a notice for each setting that has no effect on this host."""
 
     def installed_files(self) -> tuple[ManagedFile, ...]:
         """Return the files that only `install` writes."""

@@ -14,9 +14,9 @@ from conductor.definitions.model import Host
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.route import Route
 
-OWN = "_conductor.conf"  # no service id starts with "_"
+OWN_FILE = "_conductor.conf"  # no service id starts with "_"
 INCLUDES = ("server.inc", "location.inc")
-STAMP = "# Written by Conductor; changes are overwritten.\n"
+HEADER = "# Written by Conductor; changes are overwritten.\n"
 
 
 @functools.cache
@@ -49,19 +49,19 @@ class Renderer:
     def candidate(self, present: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
         """Return every file of the include directory as it should be: those present, with `changes` and Conductor's own.
 
-        A None in `changes` removes a file. Raises when a name to be written belongs to somebody else's file.
+        A None in `changes` removes a file. Raises when a file of that name was not written by Conductor.
         """
-        own = {f: STAMP + self._templates.get_template(f"{f}.j2").render(flag=self.flag) for f in INCLUDES}
-        for name in (*changes, *own, OWN):
-            if not present.get(name, STAMP).startswith(STAMP):
+        own = {f: HEADER + self._templates.get_template(f"{f}.j2").render(flag=self.flag) for f in INCLUDES}
+        for name in (*changes, *own, OWN_FILE):
+            if not present.get(name, HEADER).startswith(HEADER):
                 raise ConductorError(
                     f"cannot write {self._include_dir}/{name}: the file was not written by Conductor",
                     f"move it to another name: mv {self._include_dir}/{name} {self._include_dir}/other-{name}",
                 )
-        texts = {name: text for name, text in present.items() if name != OWN} | own | dict(changes)
+        texts = {name: text for name, text in present.items() if name != OWN_FILE} | own | dict(changes)
         files = {name: text for name, text in texts.items() if text is not None}
         generation = self.generation(files)
-        files[OWN] = STAMP + self._templates.get_template("conductor.conf.j2").render(
+        files[OWN_FILE] = HEADER + self._templates.get_template("conductor.conf.j2").render(
             flag=self.flag, generation=generation, status_socket=self.status_socket, unavailable=self.unavailable
         )
         return files
@@ -71,18 +71,18 @@ class Renderer:
         """Return 16 hex digits over names and texts of all files but Conductor's own."""
         digest = hashlib.sha256()
         for name, text in sorted(files.items()):
-            if name != OWN:
+            if name != OWN_FILE:
                 digest.update(f"{len(name)}:{name}{len(text)}:{text}".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def tmpfiles(self) -> str:
         """Return the tmpfiles.d entry for the directories that nginx needs when it starts."""
         modes = {self.runtime.parent: "0755", self.runtime: "0755", self.status_socket.parent: "0700"}
-        return STAMP + "".join(f"d {path} {mode} root root -\n" for path, mode in modes.items())
+        return HEADER + "".join(f"d {path} {mode} root root -\n" for path, mode in modes.items())
 
     def unit_drop_in(self) -> str:
         """Return the drop-in for nginx's unit that removes the sockets of a killed nginx before the next start."""
-        return f"{STAMP}[Service]\nExecStartPre=-/bin/rm -f {self.status_socket} {self.unavailable}\n"
+        return f"{HEADER}[Service]\nExecStartPre=-/bin/rm -f {self.status_socket} {self.unavailable}\n"
 
     def route(self, route: Route) -> str:
         """Return the upstream of a service, and its server block where Conductor writes that.
@@ -94,14 +94,16 @@ class Renderer:
         upstream = self._templates.get_template("upstream.conf.j2").render(
             upstream=definition.upstream, addresses=sorted(route.endpoints), unavailable=self.unavailable
         )
-        text = f"{STAMP}# Service {definition.id}.\n{upstream}"
+        text = f"{HEADER}# Service {definition.id}.\n{upstream}"
         if nginx is None or nginx.server is None:
             return text
         values = {
             "upstream": definition.upstream,
             "server": nginx.server,
             "include_dir": self._include_dir,
-            "header_timeout_ms": max(1, int(nginx.drain * 800)),  # below `drain`: silent clients end before it does
+            "header_timeout_ms": max(
+                1, int(nginx.drain * 800)
+            ),  # below `drain`, so that silent clients end before its deadline
             "service": definition.id,
         }
         return text + self._server(nginx.server.template, values)

@@ -17,7 +17,8 @@ from conductor.clock import Clock
 from conductor.definitions.model import Health, Network
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError, Interrupted
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica
 from conductor.runtime.docker.responses import container_state, containers
@@ -299,8 +300,7 @@ class FakeRuntime:
 
     def containers(self, service: str | None = None) -> Containers:
         with self._call("containers", service):
-            label = f"{LABEL}service"
-            found = [c for c in self._ours() if service is None or c.spec.labels.get(label) == service]
+            found = [c for c in self._ours() if service is None or c.spec.labels.get(labels.SERVICE) == service]
             return containers(_row(one) for one in found)
 
     def events(self) -> Iterator[ContainerEvent]:
@@ -345,7 +345,7 @@ class FakeRuntime:
         with self._call("used_addresses", network):
             if network.name not in self.networks:
                 raise ConductorError(f"cannot inspect network {network.name}: no such network")
-            labelled = {found.spec.labels.get(f"{LABEL}address", "") for found in self._ours()}
+            labelled = {found.spec.labels.get(labels.ADDRESS, "") for found in self._ours()}
             connected = {c.ip for c in self._containers.values() if c.running and c.spec.network == network.name}
             return frozenset((labelled | connected | self.foreign_addresses) - {""})
 
@@ -353,7 +353,7 @@ class FakeRuntime:
         with self._call("create", spec):
             for found in self._containers.values():
                 if found.spec.name == spec.name:
-                    if found.spec.labels.get(f"{LABEL}change") == spec.labels.get(f"{LABEL}change"):
+                    if found.spec.labels.get(labels.CHANGE) == spec.labels.get(labels.CHANGE):
                         return found.id
                     raise ConductorError(f"cannot create container {spec.name}: the name is in use")
             if spec.image_id not in {image.id for image in self.images.values()}:
@@ -396,19 +396,19 @@ class FakeRuntime:
             return CheckResult(ok=False, seconds=timeout_seconds, error=hung)
         if behaviour.healthy:
             return CheckResult(ok=True, seconds=0.0)
-        return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} exited with code 1", head=behaviour.answer)
+        return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} exited with code 1", output=behaviour.answer)
 
-    def capture(self, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
-        with self._call("capture", container, timeout_seconds, most_bytes):
+    def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
+        with self._call("capture", container, timeout_seconds, max_bytes):
             try:
                 self._start(container)
             except ConductorError as error:
-                return Captured(stdout=b"", stderr=b"", failure=f"did not run: {error.sentence}")
+                return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
             found = self._containers[container]
             streams = [[f"{line}\n".encode() for _, stream, line in found.log if stream == number] for number in (1, 2)]
             stdout, stderr = (b"".join(lines) for lines in streams)
-            if len(stdout) + len(stderr) > most_bytes:
-                return Captured(stdout=stdout, stderr=stderr, failure=f"printed more than {most_bytes >> 10} KiB")
+            if len(stdout) + len(stderr) > max_bytes:
+                return Captured(stdout=stdout, stderr=stderr, failure=f"printed more than {max_bytes >> 10} KiB")
             lasts = found.behaviour.exits_after
             if found.running and (lasts is None or lasts > timeout_seconds):
                 self.clock.sleep(timeout_seconds)
@@ -477,16 +477,16 @@ class FakeRuntime:
         return due
 
     def _ours(self) -> list[_Container]:
-        label = f"{LABEL}instance"
-        return [found for found in self._containers.values() if found.spec.labels.get(label) == self.instance]
+        every = self._containers.values()
+        return [found for found in every if found.spec.labels.get(labels.INSTANCE) == self.instance]
 
     def _behaviour(self, spec: ContainerSpec) -> Behaviour:
-        label = {name.removeprefix(LABEL): value for name, value in spec.labels.items()}
-        keys = {spec.image_id, label.get("revision"), label.get("service"), label.get("job")}
+        label = spec.labels
+        keys = {spec.image_id, label.get(labels.REVISION), label.get(labels.SERVICE), label.get(labels.JOB)}
         for key, kind, behaviour in reversed(self._behaviours):
-            if key in keys and kind in {None, label.get("kind")}:
+            if key in keys and kind in {None, label.get(labels.KIND)}:
                 return behaviour
-        return SERVES if label.get("kind") == "service" else ENDS_AT_ONCE
+        return SERVES if label.get(labels.KIND) == "service" else ENDS_AT_ONCE
 
     def _start(self, container: str) -> None:
         found = self._containers.get(container)
@@ -540,9 +540,9 @@ class FakeRuntime:
         self._emit(found, fewer=True)
 
     def _emit(self, container: _Container, *, fewer: bool, exited: bool = False) -> None:
-        labels = container.spec.labels
-        if labels.get(f"{LABEL}kind") == "service" and labels.get(f"{LABEL}instance") == self.instance:
-            service = labels.get(f"{LABEL}service", "")
+        label = container.spec.labels
+        if label.get(labels.KIND) == "service" and label.get(labels.INSTANCE) == self.instance:
+            service = label.get(labels.SERVICE, "")
             self._publish(ContainerEvent(service, container.id, fewer=fewer, exited=exited))
 
     def _publish(self, event: ContainerEvent | BaseException | None, *, last: bool = False) -> None:
@@ -623,7 +623,7 @@ class FakeHealth:
             self.clock.sleep(self.failure_seconds)
         elif health.none:
             self.clock.sleep(health.stable_for)
-        return msgspec.structs.replace(result, head=redact(result.head), error=redact(result.error))
+        return msgspec.structs.replace(result, output=redact(result.output), error=redact(result.error))
 
     def _result(self, replica: Replica) -> CheckResult:
         for key in (replica.id, replica.revision):
@@ -637,5 +637,5 @@ class FakeHealth:
         if not running:
             return CheckResult(ok=False, seconds=0.0, error="connection refused")
         if not behaves or self.unhealthy & {replica.id, replica.revision}:
-            return CheckResult(ok=False, seconds=0.0, status=503, head="not ready")
+            return CheckResult(ok=False, seconds=0.0, status=503, output="not ready")
         return CheckResult(ok=True, seconds=0.0, status=200)

@@ -350,7 +350,7 @@ def checks_inside(case: Case) -> None:
     result = case.runtime.execute(healthy, ("true",), 5)
     assert (result.ok, result.error, result.unknown) == (True, "", False)
     result = case.runtime.execute(unhealthy, ("sh", "-c", "echo not ready; exit 1"), 5)
-    assert (result.ok, result.status, result.head, result.unknown) == (False, None, "not ready", False)
+    assert (result.ok, result.status, result.output, result.unknown) == (False, None, "not ready", False)
     assert result.error == "sh exited with code 1"
     result = case.runtime.execute(hangs, ("sleep", "5"), 0.3)
     assert (result.ok, result.error, result.unknown) == (False, "sleep did not end within 0.3s", False)
@@ -370,7 +370,7 @@ def capture(case: Case) -> None:
         b"one\n",
         "exited with code 4",
     )
-    assert captured["missing"].failure.startswith("did not run: ")
+    assert captured["missing"].failure.startswith("did not start: ")
     assert captured["serves"].failure == "did not end within 2s"
     states = {replica.revision: replica.state for replica in case.runtime.containers().replicas}
     assert states == {"prints": "exited", "prints-and-fails": "exited", "missing": "created", "serves": "running"}

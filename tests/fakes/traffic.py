@@ -49,9 +49,10 @@ class FakeTraffic:
     def switch(self, routes: Collection[Route], record: Record) -> None:
         self._change("switch", {route.service: _endpoints(route) for route in routes}, record, None)
 
-    def undo(self, cutover: Cutover, record: Record) -> None:
-        former = {service: None if was is None else tuple(was) for service, was in cutover.state["former"].items()}
-        self._change("undo", former, record, cutover.state["former"])
+    def undo(self, cutover: Cutover, services: Collection[str], record: Record) -> None:
+        former = {service: was for service, was in cutover.state["former"].items() if service in services}
+        to = {service: None if was is None else tuple(was) for service, was in former.items()}
+        self._change("undo", to, record, former)
 
     def _change(
         self, method: str, to: dict[str, tuple[str, ...] | None], record: Record, former: dict[str, object] | None

@@ -46,10 +46,10 @@ class Case(NamedTuple):
         self.traffic.switch(routes, records.append)
         return records
 
-    def undo(self, cutover: Cutover) -> list[Cutover]:
-        """Undo; return what was recorded."""
+    def undo(self, cutover: Cutover, *services: str) -> list[Cutover]:
+        """Undo, for all services or for some; return what was recorded."""
         records: list[Cutover] = []
-        self.traffic.undo(cutover, records.append)
+        self.traffic.undo(cutover, services or SERVICES, records.append)
         return records
 
     def drain(self, cutover: Cutover, *endpoints: str, seconds: float = DRAIN_SECONDS) -> Drained:
@@ -147,6 +147,19 @@ def an_undo_restores_what_was_served_before(case: Case) -> None:
     assert case.traffic.serves([case.route("web", one), case.route("api", three)])
     assert (case.traffic.serving("web"), case.traffic.serving("api")) == ({one}, {three})
     assert case.drain(last, two) == Drained()
+
+
+@behaviour
+def an_undo_leaves_a_service_alone_that_changed_since(case: Case) -> None:
+    one, two, three, four = case.endpoints
+    case.switch(case.route("web", one), case.route("api", three))
+    last = case.switch(case.route("web", two), case.route("api", four))[-1]
+    case.undo(last)
+    case.switch(case.route("web", two))
+    undone = case.undo(last, "api")
+    assert case.traffic.serves([case.route("web", two), case.route("api", three)])
+    case.undo(undone[-1])
+    assert (case.traffic.serving("web"), case.traffic.serving("api")) == ({two}, {three})
 
 
 @behaviour
@@ -284,7 +297,7 @@ def a_stopped_traffic_layer_refuses_a_change_and_records_nothing(case: Case) -> 
     with pytest.raises(TrafficUnavailable):
         case.traffic.switch([route], records.append)
     with pytest.raises(TrafficUnavailable):
-        case.traffic.undo(last, records.append)
+        case.traffic.undo(last, SERVICES, records.append)
     assert records == []
     assert case.traffic.serving("web") == {one}
 

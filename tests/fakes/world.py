@@ -9,7 +9,7 @@ import yaml
 from conductor.change import actions
 from conductor.change.actions import MakeTransition, perform
 from conductor.change.context import Context
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.change.upgrade import Options, upgrade
 from conductor.definitions.load import Definitions, load
 from conductor.output.events import Event, Finished
@@ -40,12 +40,23 @@ class Recorder:
 
 
 class WatchedRuntime(FakeRuntime):
-    """A fake runtime that also notes what would lose a request: a replica stopped or removed while traffic goes to it."""
+    """A fake runtime that also records what must not happen: `lost` are replicas that were stopped or removed while traffic
+    went to them or before they were drained, `overlaps` are starts of a replica beside one of another change."""
 
     def __init__(self, clock: FakeClock, traffic: FakeTraffic) -> None:
         super().__init__(clock)
         self.traffic = traffic
         self.lost: list[str] = []
+        self.overlaps: list[str] = []
+
+    def start(self, container: str) -> None:
+        replicas = self.snapshot().replicas
+        this = next((one for one in replicas if one.id == container), None)
+        if this is not None and any(
+            one.running and one.service == this.service and one.change != this.change for one in replicas
+        ):
+            self.overlaps.append(this.name)
+        super().start(container)
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         self._watch(container)
@@ -56,9 +67,8 @@ class WatchedRuntime(FakeRuntime):
         super().remove(container)
 
     def _watch(self, container: str) -> None:
-        routed = {endpoint for endpoints in self.traffic.routes.values() for endpoint in endpoints}
         for one in self.snapshot().replicas:
-            if one.id == container and one.running and one.endpoint in routed:
+            if one.id == container and one.running and one.endpoint in self.traffic.known():
                 self.lost.append(one.name)
 
 
@@ -133,7 +143,7 @@ class World:
 
     def recover(self, services: Sequence[str]) -> None:
         """What the next command on these services does first."""
-        with recovered(self.context(), services, 0.0):
+        with locked_and_recovered(self.context(), services, 0.0):
             pass
 
     # What is there.

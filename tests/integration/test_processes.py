@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Connection, Worker
+from conductor.traffic.reload.processes import TcpConnection, Worker
 from tests.support.claims import Claims
 from tests.support.load import EarlyBird
 from tests.support.nginx import PrivateNginx
@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     claims.release()
 
 
-def held_by(worker: Worker) -> tuple[Connection, ...]:
+def held_by(worker: Worker) -> tuple[TcpConnection, ...]:
     """Return the connections of one worker."""
     (found,) = processes.connections((worker,))
     return found
@@ -93,8 +93,8 @@ def test_after_a_reload_a_worker_with_a_request_keeps_its_two_connections_and_ex
         client._sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         upstream, nginx_side = served.backend.accept()
         (holder,) = [w for w in before if held_by(w)]
-        theirs = Connection(served.port, f"127.0.0.1:{address[1]}")
-        ours = Connection(nginx_side[1], served.backend_address)
+        theirs = TcpConnection(served.port, f"127.0.0.1:{address[1]}")
+        ours = TcpConnection(nginx_side[1], served.backend_address)
         assert set(held_by(holder)) == {theirs, ours}
 
         listeners = processes.listeners(served.nginx.pid)

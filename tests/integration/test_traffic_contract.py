@@ -1,6 +1,8 @@
 """nginx by reload does what the fake traffic layer of the unit tests does, and recovers a killed switch."""
 
 import contextlib
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -123,7 +125,7 @@ def test_files_that_a_killed_process_left_unloaded_are_loaded(case: Case, killed
 
 
 def test_a_killed_switch_is_undone_by_another_process(case: Case, killed: list[Cutover], on_nginx: NginxHost) -> None:
-    on_nginx.traffic().undo(killed[0], lambda _cutover: None)
+    on_nginx.traffic().undo(killed[0], SERVICES, lambda _cutover: None)
     one = case.endpoints[0]
     assert case.traffic.serves([case.route("web", one)])
     assert case.traffic.serving("web") == {one}
@@ -172,6 +174,31 @@ def test_a_switch_that_cannot_be_proven_is_undone(case: Case, on_nginx: NginxHos
     assert case.traffic.serving("api") == frozenset()
     workers(on_nginx)
     assert case.traffic.known() == {one}
+
+
+def test_workers_of_a_reload_by_another_program_keep_their_endpoints_reserved(case: Case, on_nginx: NginxHost) -> None:
+    """The reload begins between Conductor's look at the workers and its own reload: its workers know the old endpoint too."""
+    one, two, *_ = case.endpoints
+    case.switch(case.route("web", one))
+    records: list[Cutover] = []
+    with contextlib.ExitStack() as stack:
+
+        def record(cutover: Cutover) -> None:
+            if not records:
+                before = workers(on_nginx)
+                os.kill(on_nginx.nginx.pid, signal.SIGHUP)
+                until = time.monotonic() + 10
+                while not before.isdisjoint(on_nginx.nginx.workers()):
+                    assert time.monotonic() < until
+                    time.sleep(0.01)
+                stack.enter_context(case.request("web", one))
+            records.append(cutover)
+
+        case.traffic.switch([case.route("web", two)], record)
+        assert case.drain(records[-1], one, seconds=0.1) == Drained(cut=1)
+        assert case.traffic.known() == {one, two}
+    workers(on_nginx)
+    assert case.traffic.known() == {two}
 
 
 def test_a_cutover_of_another_implementation_is_refused(case: Case) -> None:

@@ -33,10 +33,10 @@ def server(path: Path, *pieces: bytes, pause: float = 0.0) -> Iterator[list[byte
         serving.join(5)
 
 
-def get(path: Path, *, seconds: float = 5.0, most_bytes: int | None = None) -> tuple[int, bytes, dict[str, str]]:
+def get(path: Path, *, seconds: float = 5.0, max_bytes: int | None = None) -> tuple[int, bytes, dict[str, str]]:
     with Connection(str(path), seconds) as connection:
         status = connection.request("GET", "/", {"Host": "x"})
-        return status, connection.body(most_bytes), connection.headers
+        return status, connection.body(max_bytes), connection.headers
 
 
 CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
@@ -67,7 +67,12 @@ def test_responses(tmp_path: Path, raw: bytes, status: int, body: bytes, size: i
 @pytest.mark.parametrize("raw", [RESPONSES[kind][0] for kind in ("by length", "in chunks", "to the end")])
 def test_the_first_bytes_of_a_body(tmp_path: Path, raw: bytes) -> None:
     with server(tmp_path / "s", raw):
-        assert get(tmp_path / "s", most_bytes=4)[1] == b"abcd"
+        assert get(tmp_path / "s", max_bytes=4)[1] == b"abcd"
+
+
+def test_the_first_bytes_of_a_chunk_that_does_not_end(tmp_path: Path) -> None:
+    with server(tmp_path / "s", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\nabcde"):
+        assert get(tmp_path / "s", max_bytes=4)[1] == b"abcd"
 
 
 def test_headers(tmp_path: Path) -> None:

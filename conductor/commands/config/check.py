@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conductor.commands.options import config_option
-from conductor.output.streams import answer, remark
+from conductor.output.streams import write_stderr, write_stdout
 
 if TYPE_CHECKING:
     from conductor.definitions.load import Definitions
@@ -15,31 +15,45 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @config_option
-@click.option("--files", is_flag=True, help="Also read the secret and env files that it names.")
+@click.option("--files", is_flag=True, help="Also read the secret files and env files that the definitions name.")
 def command(config: Path, files: bool) -> None:
     """Report all problems of the definitions file.
 
-    It changes nothing and reads no secrets without --files, so Chef's `verify` can run it.
+    This command changes nothing. It reads secret files only with --files.
     """
     from conductor.definitions.load import load
     from conductor.definitions.problems import DefinitionsError
 
     definitions = load(config)
     problems = [*definitions.problems, *(_unreadable(definitions) if files else [])]
-    for warning in _warnings(definitions):
-        remark(f"warning: {config}: {warning}")
+    for warning in [*_unsupported(config, definitions), *(_file_warnings(definitions) if files else [])]:
+        write_stderr(f"warning: {warning}")
     if problems:
         raise DefinitionsError(str(config), problems)
     count = len(definitions.ids)
-    answer(f"{config}: {count} service{'s' * (count != 1)}, no problems")
+    write_stdout(f"{config}: {count} service{'s' * (count != 1)}, no problems")
 
 
-def _warnings(definitions: "Definitions") -> list[str]:
+def _unsupported(config: Path, definitions: "Definitions") -> list[str]:
     from conductor.definitions.unsupported import unsupported
 
     used = [f"host.{key}" for key in unsupported(definitions.host)]
     used += [f"services.{one.id}.{key}" for one in definitions.services.values() for key in unsupported(one)]
-    return [f"{key}: this version does not support it; service upgrade will refuse it" for key in used]
+    return [f"{config}: {key}: this version does not support it; service upgrade will refuse it" for key in used]
+
+
+def _file_warnings(definitions: "Definitions") -> list[str]:
+    from conductor.definitions.environment import file_warnings
+
+    return [
+        str(_in_service(problem, one.id))
+        for one in definitions.services.values()
+        for problem in file_warnings(one.service)
+    ]
+
+
+def _in_service(problem: "Problem", service: str) -> "Problem":
+    return problem._replace(key=f"services.{service}.{problem.key}") if problem.key else problem
 
 
 def _unreadable(definitions: "Definitions") -> list["Problem"]:
@@ -51,8 +65,5 @@ def _unreadable(definitions: "Definitions") -> list["Problem"]:
         try:
             environment(definition.service)
         except DefinitionsError as error:
-            problems += [
-                problem._replace(key=f"services.{definition.id}.{problem.key}") if problem.key else problem
-                for problem in error.problems
-            ]
+            problems += [_in_service(problem, definition.id) for problem in error.problems]
     return problems

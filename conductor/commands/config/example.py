@@ -2,7 +2,7 @@
 
 import click
 
-from conductor.output.streams import answer
+from conductor.output.streams import write_stdout
 
 
 @click.command("example")
@@ -10,4 +10,4 @@ def command() -> None:
     """Print an annotated example that has every key."""
     from importlib.resources import files
 
-    answer(files("conductor").joinpath("templates/services.example.yml").read_text("utf-8"), end="")
+    write_stdout(files("conductor").joinpath("templates/services.example.yml").read_text("utf-8"), end="")

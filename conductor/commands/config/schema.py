@@ -2,7 +2,7 @@
 
 import click
 
-from conductor.output.streams import answer
+from conductor.output.streams import write_stdout
 
 
 @click.command("schema")
@@ -11,4 +11,4 @@ def command() -> None:
     from conductor.definitions.schema import schema
     from conductor.output.tables import as_document
 
-    answer(as_document(schema()))
+    write_stdout(as_document(schema()))

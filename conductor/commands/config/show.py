@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from conductor.commands.options import config_option, json_option
-from conductor.output.streams import answer
+from conductor.output.streams import write_stdout
 
 
 @click.command("show")
@@ -23,7 +23,7 @@ def command(config: Path, service_id: str | None, as_json: bool) -> None:
 
     definitions = load(config)
     chosen = [definitions.service(service_id)] if service_id else list(definitions.services.values())
-    answer(_rendered(document(definitions.host, chosen), as_json))
+    write_stdout(_rendered(document(definitions.host, chosen), as_json))
     if definitions.problems and not service_id:
         raise DefinitionsError(str(config), definitions.problems)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(*, config: Path, service: str, revision: str | None, wait_seconds: float, as_json: bool) -> int:
     """Generate the crontab in a container and install it.
 
-    A crontab without jobs removes the installed file.
+    If the generated crontab has no jobs, the installed file is removed.
     """
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":

@@ -16,21 +16,22 @@ OUTPUT_LINES = 3  # of the last run, below each job
 @json_option
 def command(*, config: Path, service: str | None, as_json: bool) -> None:
     """List the installed jobs with their last and next runs."""
-    from conductor.output.streams import answer
+    from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table
     from conductor.snapshot.jobs import document, job_rows
 
     rows = job_rows(*query_context(config, "cron list"), service)
     if as_json:
-        answer(as_document(document(rows)))
+        write_stdout(as_document(document(rows)))
         return
     table = [("SERVICE", "SCHEDULE", "NEXT", "LAST START", "STATE", "TOOK", "CODE", "SKIPPED", "COMMAND")]
     for row in rows:
         seconds = "-" if row.seconds is None else f"{row.seconds:.1f}s"
         code = "-" if row.exit_code is None else str(row.exit_code)
         times = (row.next_run or "-", row.began or "-")
-        table.append((row.service, row.schedule, *times, row.state, seconds, code, str(row.skipped), row.command))
+        state = "image missing" if row.image_missing else row.state
+        table.append((row.service, row.schedule, *times, state, seconds, code, str(row.skipped), row.command))
     head, *lines = as_table(table).split("\n")
-    answer(head)
+    write_stdout(head)
     for row, line in zip(rows, lines, strict=True):
-        answer("\n".join([line, *(f"    {text}" for text in row.output.splitlines()[-OUTPUT_LINES:])]))
+        write_stdout("\n".join([line, *(f"    {text}" for text in row.output.splitlines()[-OUTPUT_LINES:])]))

@@ -29,16 +29,16 @@ def command(*, config: Path, service: str, revision: str | None, as_json: bool) 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
         from conductor.change.crontab import generate_for, wrapped
         from conductor.output.events import Finished
-        from conductor.output.streams import answer
+        from conductor.output.streams import write_stdout
         from conductor.output.tables import as_document
 
         began = context.clock.monotonic()
         text = wrapped(context, generate_for(context, definitions, service, revision)) or ""
         installed, path = context.crontabs.read(service) or "", str(context.crontabs.path(service))
         if as_json:
-            answer(as_document({"version": 1, "path": path, "wanted": text, "installed": installed}))
+            write_stdout(as_document({"version": 1, "path": path, "wanted": text, "installed": installed}))
         else:
-            answer(text, end="")
+            write_stdout(text, end="")
         lines = difflib.unified_diff(installed.splitlines(), text.splitlines(), path, "generated", n=0, lineterm="")
         difference = "\n".join(lines) or f"{path} is up to date"
         return Finished(text=difference, seconds=context.clock.monotonic() - began)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def command(*, config: Path, as_json: bool) -> int:
     """Write the files that nginx includes, and reload nginx.
 
-    Each defined service gets an upstream. One without running replicas answers 503. nginx need not be running.
+    Each service with `nginx` in its definition gets an upstream, which answers 503 until the service has running replicas.
+    nginx need not be running.
     """
     return run_action(config, "nginx install", install, as_json=as_json)
 

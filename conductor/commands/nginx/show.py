@@ -17,7 +17,7 @@ def command(*, config: Path, check: bool) -> int:
     Each file is marked as up to date or different.
     """
     from conductor.commands.nginx.routes import routes
-    from conductor.output.streams import answer
+    from conductor.output.streams import write_stdout
 
     definitions, context = query_context(config, "nginx show")
     included = context.traffic.files(routes(definitions, context, definitions.ids))
@@ -26,5 +26,5 @@ def command(*, config: Path, check: bool) -> int:
         return int(any(file.present != file.wanted for file in files))
     for file in files:
         state = "up to date" if file.present == file.wanted else "differs: run conductor nginx install"
-        answer(f"### {file.path} ({state})\n{file.wanted}")
+        write_stdout(f"### {file.path} ({state})\n{file.wanted}")
     return 0

@@ -13,14 +13,14 @@ from conductor.commands.options import config_option, json_option
 @json_option
 def command(*, config: Path, as_json: bool) -> None:
     """List all services, one line each."""
-    from conductor.output.streams import answer
+    from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table
     from conductor.snapshot.services import document, service_rows
 
     rows = service_rows(*query_context(config, "service list"))
     if as_json:
-        answer(as_document(document(rows)))
+        write_stdout(as_document(document(rows)))
         return
     table = [("SERVICE", "REVISION", "RUNNING", "CONDITION")]
     table += [(row.service, row.revision or "-", f"{row.running}/{row.wanted}", row.describe()) for row in rows]
-    answer(as_table(table))
+    write_stdout(as_table(table))

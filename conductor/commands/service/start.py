@@ -14,7 +14,7 @@ from conductor.commands.service.action import run_on_service
 @wait_option
 @json_option
 def command(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
-    """Start a stopped service, or its missing replicas."""
+    """Start a stopped service, or the missing replicas of a running one."""
     from conductor.change.actions import start
 
     words = f"service start --id {service}"

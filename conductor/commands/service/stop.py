@@ -17,7 +17,7 @@ from conductor.commands.service.action import run_on_service
 def command(*, config: Path, service: str, reason: str, wait_seconds: float, as_json: bool) -> int:
     """Drain and stop a service until it is started again.
 
-    nginx answers 503 for it. It stays stopped after a reboot.
+    nginx answers 503 for the service. The service stays stopped after a reboot.
     """
     from conductor.change.actions import stop
 

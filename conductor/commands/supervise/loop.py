@@ -20,9 +20,9 @@ def group(context: click.Context, *, config: Path, once: bool, print_unit: bool)
     if print_unit:
         from importlib.resources import files
 
-        from conductor.output.streams import answer
+        from conductor.output.streams import write_stdout
 
-        answer(files("conductor").joinpath("templates/conductor-supervise.service").read_text(), end="")
+        write_stdout(files("conductor").joinpath("templates/conductor-supervise.service").read_text(), end="")
         return 0
     from conductor.commands.context import make_context
     from conductor.supervise.main import supervise

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from conductor.output.events import Finished
 
 wait_option = click.option(
-    "--wait", "wait_seconds", callback=duration, default="10s", show_default=True, metavar="D",
-    help="Wait for a busy service.",
+    "--wait", "wait_seconds", callback=duration, default="10s", show_default=True, metavar="DURATION",
+    help="Wait this long for another command on the service to end.",
 )  # fmt: skip
 
 
@@ -23,13 +23,15 @@ wait_option = click.option(
 @config_option
 @id_option
 @click.option("--reason", required=True, help="Shown in status and in the history.")
-@click.option("--for", "seconds", callback=duration, metavar="D", help="End the pause after this time; default: never.")
+@click.option(
+    "--for", "seconds", callback=duration, metavar="DURATION", help="End the pause after this time. Default: never."
+)
 @wait_option
 @json_option
 def command(
     *, config: Path, service: str, reason: str, seconds: float | None, wait_seconds: float, as_json: bool
 ) -> int:
-    """Stop all actions of supervise on a service until resume."""
+    """Stop supervise from acting on a service until it is resumed."""
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
         from conductor.change.pause import pause

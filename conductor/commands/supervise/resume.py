@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @wait_option
 @json_option
 def command(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
-    """End the pause of a service."""
+    """Let supervise act on a paused service again."""
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
         from conductor.change.pause import resume

@@ -19,15 +19,15 @@ supervise is not running: failed containers will not be replaced
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Show whether supervise runs, and which services it will act on."""
+    """Show whether supervise is running, and its next actions."""
     from conductor.commands.action import query_context
-    from conductor.output.streams import answer
+    from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document
     from conductor.state.supervisor_status import read_status
 
     _, context = query_context(config, "supervise status")
     status = read_status(context.host.runtime_dir, context.locks)
-    answer(as_document(status) if as_json else _text(status))
+    write_stdout(as_document(status) if as_json else _text(status))
     return 0 if status else 1
 
 

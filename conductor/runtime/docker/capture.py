@@ -9,7 +9,7 @@ from conductor.runtime.docker.responses import frames
 from conductor.runtime.port import Captured
 
 TICK_SECONDS = 0.1  # between two checks for an interruption
-CHUNK = 65536
+CHUNK_BYTES = 65536
 
 
 def capture(
@@ -19,27 +19,27 @@ def capture(
     container: str,
     *,
     timeout_seconds: float,
-    most_bytes: int,
+    max_bytes: int,
 ) -> Captured:
     """Implement `Runtime.capture`. A container that exceeds a limit keeps running: the caller removes it."""
     with contextlib.closing(tasks.attach(container)) as stream, contextlib.closing(tasks.wait(container)) as pending:
         try:
-            tasks.start(container, "it")
+            tasks.start(container, "the command")
         except NotStartedError as error:
-            return Captured(stdout=b"", stderr=b"", failure=f"did not run: {error.sentence}")
+            return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
         until, received, exceeded = clock.monotonic() + timeout_seconds, bytearray(), ""
         stream.settimeout(TICK_SECONDS)
         while not exceeded:
             cancellation.check()
             try:
-                data = stream.recv(CHUNK)
+                data = stream.recv(CHUNK_BYTES)
             except TimeoutError:
                 data = None
             if data == b"":
                 break
             received += data or b""
-            if len(received) > most_bytes:
-                exceeded = f"printed more than {most_bytes >> 10} KiB"
+            if len(received) > max_bytes:
+                exceeded = f"printed more than {max_bytes >> 10} KiB"
             elif clock.monotonic() >= until:
                 exceeded = f"did not end within {timeout_seconds:g}s"
         code = 0 if exceeded else pending.code()

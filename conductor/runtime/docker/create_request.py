@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import LABEL, ContainerSpec, is_file
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec, is_file
 
 
 def create_request(spec: ContainerSpec, image_volumes: Sequence[str] = ()) -> dict[str, Any]:
     """Return the body of the request. It contains secrets in plain text and is sent only to the daemon.
 
-    `image_volumes` are paths whose data outlives the container: a volume with a name is not removed with it.
+    Each path of `image_volumes` gets a volume with a name, because Docker does not remove that volume with the container.
     Unset fields are left out, so that the image's own settings apply.
     """
     environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
@@ -42,13 +44,13 @@ def _host_config(spec: ContainerSpec, image_volumes: Sequence[str]) -> dict[str,
         NetworkMode=spec.network,
         RestartPolicy={"Name": "no"},  # Conductor restarts containers; two owners would interfere
         PortBindings=bound,
-        # For a missing source, a bind makes a directory, and a mount is refused.
+        # Docker creates the missing source of a bind as a directory, and refuses the missing source of a mount.
         Binds=tuple(volume for volume in spec.volumes if not is_file(volume)),
         Mounts=[
             *(_mount(volume) for volume in spec.volumes if is_file(volume)),
             *(_named_volume(spec, number, path) for number, path in enumerate(image_volumes, 1)),
         ],
-        Tmpfs=dict(options.partition(":")[::2] for options in spec.tmpfs),
+        Tmpfs=dict(map(tmpfs_mount, spec.tmpfs)),
         Memory=spec.memory,
         NanoCpus=int(spec.cpus * 1e9) if spec.cpus else None,
         ShmSize=spec.shm_size,
@@ -68,9 +70,9 @@ def _mount(volume: str) -> dict[str, Any]:
 
 
 def _named_volume(spec: ContainerSpec, number: int, path: str) -> dict[str, Any]:
-    labels = {LABEL + name: spec.labels[LABEL + name] for name in ("instance", "service", "revision")}
+    kept = {name: spec.labels[name] for name in (labels.INSTANCE, labels.SERVICE, labels.REVISION)}
     volume = {"Type": "volume", "Source": f"{spec.name}-volume-{number}", "Target": path}
-    return {**volume, "VolumeOptions": {"Labels": labels}}
+    return {**volume, "VolumeOptions": {"Labels": kept}}
 
 
 def _set(**fields: Any) -> dict[str, Any]:

@@ -23,13 +23,13 @@ _NOT_FOUND = b"credentials not found in native keychain"  # the protocol's answe
 
 
 def registry(image: str) -> str:
-    """Return the registry of an image's name, as the file has it: its first part when that is a host, else Docker Hub."""
+    """Return the key of an image's registry in the file: the first part of the name if that is a host, else Docker Hub."""
     first, slash, _ = image.partition("/")
     return first if slash and (first == "localhost" or not {".", ":"}.isdisjoint(first)) else INDEX
 
 
 def credentials(image: str, monotonic: Callable[[], float], tick: Callable[[], None]) -> dict[str, str]:
-    """Return the credentials for pulling an image, as the Engine API takes them; empty when there are none.
+    """Return the credentials for pulling an image, in the form of the Engine API; empty when there are none.
 
     Errors name the file or the helper, and never quote the file. `tick` is called while a helper runs, and may raise.
     """
@@ -73,12 +73,12 @@ def _unreadable(path: Path, cause: str) -> ConductorError:
 
 
 def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick: Callable[[], None]) -> dict[str, str]:
-    """Return what a credential helper answers; empty when it has no credentials for the registry."""
+    """Return the credentials from a helper; empty when it has none for the registry."""
     cannot, hint = f"cannot get the credentials for {server} from {program}", f"echo {server} | {program} get"
     try:
         process = subprocess.Popen(
             [program, "get"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            start_new_session=True,  # it is ended with all that it starts
+            start_new_session=True,  # so that all processes that it starts are killed with it
         )  # fmt: skip
     except FileNotFoundError as error:
         raise ConductorError(
@@ -93,7 +93,7 @@ def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     if output is None:
-        raise ConductorError(f"{cannot}: it did not answer within {HELPER_SECONDS:g}s and was ended", hint)
+        raise ConductorError(f"{cannot}: it did not answer within {HELPER_SECONDS:g}s and was killed", hint)
     if process.returncode != 0:
         if output.strip() == _NOT_FOUND:
             return {}
@@ -111,7 +111,7 @@ def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick
 def _output(
     process: "subprocess.Popen[bytes]", server: str, monotonic: Callable[[], float], tick: Callable[[], None]
 ) -> bytes | None:
-    """Return the helper's output, or None when it does not answer."""
+    """Return the helper's output, or None when it does not exit in time."""
     until, given = monotonic() + HELPER_SECONDS, server.encode()
     while monotonic() < until:
         tick()

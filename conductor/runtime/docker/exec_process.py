@@ -1,4 +1,4 @@
-"""Ends a command that hangs inside a container: the Engine API has no call for it, so the host's kernel does it."""
+"""Kills a command that hangs inside a container. The Engine API has no call for this, so the host's kernel is used."""
 
 import contextlib
 import os
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def kill_tree(pid: int, container: str) -> None:
-    """Kill a process of a container and all that it started. `pid` is its number on the daemon's host.
+    """Kill a process of a container and its descendants. `pid` is its id on the daemon's host.
 
-    The kernel's list of the process's cgroups has the container's id. Without it the process is another one: the daemon
-    runs on another host or in another pid namespace, or the number was given to a new process. Nothing is killed then, and
-    nothing when this process may not.
+    The process is killed only if the kernel lists the container's id among its cgroups. Otherwise the pid belongs to another
+    process, because the daemon runs on another host or in another pid namespace, or because the pid was reused. Missing
+    permission is no error.
     """
     with contextlib.ExitStack() as opened, contextlib.suppress(OSError):
         stopped, left = [], [pid] if pid > 1 else []

@@ -6,7 +6,8 @@ from typing import Any
 
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL, is_file
+from conductor.plan import labels
+from conductor.plan.container_spec import is_file
 from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 
@@ -22,7 +23,7 @@ def refuse_route(network: Network) -> None:
 
 def refuse_foreign(network: Network, found: dict[str, Any], instance: str) -> None:
     """Refuse an existing network `found` (as inspected) of another owner or with other addresses."""
-    owner = (found.get("Labels") or {}).get(f"{LABEL}instance")
+    owner = (found.get("Labels") or {}).get(labels.INSTANCE)
     if owner != instance:
         existing = f"belongs to instance {owner!r}" if owner else "was not created by Conductor"
         raise ConductorError(
@@ -44,7 +45,7 @@ def refuse_ephemeral(low: int, high: int) -> None:
     if low <= last and high >= first:
         raise ConductorError(
             f"cannot publish ports {low} to {high}: the kernel uses {first} to {last} for outgoing connections",
-            "choose a range below, or narrow net.ipv4.ip_local_port_range",
+            f"choose a range below {first}, or narrow net.ipv4.ip_local_port_range",
         )
 
 

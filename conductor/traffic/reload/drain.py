@@ -7,7 +7,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.traffic.port import Drained
 from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Connection, Worker
+from conductor.traffic.reload.processes import TcpConnection, Worker
 
 FIRST_POLL_SECONDS = 0.01
 LONGEST_POLL_SECONDS = 0.2
@@ -25,7 +25,7 @@ class WorkerSockets(NamedTuple):
 
 
 def inspect(
-    connections: Collection[Connection],
+    connections: Collection[TcpConnection],
     listening_ports: Collection[int],
     endpoints: Collection[str],
     *,
@@ -33,8 +33,8 @@ def inspect(
 ) -> WorkerSockets:
     """Judge a worker that is shutting down: it accepts no client and keeps no connection alive.
 
-    `unix`: it has clients on a unix socket, whose state is unknown. Sound where one client connection uses one upstream
-    connection at a time, which excludes HTTP/2 and subrequests.
+    `unix`: it has clients on a unix socket, whose state is unknown. The result is valid only if one client
+    connection uses one upstream connection at a time, which excludes HTTP/2 and subrequests.
     """
     clients = sum(c.local_port in listening_ports for c in connections)
     upstream = [c for c in connections if c.local_port not in listening_ports]
@@ -72,7 +72,7 @@ def wait_until_drained(
         if waited >= seconds:
             return Drained(cut=sum(one.to_old for one in found), silent=sum(one.silent for one in found))
         requests = sum(one.to_old for one in found)
-        progress(f"{len(living)} old nginx workers, {requests} requests with old replicas")
+        progress(f"old nginx workers: {len(living)}, requests to old replicas: {requests}")
         cancellation.wait(pause)
         pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
     return Drained()

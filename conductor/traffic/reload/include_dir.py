@@ -1,4 +1,4 @@
-"""The directory that nginx includes: what is there, what should be, checked before it is in place, and put in place."""
+"""The directory that nginx includes: reads its files, checks new ones with nginx, and puts them in place."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.state import files
 from conductor.traffic.nginx import Checked, Nginx
-from conductor.traffic.render import OWN, STAMP, Renderer
+from conductor.traffic.render import HEADER, OWN_FILE, Renderer
 
 
 class IncludeDir:
@@ -73,7 +73,7 @@ class IncludeDir:
                 checked = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
         except OSError as error:
             raise ConductorError(f"cannot write a draft for nginx in {self._drafts}: {error.strerror}") from error
-        if not re.search(rf"^# configuration file .*/{OWN}:$", checked.dump, re.MULTILINE):
+        if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", checked.dump, re.MULTILINE):
             raise ConductorError(
                 f"cannot use nginx: {self._host.config} does not include {self.path}/*.conf",
                 f"write inside its http {{}}:  include {self.path}/*.conf;",
@@ -83,12 +83,13 @@ class IncludeDir:
     def _drafted(self, draft: Path, candidate: Mapping[str, str], overlays: Mapping[Path, str]) -> dict[Path, Path]:
         """Write the drafts; return which directory each one replaces in the check.
 
-        Links stay links, relative ones too: the draft is mounted over the directory. nginx refuses one to a missing file.
+        A link stays a link, so that nginx refuses one to a missing file. Relative links resolve as before, because the draft
+        is mounted over the directory.
         """
         included = draft / "included"
         included.mkdir()
         for name, target in self._links().items():
-            if candidate.get(name) == self.read(name):  # not one that is about to be replaced or removed
+            if candidate.get(name) == self.read(name):  # false for a link that is about to be replaced or removed
                 (included / name).symlink_to(target)
         for name, text in candidate.items():
             if not (included / name).is_symlink():
@@ -112,7 +113,7 @@ class IncludeDir:
     def place(self, candidate: Mapping[str, str], names: Collection[str]) -> tuple[str, ...]:
         """Write or remove the files `names` as `candidate` has them, the one with the generation last; return what changed."""
         changed = [
-            name for name in sorted(names, key=lambda n: (n == OWN, n)) if self.read(name) != candidate.get(name)
+            name for name in sorted(names, key=lambda n: (n == OWN_FILE, n)) if self.read(name) != candidate.get(name)
         ]
         for name in changed:
             if name in candidate:
@@ -122,9 +123,11 @@ class IncludeDir:
         return tuple(changed)
 
 
-def services(present: Mapping[str, str]) -> tuple[str, ...]:
+def services_of(present: Mapping[str, str]) -> tuple[str, ...]:
     """Return the ids of the services that have a file of Conductor's."""
     names = (
-        name for name, text in present.items() if text.startswith(STAMP) and name.endswith(".conf") and name != OWN
+        name
+        for name, text in present.items()
+        if text.startswith(HEADER) and name.endswith(".conf") and name != OWN_FILE
     )
     return tuple(name.removesuffix(".conf") for name in names)

@@ -21,7 +21,7 @@ class Worker(NamedTuple):
     boot: str
 
 
-class Connection(NamedTuple):
+class TcpConnection(NamedTuple):
     """An open TCP connection. `remote` is `IP:PORT` of the other end."""
 
     local_port: int
@@ -86,11 +86,11 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def connections(workers: Collection[Worker]) -> tuple[tuple[Connection, ...], ...]:
+def connections(workers: Collection[Worker]) -> tuple[tuple[TcpConnection, ...], ...]:
     """Return the open TCP connections of each worker of one nginx, from one read; none for a worker that has exited."""
     held = [_inodes(worker.pid) for worker in workers]
     table = next((found for worker in workers if (found := tcp(worker.pid))), [])
-    opened = [(row.inode, Connection(row.local_port, row.remote)) for row in table if row.state != LISTEN]
+    opened = [(row.inode, TcpConnection(row.local_port, row.remote)) for row in table if row.state != LISTEN]
     return tuple(tuple(connection for inode, connection in opened if inode in mine) for mine in held)
 
 

@@ -51,33 +51,30 @@ class Record:
         """Return the endpoints of all versions, and those of quarantined ones whose workers live."""
         record = self._read()
         configured = {e for versions in record.routes.values() for one in versions for e in one.endpoints}
-        quarantined = {e for one in self._living(record) for e in one.endpoints}
+        quarantined = {e for one in _living(record.quarantine) for e in one.endpoints}
         return frozenset(configured | quarantined)
 
-    def begin(self, changes: Mapping[str, Version], workers: Collection[Worker]) -> None:
-        """Write ahead: each service is about to get another version, and `workers` know the one before."""
+    def begin(self, changes: Mapping[str, Version]) -> None:
+        """Write ahead: each service is about to get another version. Until `complete`, all of its versions are known."""
         record = self._read()
         routes = {**record.routes}
-        leaving: set[str] = set()
         for service, version in changes.items():
             before = record.routes.get(service, ())
-            leaving |= {e for one in before for e in one.endpoints if e not in version.endpoints}
-            routes[service] = (*(one for one in before if one.digest != version.digest), version)
-        quarantine = self._living(record)
-        if leaving and workers:
-            quarantine += (Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))),)
-        self._write(TrafficRecord(routes=routes, quarantine=quarantine))
+            if version not in before:
+                routes[service] = (*(one for one in before if one.digest != version.digest), version)
+        self._write(msgspec.structs.replace(record, routes=routes))
 
-    def complete(self, changes: Mapping[str, Version]) -> None:
-        """Record that the versions of `begin` are in force."""
+    def complete(self, changes: Mapping[str, Version], workers: Collection[Worker]) -> None:
+        """Record that the versions of `begin` are in force, and that `workers` still know the ones before."""
         record = self._read()
         current = {service: (version,) for service, version in changes.items() if version.digest is not None}
         others = {service: versions for service, versions in record.routes.items() if service not in changes}
-        self._write(msgspec.structs.replace(record, routes={**others, **current}, quarantine=self._living(record)))
-
-    @staticmethod
-    def _living(record: TrafficRecord) -> tuple[Quarantined, ...]:
-        return tuple(one for one in record.quarantine if any(alive(worker) for worker in one.workers))
+        before = {e for service in changes for one in record.routes.get(service, ()) for e in one.endpoints}
+        leaving = before.difference(*(version.endpoints for version in changes.values()))
+        quarantine = record.quarantine
+        if leaving:
+            quarantine += (Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))),)
+        self._write(TrafficRecord(routes={**others, **current}, quarantine=_living(quarantine)))
 
     def _read(self) -> TrafficRecord:
         try:
@@ -93,6 +90,10 @@ class Record:
         if record != self._read():
             files.make_directory(self._path.parent)
             files.write(self._path, record)
+
+
+def _living(quarantine: tuple[Quarantined, ...]) -> tuple[Quarantined, ...]:
+    return tuple(one for one in quarantine if any(alive(worker) for worker in one.workers))
 
 
 def digest(text: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The traffic port by plain nginx: write its files, reload it, prove the reload, drain by proof (DESIGN section 6)."""
+"""Implements the traffic port with plain nginx: write its files, reload it, verify the reload, and drain."""
 
 import contextlib
 import re
@@ -13,22 +13,21 @@ from conductor.definitions.model import Host, Server
 from conductor.errors import ConductorError
 from conductor.plan.route import Cutover, Route
 from conductor.state import files
-from conductor.state.locks import Locks
+from conductor.state.locks import NGINX_SECONDS, Locks
 from conductor.traffic import grammar
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.reload import processes
 from conductor.traffic.reload.drain import wait_until_drained
-from conductor.traffic.reload.include_dir import IncludeDir, services
+from conductor.traffic.reload.include_dir import IncludeDir, services_of
 from conductor.traffic.reload.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 from conductor.traffic.reload.reloader import Reloader
-from conductor.traffic.render import INCLUDES, OWN, STAMP, Renderer, file_name
+from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name
 
 TMPFILES = Path("/etc/tmpfiles.d")
 NGINX_UNIT = Path("/etc/systemd/system/nginx.service.d")
 DISTRIBUTION_CONFIG = "/etc/nginx/nginx.conf"
-LOCK_SECONDS = 120.0  # cutovers of other services take about a second each
 # With these directives one client connection may use several upstream connections, so sockets prove nothing.
 _SEVERAL_UPSTREAMS = re.compile(
     r"\b(http2|http3|quic|auth_request|mirror|ssi|slice|add_before_body|add_after_body|\w+_by_lua\w*|js_\w+"
@@ -109,9 +108,9 @@ class ReloadTraffic:
         """Switch under the nginx lock, so that there is one flag and one reload at a time."""
         self._switch(self._files(routes), record, force=False, former=None)
 
-    def undo(self, cutover: Cutover, record: Callable[[Cutover], None]) -> None:
+    def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Put the former files back, byte for byte: rendering them again could fail or differ."""
-        former = _state(cutover).former
+        former = {service: file for service, file in _state(cutover).former.items() if service in services}
         self._switch(former, record, force=True, former=former)
 
     def load(self) -> None:
@@ -149,12 +148,12 @@ class ReloadTraffic:
             )
             record(_cutover(state))
             versions = {service: file.version for service, file in changes.items()}
-            self._record.begin(versions, workers)
+            self._record.begin(versions)
             if not done:
                 self._directory.place(candidate, _own(changes))
-                left = self._reloader.reload(dump, master, self._renderer.generation(candidate))
-                record(_cutover(msgspec.structs.replace(state, workers=left)))
-            self._record.complete(versions)
+                workers = self._reloader.reload(dump, master, self._renderer.generation(candidate))
+                record(_cutover(msgspec.structs.replace(state, workers=tuple(sorted(workers)))))
+            self._record.complete(versions, workers)
 
     def drain(
         self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
@@ -171,7 +170,7 @@ class ReloadTraffic:
         with self._locked():
             present = self._directory.present()
             changes = self._files(routes)
-            gone = {service: ServiceFile(None, ()) for service in services(present) if service not in keep}
+            gone = {service: ServiceFile(None, ()) for service in services_of(present) if service not in keep}
             try:
                 candidate, dump = self._checked(present, {**changes, **gone})
                 changes |= gone
@@ -191,7 +190,8 @@ class ReloadTraffic:
         with contextlib.suppress(TrafficUnavailable):
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
-        self._record.begin(versions, processes.workers(master) if master else ())
+        workers = processes.workers(master) if master else frozenset()
+        self._record.begin(versions)
         outside = [file for file in self.installed_files() if file.present != file.wanted]
         changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
         for file in outside:
@@ -202,12 +202,12 @@ class ReloadTraffic:
         generation = self._renderer.generation(candidate)
         if master is not None and (changed or self._nginx.generation() != generation):
             try:
-                self._reloader.reload(dump, master, generation)
+                workers = self._reloader.reload(dump, master, generation)
             except ConductorError:
                 self._directory.place(present, _own(changes))
                 self._nginx.reload(master)
                 raise
-        self._record.complete(versions)
+        self._record.complete(versions, workers)
         return changed
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
@@ -215,7 +215,7 @@ class ReloadTraffic:
         present = self._directory.present()
         changes = self._files(routes)
         candidate = self._candidate(present, changes)
-        names = sorted(name for name, text in candidate.items() if text.startswith(STAMP))
+        names = sorted(name for name, text in candidate.items() if text.startswith(HEADER))
         return tuple(
             ManagedFile(path=self._directory.path / name, wanted=candidate[name], present=present.get(name))
             for name in names
@@ -232,7 +232,7 @@ class ReloadTraffic:
         if drop_in.parent.is_dir() and (self._own_timeout() is None or drop_in.exists()):
             milliseconds = int(self._host.nginx.longest_connection * 1000)
             limit = "" if self._own_timeout() else f"worker_shutdown_timeout {milliseconds}ms;\n"
-            wanted[drop_in] = f"{STAMP}{limit}"
+            wanted[drop_in] = f"{HEADER}{limit}"
         if self._host.runtime_dir.startswith("/run/"):
             name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
             wanted[TMPFILES / name] = self._renderer.tmpfiles()
@@ -242,7 +242,7 @@ class ReloadTraffic:
         return tuple(ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in existing.items())
 
     def notices(self) -> tuple[str, ...]:
-        """`worker_shutdown_timeout` may stand once: where the operator has set it, Conductor does not."""
+        """nginx accepts one `worker_shutdown_timeout`, so Conductor sets none if the operator's configuration does."""
         place = self._own_timeout()
         if place is None:
             return ()
@@ -272,7 +272,7 @@ class ReloadTraffic:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the nginx lock. A flag that is there now was left by a killed process."""
-        with self._locks.hold("nginx", LOCK_SECONDS):
+        with self._locks.hold("nginx", NGINX_SECONDS):
             self._directory.make_directories()
             self._directory.sweep()
             files.remove(self._renderer.flag)
@@ -286,7 +286,7 @@ def _server(route: Route) -> Server | None:
 
 def _own(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:
     """Return the names of the files that a change of these services writes."""
-    return (*map(file_name, changes), *INCLUDES, OWN)
+    return (*map(file_name, changes), *INCLUDES, OWN_FILE)
 
 
 def _texts(found: Mapping[str, ServiceFile]) -> tuple[str, ...]:

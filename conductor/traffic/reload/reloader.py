@@ -1,4 +1,4 @@
-"""One reload of nginx: announced before, proven after (DESIGN section 6)."""
+"""One reload of nginx: announced before, verified after."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from conductor.traffic.reload import processes
 from conductor.traffic.reload.processes import Worker
 
 PROVE_SECONDS = 20.0  # nginx needs seconds to read a large configuration; its error log reports a failure earlier
-ANNOUNCE_LEAST_SECONDS = 0.1  # a busy client needs this long to receive "Connection: close" (measured)
+MIN_ANNOUNCE_SECONDS = 0.1  # a busy client needs this long to receive "Connection: close" (measured)
 POLL_SECONDS = 0.01
 # nginx waits 100 ms between starting a generation's workers and stopping the one before: half of that is one generation.
 GENERATION_TICKS = 5
@@ -31,7 +31,7 @@ class Reloader:
         self._clock = clock
         self._cancellation = cancellation
 
-    def reload(self, dump: str, master: int, generation: str) -> tuple[Worker, ...]:
+    def reload(self, dump: str, master: int, generation: str) -> frozenset[Worker]:
         """Announce, reload, prove; return the workers from before that still live. `dump` is the checked configuration.
 
         Nothing interrupts between the signal and the proof: a flag that is removed too early loses requests.
@@ -59,7 +59,7 @@ class Reloader:
                     f"chmod 755 {self._flag.parent.parent} {self._flag.parent}",
                 )
             until = self._clock.monotonic() + self._announce_seconds
-            self._cancellation.wait(min(ANNOUNCE_LEAST_SECONDS, self._announce_seconds))
+            self._cancellation.wait(min(MIN_ANNOUNCE_SECONDS, self._announce_seconds))
             earlier_ended = False
             while self._clock.monotonic() < until:
                 active, idle = self._nginx.clients() or (2, 1)
@@ -73,7 +73,7 @@ class Reloader:
 
     def _prove(
         self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "_ErrorLog"
-    ) -> tuple[Worker, ...]:
+    ) -> frozenset[Worker]:
         """Wait until a new worker answers with the new generation, and no older worker has any of `listeners` open."""
         until = self._clock.monotonic() + PROVE_SECONDS
         while self._clock.monotonic() < until and not log.reload_failed():
@@ -83,10 +83,10 @@ class Reloader:
             if answered == generation and new is not None:
                 older = [worker for worker in living if worker.started < new.started - GENERATION_TICKS]
                 if not any(processes.listens(worker, listeners) for worker in older):
-                    return tuple(sorted(older))
+                    return frozenset(older)
             self._cancellation.wait(POLL_SECONDS)
         raise ConductorError(
-            "cannot prove that nginx loaded the new configuration: no worker answers with it",
+            "cannot verify that nginx loaded the new configuration: no new worker reports it",
             "read nginx's error log; the usual cause is a port that another program uses",
             log.errors(),
         )

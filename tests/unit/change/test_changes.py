@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.change import actions
 from conductor.change.gate import GateFailed
+from conductor.cron.table import CrontabError
 from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
 from conductor.output.events import StepStarted, Warned
 from conductor.plan.history import Outcome
@@ -104,6 +106,17 @@ def test_upgrade_of_a_stopped_service_needs_start(world: World) -> None:
     assert world.running() == {"r2": 2}
 
 
+def test_a_stopped_service_is_refused_before_an_image_is_pulled(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": WEB, "worker": {**WORKER, "image": "jobs"}})
+    world.runtime.add_image("jobs:r1")
+    world.upgrade("r1")
+    world.perform(actions.stop(""), "worker")
+    world.runtime.publish_image("shop:r9")
+    with pytest.raises(ConductorError):
+        world.upgrade("r9")
+    assert "shop:r9" not in world.runtime.images
+
+
 def test_restart_uses_the_definition_of_the_file(world: World) -> None:
     world.upgrade("r1")
     world.define({"web": {**WEB, "env": {"MODE": "new"}}})
@@ -185,6 +198,19 @@ def test_stop_first_starts_the_old_replica_again_after_a_failure(tmp_path: Path)
     assert (again.id, again.running) == (old.id, True)
 
 
+def test_stop_first_does_not_start_the_old_replica_beside_a_new_one_that_cannot_be_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path, {"clock": {**WORKER, "order": "stop-first"}})
+    world.upgrade("r1")
+    world.health.unhealthy.add("r2")
+    world.runtime.fail("stop", 2)  # the first one is the old replica
+    world.runtime.fail("remove")
+    with pytest.raises(ConductorError):
+        world.upgrade("r2")
+    assert (world.running("clock"), world.runtime.overlaps) == ({"r2": 1}, [])
+    world.recover(["clock"])
+    assert world.running("clock") == {"r1": 1}
+
+
 HOOK = {**WEB, "before_upgrade": {"command": ["bin/migrate"]}}
 
 
@@ -232,6 +258,38 @@ def test_an_invalid_crontab_refuses_the_upgrade_before_anything_starts(tmp_path:
         world.upgrade("r1")
     assert world.replicas() == ()
     assert world.crontab("web") is None
+
+
+def test_an_ordinary_setting_of_an_env_file_does_not_block_a_crontab(tmp_path: Path) -> None:
+    """Issue 12, point 17: only a secret of the env file does."""
+    env_file = tmp_path / "env"
+    env_file.write_text("RAILS_ENV=production\nDB_PASSWORD=hunter2\n")
+    world = World(tmp_path, {"cron": {**CRON, "env_file": str(env_file)}})
+    line = "* * * * * bin/rails runner -e production Job"
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=(line,)))
+    world.upgrade("r1")
+    assert "-e production" in (world.crontab("cron") or "")
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job --password hunter2",)))
+    with pytest.raises(CrontabError) as caught:
+        world.upgrade("r2")
+    assert "hunter2" not in str(caught.value.problems)
+
+
+def test_a_release_of_a_newer_version_is_scaled_and_rolled_back_to(world: World) -> None:
+    """Issue 12, point 5."""
+    world.upgrade("r1")
+    wanted = world.store.wanted("web")
+    release = msgspec.structs.replace(
+        wanted.live, definition={**wanted.live.definition, "redirect": True}, crontab="* * * * * x &\n"
+    )
+    world.store.write_wanted(msgspec.structs.replace(wanted, release=release))
+    world.perform(actions.scale(3))
+    assert world.running() == {"r1": 3}
+    assert world.store.wanted("web").live.definition["redirect"] is True
+    world.upgrade("r2")
+    world.perform(actions.rollback(None))
+    assert world.running() == {"r1": 3}
+    assert world.store.wanted("web").live.definition["redirect"] is True
 
 
 def test_an_interruption_before_the_commit_rolls_back(world: World) -> None:

@@ -84,7 +84,7 @@ def test_a_task_that_was_never_started_is_removed(world: World) -> None:
 
 
 def test_a_task_is_stopped_after_its_deadline(world: World) -> None:
-    """Its `conductor run` was killed: one that lives stops it at the timeout, and kills it after the grace."""
+    """Its `conductor run` was killed. Otherwise that process stops the task at its timeout and kills it after the grace."""
     made = container(world, "cron", timeout=100.0, exits=None)
     world.clock.advance(100.0 + GRACE + YOUNG)
     assert cleaned_up(world) == []

@@ -100,6 +100,15 @@ class FaultyStore(Store):
             raise self.error  # type: ignore[misc]
 
 
+class KilledAtTheEnd(Store):
+    """A store of a process that is killed when it is about to remove the journal of `web`."""
+
+    def remove_journal(self, service: str) -> None:
+        if service == "web":
+            raise LockYielded
+        super().remove_journal(service)
+
+
 def prepared(directory: Path, scenario: Scenario) -> World:
     directory.mkdir()
     world = World(directory, scenario.services)
@@ -107,6 +116,7 @@ def prepared(directory: Path, scenario: Scenario) -> World:
     world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job",)))
     scenario.prepare(world)
     world.runtime.lost.clear()
+    world.runtime.overlaps.clear()
     return world
 
 
@@ -160,7 +170,9 @@ def assert_consistent(world: World, scenario: Scenario, what: str, *, leftovers:
             assert live.release is not None, what
             assert f"--revision {live.release.revision}" in (crontab or ""), what
     assert world.store.addresses().reserved == {}, what
-    if not any(definition.get("order") == "stop-first" for definition in scenario.services.values()):
+    if any(definition.get("order") == "stop-first" for definition in scenario.services.values()):
+        assert world.runtime.overlaps == [], f"{what}: two changes ran at once"
+    else:
         assert world.runtime.lost == [], f"{what}: stopped while traffic went there"
 
 
@@ -218,6 +230,47 @@ def test_killed_while_it_rolls_back(name: str, tmp_path: Path) -> None:
         except LockYielded:
             world.recover([min(scenario.services)])
         assert_consistent(world, scenario, f"killed at call {at} of {total}")
+
+
+def test_a_hook_that_outlives_its_upgrade_is_waited_for(tmp_path: Path) -> None:
+    world = prepared(tmp_path / "world", SCENARIOS["hook"])
+    world.runtime.behave("r2", Behaviour(exits_after=30.0), kind="hook")
+    world.runtime.fail("logs_since", 1, LockYielded())
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    began = world.clock.monotonic()
+    world.recover(["web"])
+    assert world.clock.monotonic() - began >= 30
+    assert world.runtime.called("stop") == []
+    assert_consistent(world, SCENARIOS["hook"], "hook")
+
+
+def test_a_committed_change_is_routed_again_when_its_routes_were_lost(tmp_path: Path) -> None:
+    world = prepared(tmp_path / "world", SCENARIOS["upgrade"])
+    world.traffic.fail("drain", 1, LockYielded())
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    world.traffic.routes.clear()  # as when an operator restores nginx's files from a backup
+    world.recover(["web"])
+    assert_consistent(world, SCENARIOS["upgrade"], "routes lost")
+    assert world.running() == {"r2": 2}
+
+
+def test_a_rollback_killed_at_its_end_does_not_undo_a_later_change_of_another_service(tmp_path: Path) -> None:
+    """`api` is rolled back, `web` only lacks its history entry: by the time that `web` is recovered, `api` has changed again."""
+    world = World(tmp_path, {"api": WEB, "web": WEB})
+    world.upgrade("r1")
+    world.traffic.fail("switch", 1, ConductorError("unproven"), at="after")
+    world.store = KilledAtTheEnd(world.store.directory)
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    world.store = Store(world.store.directory)
+    assert world.store.in_progress() == ("web",)
+    world.upgrade("r3", "api")
+    world.recover(["web"])
+    assert (world.running("api"), world.running("web")) == ({"r3": 2}, {"r1": 2})
+    for service in ("api", "web"):
+        assert set(world.traffic.routes[service]) == {one.endpoint for one in world.replicas(service)}
 
 
 @pytest.mark.parametrize("at", ["before", "recorded", "after"])

@@ -59,7 +59,7 @@ def test_without_a_check(runtime: FakeRuntime, replica: Replica) -> None:
     result = checks(runtime).check(replica, health, redact)
     assert (result.ok, result.unknown, result.error) == (False, False, "exited with code 3")
     runtime.vanish(replica.id)
-    assert checks(runtime).check(replica, health, redact).error == "gone"
+    assert checks(runtime).check(replica, health, redact).error == "the container does not exist"
     runtime.away = True
     result = checks(runtime).check(replica, health, redact)
     assert (result.ok, result.unknown) == (False, True)
@@ -67,9 +67,9 @@ def test_without_a_check(runtime: FakeRuntime, replica: Replica) -> None:
 
 def test_the_head_of_a_response_is_shown(runtime: FakeRuntime, replica: Replica) -> None:
     body = "a" * (SHOWN_CHARACTERS - 4) + SECRET + "b" * 100
-    answer = CheckResult(ok=False, seconds=0.0, status=500, head=body)
-    head = checks(runtime, answer).check(replica, Health(path="/"), redact).head
-    assert head == "a" * (SHOWN_CHARACTERS - 4) + "[sec"
+    answer = CheckResult(ok=False, seconds=0.0, status=500, output=body)
+    output = checks(runtime, answer).check(replica, Health(path="/"), redact).output
+    assert output == "a" * (SHOWN_CHARACTERS - 4) + "[sec"
 
 
 def test_the_end_of_a_commands_output_is_shown(runtime: FakeRuntime) -> None:
@@ -77,4 +77,4 @@ def test_the_end_of_a_commands_output_is_shown(runtime: FakeRuntime) -> None:
     runtime.behave("serves", Behaviour(healthy=False, answer=output))
     Case(runtime, runtime.clock, "default", NETWORK, "app:r1").started("serves")
     result = checks(runtime).check(runtime.snapshot().replicas[0], Health(command=("alive",)), redact)
-    assert (result.head, result.error) == ("ret]" + "b" * (SHOWN_CHARACTERS - 4), "alive exited with code 1")
+    assert (result.output, result.error) == ("ret]" + "b" * (SHOWN_CHARACTERS - 4), "alive exited with code 1")

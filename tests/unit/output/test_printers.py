@@ -30,7 +30,7 @@ from conductor.output.printers import (
     line,
     make_output,
 )
-from conductor.output.streams import answer, remark
+from conductor.output.streams import write_stderr, write_stdout
 from conductor.output.tables import as_document
 
 CHANGED = ServiceResult(service="web", action="upgrade", changed=True, from_="r1", to="r2")
@@ -150,13 +150,13 @@ def test_no_printer_passes_control_characters_of_an_app_on(event: Event) -> None
     assert json.loads(documents.getvalue().splitlines()[0])["event"]
 
 
-def test_answers_and_remarks_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_and_stderr_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     """`cron list` shows the last output of a job; an error shows what a generator printed."""
-    answer(HOSTILE)
-    remark(HOSTILE)
+    write_stdout(HOSTILE)
+    write_stderr(HOSTILE)
     assert capsys.readouterr() == (SHOWN + "\n", SHOWN + "\n")
 
 
-def test_an_answer_in_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
-    answer(as_document({"output": HOSTILE}))
+def test_json_on_stdout_stays_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    write_stdout(as_document({"output": HOSTILE}))
     assert json.loads(capsys.readouterr().out) == {"output": HOSTILE}

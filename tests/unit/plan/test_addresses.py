@@ -54,6 +54,16 @@ def test_each_range_has_its_own_cursor() -> None:
     assert book.cursor == {"10.9.0.0/28": "10.9.0.2:80", "publish:21000-21005": "127.0.0.1:21001"}
 
 
+def test_services_with_different_ports_share_the_cursor_of_the_network() -> None:
+    given = []
+    book = Addresses()
+    for number, service in enumerate((WEB, WORKER, Service(image="app", port=8080), WEB)):
+        book, reserved = reserve(book, service, NETWORK, change=str(number), count=1, used=[])
+        book = book.released(str(number))
+        given += reserved
+    assert given == ["10.9.0.2:80", "10.9.0.3", "10.9.0.4:8080", "10.9.0.5:80"]
+
+
 def test_a_full_range_is_an_error_and_reserves_nothing() -> None:
     book = Addresses()
     with pytest.raises(ConductorError) as failed:

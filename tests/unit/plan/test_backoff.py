@@ -22,4 +22,4 @@ def test_an_attempt_is_counted_and_a_reset_keeps_the_spacing() -> None:
     after = Attempts(2, 50.0).after(100.0)
     assert after == Attempts(3, 100.0)
     assert after.after(110.0, counts=False) == Attempts(3, 110.0)
-    assert after.reset().due(0.0) == after.spaced == 100.0 + SPACING_SECONDS
+    assert after.reset().due(0.0) == after.spaced_until == 100.0 + SPACING_SECONDS

@@ -18,7 +18,7 @@ from conductor.plan.replica import CheckResult
 
 RESULTS = {
     "S": CheckResult(ok=True, seconds=0.0, status=200),
-    "F": CheckResult(ok=False, seconds=0.0, status=500, head="no database"),
+    "F": CheckResult(ok=False, seconds=0.0, status=500, output="no database"),
     "R": CheckResult(ok=False, seconds=0.0, error="connection refused"),
 }
 NONE = Health(none=True, stable_for=Period(10.0))
@@ -94,10 +94,10 @@ def test_the_start_timeout_leaves_time_to_be_stable(health: Health, seconds: flo
 @pytest.mark.parametrize(
     ("health", "text"),
     [
-        (Health(path="/up", successes=2), "each passes 2 checks in a row of /up"),
-        (Health(tcp=True, successes=1), "each passes 1 checks in a row of a TCP connection"),
-        (Health(command=("bin/alive", "-q"), successes=3), "each passes 3 checks in a row of bin/alive -q"),
-        (NONE, "each runs for 10s without an exit"),
+        (Health(path="/up", successes=2), "each replica must pass 2 checks in a row (/up)"),
+        (Health(tcp=True, successes=1), "each replica must pass 1 check (a TCP connection)"),
+        (Health(command=("bin/alive", "-q"), successes=3), "each replica must pass 3 checks in a row (bin/alive -q)"),
+        (NONE, "each replica must run for 10s without an exit"),
     ],
 )
 def test_wording_of_the_requirement(health: Health, text: str) -> None:

@@ -34,7 +34,7 @@ def test_wording_of_a_containers_state(
 
 
 @pytest.mark.parametrize(
-    ("status", "head", "error", "text"),
+    ("status", "output", "error", "text"),
     [
         (200, "", "", "status 200"),
         (503, "no database", "", "status 503 'no database'"),
@@ -42,5 +42,5 @@ def test_wording_of_a_containers_state(
         (None, "no queue", "bin/alive exited with code 1", "bin/alive exited with code 1: no queue"),
     ],
 )
-def test_wording_of_a_check(status: int | None, head: str, error: str, text: str) -> None:
-    assert str(CheckResult(ok=False, seconds=0.0, status=status, head=head, error=error)) == text
+def test_wording_of_a_check(status: int | None, output: str, error: str, text: str) -> None:
+    assert str(CheckResult(ok=False, seconds=0.0, status=status, output=output, error=error)) == text

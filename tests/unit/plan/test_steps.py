@@ -7,7 +7,7 @@ from conductor.definitions.model import Cron, Definition, Health, Hook, Nginx, S
 from conductor.definitions.scalars import Period
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
-from conductor.plan.steps import drain_seconds, replicas, steps
+from conductor.plan.steps import drain_seconds, replicas_text, steps
 from conductor.plan.transition import Transition, new_release, replace, resize
 
 WEB = Definition(
@@ -76,7 +76,7 @@ def test_several_services_are_one_list_of_steps() -> None:
             {
                 "hook": "run before_upgrade of web r2: bin/migrate -x",
                 "start": "start 2 replicas of web r2 (live: r1)",
-                "gate": "wait for web: each passes 2 checks in a row of /up",
+                "gate": "wait for web: each replica must pass 2 checks in a row (/up)",
                 "cutover": "route upstream shop to 2 replicas of web r2",
                 "commit": "record web r2 with 2 replicas",
                 "drain": "drain old replicas of web, at most 9s",
@@ -88,8 +88,8 @@ def test_several_services_are_one_list_of_steps() -> None:
         pytest.param(
             upgrade(CLOCK),
             {
-                "replace": "stop clock r1, then start 1 replica of clock r2 (live: r1) and wait:"
-                " each runs for 5s without an exit",
+                "replace": "stop clock r1, then start 1 replica of clock r2 (live: r1), then wait:"
+                " each replica must run for 5s without an exit",
                 "commit": "record clock r2 with 1 replica",
                 "retire": "stop and remove 1 replica of clock",
                 "history": "write the history",
@@ -135,4 +135,4 @@ def test_the_drain_time_is_the_definitions_or_the_default() -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 replicas"), (1, "1 replica"), (2, "2 replicas")])
 def test_wording_of_a_number_of_replicas(count: int, text: str) -> None:
-    assert replicas(count) == text
+    assert replicas_text(count) == text

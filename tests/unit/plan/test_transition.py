@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conductor.definitions.model import Cron, Definition, Health, Hook, Nginx, Service
 from conductor.errors import ConductorError
-from conductor.plan.journal import Action
+from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.steps import steps
@@ -166,9 +166,9 @@ def test_wanted_count(wanted: Wanted, count: int) -> None:
 def test_the_count_of_another_definition_may_apply() -> None:
     five = msgspec.structs.replace(WEB, service=msgspec.structs.replace(WEB.service, count=5))
     release = new_release(WEB, "r1", "sha256:1", "c2")
-    transition = replace("restart", live(WEB), WEB, release, TWO, keep_releases=2, counted=five)
+    transition = replace("restart", live(WEB), WEB, release, TWO, keep_releases=2, count_from=five)
     assert transition.count == 5
-    started = resize("start", live(WEB, stopped=HOLD), live(WEB), WEB, (), counted=five)
+    started = resize("start", live(WEB, stopped=HOLD), live(WEB), WEB, (), count_from=five)
     assert started.count == 5
 
 
@@ -252,7 +252,7 @@ def test_a_repair_keeps_the_release_and_has_a_reason() -> None:
         ("repair", False, False),
     ],
 )
-def test_which_actions_generate_and_install_a_crontab(action: Action, generates: bool, installs: bool) -> None:
+def test_which_actions_generate_and_install_a_crontab(action: ChangeAction, generates: bool, installs: bool) -> None:
     transition = Transition(action=action, definition=JOBS, old=live(JOBS), new=live(JOBS), count=0)
     assert (bool(transition.generate), transition.installs_crontab) == (generates, installs)
 

@@ -21,11 +21,11 @@ from conductor.output.printers import NoOutput
 from conductor.output.tables import as_document
 from conductor.plan.journal import Journal
 from conductor.plan.reason import Mismatch, NeverDeployed
-from conductor.plan.release import Hold, Wanted
+from conductor.plan.release import Hold, Image, Wanted
 from conductor.plan.replica import CheckResult, Containers, Replica
 from conductor.plan.transition import new_release
 from conductor.snapshot import notes
-from conductor.snapshot.services import Condition, ReplicaHealth, ReplicaRow, ServiceRow, document, service_rows
+from conductor.snapshot.services import CheckOutcome, ReplicaRow, ServiceCondition, ServiceRow, document, service_rows
 from conductor.state.crontabs import Crontabs
 from conductor.state.files import write
 from conductor.state.history import History
@@ -48,6 +48,7 @@ class Host:
         self.store = Store(directory / "state")
         self.locks = Locks(directory / "locks", "service upgrade", Clock(), SignalCancellation())
         self.replicas: list[Replica] = []
+        self.images = {"sha256:1": Image(id="sha256:1", digest="")}
         self.results: dict[str, CheckResult] = {}
 
     def define(self, **services: str) -> None:
@@ -62,13 +63,13 @@ class Host:
 
     def check(self, one: Replica, _health: Health, redact: Callable[[str], str]) -> CheckResult:
         result = self.results.get(one.name, CheckResult(ok=True, seconds=0.0, status=200))
-        return msgspec.structs.replace(result, head=redact(result.head), error=redact(result.error))
+        return msgspec.structs.replace(result, output=redact(result.output), error=redact(result.error))
 
     def rows(self, only: str | None = None) -> dict[str, ServiceRow]:
         found = tuple(one for one in self.replicas if only in {None, one.service})
         context = Context(
             host=msgspec.structs.replace(self.definitions.host, runtime_dir=str(self.directory)),
-            runtime=SimpleNamespace(containers=lambda _only: Containers(found, ())),  # type: ignore[arg-type]
+            runtime=SimpleNamespace(containers=lambda _only: Containers(found, ()), image=self.images.get),  # type: ignore[arg-type]
             traffic=None,  # type: ignore[arg-type]
             health=self,
             store=self.store,
@@ -102,16 +103,16 @@ def test_a_healthy_service_and_one_that_was_never_deployed(host: Host) -> None:
     rows = host.rows()
     assert list(rows) == ["web", "other"]
     web, other = rows.values()
-    assert (web.condition, web.wanted, web.running, web.healthy, web.notes) == (Condition.OK, 2, 2, 2, ())
+    assert (web.condition, web.wanted, web.running, web.healthy, web.notes) == (ServiceCondition.OK, 2, 2, 2, ())
     assert web.replicas[0] == ReplicaRow(
         id="id-web0", name="web0", node="local", revision="r1", endpoint="10.0.0.0:80", state="running",
-        health=ReplicaHealth.HEALTHY,
+        health=CheckOutcome.HEALTHY,
     )  # fmt: skip
-    assert (other.condition, other.revision) == (Condition.NEVER_DEPLOYED, None)
+    assert (other.condition, other.revision) == (ServiceCondition.NEVER_DEPLOYED, None)
 
 
-@pytest.mark.parametrize(("running", "condition"), [(1, Condition.MISSING), (3, Condition.SURPLUS)])
-def test_another_number_of_replicas(host: Host, running: int, condition: Condition) -> None:
+@pytest.mark.parametrize(("running", "condition"), [(1, ServiceCondition.MISSING), (3, ServiceCondition.SURPLUS)])
+def test_another_number_of_replicas(host: Host, running: int, condition: ServiceCondition) -> None:
     host.deploy("web", running)
     row = host.rows()["web"]
     assert (row.condition, row.wanted, row.running) == (condition, 2, running)
@@ -121,21 +122,23 @@ def test_an_exited_replica_is_not_running_and_is_not_checked(host: Host) -> None
     host.deploy("web", 1)
     host.replicas.append(replica("web", 1, state="exited"))
     row = host.rows()["web"]
-    assert (row.condition, row.running) == (Condition.MISSING, 1)
-    assert [one.health for one in row.replicas] == [ReplicaHealth.HEALTHY, ReplicaHealth.NOT_CHECKED]
+    assert (row.condition, row.running) == (ServiceCondition.MISSING, 1)
+    assert [one.health for one in row.replicas] == [CheckOutcome.HEALTHY, CheckOutcome.NOT_CHECKED]
 
 
 def test_a_failed_check_is_shown_without_secrets(host: Host) -> None:
     host.deploy("web", 2)
-    host.results["web1"] = CheckResult(ok=False, seconds=0.0, status=500, head=f"the key is {SECRET}, see")
+    host.results["web1"] = CheckResult(ok=False, seconds=0.0, status=500, output=f"the key is {SECRET}, see")
     row = host.rows()["web"]
-    assert (row.condition, row.running, row.healthy) == (Condition.UNHEALTHY, 2, 1)
-    assert (row.replicas[0].health, row.replicas[0].answer) == (ReplicaHealth.HEALTHY, "")
+    assert (row.condition, row.running, row.healthy) == (ServiceCondition.UNHEALTHY, 2, 1)
+    assert (row.replicas[0].health, row.replicas[0].answer) == (CheckOutcome.HEALTHY, "")
     assert (row.replicas[1].health, row.replicas[1].answer) == (
-        ReplicaHealth.UNHEALTHY,
+        CheckOutcome.UNHEALTHY,
         "status 500 'the key is [secret], see'",
     )
-    host.results["web1"] = CheckResult(ok=False, seconds=0.0, error="sh exited with code 1", head="x line'two-of-\"key")
+    host.results["web1"] = CheckResult(
+        ok=False, seconds=0.0, error="sh exited with code 1", output="x line'two-of-\"key"
+    )
     assert host.rows()["web"].replicas[1].answer == "sh exited with code 1: x [secret]"
 
 
@@ -143,14 +146,14 @@ def test_a_check_that_cannot_be_made_is_not_healthy(host: Host) -> None:
     host.deploy("web", 2)
     host.results["web1"] = CheckResult(ok=False, seconds=0.0, error="Docker does not answer", unknown=True)
     row = host.rows()["web"]
-    assert (row.condition, row.healthy, row.replicas[1].health) == (Condition.UNHEALTHY, 1, ReplicaHealth.UNKNOWN)
+    assert (row.condition, row.healthy, row.replicas[1].health) == (ServiceCondition.UNHEALTHY, 1, CheckOutcome.UNKNOWN)
 
 
 def test_replicas_are_checked_by_the_live_release_when_the_definition_is_invalid(host: Host) -> None:
     host.deploy("web", 2)
     host.define(web="{image: x, cont: 2}", other=WEB % (host.directory / "key"))
     row = host.rows()["web"]
-    assert (row.condition, row.healthy) == (Condition.INVALID_DEFINITION, 2)
+    assert (row.condition, row.healthy) == (ServiceCondition.INVALID_DEFINITION, 2)
     (note,) = row.notes
     assert isinstance(note, notes.InvalidDefinition)
     assert "services.yml:3: services.web" in note.problem
@@ -161,11 +164,40 @@ def test_a_damaged_state_file_concerns_only_its_service(host: Host, only: str | 
     host.deploy("web", 1)
     (host.directory / "state/services/web.json").write_text("{")
     rows = host.rows(only)
-    assert (rows["web"].condition, len(rows["web"].replicas)) == (Condition.DAMAGED_STATE, 1)
+    assert (rows["web"].condition, len(rows["web"].replicas)) == (ServiceCondition.DAMAGED_STATE, 1)
     (note,) = rows["web"].notes
     assert isinstance(note, notes.DamagedState)
     assert f"{host.directory}/state/services/web.json" in note.error
-    assert only or rows["other"].condition is Condition.NEVER_DEPLOYED
+    assert only or rows["other"].condition is ServiceCondition.NEVER_DEPLOYED
+
+
+def store_definition(host: Host, **keys: object) -> None:
+    """Change the stored definition of the live release of `web`, as another version of Conductor could have stored it."""
+    wanted = host.store.wanted("web")
+    release = msgspec.structs.replace(wanted.live, definition={**wanted.live.definition, **keys})
+    host.store.write_wanted(msgspec.structs.replace(wanted, release=release))
+
+
+def test_a_release_of_a_newer_version_works_without_its_unknown_keys(host: Host) -> None:
+    host.deploy("web", 2)
+    store_definition(host, redirect=True)
+    row = host.rows()["web"]
+    assert (row.condition, row.healthy) == (ServiceCondition.OK, 2)
+    assert notes.UnknownKeys(keys=("services.web.redirect",)) in row.notes
+
+
+def test_a_missing_image_is_a_note(host: Host) -> None:
+    host.deploy("web", 2)
+    host.images.clear()
+    assert host.rows()["web"].notes == (notes.MissingImage(image="x:r1"),)
+
+
+def test_a_release_that_cannot_be_read_is_not_ok(host: Host) -> None:
+    host.deploy("web", 2)
+    store_definition(host, port="http")
+    row = host.rows()["web"]
+    assert row.condition is ServiceCondition.DAMAGED_STATE
+    assert isinstance(row.notes[0], notes.DamagedState)
 
 
 def test_a_damaged_journal_is_a_note(host: Host) -> None:
@@ -173,7 +205,7 @@ def test_a_damaged_journal_is_a_note(host: Host) -> None:
     (host.directory / "state/journal").mkdir()
     (host.directory / "state/journal/web.json").write_text("{")
     row = host.rows()["web"]
-    assert row.condition is Condition.OK
+    assert row.condition is ServiceCondition.OK
     (note,) = row.notes
     assert isinstance(note, notes.DamagedState)
     assert "journal/web.json" in note.error
@@ -197,7 +229,7 @@ def test_a_changed_definition_and_other_replicas_are_notes(host: Host) -> None:
     host.replicas.append(replica("web", 2, release="u0", change="u0"))
     host.define(web=WEB.replace("port: 80", "port: 81") % (host.directory / "key"), other="{image: x}")
     row = host.rows()["web"]
-    assert (row.condition, row.notes) == (Condition.OK, (notes.Drifted(), notes.Stray(names=("web2",))))
+    assert (row.condition, row.notes) == (ServiceCondition.OK, (notes.Drifted(), notes.Stray(names=("web2",))))
 
 
 def test_an_undefined_service_is_shown_while_something_is_left_of_it(host: Host) -> None:
@@ -205,7 +237,7 @@ def test_an_undefined_service_is_shown_while_something_is_left_of_it(host: Host)
     host.define(other=WEB % (host.directory / "key"))
     rows = host.rows()
     assert list(rows) == ["other", "web"]
-    assert (rows["web"].condition, rows["web"].running, rows["web"].healthy) == (Condition.UNDEFINED, 2, 2)
+    assert (rows["web"].condition, rows["web"].running, rows["web"].healthy) == (ServiceCondition.UNDEFINED, 2, 2)
     assert host.rows("web") == {"web": rows["web"]}
     with pytest.raises(UsageError):
         host.rows("wep")
@@ -215,8 +247,8 @@ def test_stopped_and_scaled_by_an_operator(host: Host) -> None:
     host.deploy("web", 0, stopped=HOLD)
     host.deploy("other", 3, scale=3)
     web, other = host.rows().values()
-    assert (web.condition, web.stopped, web.notes) == (Condition.STOPPED, HOLD, (notes.Stopped(hold=HOLD),))
-    assert (other.condition, other.scale, other.notes) == (Condition.OK, 3, (notes.Scaled(count=3, defined=2),))
+    assert (web.condition, web.stopped, web.notes) == (ServiceCondition.STOPPED, HOLD, (notes.Stopped(hold=HOLD),))
+    assert (other.condition, other.scale, other.notes) == (ServiceCondition.OK, 3, (notes.Scaled(count=3, defined=2),))
 
 
 WAITING = ServiceStatus(
@@ -289,31 +321,31 @@ def test_the_json_document(host: Host) -> None:
 @pytest.mark.parametrize(
     ("condition", "text"),
     [
-        (Condition.DAMAGED_STATE, "damaged state"),
-        (Condition.UNDEFINED, "not defined"),
-        (Condition.INVALID_DEFINITION, "invalid definition"),
-        (Condition.NEVER_DEPLOYED, "never deployed"),
-        (Condition.MISSING, "2 missing"),
-        (Condition.SURPLUS, "-2 too many"),
-        (Condition.UNHEALTHY, "1 of 2 healthy"),
-        (Condition.STOPPED, "stopped"),
-        (Condition.OK, "ok"),
+        (ServiceCondition.DAMAGED_STATE, "damaged state"),
+        (ServiceCondition.UNDEFINED, "not defined"),
+        (ServiceCondition.INVALID_DEFINITION, "invalid definition"),
+        (ServiceCondition.NEVER_DEPLOYED, "never deployed"),
+        (ServiceCondition.MISSING, "2 missing"),
+        (ServiceCondition.SURPLUS, "-2 too many"),
+        (ServiceCondition.UNHEALTHY, "1 of 2 healthy"),
+        (ServiceCondition.STOPPED, "stopped"),
+        (ServiceCondition.OK, "ok"),
     ],
 )
-def test_texts_of_conditions(condition: Condition, text: str) -> None:
+def test_texts_of_conditions(condition: ServiceCondition, text: str) -> None:
     assert ServiceRow(service="web", wanted=4, running=2, healthy=1, condition=condition).describe() == text
 
 
 @pytest.mark.parametrize(
     ("health", "answer", "text"),
     [
-        (ReplicaHealth.HEALTHY, "", "healthy"),
-        (ReplicaHealth.UNHEALTHY, "status 500", "status 500"),
-        (ReplicaHealth.UNKNOWN, "Docker does not answer", "Docker does not answer"),
-        (ReplicaHealth.NOT_CHECKED, "", "-"),
+        (CheckOutcome.HEALTHY, "", "healthy"),
+        (CheckOutcome.UNHEALTHY, "status 500", "status 500"),
+        (CheckOutcome.UNKNOWN, "Docker does not answer", "Docker does not answer"),
+        (CheckOutcome.NOT_CHECKED, "", "-"),
     ],
 )
-def test_texts_of_health(health: ReplicaHealth, answer: str, text: str) -> None:
+def test_texts_of_health(health: CheckOutcome, answer: str, text: str) -> None:
     row = ReplicaRow(id="", name="", node="", revision="", endpoint=None, state="running", health=health, answer=answer)
     assert row.describe() == text
 
@@ -324,6 +356,14 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
 @pytest.mark.parametrize(
     ("note", "text"),
     [
+        (
+            notes.UnknownKeys(keys=("services.a.b", "services.a.c")),
+            "this version of Conductor ignores keys of the live release: services.a.b, services.a.c",
+        ),
+        (
+            notes.MissingImage(image="shop:r1"),
+            "its image shop:r1 is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull shop:r1",
+        ),
         (notes.InvalidDefinition(problem="a.yml:3: x"), "its definition is invalid: a.yml:3: x"),
         (notes.DamagedState(error="cannot read x", hint="restore it"), "cannot read x; restore it"),
         (notes.DamagedState(error="cannot read x", hint=""), "cannot read x"),
@@ -352,7 +392,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
             notes.Drifted(),
             "drifted: the definition has changed since the release; upgrade or restart the service to apply it",
         ),
-        (notes.Stray(names=("a", "b")), "not of the live release: a, b"),
+        (notes.Stray(names=("a", "b")), "containers that are not of the live release: a, b"),
         (notes.Supervise(status=WAITING), f"supervise: {WAITING}"),
     ],
 )

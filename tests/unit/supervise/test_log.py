@@ -94,6 +94,14 @@ def test_identity(one: Callable[[], None], other: Callable[[], None], same: bool
     assert (identity(raised(one)) == identity(raised(other))) == same
 
 
+def test_an_error_that_is_its_own_cause_has_an_identity() -> None:
+    def raise_from_itself() -> None:
+        error = ConductorError("cannot start web-1")
+        raise error from error
+
+    assert len(identity(raised(raise_from_itself))) == 1
+
+
 def test_priorities_where_the_journal_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     lines = Lines()

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from conductor.supervise.schedule import (
-    CLOSE_PASSES,
-    CLOSE_SECONDS,
-    NEAR_SECONDS,
+    BURST_PASSES,
+    BURST_SECONDS,
+    EVENT_SECONDS,
     PASS_SECONDS,
     REPEAT_SECONDS,
     PassScheduler,
@@ -28,7 +28,7 @@ def test_without_events() -> None:
 def test_after_an_event() -> None:
     scheduler = begun()
     scheduler.request()
-    assert scheduler.next == 100.0 + NEAR_SECONDS
+    assert scheduler.next == 100.0 + EVENT_SECONDS
     scheduler.begin(scheduler.next)
     assert scheduler.next == 101.0 + PASS_SECONDS
 
@@ -53,8 +53,8 @@ def test_continuous_exits() -> None:
             scheduler.begin(now)
             times.append(now)
     gaps = [b - a for a, b in itertools.pairwise(times)]
-    assert min(gaps) >= CLOSE_SECONDS
-    assert max(gaps) <= NEAR_SECONDS + 0.03
+    assert min(gaps) >= BURST_SECONDS
+    assert max(gaps) <= EVENT_SECONDS + 0.03
     for first in times:
         within = sum(first <= time < first + PASS_SECONDS for time in times)
-        assert within <= CLOSE_PASSES + PASS_SECONDS / NEAR_SECONDS
+        assert within <= BURST_PASSES + PASS_SECONDS / EVENT_SECONDS

@@ -39,6 +39,6 @@ def test_a_hangup_is_received_only_with_a_terminal(terminal: bool) -> None:
 
 
 def test_ignored_signals_stay_ignored() -> None:
-    """`nohup` ignores SIGHUP; a script ignores SIGINT and SIGQUIT for what it starts in the background."""
+    """`nohup` ignores SIGHUP; a script ignores SIGINT and SIGQUIT for a command in the background."""
     ignored = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT}
     assert received(terminal=True, ignored=ignored) == {signal.SIGTERM, signal.SIGUSR1}

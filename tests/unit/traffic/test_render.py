@@ -9,7 +9,7 @@ from conductor.errors import ConductorError, UsageError
 from conductor.plan.route import Route
 from conductor.state.locks import Locks
 from conductor.traffic.reload.reload import NGINX_UNIT, TMPFILES, ReloadTraffic
-from conductor.traffic.render import OWN, STAMP, Renderer, file_name
+from conductor.traffic.render import HEADER, OWN_FILE, Renderer, file_name
 from tests.fakes.runtime import FakeCancellation, FakeClock
 
 RENDERER = Renderer(Host())
@@ -27,7 +27,7 @@ def candidate(present: dict[str, str], *endpoints: str) -> dict[str, str]:
 
 def test_an_upstream_has_one_line_for_each_endpoint() -> None:
     text = RENDERER.route(route(("10.0.0.2:80", "10.0.0.3:80")))
-    assert text.startswith(STAMP)
+    assert text.startswith(HEADER)
     assert RENDERER.route(route(("10.0.0.3:80", "10.0.0.2:80"))) == text
     assert "upstream shop {\n    server 10.0.0.2:80 max_fails=0;\n    server 10.0.0.3:80 max_fails=0;\n" in text
     assert "server {" not in text
@@ -72,9 +72,9 @@ def test_equal_bytes_have_an_equal_generation() -> None:
     again = candidate(first, "10.0.0.2:80")
     other = candidate(first, "10.0.0.3:80")
     assert first == again
-    assert set(other) == {OWN, "server.inc", "location.inc", "web.conf"}
+    assert set(other) == {OWN_FILE, "server.inc", "location.inc", "web.conf"}
     assert Renderer.generation(first) == Renderer.generation(again) != Renderer.generation(other)
-    assert Renderer.generation(first) in first[OWN]
+    assert Renderer.generation(first) in first[OWN_FILE]
 
 
 def test_the_generation_depends_on_names_and_on_foreign_files() -> None:
@@ -83,7 +83,7 @@ def test_the_generation_depends_on_names_and_on_foreign_files() -> None:
         for files in ({}, {"a.conf": "x"}, {"b.conf": "x"}, {"a.conf": "y"}, {"a.conf": "x", "b.conf": ""})
     }
     assert len(generations) == 5
-    assert Renderer.generation({"a.conf": "x", OWN: "y"}) == Renderer.generation({"a.conf": "x"})
+    assert Renderer.generation({"a.conf": "x", OWN_FILE: "y"}) == Renderer.generation({"a.conf": "x"})
 
 
 def test_foreign_files_stay() -> None:
@@ -94,7 +94,7 @@ def test_a_file_is_removed_by_none() -> None:
     assert "web.conf" not in RENDERER.candidate(candidate({}, "10.0.0.2:80"), {"web.conf": None})
 
 
-@pytest.mark.parametrize("name", ["web.conf", "server.inc", "location.inc", OWN])
+@pytest.mark.parametrize("name", ["web.conf", "server.inc", "location.inc", OWN_FILE])
 def test_a_foreign_file_is_never_overwritten(name: str) -> None:
     with pytest.raises(ConductorError) as refused:
         candidate({name: "# mine\n"}, "10.0.0.2:80")

@@ -242,7 +242,7 @@ def answers_slowly(daemon: Daemon, *, running: bool) -> list[str]:
 def test_a_check_that_prints_without_end_times_out(daemon: Daemon, runtime: DockerRuntime) -> None:
     answers_slowly(daemon, running=False)
     result = runtime.execute(ID, ("true",), 0.3)
-    assert (result.ok, result.error, result.head) == (False, "true did not end within 0.3s", "")
+    assert (result.ok, result.error, result.output) == (False, "true did not end within 0.3s", "")
 
 
 def test_a_check_that_cannot_be_killed_runs_alone(daemon: Daemon, runtime: DockerRuntime) -> None:
@@ -250,7 +250,7 @@ def test_a_check_that_cannot_be_killed_runs_alone(daemon: Daemon, runtime: Docke
     started = answers_slowly(daemon, running=True)
     runtime.execute(ID, ("true",), 0.1)
     result = runtime.execute(ID, ("true",), 0.1)
-    assert (result.ok, result.error, result.unknown) == (False, "true of an earlier check has not ended", False)
+    assert (result.ok, result.error, result.unknown) == (False, "true of an earlier check is still running", False)
     assert len(started) == 1
     daemon.answers["GET /exec/e1/json"] = fails(404)
     runtime.execute(ID, ("true",), 0.1)

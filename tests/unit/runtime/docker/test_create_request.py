@@ -11,7 +11,7 @@ from conductor.runtime.docker.create_request import create_request
 
 FULL = Service(
     image="shop/app", command=("bin/web",), entrypoint=("tini", "--"), workdir="/app", user="app", port=8080, memory=ByteSize(2**30),
-    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp",), cap_add=("NET_ADMIN",),
+    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp", "/cache:size=64m,mode=1777"), cap_add=("NET_ADMIN",),
     cap_drop=("ALL",), ulimits={"nofile": Ulimit(soft=1, hard=2)}, extra_hosts={"db": "10.0.0.9"}, labels={"team": "shop"},
     logging=Logging(driver="json-file", options={"max-size": "50m"}),
 )  # fmt: skip
@@ -51,7 +51,7 @@ def test_a_definition_with_every_field():
             "NetworkMode": "net",
             "RestartPolicy": {"Name": "no"},
             "Binds": ("/srv/up:/up:ro",),
-            "Tmpfs": {"/tmp": ""},
+            "Tmpfs": {"/tmp": "", "/cache": "size=64m,mode=1777"},
             "Memory": 2**30,
             "NanoCpus": 1500000000,
             "ShmSize": 2**20,
@@ -81,8 +81,8 @@ def test_unset_fields_are_left_out():
     assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig"}
 
 
-def test_a_missing_file_is_never_made_as_a_directory() -> None:
-    """The source of a bind is made as a directory, the source of a mount is not."""
+def test_a_missing_file_is_never_created_as_a_directory() -> None:
+    """Docker creates the missing source of a bind as a directory, and refuses the missing source of a mount."""
     volumes = ("/srv/app/settings.yml:/etc/app.yml:ro", "/run/app.sock:/app.sock", "/srv/data:/data", "named.v1:/named")
     host = create_request(spec(Service(image="app", volumes=volumes)))["HostConfig"]
     assert host["Binds"] == ("/srv/data:/data", "named.v1:/named")
@@ -90,11 +90,6 @@ def test_a_missing_file_is_never_made_as_a_directory() -> None:
         {"Type": "bind", "Source": "/srv/app/settings.yml", "Target": "/etc/app.yml", "ReadOnly": True},
         {"Type": "bind", "Source": "/run/app.sock", "Target": "/app.sock", "ReadOnly": False},
     ]
-
-
-def test_options_of_a_tmpfs() -> None:
-    host = create_request(spec(Service(image="app", tmpfs=("/cache:size=64m,mode=1777", "/tmp"))))["HostConfig"]
-    assert host["Tmpfs"] == {"/cache": "size=64m,mode=1777", "/tmp": ""}
 
 
 def test_the_data_of_an_image_volume_outlives_the_container() -> None:

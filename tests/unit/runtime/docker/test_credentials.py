@@ -1,4 +1,4 @@
-"""Credentials for a pull: what the caller's Docker configuration has, and what a helper answers."""
+"""Credentials for a pull: from the caller's Docker configuration, or from a credential helper."""
 
 import base64
 import json
@@ -144,13 +144,13 @@ HANGS = "sleep 300 & echo $! >pids; echo $$ >>pids; wait"
 
 
 def ended(directory: Path) -> bool:
-    """Return whether the helper and what it started have ended."""
+    """Return whether the helper and the processes that it started have ended."""
     pids = (directory / "pids").read_text().split()
     listed = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(pids)], capture_output=True, text=True, check=False)
     return all(state.startswith("Z") for state in listed.stdout.split())
 
 
-def test_a_helper_that_never_answers_is_ended(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_never_answers_is_killed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(directory)
     helper(directory, HANGS)
     times = [0.0]
@@ -160,11 +160,11 @@ def test_a_helper_that_never_answers_is_ended(directory: Path, monkeypatch: pyte
 
     with pytest.raises(ConductorError) as raised:
         credentials(IMAGE, lambda: times[0], tick)
-    assert raised.value.sentence.endswith(f"it did not answer within {HELPER_SECONDS:g}s and was ended")
+    assert raised.value.sentence.endswith(f"it did not answer within {HELPER_SECONDS:g}s and was killed")
     assert ended(directory)
 
 
-def test_an_interruption_ends_a_helper(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_kills_a_helper(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(directory)
     helper(directory, HANGS)
 

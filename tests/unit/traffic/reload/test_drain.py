@@ -4,12 +4,12 @@ import pytest
 
 from conductor.traffic.port import Drained
 from conductor.traffic.reload.drain import INSPECT_SECONDS, WorkerSockets, inspect, wait_until_drained
-from conductor.traffic.reload.processes import Connection, Worker
+from conductor.traffic.reload.processes import TcpConnection, Worker
 from tests.fakes.runtime import FakeCancellation, FakeClock
 
 OLD, OTHER = "10.0.0.2:80", "10.0.0.9:80"
-CLIENT = Connection(443, "192.0.2.1:5000")
-TO_OLD, TO_OTHER = Connection(40001, OLD), Connection(40002, OTHER)
+CLIENT = TcpConnection(443, "192.0.2.1:5000")
+TO_OLD, TO_OTHER = TcpConnection(40001, OLD), TcpConnection(40002, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ TO_OLD, TO_OTHER = Connection(40001, OLD), Connection(40002, OTHER)
         ),
     ],
 )  # fmt: skip
-def test_inspect(connections: list[Connection], unix: bool, expected: WorkerSockets) -> None:
+def test_inspect(connections: list[TcpConnection], unix: bool, expected: WorkerSockets) -> None:
     assert inspect(connections, {443}, {OLD}, unix=unix) == expected
 
 

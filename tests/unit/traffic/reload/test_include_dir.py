@@ -8,10 +8,10 @@ import pytest
 from conductor.definitions.model import Host, HostNginx
 from conductor.errors import ConductorError
 from conductor.traffic.nginx import Nginx
-from conductor.traffic.reload.include_dir import IncludeDir, services
-from conductor.traffic.render import INCLUDES, OWN, STAMP, Renderer, file_name
+from conductor.traffic.reload.include_dir import IncludeDir, services_of
+from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name
 
-NAMES = (file_name("web"), *INCLUDES, OWN)
+NAMES = (file_name("web"), *INCLUDES, OWN_FILE)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def directory(tmp_path: Path, renderer: Renderer) -> IncludeDir:
 
 def candidate(directory: IncludeDir, renderer: Renderer, text: str | None) -> dict[str, str]:
     """Return the directory with `text` as the file of `web`."""
-    return renderer.candidate(directory.present(), {file_name("web"): None if text is None else STAMP + text})
+    return renderer.candidate(directory.present(), {file_name("web"): None if text is None else HEADER + text})
 
 
 def test_the_files_present_are_all_but_directories_and_hidden_ones(directory: IncludeDir) -> None:
@@ -70,17 +70,17 @@ def test_a_directory_that_cannot_be_read_is_an_error_with_its_name(directory: In
 
 def test_place_writes_conductors_files_and_returns_the_changed_names(directory: IncludeDir, renderer: Renderer) -> None:
     first = candidate(directory, renderer, "one")
-    assert directory.place(first, NAMES) == ("location.inc", "server.inc", "web.conf", OWN)
+    assert directory.place(first, NAMES) == ("location.inc", "server.inc", "web.conf", OWN_FILE)
     assert directory.present() == first
     assert directory.place(first, NAMES) == ()
-    assert directory.place(candidate(directory, renderer, "two"), NAMES) == ("web.conf", OWN)
+    assert directory.place(candidate(directory, renderer, "two"), NAMES) == ("web.conf", OWN_FILE)
     assert stat.S_IMODE((directory.path / "web.conf").stat().st_mode) == 0o644
 
 
 def test_place_removes_a_file_that_the_candidate_does_not_have(directory: IncludeDir, renderer: Renderer) -> None:
     directory.place(candidate(directory, renderer, "one"), NAMES)
-    assert directory.place(candidate(directory, renderer, None), NAMES) == ("web.conf", OWN)
-    assert set(directory.present()) == {"theirs.conf", *INCLUDES, OWN}
+    assert directory.place(candidate(directory, renderer, None), NAMES) == ("web.conf", OWN_FILE)
+    assert set(directory.present()) == {"theirs.conf", *INCLUDES, OWN_FILE}
 
 
 def test_a_colleagues_edit_after_the_directory_was_read_survives(directory: IncludeDir, renderer: Renderer) -> None:
@@ -131,22 +131,28 @@ def test_nginx_workers_can_enter_all_directories_but_that_of_the_sockets(
 
 
 def test_services_are_those_with_a_file_of_conductors() -> None:
-    present = {"web.conf": STAMP, "theirs.conf": "#\n", OWN: STAMP, "server.inc": STAMP, "api.conf": f"{STAMP}x"}
-    assert services(present) == ("web", "api")
+    present = {
+        "web.conf": HEADER,
+        "theirs.conf": "#\n",
+        OWN_FILE: HEADER,
+        "server.inc": HEADER,
+        "api.conf": f"{HEADER}x",
+    }
+    assert services_of(present) == ("web", "api")
 
 
 def test_links_stay_links_in_a_draft(directory: IncludeDir, renderer: Renderer, tmp_path: Path) -> None:
-    """Also relative ones, which the mount over the directory resolves there, and those to missing files."""
+    """Relative links and links to missing files included: the draft is mounted over the directory."""
     directory.place(candidate(directory, renderer, "one"), NAMES)
     for name, target in (("relative.conf", "theirs.conf"), ("dangling.conf", "absent"), ("web.conf", "theirs.conf")):
         (directory.path / name).unlink(missing_ok=True)
         (directory.path / name).symlink_to(target)
     (tmp_path / "draft").mkdir()
-    drafted = directory._drafted(tmp_path / "draft", {**directory.present(), "web.conf": STAMP}, {})
+    drafted = directory._drafted(tmp_path / "draft", {**directory.present(), "web.conf": HEADER}, {})
     found = {
         path.name: str(path.readlink()) if path.is_symlink() else None for path in drafted[directory.path].iterdir()
     }
     assert found == {
         "relative.conf": "theirs.conf", "dangling.conf": "absent", "theirs.conf": None, "web.conf": None,
-        **dict.fromkeys((*INCLUDES, OWN)),
+        **dict.fromkeys((*INCLUDES, OWN_FILE)),
     }  # fmt: skip
