@@ -16,9 +16,8 @@ from typing import NamedTuple
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
-from conductor.traffic import grammar
+from conductor.traffic import grammar, processes
 from conductor.traffic.port import TrafficRefused, TrafficUnavailable
-from conductor.traffic.reload import processes
 
 CHECK_SECONDS = 30
 STATUS_SECONDS = 2

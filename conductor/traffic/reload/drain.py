@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
+from conductor.traffic import processes
 from conductor.traffic.port import Drained
-from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import TcpConnection, Worker
+from conductor.traffic.processes import TcpConnection, Worker
 
 FIRST_POLL_SECONDS = 0.01
 LONGEST_POLL_SECONDS = 0.2

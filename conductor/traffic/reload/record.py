@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from conductor.state import files
-from conductor.traffic.reload.processes import Worker, alive
+from conductor.traffic.processes import Worker, alive
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -14,13 +14,12 @@ from conductor.errors import ConductorError
 from conductor.plan.route import Cutover, Route
 from conductor.state import files
 from conductor.state.locks import NGINX_SECONDS, Locks
-from conductor.traffic import grammar
+from conductor.traffic import grammar, processes
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
-from conductor.traffic.reload import processes
+from conductor.traffic.processes import Worker
 from conductor.traffic.reload.drain import wait_until_drained
 from conductor.traffic.reload.include_dir import IncludeDir, services_of
-from conductor.traffic.reload.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 from conductor.traffic.reload.reloader import Reloader
 from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name

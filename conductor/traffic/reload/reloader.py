@@ -8,9 +8,9 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.state import files
+from conductor.traffic import processes
 from conductor.traffic.nginx import Nginx
-from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Worker
+from conductor.traffic.processes import Worker
 
 PROVE_SECONDS = 20.0  # nginx needs seconds to read a large configuration; its error log reports a failure earlier
 MIN_ANNOUNCE_SECONDS = 0.1  # a busy client needs this long to receive "Connection: close" (measured)

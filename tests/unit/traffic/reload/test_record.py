@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conductor.errors import ConductorError
-from conductor.traffic.reload.processes import Worker
+from conductor.traffic.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 
 OLD, NEW, OTHER = "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"

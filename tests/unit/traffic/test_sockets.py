@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conductor.traffic.reload import sockets
-from conductor.traffic.reload.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Tcp, tcp, unix_accepted, unix_listeners
+from conductor.traffic import sockets
+from conductor.traffic.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Tcp, tcp, unix_accepted, unix_listeners
 
 
 def from_files(pid: int) -> list[Tcp]:

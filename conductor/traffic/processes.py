@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from conductor.traffic.reload.sockets import LISTEN, tcp, unix_accepted, unix_listeners
+from conductor.traffic.sockets import LISTEN, tcp, unix_accepted, unix_listeners
 
 _OPTION = re.compile(r" -([cpeg]) ?(.+?)(?= -[cpeg]|$)", re.DOTALL)
 
