@@ -83,8 +83,11 @@ def write(path: Path, value: object) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def read(path: Path, shape: type[T]) -> T | None:
-    """Return the value in `path`, or None when there is no such file. Raise for a newer or damaged file."""
+def read(path: Path, shape: type[T], *, repair: str = "restore the file from a backup") -> T | None:
+    """Return the value in `path`, or None when there is no such file.
+
+    Raise for a newer or damaged file; `repair` is the hint for a damaged one.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -100,6 +103,4 @@ def read(path: Path, shape: type[T]) -> T | None:
             )
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, ValueError) as error:
-        raise ConductorError(
-            f"cannot read {path}: it is damaged ({error})", "restore the file from a backup"
-        ) from error
+        raise ConductorError(f"cannot read {path}: it is damaged ({error})", repair) from error

@@ -83,7 +83,8 @@ class Record:
             return TrafficRecord()
         stamp = (found.st_mtime_ns, found.st_ino)
         if self._cached[0] != stamp:
-            self._cached = (stamp, files.read(self._path, TrafficRecord) or TrafficRecord())
+            repair = f"rm {self._path} && conductor nginx install"
+            self._cached = (stamp, files.read(self._path, TrafficRecord, repair=repair) or TrafficRecord())
         return self._cached[1]
 
     def _write(self, record: TrafficRecord) -> None:
