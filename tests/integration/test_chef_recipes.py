@@ -55,8 +55,7 @@ def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
     order = [
         "conductor_install[", "execute[link /usr/local/bin/conductor to ", "conductor_definitions[",
         "file[/etc/conductor/secrets/shop_web/DATABASE_URL]", "template[/etc/conductor/services.yml]",
-        "directory[/run/conductor/nginx/private]", "template[/etc/tmpfiles.d/conductor.conf]",
-        "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
+        "directory[/etc/nginx/conductor.d]", "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
         "template[/etc/logrotate.d/conductor]", "template[/etc/sudoers.d/conductor]",
     ]  # fmt: skip
     names = [one["resource"] for one in whole["recorded"]]

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,14 +59,14 @@ def claims() -> Iterator[Claims]:
 
 
 @pytest.fixture
-def on_nginx(tmp_path_factory: pytest.TempPathFactory, claims: Claims) -> Iterator[NginxHost]:
-    directory = tmp_path_factory.mktemp("host")
-    for parent in (directory, *directory.parents[:2]):  # nginx's workers are another user
-        parent.chmod(parent.stat().st_mode | 0o055)
-    made = NginxHost(directory, claims)
-    with made.nginx:
-        yield made
-    print(made.nginx.log_tail())
+def on_nginx(claims: Claims) -> Iterator[NginxHost]:
+    with tempfile.TemporaryDirectory(prefix=f"conductor-test-{os.getpid()}-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # nginx's workers are another user
+        made = NginxHost(directory, claims)
+        with made.nginx:
+            yield made
+        print(made.nginx.log_tail())
 
 
 @pytest.fixture

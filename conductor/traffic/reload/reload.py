@@ -232,13 +232,15 @@ class ReloadTraffic:
             milliseconds = int(self._host.nginx.longest_connection * 1000)
             limit = "" if self._own_timeout() else f"worker_shutdown_timeout {milliseconds}ms;\n"
             wanted[drop_in] = f"{HEADER}{limit}"
+        name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
         if self._host.runtime_dir.startswith("/run/"):
-            name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
             wanted[TMPFILES / name] = self._renderer.tmpfiles()
-            if self._host.nginx.config == DISTRIBUTION_CONFIG:
-                wanted[NGINX_UNIT / name] = self._renderer.unit_drop_in()
-        existing = {path: text for path, text in wanted.items() if path.parent.parent.is_dir()}
-        return tuple(ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in existing.items())
+        if self._host.nginx.config == DISTRIBUTION_CONFIG:
+            wanted[NGINX_UNIT / name] = self._renderer.unit_drop_in()
+        found = [ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in wanted.items()]
+        return tuple(
+            one for one in found if one.path.parent.parent.is_dir() and (one.present or HEADER).startswith(HEADER)
+        )  # a file that Conductor did not write stays
 
     def notices(self) -> tuple[str, ...]:
         """nginx accepts one `worker_shutdown_timeout`, so Conductor sets none if the operator's configuration does."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor.definitions.model import Definition, Host, Nginx, Server, Service
+from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.route import Route
 from conductor.state.locks import Locks
@@ -118,20 +118,23 @@ def test_what_nginx_needs_before_its_start_after_a_boot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "names"),
+    ("host", "name", "directories"),
     [
-        (Host(), {"conductor.conf"}),
-        (Host(instance="demo", runtime_dir="/run/demo"), {"conductor-demo.conf"}),
-        (Host(runtime_dir="/srv/run"), set()),
+        (Host(), "conductor.conf", {TMPFILES, NGINX_UNIT}),
+        (Host(instance="demo", runtime_dir="/run/demo"), "conductor-demo.conf", {TMPFILES, NGINX_UNIT}),
+        (Host(runtime_dir="/srv/run"), "conductor.conf", {NGINX_UNIT}),
+        (Host(nginx=HostNginx(config="/srv/nginx.conf")), "conductor.conf", {TMPFILES}),
     ],
 )
-def test_install_writes_it_where_the_host_runs_from_run(host: Host, names: set[str], tmp_path: Path) -> None:
+def test_install_writes_it_where_the_host_needs_it(
+    host: Host, name: str, directories: set[Path], tmp_path: Path
+) -> None:
     clock = FakeClock()
     cancellation = FakeCancellation(clock)
     traffic = ReloadTraffic(host, Locks(tmp_path, "test", clock, cancellation), clock, cancellation)
     found = {file.path: file.wanted for file in traffic.installed_files()}
     renderer = Renderer(host)
-    wanted = {directory / name for name in names for directory in (TMPFILES, NGINX_UNIT)}
+    wanted = {directory / name for directory in directories}
     assert {path for path in found if path.parent in {TMPFILES, NGINX_UNIT}} == {
         path for path in wanted if path.parent.parent.is_dir()
     }
