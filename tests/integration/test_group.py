@@ -211,7 +211,7 @@ def test_a_clock_that_cannot_be_stopped_again(host: TestHost) -> None:
         host.wait_for(lambda: host.revisions("clock") == ["r2"], "the new clock")
         between.trouble = (Trouble(r"POST .*/stop|DELETE "),)
         failing.signal(signal.SIGINT)
-        failed(failing.wait(60), 1, "then the rollback failed: cannot continue: clock-r2-", "must not run beside it")
+        failed(failing.wait(60), 1, "then the rollback failed: cannot continue: clock-r2-")
         assert host.revisions("clock") == ["r2"]
         between.trouble = ()
         host.conductor("service", "start", "--id", "clock", check=True)

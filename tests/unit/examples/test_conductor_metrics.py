@@ -19,7 +19,8 @@ LABELS = 'service="jobs",job="1a2b",schedule="1 1 * * *"'
 
 def metrics(directory: Path, *, status: Any, jobs: Any = (), supervise: Any = UP) -> tuple[int, dict[str, float], str]:
     """Exit code, samples by name with labels, and standard error."""
-    documents = {"service": {"services": status}, "cron": jobs, "supervise": supervise}
+    cron = None if jobs is None else {"version": 1, "jobs": jobs}
+    documents = {"service": {"version": 1, "services": status}, "cron": cron, "supervise": supervise}
     for name, document in documents.items():
         (directory / name).write_text(json.dumps(document))
     fake = directory / "conductor"
