@@ -26,7 +26,7 @@ COOKBOOK = """
 """
 # DESIGN section 2: regular expressions of whole paths.
 DESIGN = r"""
-/var/lib/conductor(/history\.jsonl|/addresses\.json)?
+/var/lib/conductor(/(history\.jsonl|(addresses|traffic|host)\.json))?
 /var/lib/conductor/(services|journal)(/(shop|api|worker|jobs)\.json)?
 /var/lib/conductor/logs(/(shop|api|worker|jobs)-[^/]+\.log)?
 /var/lib/conductor/jobs(/jobs(/[0-9a-f]+\.json)?)?
