@@ -96,13 +96,15 @@ class Steps:
         self._gate("gate", self.services)
 
     def _gate(self, step: StepName, services: Sequence[ServiceChange]) -> None:
-        candidates = [
+        Gate(self.context, self._candidates(services)).wait(self.progress(step))
+
+    def _candidates(self, services: Sequence[ServiceChange]) -> list[Candidate]:
+        return [
             Candidate(replica=replica, health=one.definition.service.health, redact=one.redact)
             for one in services
             if one.definition.service.health
             for replica in one.new()
         ]
-        Gate(self.context, candidates).wait(self.progress(step))
 
     def replace(self) -> None:
         """`order: stop-first`: stop the old replicas, then start and gate the new ones. The old ones stay until the commit."""
@@ -115,7 +117,11 @@ class Steps:
         self._gate("replace", services)
 
     def cutover(self) -> None:
-        """Switch the traffic. The journals have what is needed to undo or drain it before anything changes."""
+        """Switch the traffic. The journals have what is needed to undo or drain it before anything changes.
+
+        New replicas are checked again: one that passed may have failed while others were waited for.
+        """
+        Gate(self.context, self._candidates(self.services)).check_again()
         self.context.traffic.switch([one.route() for one in self._routed], self.record_cutover)
 
     def record_cutover(self, cutover: Cutover) -> None:
@@ -131,6 +137,8 @@ class Steps:
 
     def commit(self) -> None:
         """Write the wanted states. From the first write on the change is finished, never rolled back."""
+        if not self._routed:  # otherwise the cutover has checked them
+            Gate(self.context, self._candidates(self.services)).check_again()
         for one in self.services:
             self.context.store.write_wanted(one.journal.new)
         self.context.cancellation.committed()
