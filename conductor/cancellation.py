@@ -26,8 +26,11 @@ class Cancellation(Protocol):
     def wait(self, seconds: float) -> None:
         """Sleep for `seconds`; raise as `check` does as soon as the action shall stop."""
 
-    def shielded(self, notice: str) -> AbstractContextManager[None]:
-        """Return a block that is not left half done: requests to stop are answered with `notice` and raised after it."""
+    def shielded(self, notice: str, *, yields: bool = False) -> AbstractContextManager[None]:
+        """Return a block that is not left half done: requests to stop are answered with `notice` and raised after it.
+
+        With `yields`, `supervise` still yields its lock in it, because the journal has what the next holder needs.
+        """
 
     def committed(self) -> None:
         """Stop no more: the change is committed and will be finished."""
@@ -77,7 +80,7 @@ class SignalCancellation:
         self.check()
 
     @contextlib.contextmanager
-    def shielded(self, notice: str) -> Iterator[None]:
+    def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
         """Defer signals until the outermost shield ends."""
         if not self._shields:
             self._unreported = self._unreported or self._signal != 0

@@ -171,9 +171,9 @@ class Steps:
             )
 
     def retire(self) -> None:
-        """Stop and remove the old replicas side by side. `supervise` yields its lock while they stop."""
+        """Stop and remove the old replicas side by side."""
         old = [(replica, one.old_grace()) for one in self.services for replica in one.old()]
-        self.remove(old, killed=self.stop(old, meanwhile=self.context.cancellation.check))
+        self.remove(old, killed=self.stop(old))
 
     def crontab(self) -> None:
         """Install the crontabs; remove those of services that have none or are stopped."""
@@ -192,12 +192,11 @@ class Steps:
 
     # Stopping and removing, for retire and rollback.
 
-    def stop(
-        self, replicas: Sequence[tuple[Replica, float]], meanwhile: Callable[[], None] = lambda: None
-    ) -> list[tuple[str, float]]:
+    def stop(self, replicas: Sequence[tuple[Replica, float]]) -> list[tuple[str, float]]:
         """Stop the running ones, each with its grace in seconds; return name and grace of those that had to be killed.
 
-        A replica that cannot be stopped is reported when it is removed.
+        A replica that cannot be stopped is reported when it is removed. `supervise` yields its lock while they stop; a
+        signal does not end the wait.
         """
         graces = {one.id: grace for one, grace in replicas if one.running}
         if graces:
@@ -208,7 +207,9 @@ class Steps:
             if self.context.runtime.stop(replica.id, graces[replica.id]):
                 killed.append((replica.name, graces[replica.id]))
 
-        for_each([one for one, _ in replicas if one.running], stop, meanwhile)
+        cancellation = self.context.cancellation
+        with cancellation.shielded("stopping replicas, one moment", yields=True):
+            for_each([one for one, _ in replicas if one.running], stop, cancellation.check)
         return sorted(killed)
 
     def remove(self, replicas: Sequence[tuple[Replica, float]], *, killed: Sequence[tuple[str, float]]) -> None:
@@ -231,7 +232,7 @@ class Steps:
         """`order: stop-first`: start the old replicas again at their own addresses, once the new ones are gone."""
         for one in self.services:
             if one.journal.old_stopped:
-                self.remove_new(one, grace=one.definition.service.stop.grace)
+                self.remove_new([(one, one.definition.service.stop.grace)])
                 refuse_running(one.new(), "old")
                 ran = {replica.id for replica in one.journal.before if replica.running}
                 stopped = [replica for replica in one.old() if not replica.running and replica.id in ran]
@@ -254,9 +255,9 @@ class Steps:
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 
-    def remove_new(self, one: ServiceChange, *, grace: float) -> None:
-        """Stop and remove the new replicas of a service."""
-        new = [(replica, grace) for replica in one.new()]
+    def remove_new(self, services: Sequence[tuple[ServiceChange, float]]) -> None:
+        """Stop and remove the new replicas of services side by side, each with its grace in seconds."""
+        new = [(replica, grace) for one, grace in services for replica in one.new()]
         self.remove(new, killed=self.stop(new))
 
 

@@ -1,6 +1,7 @@
 """Passes and their actions on a host in memory: what `supervise` does, records, logs and publishes."""
 
 import fcntl
+import threading
 from typing import Any
 
 import msgspec
@@ -283,3 +284,31 @@ def test_as_wanted_again_ends_the_counting_of_failures(host: Any) -> None:
     assert host.status().services["web"].reason == AsWanted()  # with the attempts of the last minute
     host.run_passes(60.0)
     assert host.status().services == {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_repair_yields_while_a_replica_takes_long_to_stop(host: Any, fails: bool) -> None:
+    """During the stop of `order: stop-first`, and during a rollback of a service without nginx."""
+    worker = {"image": "shop", "health": {"none": True, "stable_for": "1s"}, "stop": {"grace": "10m"}}
+    host.define({"worker": worker if fails else {**worker, "order": "stop-first"}})
+    host.upgrade("r1", "worker")
+    host.clock.advance(60.0)
+    [replica] = host.replicas("worker")
+    host.monitor.conditions[replica.id] = Condition.UNHEALTHY
+    if fails:
+        host.health.unhealthy.add("r1")
+    yielded = threading.Event()
+
+    def stop(_container: str, _seconds: float) -> bool:
+        fcntl.flock(waiting, fcntl.LOCK_SH)
+        host.clock.advance(1.0)
+        yielded.wait(10.0)
+        return False
+
+    with (host.directory / "run" / "locks" / "worker.waiting.lock").open("a") as waiting:
+        host.runtime.stop = stop
+        host.run_pass()
+        assert not yielded.is_set()
+        yielded.set()
+    assert host.lines[-1] == "worker: repair stopped: yielded the lock"
+    assert host.store.journal("worker").action == "repair"
