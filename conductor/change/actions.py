@@ -12,6 +12,7 @@ from conductor.change.recover import recovered
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
+from conductor.health.fitness import unfit
 from conductor.output.events import Finished
 from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Release, Wanted
@@ -102,7 +103,7 @@ def restart(definition: Definition) -> MakeTransition:
 def start(context: Context, current: Current) -> Transition:
     """Start a stopped service, or the missing replicas of a running one."""
     _require_image(context, current.wanted.live)
-    return _resize("start", current, msgspec.structs.replace(current.wanted, stopped=None))
+    return _resize(context, "start", current, msgspec.structs.replace(current.wanted, stopped=None))
 
 
 def stop(reason: str) -> MakeTransition:
@@ -110,7 +111,7 @@ def stop(reason: str) -> MakeTransition:
 
     def make(context: Context, current: Current) -> Transition:
         hold = current.wanted.stopped or Hold(reason=reason, who=current_user(), since=context.clock.now())
-        return _resize("stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
+        return _resize(context, "stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
 
     return make
 
@@ -120,15 +121,19 @@ def scale(count: int | None) -> MakeTransition:
 
     def make(context: Context, current: Current) -> Transition:
         _require_image(context, current.wanted.live)
-        return _resize("scale", current, msgspec.structs.replace(current.wanted, scale=count))
+        return _resize(context, "scale", current, msgspec.structs.replace(current.wanted, scale=count))
 
     return make
 
 
-def _resize(action: ChangeAction, current: Current, new: Wanted) -> Transition:
+def _resize(context: Context, action: ChangeAction, current: Current, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
-    return resize(action, current.wanted, new, definition, current.replicas, counted=current.defined)
+    live = [one for one in current.replicas if one.release == new.live.id and not new.stopped]
+    return resize(
+        action, current.wanted, new, definition, current.replicas, counted=current.defined,
+        unfit=unfit(context.health, definition.service.health, live),
+    )  # fmt: skip
 
 
 def _refuse_stopped(action: str, wanted: Wanted) -> None:

@@ -97,6 +97,7 @@ def _journal(context: Context, transition: Transition, change: str, transitions:
         reason=transition.reason,
         before=transition.keep + transition.remove,
         keep=tuple(one.id for one in transition.keep),
+        unfit=transition.unfit,
     )
 
 

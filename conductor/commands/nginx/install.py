@@ -49,7 +49,7 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
 def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...]) -> set[str]:
     """Return the services whose routes must not be removed: defined ones, and undefined ones that have containers.
 
-    An idle service whose definition and live release both lack nginx is not among them.
+    An idle service whose definition and live release both lack nginx is not among them. One whose definition is invalid is.
     """
     from conductor.plan.transition import was_routed
 
@@ -58,6 +58,8 @@ def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...])
     unrouted = {
         service
         for service in idle
-        if definitions.services[service].service.nginx is None and not was_routed(context.store.wanted(service))
+        if service in definitions.services
+        and definitions.services[service].service.nginx is None
+        and not was_routed(context.store.wanted(service))
     }
     return set(definitions.ids).difference(unrouted) | present

@@ -9,6 +9,7 @@ from conductor.change.gate import GateFailed
 from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
 from conductor.output.events import StepStarted
 from conductor.plan.history import Outcome
+from conductor.plan.replica import CheckResult
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WORKER, World
 
@@ -341,3 +342,42 @@ def test_plan_changes_nothing(world: World) -> None:
     world.upgrade("r2", plan_only=True)
     assert len(world.runtime.called("create")) == created
     assert world.running() == {"r1": 2}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_scale_removes_an_unhealthy_replica_first(world: World, number: int) -> None:
+    world.upgrade("r1")
+    replicas = world.replicas()
+    world.health.unhealthy.add(replicas[number].id)
+    world.perform(actions.scale(1))
+    [kept] = world.replicas()
+    assert kept == replicas[1 - number]
+    assert world.traffic.routes["web"] == (kept.endpoint,)
+
+
+def test_an_unhealthy_replica_that_stays_gets_no_traffic_while_others_are_healthy(world: World) -> None:
+    world.upgrade("r1")
+    bad, good = world.replicas()
+    world.health.unhealthy.add(bad.id)
+    world.perform(actions.scale(3))
+    assert world.running() == {"r1": 3}
+    routed = world.traffic.routes["web"]
+    assert good.endpoint in routed
+    assert bad.endpoint not in routed
+    assert len(routed) == 2
+
+
+def test_replicas_that_are_all_unhealthy_keep_the_traffic(world: World) -> None:
+    world.upgrade("r1")
+    world.health.unhealthy |= {one.id for one in world.replicas()}
+    world.perform(actions.scale(1))
+    assert world.traffic.routes["web"] == tuple(one.endpoint for one in world.replicas())
+
+
+def test_a_check_that_cannot_be_made_does_not_make_a_replica_unfit(world: World) -> None:
+    world.upgrade("r1")
+    first, second = world.replicas()
+    world.health.answers[first.id] = CheckResult(ok=False, seconds=0.0, unknown=True)
+    world.perform(actions.scale(1))
+    assert world.replicas() == (first,)
+    assert second.endpoint not in world.traffic.routes["web"]
