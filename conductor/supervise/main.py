@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from conductor.clock import Clock
+from conductor.errors import ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.replica import CheckResult
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
@@ -33,14 +34,18 @@ from conductor.supervise.task_cleanup import TaskCleanup
 
 END_SECONDS = 0.5  # actions may reach the end of a step; SIGTERM ends `supervise` within a second
 CHECK_FILES_SECONDS = 1.0
+DEFINITIONS = "definitions file"  # in the log; no service id contains a space
 M_ARENA_MAX = -8  # malloc.h
 
 
-def supervise(config: Path, make_context: MakeContext, *, once: bool) -> int:
-    """Run until SIGTERM or SIGINT, or for one pass. Containers keep running."""
+def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once: bool) -> int:
+    """Run until SIGTERM or SIGINT, or for one pass. Containers keep running.
+
+    `state_dir` has the last valid host section, for a start with a broken definitions file.
+    """
     _limit_heaps()
     log, clock, ended = SupervisorLog(), Clock(), threading.Event()
-    file = DefinitionsFile(config)
+    file = usable_definitions(config, state_dir, log, clock)
     contexts = Contexts(make_context, file.definitions, clock, log, ended)
     lock = contextlib.ExitStack()  # held until the process ends
     lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))
@@ -49,6 +54,18 @@ def supervise(config: Path, make_context: MakeContext, *, once: bool) -> int:
         _exit(0 if supervisor.one_pass() else 1)
     supervisor.run()
     _exit(0)
+
+
+def usable_definitions(config: Path, state_dir: Path, log: SupervisorLog, clock: Clock) -> DefinitionsFile:
+    """Return the definitions. Under systemd wait for usable ones, because each exit would only lead to the next start."""
+    while True:
+        try:
+            return DefinitionsFile(config, state_dir)
+        except ConductorError as error:
+            if not notify(READY="1", WATCHDOG="1", STATUS=f"waiting for a usable definitions file: {error.sentence}"):
+                raise
+            log.failed(DEFINITIONS, error)
+        clock.sleep(CHECK_FILES_SECONDS)
 
 
 class Supervisor:

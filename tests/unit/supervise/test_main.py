@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from conductor.clock import Clock
+from conductor.errors import ConductorError
 from conductor.supervise.log import SupervisorLog
-from conductor.supervise.main import run_loop
+from conductor.supervise.main import run_loop, usable_definitions
 
 FED = b"WATCHDOG=1"
 FED_EVERY_SECONDS = 0.01
@@ -59,3 +60,22 @@ def test_a_tick_that_hangs_does_not_feed_the_watchdog(systemd: socket.socket) ->
         ended.set()
         resume.set()
         running.join(5)
+
+
+def test_it_waits_for_a_usable_file_under_systemd(systemd: socket.socket, tmp_path: Path) -> None:
+    path = tmp_path / "services.yml"
+
+    class WritingClock(Clock):
+        def sleep(self, seconds: float) -> None:
+            path.write_text(f'{{"version": 1, "host": {{"state_dir": "{tmp_path}"}}, "services": {{}}}}')
+
+    lines: list[str] = []
+    file = usable_definitions(path, tmp_path, SupervisorLog(lines.append), WritingClock())
+    assert (file.definitions.ids, file.problem) == ((), "")
+    assert len(lines) == 1
+    assert b"READY=1" in systemd.recv(999).split(b"\n")
+
+
+def test_without_systemd_an_unusable_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConductorError):
+        usable_definitions(tmp_path / "services.yml", tmp_path, SupervisorLog(), Clock())
