@@ -15,6 +15,7 @@ from conductor.change.actions import Current, restart
 from conductor.change.change import carry_out
 from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
+from conductor.change.gate import GateFailed
 from conductor.change.recover import recover
 from conductor.change.service_change import start_at
 from conductor.definitions.load import restore
@@ -27,7 +28,6 @@ from conductor.plan.reconcile import Action, ApplyDrift, Observation, Recover, R
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover, Route
 from conductor.plan.transition import Transition, repair
-from conductor.traffic.port import TrafficRefused, TrafficUnavailable
 
 
 def act(
@@ -167,13 +167,24 @@ def _repair(
     with _rerouted(context, transition, action.serving, change):
         try:
             finished = carry_out(context, [transition], change, context.clock.monotonic())
-        except (TrafficUnavailable, TrafficRefused):
-            # Requests cannot be sent to new replicas: start the exited ones again that requests still go to.
-            serving = context.traffic.serving(transition.service)
-            _start(context, [one for one in transition.remove if not one.running and one.endpoint in serving])
+        except GateFailed:
+            raise
+        except (ConductorError, OSError):
+            _start_in_place(context, transition)
             raise
     if finished.exit_code:
         raise ConductorError(finished.text)
+
+
+def _start_in_place(context: Context, transition: Transition) -> None:
+    """Start exited replicas again, because no replacement can be created: nginx, a secret or a template is missing.
+
+    Skipped while the repair is not rolled back: its new replicas may run.
+    """
+    if context.store.journal(transition.service) is None:
+        live = transition.new.live.id
+        exited = [one for one in transition.remove if not one.running and one.release == live]
+        _start(context, exited[: transition.add])
 
 
 class _SupersededError(Exception):

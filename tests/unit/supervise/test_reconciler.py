@@ -14,6 +14,7 @@ from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, P
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
 from conductor.supervise.route_loader import SUBJECT
+from tests.fakes.world import WEB
 
 HOLD = Hold(reason="holiday", who="ada", since="2024-01-01T00:00:00.000Z")
 
@@ -312,3 +313,44 @@ def test_a_repair_yields_while_a_replica_takes_long_to_stop(host: Any, fails: bo
         yielded.set()
     assert host.lines[-1] == "worker: repair stopped: yielded the lock"
     assert host.store.journal("worker").action == "repair"
+
+
+@pytest.mark.parametrize("routed", [True, False])
+@pytest.mark.parametrize("cause", ["secret", "create", "check", "network"])
+def test_without_a_replacement_an_exited_replica_is_started_again_in_place(host: Any, cause: str, routed: bool) -> None:
+    secret = host.directory / "secret"
+    secret.write_text("s")
+    definition = {**WEB, "env": {"KEY": {"file": str(secret)}}, "nginx": {} if routed else None}
+    host.define({"shop": definition})
+    host.upgrade("r1", "shop")
+    host.clock.advance(60.0)
+    exited = host.replicas("shop")[0].id
+    host.runtime.exit(exited)
+    match cause:
+        case "secret":
+            secret.unlink()
+        case "create":
+            host.runtime.fail("create")
+        case "network":
+            host.runtime.fail("ensure_network")
+        case _:
+            host.traffic.running = False
+            host.runtime.fail("create")
+    host.run_pass()
+    assert exited in {one.id for one in host.replicas("shop") if one.running}
+    assert host.running("shop") == {"r1": 2}
+    assert host.store.journal("shop") is None
+
+
+def test_nothing_is_started_in_place_beside_replicas_that_could_not_be_rolled_back(host: Any) -> None:
+    exited = min(ids(host))
+    host.runtime.exit(exited)
+
+    def fail(_wanted: Any) -> None:
+        raise ConductorError("cannot write: no space")
+
+    host.store.write_wanted = fail
+    host.traffic.fail("undo")
+    host.run_pass()
+    assert host.store.journal("web") is not None
+    assert exited not in ids(host)
