@@ -45,7 +45,11 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The wanted state of one service. Writing its file is the commit of a change; `change` is the last one committed."""
+    """The wanted state of one service. Writing its file is the commit of a change; `change` is the last one committed.
+
+    `crontab_removed`: `supervise` removed the crontab because the service left the definitions file, and will install it
+    again when the service returns.
+    """
 
     service: str
     version: int = 1
@@ -55,6 +59,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Hold | None = None
     paused: Hold | None = None
     change: str = ""
+    crontab_removed: bool = False
 
     def with_release(self, release: Release, keep: int) -> "Wanted":
         """Return the same with `release` live, and at most `keep` earlier ones for rollback, newest first."""

@@ -18,6 +18,7 @@ from conductor.plan.replica import CheckResult
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
 from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts, MakeContext
+from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.definitions_file import DefinitionsFile
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.loop import Loop
@@ -85,6 +86,7 @@ class Supervisor:
             actions=Actions(contexts, log, host.supervise.starts_at_once, ended),
             route_loader=RouteLoader(contexts, self._in_progress, log),
             task_cleanup=TaskCleanup(contexts, self._in_progress),
+            crontabs=CrontabFollower(contexts, self._in_progress, log, lambda: file.definitions),
         )  # fmt: skip
         runtime = RuntimeState(log)
         status = StatusFile(host.runtime_dir, clock, log, lambda: file.problem)

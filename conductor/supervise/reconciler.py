@@ -8,6 +8,7 @@ import msgspec
 
 from conductor.plan.reconcile import Action, Decision, Leave, Observation, Recover, Start, decide
 from conductor.supervise.actions import ActionEnd, Actions, InProgress
+from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.observe import HostObservation
 from conductor.supervise.retries import Retries
@@ -28,6 +29,7 @@ class Reconciler:
         in_progress: InProgress,
         route_loader: RouteLoader,
         task_cleanup: TaskCleanup,
+        crontabs: CrontabFollower,
     ) -> None:
         self._monotonic = monotonic
         self._log = log
@@ -36,6 +38,7 @@ class Reconciler:
         self._in_progress = in_progress
         self._traffic_load = route_loader
         self._task_cleanup = task_cleanup
+        self._crontabs = crontabs
         self._restarted: set[str] = set()  # exited replicas of these may have stopped with the host or with Docker
         self.decisions: dict[str, Decision] = {}
 
@@ -56,6 +59,7 @@ class Reconciler:
                     self._log.failed(service, error)
         paused = {service for service, one in observed.observations.items() if one.paused}
         self._task_cleanup.begin_if_due(observed.cleanup - paused)
+        self._crontabs.begin_if_due(observed.crontabs)
 
     def _decide(self, service: str, observation: Observation) -> None:
         state = self._retries.update(observation)

@@ -21,6 +21,7 @@ from conductor.state.locks import Locks
 from conductor.state.supervisor_status import SupervisorStatus, status_path
 from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts
+from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.definitions_file import DefinitionsFile
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.observe import HostObservation, Observer
@@ -76,6 +77,7 @@ class SupervisedHost(World):
             in_progress=self.in_progress,
             route_loader=RouteLoader(contexts, self.in_progress, log),
             task_cleanup=TaskCleanup(contexts, self.in_progress),
+            crontabs=CrontabFollower(contexts, self.in_progress, log, lambda: file.definitions),
         )
         self.runtime_state = RuntimeState(log)
         status = StatusFile(host.runtime_dir, self.clock, log, lambda: file.problem)
