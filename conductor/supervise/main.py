@@ -137,7 +137,10 @@ class Supervisor:
 def run_loop(
     loop: Loop, file: DefinitionsFile, log: SupervisorLog, clock: Clock, signals: "queue.SimpleQueue[int]"
 ) -> None:
-    """Run the loop until SIGTERM or SIGINT. Each tick feeds systemd's watchdog, and files are checked once a second."""
+    """Run the loop until SIGTERM or SIGINT. Files are checked once a second.
+
+    Ticks feed systemd's watchdog while passes complete, so that systemd replaces a process whose pass is stuck.
+    """
     fed = checked = float("-inf")
     feed_seconds = (watchdog_seconds() or 60.0) / 4
     while not loop.ended.is_set():
@@ -146,7 +149,7 @@ def run_loop(
             loop.ended.set()
             return
         now = clock.monotonic()
-        if now - fed >= feed_seconds:
+        if now - fed >= feed_seconds and not loop.is_stuck:
             fed = now
             notify(WATCHDOG="1")
         if now - checked >= CHECK_FILES_SECONDS or received:
