@@ -120,6 +120,14 @@ class Drifted(Note, frozen=True, tag="drifted"):
         return "drifted: the definition has changed since the release; upgrade or restart the service to apply it"
 
 
+class TrafficDown(Note, frozen=True, tag="traffic-down"):
+    """The traffic layer, which the service is behind, is not running."""
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return "nginx is not running, so no request reaches the service; run systemctl start nginx"
+
+
 class Stray(Note, frozen=True, tag="stray"):
     """Containers of the service that do not belong to the live release."""
 

@@ -25,7 +25,7 @@ class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
 
     `observations` are those of them that no other process works on. `problems` are errors by service, `cleanup` the services
     with tasks to clean up, `crontabs` those whose crontab does not follow the definitions, `running` is the number of running
-    replicas.
+    replicas. `traffic_down`: a service is routed, and the traffic layer is not running.
     """
 
     services: frozenset[str]
@@ -34,6 +34,7 @@ class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
     cleanup: frozenset[str]
     crontabs: frozenset[str]
     running: int
+    traffic_down: bool = False
 
 
 class StoredStates:
@@ -134,6 +135,8 @@ class Observer:
             cleanup=frozenset(one.service for one in tasks if is_due(one, wall)),
             crontabs=frozenset(crontabs),
             running=sum(one.running for one in replicas),
+            traffic_down=any(one.serving is not None and one.count for one in observations.values())
+            and not context.traffic.is_running(),
         )
 
     def _read(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from conductor.plan.reconcile import Action, Decision, Leave, Observation, Recover, Start, decide
+from conductor.state.supervisor_status import TRAFFIC_DOWN
 from conductor.supervise.actions import ActionEnd, Actions, InProgress
 from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.log import SupervisorLog
@@ -14,6 +15,9 @@ from conductor.supervise.observe import HostObservation
 from conductor.supervise.retries import Retries
 from conductor.supervise.route_loader import RouteLoader
 from conductor.supervise.task_cleanup import TaskCleanup
+from conductor.traffic.port import TrafficUnavailable
+
+TRAFFIC = "traffic layer"  # in the log; no service id contains a space
 
 
 class Reconciler:
@@ -48,6 +52,10 @@ class Reconciler:
             self._restarted = set(observed.services)
         for service, error in observed.problems.items():
             self._log.failed(service, error)
+        if observed.traffic_down:
+            self._log.failed(TRAFFIC, TrafficUnavailable(TRAFFIC_DOWN))
+        else:
+            self._log.recovered(TRAFFIC)
         self._in_progress.forget_finished()
         self.decisions = {service: one for service, one in self.decisions.items() if service in self._in_progress}
         self._traffic_load.begin_if_due(observed.observations)

@@ -35,6 +35,9 @@ class FakeTraffic:
         """
         self._failures.append((method, nth, error or ConductorError(f"cannot {method}: injected by the test"), at))
 
+    def is_running(self) -> bool:
+        return self.running
+
     def check(self, routes: Collection[Route]) -> None:
         self._begin("check")
         self._require_running()

@@ -39,8 +39,11 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
         idle = lock_idle(definitions, context, locks)
         keep = _kept(definitions, context, idle)
         changed = context.traffic.install(routes(definitions, context, idle), keep)
+    text = f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do"
+    if not context.traffic.is_running():
+        text += "; nginx is not running: systemctl start nginx"
     return Finished(
-        text=f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do",
+        text=text,
         seconds=context.clock.monotonic() - began,
         warnings=len(definitions.problems),
     )

@@ -13,6 +13,7 @@ from conductor.plan.history import Outcome
 from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, Paused, Unreadable
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
+from conductor.state.supervisor_status import TRAFFIC_DOWN
 from conductor.supervise.route_loader import SUBJECT
 from tests.fakes.world import WEB
 
@@ -354,3 +355,15 @@ def test_nothing_is_started_in_place_beside_replicas_that_could_not_be_rolled_ba
     host.run_pass()
     assert host.store.journal("web") is not None
     assert exited not in ids(host)
+
+
+def test_a_traffic_layer_that_is_down_is_published_and_logged_once(host: Any) -> None:
+    assert not host.status().traffic_down
+    host.traffic.running = False
+    host.run_passes(1.0)
+    assert host.status().traffic_down
+    assert [line for line in host.lines if "nginx is not running" in line] == [f"traffic layer: {TRAFFIC_DOWN}"]
+    host.traffic.running = True
+    host.run_pass()
+    assert not host.status().traffic_down
+    assert host.results.succeeded

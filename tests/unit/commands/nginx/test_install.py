@@ -125,3 +125,8 @@ def test_a_route_whose_release_cannot_be_read_stays(world: World) -> None:
     world.store.write_wanted(msgspec.structs.replace(wanted, release=broken))
     install(world.definitions, world.context())
     assert world.traffic.routes["web"] == endpoints(world)
+
+
+def test_it_reports_that_nginx_is_not_running(world: World) -> None:
+    world.traffic.running = False
+    assert "nginx is not running" in install(world.definitions, world.context()).text
