@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from conductor.caller import current_user
-from conductor.change.cleanup import clean_up_tasks
+from conductor.change.cleanup import clean_up_jobs, clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.crontab import wrapped
 from conductor.change.rollback import roll_back
@@ -152,6 +152,7 @@ def _end(carried: Steps) -> None:
     carried.end(Outcome.DONE)
     for one in carried.services:
         clean_up_tasks(carried.context, one.service)
+        clean_up_jobs(carried.context, one.service)
 
 
 def _unfinished(transitions: Sequence[Transition], error: BaseException) -> BaseException:

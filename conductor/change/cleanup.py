@@ -1,4 +1,4 @@
-"""Tasks whose `conductor run` is gone: their end goes to the history, and their containers are removed.
+"""What tasks leave behind. Those whose `conductor run` is gone: their end goes to the history, their containers are removed.
 
 A container that prints a crontab is removed also when it does not end.
 """
@@ -9,7 +9,7 @@ from conductor.change.context import Context
 from conductor.errors import ConductorError
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
-from conductor.plan.tasks import GENERATE, GENERATE_SECONDS
+from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, job_locks
 
 KEEP_SECONDS = 60.0  # a `conductor run` that still lives has removed its container by then
 
@@ -28,6 +28,22 @@ def clean_up_tasks(context: Context, service: str) -> None:
         for container in context.runtime.containers(service).tasks:
             if is_due(container, context.clock.wall()):
                 _clean_up(context, container)
+
+
+def clean_up_jobs(context: Context, service: str) -> None:
+    """Remove the last results and the locks of cron jobs that the installed crontab no longer has.
+
+    Those of a stopped service stay, because its crontab returns. What fails now is tried again after the next change.
+    """
+    with contextlib.suppress(ConductorError):
+        text, wanted = context.crontabs.read(service), context.store.wanted(service)
+        if text is None and wanted.release is not None and wanted.release.crontab:
+            return
+        for job in context.store.jobs(service):
+            if job not in (text or ""):  # also the key of a line that a person has edited
+                context.store.remove_job(service, job)
+                for lock in job_locks(service, job):
+                    context.locks.remove(lock)
 
 
 def _clean_up(context: Context, container: TaskContainer) -> None:

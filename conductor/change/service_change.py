@@ -80,7 +80,7 @@ class ServiceChange:
         with contextlib.suppress(ConductorError, OSError):
             redact = self._redactor_of(container)
             lines = self.context.runtime.logs(container.id, KEPT_LOG_LINES)
-            self.context.store.keep_log(container.name, [redact(line) for line in lines])
+            self.context.store.keep_log(self.service, container.name, [redact(line) for line in lines])
 
     def _redactor_of(self, container: Replica | TaskContainer) -> Callable[[str], str]:
         """By the definition of its own release: the secrets in files now, and those it was given, which may be older."""
