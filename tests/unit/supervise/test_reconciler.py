@@ -13,6 +13,7 @@ from conductor.plan.history import Outcome
 from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, Paused, Unreadable
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
+from conductor.plan.tasks import Task, task_spec
 from conductor.state.supervisor_status import TRAFFIC_DOWN
 from conductor.supervise.route_loader import SUBJECT
 from tests.fakes.world import WEB
@@ -367,3 +368,16 @@ def test_a_traffic_layer_that_is_down_is_published_and_logged_once(host: Any) ->
     host.run_pass()
     assert not host.status().traffic_down
     assert host.results.succeeded
+
+
+def test_the_ends_of_tasks_that_look_alike_are_all_recorded(host: Any) -> None:
+    definition = host.definitions.services["web"]
+    for number in range(3):
+        task = Task(service="web", kind="cron", command=("true",), job="k1", name=f"job-{number}")
+        spec = task_spec(
+            task, definition, host.store.wanted("web").live, {}, instance="default", network="conductor", change="t1"
+        )  # fmt: skip
+        host.runtime.start(host.runtime.create(spec))
+    host.clock.advance(120.0)
+    host.run_pass()
+    assert outcomes(host) == [("cron", Outcome.UNATTENDED)] * 3
