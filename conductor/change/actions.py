@@ -8,6 +8,7 @@ import msgspec
 from conductor.caller import current_user
 from conductor.change.change import carry_out, result
 from conductor.change.context import Context
+from conductor.change.prerequisites import read_template
 from conductor.change.recover import recovered
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
@@ -91,8 +92,9 @@ def restart(definition: Definition) -> MakeTransition:
             )
         _require_image(context, live)
         release = msgspec.structs.replace(
-            live, id=current.change, digest=definition.digest, definition=definition.written
-        )
+            live, id=current.change, digest=definition.digest, definition=definition.written,
+            template=read_template(definition),
+        )  # fmt: skip
         return replace(
             "restart", current.wanted, definition, release, current.replicas, keep_releases=context.host.keep
         )

@@ -129,8 +129,9 @@ class ServiceChange:
     def route(self) -> Route:
         """Return the route once the change is done. A service that no longer has nginx answers 503."""
         if self.definition.service.nginx:
-            return Route(self.definition, self.journal.endpoints)
-        return Route(self.old_definition(), ())
+            return Route(self.definition, self.journal.endpoints, self.journal.release.template)
+        old = self.journal.old.release
+        return Route(self.old_definition(), (), old.template if old else None)
 
     def old_definition(self) -> Definition:
         """Return the definition of the release before, or the new one where there is none that can be read."""

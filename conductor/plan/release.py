@@ -17,7 +17,8 @@ class Image(NamedTuple):
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """A service at a revision, with its image id and definition as committed. `id` is the change that created it.
 
-    `definition` holds secrets as references only. `crontab` is the app's own crontab, as it printed it.
+    `definition` holds secrets as references only. `crontab` is the app's own crontab, as it printed it. `template` is the text
+    of the definition's server template, if it has one.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     definition: dict[str, Any]
     crontab: str = ""
+    template: str | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ def act(
         replicas = context.runtime.containers(service).replicas
         if not _is_as_observed(replicas, observation, action):
             return False
-        definition = restore(service, observation.wanted.live.definition)
+        definition, template = restore(service, observation.wanted.live.definition), observation.wanted.live.template
         started()
         match action:
             case Start():
@@ -61,7 +61,7 @@ def act(
                     _start(context, action.replicas)
             case Reroute():
                 with _recorded(context, service, action):
-                    context.traffic.switch([Route(definition, action.endpoints)], lambda _cutover: None)
+                    context.traffic.switch([Route(definition, action.endpoints, template)], lambda _cutover: None)
             case ApplyDrift():
                 _apply_drift(context, observation, action.definition, replicas, change)
             case Repair():
@@ -206,7 +206,9 @@ def _rerouted(context: Context, transition: Transition, serving: tuple[str, ...]
     def reroute() -> None:
         # The cutover of the repair follows, and reports or fixes what fails here.
         with contextlib.suppress(ConductorError, LockYielded, _SupersededError):
-            context.traffic.switch([Route(transition.definition, serving)], refuse_if_superseded)
+            context.traffic.switch(
+                [Route(transition.definition, serving, transition.new.live.template)], refuse_if_superseded
+            )
 
     if not serving or not transition.add:
         yield

@@ -34,7 +34,7 @@ def _route(defined: Definition | None, context: Context, service: str) -> Route 
     failing = unfit(context.health, committed.service.health, live)
     serving = context.traffic.serving(service)
     chosen = [one for one in live if one.id not in failing] or [one for one in live if one.endpoint in serving] or live
-    return Route(committed, tuple(one.endpoint for one in chosen if one.endpoint))
+    return Route(committed, tuple(one.endpoint for one in chosen if one.endpoint), release.template)
 
 
 def _committed(context: Context, service: str, release: Release) -> Definition | None:

@@ -1,5 +1,6 @@
 """Changes on a host in memory: what each action does when all goes well, and how each refusal and failure ends."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from conductor.errors import BusyError, ConductorError, Interrupted, OperatorErr
 from conductor.output.events import StepStarted
 from conductor.plan.history import Outcome
 from conductor.plan.replica import CheckResult
+from conductor.plan.route import Cutover, Route
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WORKER, World
 
@@ -381,3 +383,30 @@ def test_a_check_that_cannot_be_made_does_not_make_a_replica_unfit(world: World)
     world.perform(actions.scale(1))
     assert world.replicas() == (first,)
     assert second.endpoint not in world.traffic.routes["web"]
+
+
+def test_a_server_template_belongs_to_the_release(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "server.j2"
+    server = {"listen": ["80"], "names": ["example.com"], "template": str(path)}
+    world.define({"web": {**WEB, "nginx": {"server": server}}})
+    with pytest.raises(ConductorError):
+        world.upgrade("r1")
+    templates: list[str | None] = []
+    switch = world.traffic.switch
+
+    def watch(routes: Collection[Route], record: Callable[[Cutover], None]) -> None:
+        templates.extend(route.template for route in routes)
+        switch(routes, record)
+
+    world.traffic.switch = watch  # type: ignore[method-assign]
+    for text, revision in (("one", "r1"), ("two", "r2")):
+        path.write_text(text)
+        world.upgrade(revision)
+    path.write_text("three")
+    world.perform(actions.scale(3))
+    path.unlink()
+    world.perform(actions.rollback(None))
+    assert templates == ["one", "two", "two", "one"]
+    path.write_text("four")
+    world.restart()
+    assert templates[-1] == "four"
