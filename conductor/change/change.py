@@ -239,5 +239,5 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
 def _outcome(transition: Transition) -> str:
     if transition.new.stopped is not None:
         return f"{transition.service} is stopped"
-    count = transition.count
-    return f"{transition.service} runs {transition.new.live.revision}: {count} of {count} replicas healthy"
+    count, unfit = transition.count, sum(one.id in transition.unfit for one in transition.keep)
+    return f"{transition.service} runs {transition.new.live.revision}: {count - unfit} of {count} replicas healthy"

@@ -361,7 +361,7 @@ def test_an_unhealthy_replica_that_stays_gets_no_traffic_while_others_are_health
     world.upgrade("r1")
     bad, good = world.replicas()
     world.health.unhealthy.add(bad.id)
-    world.perform(actions.scale(3))
+    assert "2 of 3 replicas healthy" in world.perform(actions.scale(3)).text
     assert world.running() == {"r1": 3}
     routed = world.traffic.routes["web"]
     assert good.endpoint in routed
