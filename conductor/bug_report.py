@@ -1,4 +1,4 @@
-"""Bug reports: an exception that nothing handled becomes a file, and an error with its path."""
+"""Bug reports: an unhandled exception is written to a file, and the error that is printed names the file."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ class BugError(ConductorError):
 def bug(error: Exception, argv: Sequence[str], directory: Path) -> BugError:
     """Write a report to `directory`, or else to the directory for temporary files, and return the error to print.
 
-    Without a report the error has the place of the exception, but not its text, which may contain a secret.
+    If no report can be written, the error says where the exception was raised. Its text may contain a secret and is left out.
     """
     sentence, hint = "this is a bug in Conductor", "please report it"
     try:
@@ -44,7 +44,7 @@ def _write_somewhere(directory: Path, argv: Sequence[str], error: Exception) -> 
 
 
 def _write(directory: Path, argv: Sequence[str], error: Exception) -> Path:
-    """Write the arguments and the traceback. It has no local variables, which may hold secrets."""
+    """Write the arguments and the traceback, without local variables, which may hold secrets."""
     stamp = Clock().now()[:19].replace("-", "").replace(":", "")
     path = directory / f"conductor-bug-{stamp}-{os.getpid()}.txt"
     trace = "".join(traceback.format_exception(error))

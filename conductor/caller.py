@@ -5,7 +5,7 @@ import os
 
 
 def current_user() -> str:
-    """Return the user name. With sudo it is that of the caller, followed by the user that the process runs as."""
+    """Return the user name. With sudo, return the caller's name followed by that of the user that the process runs as."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -14,6 +14,8 @@ from typing import Protocol
 from conductor.errors import Interrupted
 
 ALREADY_COMMITTED = "already committed: finishing the change"
+# Signals that the caller of this process ignores, as nohup(1) does with SIGHUP. They stay ignored.
+IGNORED = frozenset(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
 LONGEST_POLL_SECONDS = 3600.0  # poll() counts milliseconds in an int, so a longer wait is several polls
 
 
@@ -21,19 +23,19 @@ class Cancellation(Protocol):
     """The points at which an action may stop early. Used by the main thread of an action."""
 
     def check(self) -> None:
-        """Raise when the action shall stop here; do nothing while shielded."""
+        """Raise if the action must stop here. Do nothing while shielded."""
 
     def wait(self, seconds: float) -> None:
-        """Sleep for `seconds`; raise as `check` does as soon as the action shall stop."""
+        """Sleep for `seconds`; raise as `check` does as soon as the action must stop."""
 
     def shielded(self, notice: str, *, yields: bool = False) -> AbstractContextManager[None]:
-        """Return a block that is not left half done: requests to stop are answered with `notice` and raised after it.
+        """Return a block that is not interrupted: a request to stop prints `notice` and is raised after the block.
 
         With `yields`, `supervise` still yields its lock in it, because the journal has what the next holder needs.
         """
 
     def committed(self) -> None:
-        """Stop no more: the change is committed and will be finished."""
+        """Ignore requests to stop from now on: the change is committed and will be finished."""
 
 
 class SignalCancellation:
@@ -52,11 +54,14 @@ class SignalCancellation:
         self.on_deferred: Callable[[str], None] = lambda _notice: None  # called with the notice of a deferred signal
 
     def listen(self) -> None:
-        """Record SIGINT and SIGTERM. Ignore SIGHUP, so that a lost SSH connection never stops an action."""
+        """Record SIGINT and SIGTERM, unless the caller ignores them.
+
+        SIGHUP is ignored, so that a lost SSH connection never stops an action.
+        """
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in {signal.SIGINT, signal.SIGTERM} - IGNORED:
             signal.signal(number, self._record)
 
     def stop_listening(self) -> None:

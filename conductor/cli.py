@@ -1,4 +1,4 @@
-"""The command line: the table of commands, the one place that reports errors, and the exit codes of DESIGN section 4."""
+"""The command line: the table of commands, the one place that reports errors, and the exit codes."""
 
 import contextlib
 import importlib

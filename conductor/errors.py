@@ -1,6 +1,6 @@
-"""Errors as values: a sentence, details, one hint, and the exit code of DESIGN section 4.
+"""Errors as values: a sentence, details, one hint, and the exit code.
 
-Adapters translate what the outside raises into these. Only the command line reports them (`conductor/cli.py`).
+Adapters translate foreign exceptions into these. Only the command line reports them (`conductor/cli.py`).
 """
 
 from typing import ClassVar, NamedTuple, Self

@@ -4,7 +4,6 @@ require 'json'
 # Helpers of the recipes and resources. host_definitions.rb turns data bags into one host's definitions.
 module ConductorCookbook
   STATE_DIR = '/var/lib/conductor'.freeze
-  RUNTIME_DIR = '/run/conductor'.freeze
   INCLUDE_DIR = '/etc/nginx/conductor.d'.freeze
   KEPT_ENVIRONMENTS = 2 # earlier installations kept beside the current one
 

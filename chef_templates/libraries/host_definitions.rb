@@ -3,7 +3,7 @@ module ConductorCookbook
   class HostDefinitions
     NOT_IN_DEFINITION = %w(id chef_type data_bag runs_on secrets).freeze
     ID = /\A[a-z0-9][a-z0-9_-]{0,62}\z/.freeze # stricter than Chef, whose ids may be ".."
-    SECRET_NAME = /\A(?!(?:id|chef_type|data_bag)\z)[A-Za-z_][A-Za-z0-9_.-]*\z/.freeze
+    SECRET_NAME = /\A(?!(?:id|chef_type|data_bag)\z)[A-Za-z0-9_][A-Za-z0-9_.:\[\]-]*\z/.freeze
 
     # `bags` maps services, hosts and secrets to the names of their data bags. `services` and `hosts` are the items of
     # two of them. `host` and `defaults` are the sections of the definitions with these names.

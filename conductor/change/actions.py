@@ -1,4 +1,4 @@
-"""`rollback`, `restart`, `start`, `stop` and `scale`: each makes another transition of one service."""
+"""`rollback`, `restart`, `start`, `stop` and `scale`: each function makes the transition of one service."""
 
 import secrets
 from typing import Protocol
@@ -9,22 +9,22 @@ from conductor.caller import current_user
 from conductor.change.change import carry_out, result
 from conductor.change.context import Context
 from conductor.change.prerequisites import read_template
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.health.fitness import unfit
 from conductor.output.events import Finished
 from conductor.plan.journal import ChangeAction
-from conductor.plan.release import Hold, Release, Wanted
+from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, refuse_stopped, replace, resize, rollback_target
 
 
-class Current(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentState(msgspec.Struct, frozen=True, kw_only=True):
     """One service under its lock. `defined` is its definition in the file (None: absent or invalid), `change` the id of
-    the change to come."""
+    the change that will be made."""
 
     wanted: Wanted
     replicas: tuple[Replica, ...]
@@ -35,7 +35,7 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
 class MakeTransition(Protocol):
     """Makes the transition of one action."""
 
-    def __call__(self, context: Context, current: Current) -> Transition:
+    def __call__(self, context: Context, current: CurrentState, /) -> Transition:
         """Return the transition, or raise when the action is refused. Nothing is changed yet."""
 
 
@@ -44,9 +44,9 @@ def perform(
 ) -> Finished:
     """Carry out one action on one service, under its lock."""
     began = context.clock.monotonic()
-    with recovered(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         change = secrets.token_hex(4)
-        current = Current(
+        current = CurrentState(
             wanted=context.store.wanted(service),
             replicas=context.runtime.containers(service).replicas,
             defined=defined,
@@ -64,16 +64,15 @@ def perform(
 
 
 def rollback(revision: str | None) -> MakeTransition:
-    """Return to a kept release, with its own definition and image; no registry is needed."""
+    """Return to a kept release, with its own definition and image. No registry is needed unless the image was removed."""
 
-    def make(context: Context, current: Current) -> Transition:
+    def make(context: Context, current: CurrentState) -> Transition:
         _refuse_stopped("roll back", current.wanted)
         target = msgspec.structs.replace(rollback_target(current.wanted, revision), id=current.change)
-        _require_image(context, target)
         definition = restore(current.wanted.service, target.definition)
         return replace(
             "rollback", current.wanted, definition, target, current.replicas, keep_releases=context.host.keep,
-            counted=current.defined,
+            count_from=current.defined,
         )  # fmt: skip
 
     return make
@@ -82,7 +81,7 @@ def rollback(revision: str | None) -> MakeTransition:
 def restart(definition: Definition) -> MakeTransition:
     """Replace all replicas of the live revision, with the definition that the file has now."""
 
-    def make(context: Context, current: Current) -> Transition:
+    def make(context: Context, current: CurrentState) -> Transition:
         _refuse_stopped("restart", current.wanted)
         live = current.wanted.live
         if live.image != f"{definition.service.image}:{live.revision}":
@@ -90,7 +89,6 @@ def restart(definition: Definition) -> MakeTransition:
                 f"cannot restart {definition.id}: its image changed from {live.image} to {definition.service.image}",
                 f"conductor service upgrade --id {definition.id} --revision {live.revision}",
             )
-        _require_image(context, live)
         release = msgspec.structs.replace(
             live, id=current.change, digest=definition.digest, definition=definition.written,
             template=read_template(definition),
@@ -102,16 +100,15 @@ def restart(definition: Definition) -> MakeTransition:
     return make
 
 
-def start(context: Context, current: Current) -> Transition:
+def start(context: Context, current: CurrentState) -> Transition:
     """Start a stopped service, or the missing replicas of a running one."""
-    _require_image(context, current.wanted.live)
     return _resize(context, "start", current, msgspec.structs.replace(current.wanted, stopped=None))
 
 
 def stop(reason: str) -> MakeTransition:
     """Stop all replicas until the service is started again."""
 
-    def make(context: Context, current: Current) -> Transition:
+    def make(context: Context, current: CurrentState) -> Transition:
         hold = current.wanted.stopped or Hold(reason=reason, who=current_user(), since=context.clock.now())
         return _resize(context, "stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
 
@@ -121,19 +118,18 @@ def stop(reason: str) -> MakeTransition:
 def scale(count: int | None) -> MakeTransition:
     """Run `count` replicas; None returns to the count of the definition."""
 
-    def make(context: Context, current: Current) -> Transition:
-        _require_image(context, current.wanted.live)
+    def make(context: Context, current: CurrentState) -> Transition:
         return _resize(context, "scale", current, msgspec.structs.replace(current.wanted, scale=count))
 
     return make
 
 
-def _resize(context: Context, action: ChangeAction, current: Current, new: Wanted) -> Transition:
+def _resize(context: Context, action: ChangeAction, current: CurrentState, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
     live = [one for one in current.replicas if one.release == new.live.id and not new.stopped]
     return resize(
-        action, current.wanted, new, definition, current.replicas, counted=current.defined,
+        action, current.wanted, new, definition, current.replicas, count_from=current.defined,
         unfit=unfit(context.health, definition.service.health, live),
     )  # fmt: skip
 
@@ -143,11 +139,3 @@ def _refuse_stopped(action: str, wanted: Wanted) -> None:
         refuse_stopped(wanted)
     except ConductorError as error:
         raise error.within(f"{action} {wanted.service}") from error
-
-
-def _require_image(context: Context, release: Release) -> None:
-    if context.runtime.image(release.image_id) is None:
-        raise ConductorError(
-            f"cannot use revision {release.revision} of {release.service}: its image {release.image} is missing",
-            f"docker pull {release.image}   (or upgrade to a revision that can be pulled)",
-        )

@@ -1,26 +1,31 @@
-"""Carrying out a change (DESIGN section 5): preflight, journals, the steps in order, and a rollback when one fails."""
+"""Carries out a change: preflight, journals, the steps in order, and a rollback when one fails."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from conductor.caller import current_user
 from conductor.change.cleanup import clean_up_jobs, clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.crontab import wrapped
+from conductor.change.prerequisites import require_image
 from conductor.change.rollback import roll_back
 from conductor.change.service_change import ServiceChange
-from conductor.change.steps import Steps
+from conductor.change.steps import ChangeSteps
 from conductor.errors import ConductorError, Interrupted, LockYielded, OperatorError
 from conductor.output.events import Finished, Notice, ServiceResult, StepFinished, StepStarted
 from conductor.output.printers import ChangeOutput
+from conductor.plan.container_spec import unmounted
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.journal import ChangeAction, Journal, StepName
-from conductor.plan.release import Release, Wanted
+from conductor.plan.release import Image, Release, Wanted
 from conductor.plan.steps import Step, replicas_text, steps
 from conductor.plan.transition import Transition
 
-FIX_HINT = "fix this; the next command on this service will finish the change"
+FINISH_HINT = "fix this; the next command on this service will finish the change"
+ROLLBACK_HINT = "fix this; the next command on this service will finish the rollback"
+
+VERBS: Mapping[ChangeAction, str] = {"rollback": "roll back"}  # where the verb is not the action's id
 
 
 def carry_out(context: Context, transitions: Sequence[Transition], change: str, began: float) -> Finished:
@@ -31,21 +36,21 @@ def carry_out(context: Context, transitions: Sequence[Transition], change: str, 
     ids = tuple(transition.service for transition in transitions)
     context = dataclasses.replace(context, output=ChangeOutput(context.output, change, ids))
     try:
-        carried = _begin(context, transitions, change)
+        change_steps = _begin(context, transitions, change)
     except ConductorError as error:
         raise refused(
             context, transitions[0].action, [(t.service, t.old, t.new.release) for t in transitions], error
         ) from error
-    _run_steps(carried, steps(transitions), transitions)
+    _run_steps(change_steps, steps(transitions), transitions)
     text = "; ".join(_outcome(transition) for transition in transitions)
-    if carried.left_for_operator:
-        text += f"; containers left for an operator: {', '.join(carried.left_for_operator)}"
+    if change_steps.left_for_operator:
+        text += f"; containers left for an operator: {', '.join(change_steps.left_for_operator)}"
     return Finished(
         change=change,
         text=text,
         seconds=context.clock.monotonic() - began,
-        warnings=carried.warnings,
-        exit_code=OperatorError.exit_code if carried.left_for_operator else 0,
+        warnings=change_steps.warnings,
+        exit_code=OperatorError.exit_code if change_steps.left_for_operator else 0,
         services=tuple(result(transition, changed=True) for transition in transitions),
     )
 
@@ -62,16 +67,23 @@ def result(transition: Transition, *, changed: bool) -> ServiceResult:
     )
 
 
-def _begin(context: Context, transitions: Sequence[Transition], change: str) -> Steps:
+def _begin(context: Context, transitions: Sequence[Transition], change: str) -> ChangeSteps:
     """Preflight, then write the intent of all services into their journals."""
     services = [ServiceChange(context, _journal(context, t, change, transitions)) for t in transitions]
+    warnings: list[str] = []
     for one, transition in zip(services, transitions, strict=True):
+        if transition.add or transition.generate:
+            release = transition.new.live
+            image = require_image(context.runtime, release, context.output, context.clock, context.cancellation)
+            warnings += _volume_warnings(transition, image)
         if transition.add:
             one.read_environment()
+            context.runtime.check_volumes(transition.definition.service.volumes)
             if transition.definition.service.publish:
                 context.runtime.check_ports(*transition.definition.service.publish)
-    if routes := [one.route() for one in services if one.routed]:
-        context.traffic.check(routes)
+    routes = [one.route() for one in services if one.routed]
+    if routes:
+        warnings += context.traffic.check(routes)
     for one, transition in zip(services, transitions, strict=True):
         if transition.installs_crontab and (
             not transition.new.stopped or context.crontabs.read(one.service) is not None
@@ -80,7 +92,22 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
         wrapped(context, one.journal.release)  # the crontab of a rollback was generated when its release was live
     for one in services:
         one.write_ahead()
-    return Steps(context, services, transitions)
+    change_steps = ChangeSteps(context, services, transitions)
+    for warning in warnings:
+        change_steps.warn(warning)
+    return change_steps
+
+
+def _volume_warnings(transition: Transition, image: Image) -> list[str]:
+    """Return a warning for each volume of the image at which the definition mounts nothing."""
+    service = transition.definition.service
+    if transition.action != "upgrade" or not transition.add:
+        return []
+    return [
+        f"{transition.service}: the image has a VOLUME at {path}, and the definition mounts nothing there: "
+        "each replica has a volume of its own, and the next release starts with an empty one"
+        for path in unmounted(image.volumes, service.volumes, service.tmpfs)
+    ]
 
 
 def _journal(context: Context, transition: Transition, change: str, transitions: Sequence[Transition]) -> Journal:
@@ -101,58 +128,62 @@ def _journal(context: Context, transition: Transition, change: str, transitions:
     )
 
 
-def _run_steps(carried: Steps, plan: Sequence[Step], transitions: Sequence[Transition]) -> None:
+def _run_steps(change_steps: ChangeSteps, plan: Sequence[Step], transitions: Sequence[Transition]) -> None:
     calls: dict[StepName, Callable[[], None]] = {
-        "generate": carried.generate,
-        "hook": carried.hook,
-        "start": carried.start,
-        "gate": carried.gate,
-        "replace": carried.replace,
-        "cutover": carried.cutover,
-        "commit": carried.commit,
-        "drain": carried.drain,
-        "retire": carried.retire,
-        "crontab": carried.crontab,
-        "history": lambda: _end(carried),
+        "generate": change_steps.generate,
+        "hook": change_steps.hook,
+        "start": change_steps.start,
+        "gate": change_steps.gate,
+        "replace": change_steps.replace,
+        "cutover": change_steps.cutover,
+        "commit": change_steps.commit,
+        "drain": change_steps.drain,
+        "retire": change_steps.retire,
+        "crontab": change_steps.crontab,
+        "history": lambda: _end(change_steps),
     }
     committing = False
     try:
         for step in plan:
             if not committing:
-                carried.context.cancellation.check()
+                change_steps.context.cancellation.check()
             committing = committing or step.name == "commit"
-            _run_step(carried, step, calls[step.name])
+            _run_step(change_steps, step, calls[step.name])
     except LockYielded:
         raise
     except BaseException as error:
-        if committing and carried.is_committed():
+        if committing and change_steps.is_committed():
             reported = _unfinished(transitions, error)
         else:
-            reported = _rolled_back(carried, transitions, error)
+            reported = _rolled_back(change_steps, transitions, error)
         if reported is error:  # a bug, which is reported with its traceback
             raise
         raise reported from error
 
 
-def _run_step(carried: Steps, step: Step, call: Callable[[], None]) -> None:
+def _run_step(change_steps: ChangeSteps, step: Step, call: Callable[[], None]) -> None:
     """Report a step and record its duration in the journals."""
-    context = carried.context
+    context = change_steps.context
     context.output.emit(StepStarted(step=step.name, text=step.text))
     began = context.clock.monotonic()
     call()
     seconds = round(context.clock.monotonic() - began, 3)
-    if step.name != "history":  # which removes the journals
-        for one in carried.services:
-            with contextlib.suppress(ConductorError):  # a full disk: no step needs the durations of others
+    if step.name != "history":  # the history step removes the journals
+        for one in change_steps.services:
+            with contextlib.suppress(ConductorError):  # a full disk; no other step needs the durations
                 one.write_ahead(steps={**one.journal.steps, step.name: seconds})
     context.output.emit(StepFinished(step=step.name, seconds=seconds))
 
 
-def _end(carried: Steps) -> None:
-    carried.end(Outcome.DONE)
-    for one in carried.services:
-        clean_up_tasks(carried.context, one.service)
-        clean_up_jobs(carried.context, one.service)
+def _end(change_steps: ChangeSteps) -> None:
+    change_steps.end(Outcome.DONE)
+    for one in change_steps.services:
+        clean_up_tasks(change_steps.context, one.service)
+        clean_up_jobs(change_steps.context, one.service)
+        new = one.journal.new
+        with contextlib.suppress(ConductorError):  # the next change tries again
+            revisions = {release.revision for release in (new.release, *new.kept) if release}
+            change_steps.context.runtime.remove_volumes(one.service, revisions)
 
 
 def _unfinished(transitions: Sequence[Transition], error: BaseException) -> BaseException:
@@ -161,30 +192,30 @@ def _unfinished(transitions: Sequence[Transition], error: BaseException) -> Base
         return error
     outcome = "; ".join(_outcome(transition) for transition in transitions)
     return OperatorError(
-        f"{outcome}, but the {transitions[0].action} is not finished: {error.sentence}", FIX_HINT, error.details
+        f"{outcome}, but the {transitions[0].action} is not finished: {error.sentence}", FINISH_HINT, error.details
     )
 
 
-def _rolled_back(carried: Steps, transitions: Sequence[Transition], error: BaseException) -> BaseException:
+def _rolled_back(change_steps: ChangeSteps, transitions: Sequence[Transition], error: BaseException) -> BaseException:
     """Roll back, and return the error with what runs now. The details of the first error come first."""
-    context, ids = carried.context, ", ".join(one.service for one in transitions)
+    context, ids = change_steps.context, ", ".join(one.service for one in transitions)
     context.output.emit(Notice(text=f"rolling back the {transitions[0].action} of {ids}"))
     failure: ConductorError | None = None
     try:
-        roll_back(carried, Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK)
+        roll_back(change_steps, Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK)
     except ConductorError as second:
         failure = second
-    hooks = tuple(f"before_upgrade of {one} has run and is not undone" for one in carried.hooks_ran)
+    hooks = tuple(f"before_upgrade of {one} has run and is not undone" for one in change_steps.hooks_ran)
     left = (
-        (f"containers left for an operator: {', '.join(carried.left_for_operator)}",)
-        if carried.left_for_operator
+        (f"containers left for an operator: {', '.join(change_steps.left_for_operator)}",)
+        if change_steps.left_for_operator
         else ()
     )
     if failure is not None:
         first, details = str(error), tuple(filter(None, (*failure.details, failure.hint)))
         if isinstance(error, ConductorError):
             first, details = error.sentence, (*error.details, *details)
-        error = ConductorError(f"{first}; then the rollback failed: {failure.sentence}", FIX_HINT, details)
+        error = ConductorError(f"{first}; then the rollback failed: {failure.sentence}", ROLLBACK_HINT, details)
     if not isinstance(error, ConductorError):
         return error
     return _explained(context, transitions[0].action, [(t.service, t.old) for t in transitions], error, hooks + left)
@@ -217,7 +248,7 @@ def _explained(
     details: tuple[str, ...] = (),
 ) -> ConductorError:
     ids = ", ".join(service for service, _ in services)
-    what = "" if isinstance(error, Interrupted) else f"{action} {ids}"
+    what = "" if isinstance(error, Interrupted) else f"{VERBS.get(action, action)} {ids}"
     if isinstance(error, Interrupted):
         details = (f"the {action} of {ids} was rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
@@ -225,7 +256,7 @@ def _explained(
 
 
 def _serving(context: Context, service: str, wanted: Wanted) -> str:
-    """Return what runs of a service now."""
+    """Return a sentence about what runs of a service now."""
     live = wanted.release
     if live is None:
         return f"{service} has never been deployed on this host and is not running"
@@ -239,5 +270,6 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
 def _outcome(transition: Transition) -> str:
     if transition.new.stopped is not None:
         return f"{transition.service} is stopped"
-    count, unfit = transition.count, sum(one.id in transition.unfit for one in transition.keep)
-    return f"{transition.service} runs {transition.new.live.revision}: {count - unfit} of {count} replicas healthy"
+    text = f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"
+    unfit = sum(one.id in transition.unfit for one in transition.keep)
+    return text + f", {unfit} of them unhealthy" * bool(unfit)

@@ -1,6 +1,7 @@
-"""What tasks leave behind. Those whose `conductor run` is gone: their end goes to the history, their containers are removed.
+"""Removes what tasks leave behind: the containers of tasks whose `conductor run` was killed, whose end it records in the
+history, and the results and locks of cron jobs that the crontab no longer has.
 
-A container that prints a crontab is removed also when it does not end.
+A task that is still running after its deadline is stopped.
 """
 
 import contextlib
@@ -9,21 +10,21 @@ from conductor.change.context import Context
 from conductor.errors import ConductorError
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
-from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, job_locks
+from conductor.plan.tasks import job_locks
 
-KEEP_SECONDS = 60.0  # a `conductor run` that still lives has removed its container by then
+KEEP_SECONDS = 60.0  # a `conductor run` that was not killed has removed its container by then
+STOP_SECONDS = 10.0  # for an overdue task, between its stop signal and SIGKILL
 
 
 def is_due(container: TaskContainer, wall: float) -> bool:
     """True when a container may have to be removed. `wall` is the time now, in seconds since 1970."""
     if container.kind == "hook":
         return False
-    overdue = container.job == GENERATE and wall - container.created > GENERATE_SECONDS + KEEP_SECONDS
-    return overdue or not container.running
+    return container.is_overdue(wall - KEEP_SECONDS) or container.state in {"created", "exited", "dead"}
 
 
 def clean_up_tasks(context: Context, service: str) -> None:
-    """Remove the tasks of one service that are due. What fails now is tried again later."""
+    """Remove the tasks of one service that are due. A removal that fails is tried again later."""
     with contextlib.suppress(ConductorError):
         for container in context.runtime.containers(service).tasks:
             if is_due(container, context.clock.wall()):
@@ -48,14 +49,20 @@ def clean_up_jobs(context: Context, service: str) -> None:
 
 def _clean_up(context: Context, container: TaskContainer) -> None:
     state = context.runtime.inspect(container.id)
-    if state is None or state.running != container.running or context.clock.age(state.since) < KEEP_SECONDS:
+    overdue = container.is_overdue(context.clock.wall())
+    if state is None or state.running is not overdue:  # it ended or started meanwhile
         return
-    outcome = Outcome.OVERDUE if state.running else Outcome.UNATTENDED
-    if container.state == "created":
-        outcome = Outcome.NEVER_STARTED
+    if overdue:
+        with contextlib.suppress(ConductorError):  # if the stop fails, the removal kills the task
+            context.runtime.stop(container.id, STOP_SECONDS)
+        outcome, at = Outcome.OVERDUE, context.clock.now()
+    elif context.clock.age(state.since) >= KEEP_SECONDS:
+        outcome, at = Outcome.NEVER_STARTED if container.state == "created" else Outcome.UNATTENDED, state.since
+    else:
+        return
     context.history.append(
         HistoryEntry(
-            at=state.since, service=container.service, action=container.kind, outcome=outcome, to=container.revision,
+            at=at, service=container.service, action=container.kind, outcome=outcome, to=container.revision,
             container=container.name, exit_code=state.exit_code,
         )
     )  # fmt: skip

@@ -16,7 +16,7 @@ from conductor.definitions.model import Definition, Logging
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
 from conductor.plan.release import Release
-from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
+from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from conductor.state.crontabs import refused_by_cron
 
@@ -25,7 +25,7 @@ LAST_LINES = 20
 
 
 def generate(context: Context, definition: Definition, release: Release, change: str) -> str:
-    """Return what the app's `generate` command prints, valid in every line; empty without `cron:`."""
+    """Return the crontab that the app's `generate` command prints, with every line checked; empty without `cron:`."""
     cron = definition.service.cron
     if cron is None:
         return ""
@@ -37,7 +37,7 @@ def generate(context: Context, definition: Definition, release: Release, change:
         change=change, logging=Logging(driver="none"),
     )  # fmt: skip
     ensure_network(context)
-    container = context.runtime.create(spec)
+    container = context.runtime.create(with_deadline(spec, context.clock.wall(), GENERATE_SECONDS))
     try:
         captured = context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES)
     finally:
@@ -69,7 +69,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
         found = new_release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(
-            f"cannot generate a crontab of {service}: its definition has no cron",
+            f"cannot generate a crontab of {service}: its definition has no `cron` key",
             "add cron: {generate: [bin/generate-cron]} to the definition, then upgrade or restart the service",
         )
     text = generate(context, definition, found, secrets.token_hex(4))
@@ -78,7 +78,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
 
 def wrapped(context: Context, release: Release) -> str | None:
     """Return the file to install for the release's crontab; None when it has no job."""
-    table = parse(release.crontab)
+    table = parse(release.crontab, stored=True)
     if not table.jobs:
         return None
     config = None if str(context.config) == DEFINITIONS else str(context.config.absolute())
@@ -89,7 +89,7 @@ def wrapped(context: Context, release: Release) -> str | None:
 def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
     """Refuse all lines at once that cron would refuse or misread, or that contain a secret.
 
-    A line with a secret gets no other problem: that one would quote it.
+    No other problem is reported for a line with a secret, because its message would quote the line.
     """
     lines = enumerate(table.decode(errors="replace").split("\n"), 1)
     secret = {

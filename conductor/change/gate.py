@@ -16,14 +16,14 @@ from conductor.errors import ConductorError
 from conductor.plan import health_rules
 from conductor.plan.replica import CheckResult, ContainerState, Replica
 
-INSPECT_SECONDS = 0.2  # between two looks at whether a replica that fails its checks still runs
-WATCH_SECONDS = 0.5  # between two looks at whether all of them still run
+INSPECT_SECONDS = 0.2  # between two inspections of a replica that fails its checks
+WATCH_SECONDS = 0.5  # between two inspections of all replicas
 POLL_SECONDS = 0.05
 LOG_LINES = 20
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica at the gate, its health check, and what removes its secrets from a text."""
+    """A replica at the gate, its health check, and the function that removes its secrets from a text."""
 
     replica: Replica
     health: Health
@@ -90,7 +90,7 @@ class Gate:
                     raise self._failure()
         finally:
             self._over.set()
-            pool.shutdown(wait=False)  # a check without an answer must not delay an interruption
+            pool.shutdown(wait=False)  # a check that hangs must not delay an interruption
 
     def _progress(self) -> str:
         latest = sorted({str(one.results[-1]) for one in self._attempts if one.results})[:2]

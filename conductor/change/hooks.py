@@ -1,4 +1,4 @@
-"""`before_upgrade`: a command in the new revision before anything starts, such as a migration. It is never undone."""
+"""The `before_upgrade` hook: a command, such as a migration, that runs in the new revision before any replica starts."""
 
 import contextlib
 
@@ -15,7 +15,7 @@ LAST_LINES = 20
 
 
 def run_hook(change: ServiceChange, hook: Hook) -> None:
-    """Run it to its end and report its output line by line; raise when it fails or takes longer than its timeout."""
+    """Run the hook and report its output line by line. Raise if it fails or takes longer than its timeout."""
     context, runtime = change.context, change.context.runtime
     ensure_network(context)
     spec = container_spec(
@@ -41,7 +41,7 @@ def run_hook(change: ServiceChange, hook: Hook) -> None:
 
 
 def _follow(change: ServiceChange, hook: Hook) -> ContainerState | None:
-    """Return how it ended; None when it had not ended within its timeout."""
+    """Return the state of the hook when it has exited, or None if it exceeds its timeout."""
     clock = change.context.clock
     until, last = clock.monotonic() + hook.timeout, ""
     while True:
@@ -59,7 +59,7 @@ def _inspect(change: ServiceChange, last: str) -> tuple[ContainerState, str]:
     state, runtime = None, change.context.runtime
     for container in hooks(change):
         state = runtime.inspect(container.id)
-        with contextlib.suppress(ConductorError):  # no log can be read with logging driver none
+        with contextlib.suppress(ConductorError):  # with the logging driver `none` there is no log
             for stamp, text in runtime.logs_since(container.id, last):
                 last = stamp
                 change.context.output.emit(Notice(text=f"{change.service} hook: {change.redact(text)}"))
@@ -70,7 +70,7 @@ def _inspect(change: ServiceChange, last: str) -> tuple[ContainerState, str]:
 
 
 def await_hooks(change: ServiceChange) -> None:
-    """In a recovery: wait for a hook that still runs. It is not killed, and never runs twice at once."""
+    """Wait, in a recovery, for a hook that is still running. It is not killed, and never runs twice at the same time."""
     hook = change.definition.service.before_upgrade
     if hook is not None and hooks(change):
         change.context.output.emit(
@@ -94,7 +94,7 @@ def _stop(change: ServiceChange) -> None:
 
 
 def remove_hooks(change: ServiceChange) -> None:
-    """Remove what ran in the new revision before its replicas: hooks and the crontab's generator. Keep their logs."""
+    """Remove the containers of hooks and of the crontab's generator. Keep their logs."""
     for container in change.context.runtime.containers(change.service).tasks:
         if container.kind in {"hook", "task"} and container.change == change.journal.change:
             change.keep_log(container)

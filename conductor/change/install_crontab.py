@@ -5,7 +5,7 @@ import msgspec
 from conductor.caller import current_user
 from conductor.change.context import Context
 from conductor.change.crontab import generate_for, wrapped
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.cron.table import parse
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
@@ -16,10 +16,10 @@ from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
 def install(
     context: Context, definitions: Definitions, service: str, revision: str | None, wait_seconds: float
 ) -> Finished:
-    """Generate and install it. For the live release it is stored too, so that `stop` and `start` can remove and restore it."""
+    """Generate and install a crontab. Store that of the live release, so that `start` can install it again after `stop`."""
     began = context.clock.monotonic()
     definitions.require_known(service, context.store.services())
-    with recovered(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         if context.store.wanted(service).stopped:
             raise ConductorError(
                 f"cannot install the crontab of {service}: the service is stopped",
@@ -51,9 +51,9 @@ def install(
 
 
 def remove(context: Context, service: str, wait_seconds: float) -> Finished:
-    """Remove it, also for a service that is no longer defined."""
+    """Remove an installed crontab, even of a service that is no longer defined."""
     began = context.clock.monotonic()
-    with recovered(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         changed = context.crontabs.put(service, None)
         _record(context, service, "cron-remove", None, changed=changed)
     path = context.crontabs.path(service)

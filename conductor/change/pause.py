@@ -4,7 +4,7 @@ import msgspec
 
 from conductor.caller import current_user
 from conductor.change.context import Context
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.output.events import Finished, ServiceResult
 from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
 from conductor.plan.release import Hold
@@ -27,7 +27,7 @@ def resume(context: Context, service: str, wait_seconds: float) -> Finished:
 
 
 def _write(context: Context, service: str, action: HistoryAction, hold: Hold | None, wait_seconds: float) -> None:
-    with recovered(context, [service], wait_seconds):  # `supervise` recovers nothing of a paused service
+    with locked_and_recovered(context, [service], wait_seconds):  # `supervise` recovers nothing of a paused service
         wanted = context.store.wanted(service)
         context.store.write_wanted(msgspec.structs.replace(wanted, paused=hold))
         context.history.append(

@@ -6,13 +6,12 @@ from conductor.cancellation import Cancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.definitions.model import Definition
-from conductor.errors import UsageError
+from conductor.errors import ConductorError, Interrupted, UsageError
 from conductor.output.events import Progress, StepFinished, StepStarted
 from conductor.output.printers import Output
-from conductor.plan.release import Image
+from conductor.plan.release import Image, Release
 from conductor.runtime.port import Runtime
-
-ADDRESSES_LOCK_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
+from conductor.state.locks import ADDRESSES_SECONDS
 
 
 def read_template(definition: Definition) -> str | None:
@@ -30,7 +29,7 @@ def read_template(definition: Definition) -> str | None:
 
 def ensure_network(context: Context) -> None:
     """Create the network if absent, under the lock of the addresses."""
-    with context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+    with context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
         context.runtime.ensure_network(context.host.network)
 
 
@@ -49,3 +48,24 @@ def pull(runtime: Runtime, reference: str, output: Output, clock: Clock, cancell
     image = runtime.pull(reference, progress)
     output.emit(StepFinished(step="pull", seconds=clock.monotonic() - began))
     return image
+
+
+def require_image(
+    runtime: Runtime, release: Release, output: Output, clock: Clock, cancellation: Cancellation
+) -> Image:
+    """Return the image of a release. If the image was removed from this host, pull it, by its digest if that is known."""
+    if (present := runtime.image(release.image_id)) is not None:
+        return present
+    action = f"use revision {release.revision} of {release.service}: its image {release.image} was removed"
+    try:
+        found = pull(runtime, release.image_digest or release.image, output, clock, cancellation)
+    except Interrupted:
+        raise
+    except ConductorError as error:
+        raise error.within(action, hint="upgrade to a revision that can be pulled") from error
+    if found.id != release.image_id:
+        raise ConductorError(
+            f"cannot {action}, and its name now belongs to another image",
+            f"conductor service upgrade --id {release.service} --revision {release.revision}",
+        )
+    return found

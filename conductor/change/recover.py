@@ -1,4 +1,4 @@
-"""Recovering an interrupted change: a committed one is finished, any other is rolled back (DESIGN section 5, step 1)."""
+"""Recovers an interrupted change: a committed one is finished, any other is rolled back."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -7,7 +7,7 @@ from conductor.change.context import Context
 from conductor.change.hooks import await_hooks
 from conductor.change.rollback import roll_back
 from conductor.change.service_change import ServiceChange
-from conductor.change.steps import Steps
+from conductor.change.steps import ChangeSteps
 from conductor.errors import ConductorError, Interrupted
 from conductor.output.events import Notice
 from conductor.plan.history import Outcome
@@ -15,7 +15,7 @@ from conductor.plan.journal import Journal
 
 
 @contextlib.contextmanager
-def recovered(context: Context, services: Collection[str], wait_seconds: float) -> Iterator[None]:
+def locked_and_recovered(context: Context, services: Collection[str], wait_seconds: float) -> Iterator[None]:
     """Hold the locks of `services`, with no interrupted change left in any of them.
 
     An interrupted change may include other services. Their locks are taken in the same order, with the same wait, and
@@ -39,7 +39,7 @@ def _changed_together(context: Context, service: str) -> tuple[str, ...]:
 
 
 def recover(context: Context, service: str) -> None:
-    """Recover an interrupted change of `service`, whose lock is held. Services that change with it are locked here."""
+    """Recover an interrupted change of `service`, whose lock is held. The other services of that change are locked here."""
     journal = context.store.journal(service)
     if journal is None:
         return
@@ -55,7 +55,7 @@ def _recover(context: Context, journal: Journal) -> None:
     try:
         journals = [context.store.journal(service) for service in journal.services]
         services = [ServiceChange(context, one) for one in journals if one is not None and one.change == journal.change]
-        steps = Steps(context, services)
+        steps = ChangeSteps(context, services)
         committed = any(context.store.wanted(service).change == journal.change for service in journal.services)
         context.output.emit(
             Notice(text=f"{change}, was interrupted: {'finishing it' if committed else 'rolling it back'}")
@@ -72,8 +72,8 @@ def _recover(context: Context, journal: Journal) -> None:
         raise error.within(f"recover {change}") from error
 
 
-def _finish(steps: Steps) -> None:
-    """Do what follows a commit, of which a part may be done. What fails here is left to the next command."""
+def _finish(steps: ChangeSteps) -> None:
+    """Run the steps after the commit; some may be done already. If one fails, the next command runs them again."""
     steps.resume()
     steps.drain()
     steps.retire()

@@ -2,14 +2,14 @@
 
 from conductor.change.hooks import remove_hooks
 from conductor.change.service_change import ServiceChange
-from conductor.change.steps import Steps
+from conductor.change.steps import ChangeSteps
 from conductor.plan.history import Outcome
 
-DRAINED_GRACE_SECONDS = 5.0  # a replica behind nginx that never had traffic, or is drained, gets no more to stop
+DRAINED_GRACE_SECONDS = 5.0  # limit of `stop.grace` for new replicas behind nginx: they had no traffic or are drained
 
 
-def roll_back(steps: Steps, outcome: Outcome) -> None:
-    """Restore what ran before. New replicas are removed only once the traffic layer no longer knows them."""
+def roll_back(steps: ChangeSteps, outcome: Outcome) -> None:
+    """Restore what ran before. New replicas are removed only after the traffic layer has stopped using them."""
     with steps.context.cancellation.shielded("rolling back, one moment", yields=True):
         for one in steps.services:
             remove_hooks(one)

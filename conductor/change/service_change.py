@@ -1,7 +1,7 @@
 """The part of a change that concerns one service: its journal, and what is done for it alone.
 
-Everything known between two steps is in the journal, so an interrupted change is finished or rolled back by the code that
-would have done it (`recover.py`).
+The journal holds everything that is known between two steps. `recover.py` therefore finishes or rolls back an interrupted
+change with the same code.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from conductor.change.context import Context
-from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS
 from conductor.definitions.environment import environment, redaction
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
@@ -25,6 +24,7 @@ from conductor.plan.journal import Journal
 from conductor.plan.replica import Replica, TaskContainer
 from conductor.plan.route import Route
 from conductor.plan.transition import was_routed
+from conductor.state.locks import ADDRESSES_SECONDS
 
 KEPT_LOG_LINES = 2000  # of a removed container
 
@@ -50,7 +50,7 @@ class ServiceChange:
         return tuple(one for one in self._replicas() if one.change == self.journal.change)
 
     def old(self) -> tuple[Replica, ...]:
-        """Return the replicas that leave when this change is done."""
+        """Return the replicas that this change removes."""
         return tuple(
             one for one in self._replicas() if one.change != self.journal.change and one.id not in self.journal.keep
         )
@@ -73,7 +73,7 @@ class ServiceChange:
         return self._redact(text)
 
     def keep_log(self, container: Replica | TaskContainer) -> None:
-        """Store the log of a container that leaves, without secrets. When they cannot be read, store nothing.
+        """Store the log of a container before its removal, without secrets. If the secrets cannot be read, store nothing.
 
         A failure here never fails the change.
         """
@@ -83,7 +83,7 @@ class ServiceChange:
             self.context.store.keep_log(self.service, container.name, [redact(line) for line in lines])
 
     def _redactor_of(self, container: Replica | TaskContainer) -> Callable[[str], str]:
-        """By the definition of its own release: the secrets in files now, and those it was given, which may be older."""
+        """Return a function that removes the container's secrets: the current ones, and those it was started with."""
         new = container.change == self.journal.change
         values = environment((self.definition if new else self.old_definition()).service)
         given = self.context.runtime.environment(container.id)
@@ -102,7 +102,7 @@ class ServiceChange:
 
     def _reserve(self, count: int) -> tuple[str, ...]:
         context, network = self.context, self.context.host.network
-        with context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+        with context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
             context.runtime.ensure_network(network)
             used = context.runtime.used_addresses(network) | context.traffic.known()
             book, reserved = addresses.reserve(
@@ -134,7 +134,7 @@ class ServiceChange:
         return Route(self.old_definition(), (), old.template if old else None)
 
     def old_definition(self) -> Definition:
-        """Return the definition of the release before, or the new one where there is none that can be read."""
+        """Return the definition of the previous release, or the new definition if there is none that can be read."""
         old = self.journal.old.release
         with contextlib.suppress(ConductorError):
             return restore(self.service, old.definition) if old else self.definition
@@ -151,7 +151,7 @@ class ServiceChange:
 
         When one of these cannot be written, the journal stays, and the next command ends the change.
         """
-        with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_LOCK_SECONDS):
+        with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
             book = self.context.store.addresses()
             self.context.store.write_addresses(book.released(self.journal.change))
         self.context.history.append(self._history_entry(outcome, warnings))

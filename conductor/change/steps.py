@@ -1,4 +1,4 @@
-"""What each step of a change does (DESIGN section 5). One method per step; all it needs is in the journals and the runtime."""
+"""What each step of a change does: one method per step. Its only input is the journals and the runtime."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ from conductor.plan.steps import drain_seconds, replicas_text
 from conductor.plan.transition import KEEPS_CRONTAB, Transition
 
 
-class Steps:
+class ChangeSteps:
     """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new.
 
     `left_for_operator` collects the names of containers that an operator has to remove or start by hand.
@@ -57,7 +57,7 @@ class Steps:
         return report
 
     def is_committed(self) -> bool:
-        """True once the commit has begun. Read from disk: a write that failed may be in place all the same."""
+        """True once the commit has begun. Read from disk, because a failed write may still have replaced the file."""
         return any(self.context.store.wanted(one.service).change == one.journal.change for one in self.services)
 
     # Before the commit.
@@ -117,9 +117,9 @@ class Steps:
         self._gate("replace", services)
 
     def cutover(self) -> None:
-        """Switch the traffic. The journals have what is needed to undo or drain it before anything changes.
+        """Switch the traffic. Before anything changes, the journals hold what is needed to undo the switch and to drain.
 
-        New replicas are checked again: one that passed may have failed while others were waited for.
+        New replicas are checked again: one that passed may have failed while the gate waited for others.
         """
         Gate(self.context, self._candidates(self.services)).check_again()
         self.context.traffic.switch([one.route() for one in self._routed], self.record_cutover)
@@ -133,10 +133,10 @@ class Steps:
             except ConductorError as error:
                 if first:
                     raise
-                self.warn(error.sentence)  # a full disk: the cutover in the journal is enough to undo this one too
+                self.warn(error.sentence)  # a full disk; the cutover in the journal is enough to undo this one as well
 
     def commit(self) -> None:
-        """Write the wanted states. From the first write on the change is finished, never rolled back."""
+        """Write the wanted states. After the first write, the change is always finished and never rolled back."""
         if not self._routed:  # otherwise the cutover has checked them
             Gate(self.context, self._candidates(self.services)).check_again()
         for one in self.services:
@@ -193,7 +193,7 @@ class Steps:
     # Stopping and removing, for retire and rollback.
 
     def stop(self, replicas: Sequence[tuple[Replica, float]]) -> list[tuple[str, float]]:
-        """Stop the running ones, each with its grace in seconds; return name and grace of those that had to be killed.
+        """Stop the running replicas, each with its grace in seconds. Return name and grace of those that were killed.
 
         A replica that cannot be stopped is reported when it is removed. `supervise` yields its lock while they stop; a
         signal does not end the wait.
@@ -213,7 +213,7 @@ class Steps:
         return sorted(killed)
 
     def remove(self, replicas: Sequence[tuple[Replica, float]], *, killed: Sequence[tuple[str, float]]) -> None:
-        """Remove them, and keep their logs. One that cannot be removed is left to an operator and stops nothing else."""
+        """Remove the replicas and keep their logs. One that cannot be removed is left for an operator."""
         of_service = {one.service: one for one in self.services}
         for name, grace in killed:
             self.warn(f"{name} did not stop within {grace:g}s and was killed")

@@ -10,12 +10,13 @@ from conductor.change.change import carry_out, refused, result
 from conductor.change.context import Context
 from conductor.change.prerequisites import pull, read_template
 from conductor.change.preview import preview
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.output.events import Finished, Notice
 from conductor.plan.release import Image
 from conductor.plan.route import Route
+from conductor.plan.steps import replicas_text
 from conductor.plan.transition import Transition, new_release, refuse_stopped, replace
 
 
@@ -44,8 +45,7 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
             raise refused(context, "upgrade", services, error) from error
         unchanged = [one for one in transitions if one not in needed]
         texts = [
-            f"{one.service} already runs {revision}: {one.count} of {one.count} replicas healthy; nothing to do"
-            for one in unchanged
+            f"{one.service} already runs {revision} with {replicas_text(one.count)}; nothing to do" for one in unchanged
         ]
         skipped = tuple(result(one, changed=False) for one in unchanged)
         if not needed:
@@ -62,7 +62,7 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
 @contextlib.contextmanager
 def _locked(context: Context, services: Sequence[str], options: Options) -> Iterator[None]:
     if not options.plan_only:
-        with recovered(context, services, options.wait_seconds):
+        with locked_and_recovered(context, services, options.wait_seconds):
             yield
         return
     with contextlib.ExitStack() as locks:
@@ -88,7 +88,7 @@ def _transitions(
 def _transition(
     context: Context, definition: Definition, revision: str, change: str, *, options: Options
 ) -> Transition:
-    """Resolve the image, whose id is used from here on, and what runs now."""
+    """Resolve the image, and return the transition from the replicas that run now."""
     wanted = context.store.wanted(definition.id)
     image = _image(context, f"{definition.service.image}:{revision}", options)
     release = msgspec.structs.replace(

@@ -58,6 +58,6 @@ def query_context(config: Path, command: str) -> "tuple[Definitions, Context]":
 
 
 def system_error(error: OSError) -> ConductorError:
-    """Return the error for what no adapter translated: a full or read-only disk, too many open files. It is no bug."""
+    """Return the error for an `OSError` that no adapter translated, such as a full disk or too many open files."""
     path = f": {error.filename}" if error.filename is not None else ""
     return ConductorError(f"cannot continue: {error.strerror or type(error).__name__}{path}")

@@ -19,7 +19,7 @@ _JOB = re.compile(r"[A-Za-z0-9_-]{0,64}")  # it is part of a file name
 @click.option("--revision", metavar="REV", help="Use this revision instead of the live one.")
 @click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time; exit code 124.")
 @click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable; repeatable.")
-@click.option("-i", "--interactive", is_flag=True, help="Pass standard input to the task even if it is a terminal.")
+@click.option("-i", "--interactive", is_flag=True, help="Pass standard input to the task.")
 @click.option("-t", "--tty", is_flag=True, help="Allocate a terminal in the container.")
 @click.option("--workdir", metavar="DIR", help="Run in this directory of the container.")
 @click.option("--name", default="", metavar="NAME", help="Name the container.")
@@ -51,8 +51,8 @@ def command(
 ) -> int:
     """Run a command in a new container of a service.
 
-    The container has the service's image, environment, secrets, volumes, network, user and limits. Write options
-    before the command: all words after its first one are passed to it.
+    The container has the service's image, environment, secrets, volumes, network, user and limits. Options must
+    come before COMMAND; all words after it are passed to the command.
 
     The exit code is that of the command, or 124 after the timeout, 125 if Conductor could not run the command, 126 if it
     is not executable, 127 if it does not exist.
@@ -83,12 +83,20 @@ def command(
         name=name,
         timeout=timeout,
         tty=tty,
-        stdin=not detach and (tty or interactive or not os.isatty(0)),
+        stdin=passes_input(tty=tty, interactive=interactive, job=job),
         detach=detach,
         job=job,
     )
     context = make_task_context(config, f"run --id {service} {shlex.join(command)}")
     return run(context, task, docker_wait_seconds=docker_wait or 0.0)
+
+
+def passes_input(*, tty: bool, interactive: bool, job: str) -> bool:
+    """Return whether standard input is passed to the task. Otherwise a task would read the rest of the script around it.
+
+    Cron's standard input is the text after `%` of a job's line.
+    """
+    return tty or interactive or (bool(job) and not os.isatty(0))
 
 
 def _environment(words: tuple[str, ...]) -> dict[str, str]:

@@ -3,12 +3,27 @@
 import re
 from collections.abc import Iterator
 
+from conductor.cron import dialects
 from conductor.cron.schedule import FIELDS
-from conductor.cron.words import excerpt, split_input
+from conductor.cron.shell_syntax import in_background, runs
+from conductor.cron.words import excerpt, split_input, unescape
 
 # A redirection to a regular file. `=>` and `->` are operators of other languages, not redirections.
 _TO_FILE = re.compile(r"(?<![=-])>>?\|?\s*(?![&>|\s]|/dev/|/proc/)[^\s;&|<>()]+")
 _DATE = re.compile(r"\bdate\b[^|;&]*\+[^\s%]*$")
+
+_PID_FILE = re.compile(r"--?pid-?file\b|/run/\S+\.pid\b")
+# Programs that work on a host of services and logins, but not in the container of one job.
+_OF_THE_HOST = {
+    "flock|setlock|lockf|lockfile|run-one|solo": (
+        "a lock in the container protects nothing, because each run has a container of its own; "
+        "write overlap: skip under cron: in the definition (a lock on a volume works)"
+    ),
+    "nohup|setsid": "the container ends with its command; run the command in the foreground",
+    "sudo|su": "the container has its own users; write user: in the definition",
+    "systemctl|service|invoke-rc.d": "no init system runs in the container, so no service can be controlled there",
+    "docker|docker-compose|podman|crontab": "the container has no access to Docker or cron of the host",
+}
 
 
 def on_setting(name: str, value: str) -> Iterator[str]:
@@ -23,15 +38,23 @@ def on_setting(name: str, value: str) -> Iterator[str]:
         yield f"a comment cannot follow a setting; {excerpt(name)} contains the # and the text after it"
 
 
-def on_job(schedule: str, command: str) -> Iterator[str]:
-    """Yield the warnings about one job, from its schedule and command as written."""
+def on_job(schedule: str, command: str, shell: str) -> Iterator[str]:
+    """Yield the warnings about one job, from its schedule and command as written, and the table's shell."""
     head, rest = split_input(command)
+    text = unescape(head)
+    yield from (sentence for names, sentence in _OF_THE_HOST.items() if runs(names, text, shell))
+    if in_background(text, shell):
+        yield "the container ends with its command, and commands in the background with it; remove the &, or add wait"
+    if _PID_FILE.search(text):
+        yield "a pid file in the container is removed with the container; write overlap: skip under cron: in the definition"
+    if found := re.search(r"\$\{?(USER|LOGNAME)\b", text):
+        yield f"cron's {found[1]} is not passed to the container; write the name, or set it in env"
+    if dialects.may_have_user(command):
+        yield f'the command runs a program named "{excerpt(command.split(maxsplit=1)[0])}"; a user crontab has no user column'
     if _TO_FILE.search(head):
         yield "output goes to a file in the container, which is removed with the container unless it is on a volume"
     if rest and _DATE.search(head):
         yield r"cron ends the command at the first %; write \% in a date format"
-    if re.match(r"root[ \t]+\S", head):
-        yield 'the command runs a program named "root"; a user crontab has no user column'
     for field, written in zip(FIELDS, schedule.split(), strict=False):  # a nickname such as @daily has no steps
         steps = [int(part.rpartition("/")[2]) for part in written.split(",") if "/" in part]
         if any(step > field.high - field.low for step in steps):

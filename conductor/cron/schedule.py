@@ -29,6 +29,12 @@ _MAX_DAYS_AHEAD = 41 * 366
 _VALUE = r"[0-9]{1,4}|[A-Za-z]+"
 _RANGE = re.compile(rf"(?:\*|({_VALUE})(?:-({_VALUE}))?)(?:/([0-9]{{1,4}}))?")
 
+_NAMES = "|".join((*_MONTHS, *_WEEKDAYS))
+_LIKE_FIELD = re.compile(
+    rf"[*?]|(?:[*?0-9]|(?:{_NAMES}|H)\b)(?:[*?0-9,/#-]|\b(?:{_NAMES}|[HLW])\b|(?<=[0-9])(?:LW?|W)\b)*|(?-i:LW?)",
+    re.IGNORECASE,
+)
+
 
 class Field(msgspec.Struct, frozen=True):
     """One of the five fields: its name in messages, its bounds, and the names of its values from the lowest up."""
@@ -76,6 +82,11 @@ class Schedule(msgspec.Struct, frozen=True):
         """Return whether the job starts at any time on this day."""
         in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return day.month in self.months and (in_month or in_week if self.either_day else in_month and in_week)
+
+
+def looks_like_field(word: str) -> bool:
+    """Return whether a word looks like a field of a schedule, of cron's or of a scheduler with more fields."""
+    return _LIKE_FIELD.fullmatch(word) is not None
 
 
 def parse(text: str) -> Schedule:
@@ -132,17 +143,19 @@ def _range(field: Field, text: str) -> range:
     if not found:
         raise _invalid(field, text)
     first, last, step = found.groups()
-    if first and step and not last:
-        raise ValueError(f'{field.name} "{excerpt(text)}" has a step but no range; write {first}-{field.high}/{step}')
     if step and int(step) == 0:
         raise ValueError(f'{field.name} "{excerpt(text)}" has a step of 0; write a step of 1 or more')
+    if step and first == "H":  # of Jenkins
+        raise ValueError(f'{field.name} "{excerpt(text)}": cron does not support H; write */{step}')
     low = _number(field, first) if first else field.low
+    if first and step and not last:
+        raise ValueError(f'{field.name} "{excerpt(text)}" has a step but no range; write {first}-{field.high}/{step}')
     high = _number(field, last) if last else low if first else field.high
     if high < low:
         # Sunday is also 7, so fri-sun is one range, 5-7. Every other reversed range has to be written as two.
         forward = f"{low}-7" if field.high == 7 and high == 0 else f"{low}-{field.high},{field.low}-{high}"
         raise ValueError(
-            f'{field.name} "{excerpt(text)}" is a reversed range, in which cron starts no job; write {forward}'
+            f'{field.name} "{excerpt(text)}" is a reversed range, for which cron never starts the job; write {forward}'
         )
     return range(low, high + 1, int(step or 1))
 
@@ -157,4 +170,6 @@ def _number(field: Field, text: str) -> int:
 
 
 def _invalid(field: Field, text: str) -> ValueError:
+    if text.startswith("H"):
+        return ValueError(f'{field.name} "{excerpt(text)}": cron does not support H; {field.syntax}')
     return ValueError(f'invalid {field.name} "{excerpt(text)}"; {field.syntax}')

@@ -4,14 +4,14 @@ A line is rejected if cron would reject it, and also if cron would accept it wit
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from conductor.cron import advice, settings
+from conductor.cron import advice, dialects, settings, shell_syntax
 from conductor.cron.schedule import parse as parse_schedule
-from conductor.cron.words import excerpt, split_input
+from conductor.cron.words import DEFAULT_SHELL, excerpt, split_input, unescape
 from conductor.errors import ConductorError
 
 MAX_LINES = 10_000  # cron's limit
@@ -84,17 +84,24 @@ class _Rejected(Exception):  # noqa: N818 (not an error of the caller: `parse` c
     """A line is rejected; the message is the problem."""
 
 
-def parse(text: str | bytes) -> Table:
-    """Return the table. Raise `CrontabError` with every problem. The last line may lack its newline."""
+def parse(text: str | bytes, *, stored: bool = False) -> Table:
+    """Return the table. Raise `CrontabError` with every problem. The last line may lack its newline.
+
+    A `stored` table was checked when it was generated. Only cron's own rules are applied to it, so that a version with
+    more checks can still install it.
+    """
     data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
     written = data.removesuffix(b"\n").split(b"\n") if data else []
     problems = list(_whole_text(written))
     lines: list[Comment | Setting | Job] = []
     for number, line in enumerate(written, 1):
         try:
+            if not stored:
+                _refuse_another_dialect(line)
             lines.append(_line(number, line.removesuffix(b"\r")))
         except _Rejected as rejected:
             problems.append(Finding(number, str(rejected)))
+    problems += [] if stored else _shell_problems(lines)
     if problems:
         raise CrontabError(problems)
     return Table(tuple(lines), tuple(_warnings(lines)))
@@ -111,6 +118,20 @@ def _whole_text(lines: list[bytes]) -> Iterator[Finding]:
             returns[0],
             rf"line ends in a carriage return (\r\n){more}, which cron reads as part of the line; end lines with \n",
         )
+
+
+def _refuse_another_dialect(data: bytes) -> None:
+    """Reject a line of another scheduler, before cron's own rules complain about one of its fields."""
+    line = data.decode(errors="replace").strip()
+    if line.startswith("#"):
+        return
+    if problem := dialects.setting_before_schedule(line):
+        raise _Rejected(problem)
+    found = _JOB.fullmatch(line)
+    if found is None or settings.read(line) or settings.malformed(line):
+        return
+    if problem := dialects.extra_column(found[2] or ""):
+        raise _Rejected(f"{problem} (line: {excerpt(line)})")
 
 
 def _line(number: int, data: bytes) -> Comment | Setting | Job:
@@ -159,9 +180,26 @@ def _job(number: int, line: str) -> Job:
     return Job(number, schedule, command)
 
 
-def _warnings(lines: Iterable[Comment | Setting | Job]) -> Iterator[Finding]:
+def _shell_problems(lines: Iterable[Comment | Setting | Job]) -> Iterator[Finding]:
+    """Yield the jobs whose command the shell of the table cannot run."""
+    for shell, job in _jobs_with_shell(lines):
+        head, rest = split_input(job.command)
+        if problem := shell_syntax.problem(unescape(head), shell, cut=bool(rest)):
+            yield Finding(job.number, f"{problem} (command: {excerpt(job.command)})")
+
+
+def _jobs_with_shell(lines: Iterable[Comment | Setting | Job]) -> Iterator[tuple[str, Job]]:
+    shell = DEFAULT_SHELL
+    for line in lines:
+        if isinstance(line, Setting) and line.name == "SHELL":
+            shell = line.value
+        elif isinstance(line, Job):
+            yield shell, line
+
+
+def _warnings(lines: Sequence[Comment | Setting | Job]) -> Iterator[Finding]:
     for line in lines:
         if isinstance(line, Setting):
             yield from (Finding(line.number, text) for text in advice.on_setting(line.name, line.value))
-        elif isinstance(line, Job):
-            yield from (Finding(line.number, text) for text in advice.on_job(line.schedule, line.command))
+    for shell, job in _jobs_with_shell(lines):
+        yield from (Finding(job.number, text) for text in advice.on_job(job.schedule, job.command, shell))

@@ -2,6 +2,8 @@
 
 import re
 
+DEFAULT_SHELL = "/bin/sh"
+
 # Cron interprets only % and \, before the shell reads the command: a \ escapes the % or \ that follows it.
 _HEAD = re.compile(r"(?:[^%\\]|\\[%\\]?)*", re.DOTALL)
 _PAIR = re.compile(r"\\([%\\])")

@@ -17,7 +17,6 @@ from conductor.cron.table import MAX_COMMAND_BYTES, Comment, CrontabError, Job, 
 from conductor.errors import ConductorError
 
 USER = "root"
-DEFAULT_SHELL = "/bin/sh"
 _MAIL = frozenset({"MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING"})
 # Shells that, according to their source, only start the program when given literal words.
 _PLAIN_SHELLS = frozenset({"sh", "dash", "ash", "bash"})
@@ -89,7 +88,7 @@ def _options(job: Job, settings: dict[str, str]) -> str:
 def _inner(job: Job, settings: dict[str, str]) -> str:
     """Return the command for the container as written in a crontab, followed by its standard input unchanged."""
     head, rest = words.split_input(job.command)
-    shell = settings.get("SHELL", DEFAULT_SHELL)
+    shell = settings.get("SHELL", words.DEFAULT_SHELL)
     plain = basename(shell) in _PLAIN_SHELLS and not (basename(shell) == "bash" and _BASH_STARTUP & settings.keys())
     if plain and words.is_literal(words.unescape(head)):
         return head + rest

@@ -22,9 +22,12 @@ _NOT_IN_DIGEST = {
 
 
 def build_service(
-    file: str, service_id: str, node: Node, known: Iterable[Problem]
+    file: str, service_id: str, node: Node, known: Iterable[Problem], *, rules: bool = True
 ) -> tuple[Definition | None, list[Problem]]:
-    """Return the definition, or None and all its problems, including the `known` ones that were found before."""
+    """Return the definition, or None and all its problems, including the `known` ones that were found before.
+
+    Without `rules`, only the types of single values are checked.
+    """
     problems = list(known)
     written = plain(node)
     try:
@@ -35,7 +38,8 @@ def build_service(
         problems += [Problem(file, *finding) for finding in explain(node, Service) if finding[1] not in reported]
         if not problems:  # `explain` should find every error of msgspec's; msgspec's own message is the fallback
             problems.append(Problem(file, node.line, node.key, str(error)))
-    problems += _rule_problems(file, service_id, node, problems)
+    if rules:
+        problems += _rule_problems(file, service_id, node, problems)
     if service is None or problems:
         return None, problems
     return Definition(id=service_id, service=service, written=written, digest=digest(written)), problems
@@ -43,7 +47,7 @@ def build_service(
 
 def build_host(file: str, node: Node, known: Iterable[Problem]) -> tuple[Host | None, list[Problem]]:
     """Return the host, or None and the problems that its rules find. With a `known` problem, the rules do not run."""
-    if any(within(problem.key, "host") for problem in known):
+    if any(is_at_or_below(problem.key, "host") for problem in known):
         return None, []
     host: Host = convert(plain(node), Host)
     places = [(find(node, path), sentence) for path, sentence in host_rules(host)]
@@ -61,7 +65,7 @@ def digest(written: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def within(key: str, base: str) -> bool:
+def is_at_or_below(key: str, base: str) -> bool:
     """Return whether the key path `key` is `base` or below it."""
     return key == base or key.startswith((base + ".", base + "["))
 

@@ -1,6 +1,7 @@
-"""Find services of one host that use the same nginx upstream or the same server name on one socket (pure)."""
+"""Find services of one host that share an nginx upstream, a server name on one socket, or published ports (pure)."""
 
 from collections.abc import Iterable, Iterator
+from itertools import permutations
 
 from conductor.definitions.model import Definition
 from conductor.definitions.tree import Path
@@ -10,6 +11,8 @@ _RESERVED_PREFIX = "conductor"  # Conductor's own nginx servers and variables st
 
 def conflicts(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, str]]:
     """Yield (service id, path, sentence). A conflict is reported for both services: either may be the wrong one."""
+    definitions = list(definitions)
+    yield from _overlaps(definitions)
     routed = [definition for definition in definitions if definition.service.nginx]
     for definition in routed:
         if definition.upstream.lower().startswith(_RESERVED_PREFIX):
@@ -19,6 +22,15 @@ def conflicts(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, st
     yield from _duplicates(upstreams, ("nginx", "upstream"), "is also the upstream of {}; write another name")
     names = ((name, definition.id) for definition in routed for name in dict.fromkeys(_server_names(definition)))
     yield from _duplicates(names, ("nginx", "server"), "has the same listen and name as {}; change one of them")
+
+
+def _overlaps(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, str]]:
+    """Yield the services whose `publish` range has a port of another service's range."""
+    ranges = [(one.id, *one.service.publish) for one in definitions if one.service.publish]
+    for (service, low, high), (other, other_low, other_high) in permutations(ranges, 2):
+        if low <= other_high and other_low <= high:
+            sentence = f"overlaps [{other_low}, {other_high}] of {other}; write another range"
+            yield service, ("publish",), sentence
 
 
 def _duplicates(values: Iterable[tuple[object, str]], path: Path, sentence: str) -> Iterator[tuple[str, Path, str]]:

@@ -38,6 +38,26 @@ def explain(node: Node, kind: Any, *, partial: bool = False) -> Iterator[Finding
             yield node.line, node.key, _sentence(node, kind, meta)
 
 
+def without_unknown(node: Node, kind: Any) -> tuple[Node, list[str]]:
+    """Return `node` without the keys that the model does not have, and the key paths of what was left out."""
+    kind, _ = _unwrap(kind, node)
+    value, base = node.value, get_origin(kind) or kind
+    if not isinstance(value, dict) or not (base is dict or _is_struct(base)):
+        return node, []
+    kinds = (
+        dict.fromkeys(value, get_args(kind)[1])
+        if base is dict
+        else {name: field.type for name, field in _fields(base).items()}
+    )
+    unknown = [inner.key for name, inner in value.items() if name not in kinds]
+    known: dict[str, Node] = {}
+    for name, inner in value.items():
+        if name in kinds:
+            known[name], below = without_unknown(inner, kinds[name])
+            unknown += below
+    return node._replace(value=known), unknown
+
+
 def unknown_key(name: str, expected: Iterable[str]) -> str:
     """Return the sentence for a key that the model does not have."""
     expected = list(expected)

@@ -12,6 +12,12 @@ SERVICE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 REVISION = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"  # Docker's grammar of a tag
 
 
+def tmpfs_mount(written: str) -> tuple[str, str]:
+    """Return the path of a `tmpfs` value and its mount options, which may be empty."""
+    path, _, options = written.partition(":")
+    return path, options
+
+
 def matching(pattern: str, description: str) -> Meta:
     """Return a constraint that the whole text matches. The lookahead is needed because `$` allows a final newline."""
     return Meta(pattern=rf"^({pattern})$(?!\n)", description=description)
@@ -37,9 +43,8 @@ Name = Annotated[
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "letters, digits and _ . -, starting with a letter or digit, at most 128"
     ),
 ]
-EnvName = Annotated[
-    str, matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits and _ . -, starting with a letter or _")
-]
+# Docker's own rule: apps read names such as ConnectionStrings:Default.
+EnvName = Annotated[str, matching(r"[^=\s\x00-\x1f\x7f]+", "a name without = and spaces")]
 LabelName = Annotated[
     str, matching(r"(?!conductor\.)[!-~]+", 'a label name that does not start with "conductor.", which is reserved')
 ]
@@ -73,6 +78,16 @@ Volume = Annotated[
     matching(
         r"(/[^:\x00-\x1f\x7f]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:\x00-\x1f\x7f]+(:(ro|rw))?",
         "SOURCE:/TARGET or SOURCE:/TARGET:ro, where SOURCE is an absolute path or a volume name",
+    ),
+]
+Tmpfs = Annotated[
+    str,
+    matching(
+        r"/[^:\x00-\x1f\x7f]*(:{0}(,{0})*)?".format(
+            r"(ro|rw|(no)?(exec|suid|dev|atime|diratime)|a?sync"
+            r"|(size|nr_blocks|nr_inodes)=[0-9]+[kKmMgG%]?|mode=[0-7]{3,4}|[ug]id=[0-9]+)"
+        ),
+        "an absolute path, or one with mount options, for example /cache:size=64m,mode=1777",
     ),
 ]
 Listen = Annotated[

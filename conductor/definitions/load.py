@@ -3,20 +3,23 @@
 This is the only module that reads definitions files. A broken service does not block commands on another one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from conductor.definitions.build import build_host, build_service, within
+from conductor.definitions.build import build_host, build_service, digest, is_at_or_below
 from conductor.definitions.conflicts import conflicts
-from conductor.definitions.explain import explain
+from conductor.definitions.explain import explain, without_unknown
 from conductor.definitions.model import Definition, File, Host, Service
 from conductor.definitions.problems import DefinitionsError, Problem, in_order, nearest
-from conductor.definitions.tree import EMPTY, Node, find, merge, tree, unwritable_texts
+from conductor.definitions.rules import health_kinds
+from conductor.definitions.tree import EMPTY, Node, find, merge, plain, tree, unwritable_texts
 from conductor.definitions.yaml_reader import read
 from conductor.errors import UsageError
+
+_NEVER_NULL = {"version", "services"}
 
 
 class Definitions(msgspec.Struct, frozen=True):
@@ -53,13 +56,15 @@ def load(path: Path) -> Definitions:
     """Return the definitions in a file.
 
     Raise `UsageError` if the file cannot be read. Raise `DefinitionsError` if none of it can be used: it is not valid
-    YAML, it has another version, or its host section is broken.
+    YAML, it has another version, its host section is broken, or a problem outside of single services and `defaults`
+    means that services may be missing from it.
     """
     file = str(path)
     root, problems = read(_read_text(path), file)
     problems += [Problem(file, *finding) for finding in unwritable_texts(root)]
     if isinstance(root.value, dict):
-        root = root._replace(value={name: node for name, node in root.value.items() if node.value is not None})
+        kept = {name: node for name, node in root.value.items() if node.value is not None or name in _NEVER_NULL}
+        root = root._replace(value=kept)
     problems += [Problem(file, *finding) for finding in explain(root, File)]
     top = root.value
     if not isinstance(top, dict) or any(problem.key == "version" for problem in problems):
@@ -75,34 +80,49 @@ def load(path: Path) -> Definitions:
     definitions, broken = _services(file, trees, problems)
     host, host_problems = build_host(file, merge(EMPTY, top.get("host", Node({}, "host"))), problems)
     all_problems = in_order([*problems, *host_problems, *(problem for found in broken.values() for problem in found)])
-    if host is None:
+    if host is None or any(_is_of_the_whole_file(problem.key, trees) for problem in problems):
         raise DefinitionsError(file, all_problems)
     return Definitions(path, host, tuple(trees), definitions, all_problems, broken)
 
 
 def restore(service_id: str, written: dict[str, Any]) -> Definition:
-    """Return a definition from its stored form (`Definition.written`). Raise `DefinitionsError` as for a file."""
+    """Return a definition from its stored form (`Definition.written`), which another version may have stored.
+
+    Unlike in a file, unknown keys have no effect and are listed in `Definition.unknown`, and no rule about several keys
+    is checked: the version that stored the definition checked its own rules. Raise `DefinitionsError` if a value has a
+    wrong type.
+    """
     file = "stored definition"
     node = merge(EMPTY, tree(written, f"services.{service_id}"))
-    root = Node({"version": Node(1, "version"), "services": Node({service_id: node}, "services")}, "")
+    known, unknown = without_unknown(node, Service)
+    root = Node({"version": Node(1, "version"), "services": Node({service_id: known}, "services")}, "")
     problems = [Problem(file, *finding) for finding in (*explain(root, File), *unwritable_texts(root))]
-    definition, found = build_service(file, service_id, node, problems)
+    definition, found = build_service(file, service_id, known, problems, rules=False)
     if definition is None:
         raise DefinitionsError(f'the stored definition of "{service_id}"', found)
-    return definition
+    service, health = definition.service, definition.service.health
+    if health is not None and not health_kinds(health):  # a newer version has another kind of check
+        service = msgspec.structs.replace(service, health=msgspec.structs.replace(health, none=True))
+    stored = plain(node)
+    return Definition(id=service_id, service=service, written=stored, digest=digest(stored), unknown=tuple(unknown))
+
+
+def _is_of_the_whole_file(key: str, services: Iterable[str]) -> bool:
+    """Return whether a problem at `key` is outside of the host section, the defaults and every single service."""
+    return not any(
+        is_at_or_below(key, base) for base in ("host", "defaults", *(f"services.{name}" for name in services))
+    )
 
 
 def _services(
     file: str, trees: Mapping[str, Node], problems: list[Problem]
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
-    """Return the valid and the broken services. A problem in `defaults` or of an unknown key breaks all of them."""
-    shared = [
-        problem for problem in problems if not within(problem.key, "host") and not problem.key.startswith("services.")
-    ]
+    """Return the valid and the broken services. A problem in `defaults` breaks all of them."""
+    shared = [problem for problem in problems if is_at_or_below(problem.key, "defaults")]
     valid: dict[str, Definition] = {}
     broken: dict[str, list[Problem]] = {}
     for service_id, node in trees.items():
-        own = [problem for problem in problems if within(problem.key, f"services.{service_id}")]
+        own = [problem for problem in problems if is_at_or_below(problem.key, f"services.{service_id}")]
         definition, found = build_service(file, service_id, node, [*shared, *own])
         if definition:
             valid[service_id] = definition

@@ -28,6 +28,7 @@ from conductor.definitions.grammar import (
     ServiceId,
     SignalName,
     SingleLine,
+    Tmpfs,
     Volume,
     matching,
 )
@@ -58,6 +59,13 @@ class SecretRef(Section):
     """The file that holds a secret. Reading it drops one trailing newline."""
 
     file: AbsolutePath
+
+
+class EnvFile(Section):
+    """An env file in Docker's format. With `secret`, all its values are secrets, not only those whose name looks so."""
+
+    path: AbsolutePath
+    secret: bool = False
 
 
 class Network(Section):
@@ -101,8 +109,8 @@ class Host(Section):
     docker: Annotated[
         str,
         matching(
-            r"(unix|tcp|http|https|npipe|ssh)://[!-~]+",
-            "the address of the Docker daemon, for example unix:///run/docker.sock",
+            r"(unix|tcp|http|https)://[!-~]+",
+            "the address of the Docker daemon (unix, tcp, http or https), for example unix:///run/docker.sock",
         ),
     ] = "unix:///var/run/docker.sock"
     network: Network = msgspec.field(default_factory=Network)
@@ -208,7 +216,7 @@ class Service(Section):
     workdir: AbsolutePath | None = None
     user: SingleLine | None = None
     env: dict[EnvName, str | SecretRef] = {}
-    env_file: AbsolutePath | None = None
+    env_file: AbsolutePath | EnvFile | None = None
     port: Port | None = None
     publish: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21015]")] | None = None
     health: Health | None = None
@@ -222,7 +230,7 @@ class Service(Section):
     init: bool = False
     read_only: bool = False
     volumes: tuple[Volume, ...] = ()
-    tmpfs: tuple[AbsolutePath, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
     cap_add: tuple[Name, ...] = ()
     cap_drop: tuple[Name, ...] = ()
     ulimits: dict[Name, Ulimit] = {}
@@ -234,25 +242,28 @@ class Service(Section):
     notify: Command | None = None
 
 
-class File(Section):
+class File(Section, kw_only=True):
     """A definitions file: the services of this host. `defaults` are merged under every service."""
 
     version: Annotated[Literal[1], Meta(description="1, the only supported format")]
     host: Host = msgspec.field(default_factory=Host)
     defaults: dict[str, Any] = {}
-    services: dict[ServiceId, Any] = {}
+    # Required, so that a cut off file or a misspelt key is never read as a host without services.
+    services: Annotated[dict[ServiceId, Any], Meta(description="a mapping of services ({} on a host without services)")]
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """One service: its typed value, and its keys as written, with the file's `defaults` but without built-in defaults.
 
     `written` has secrets as references only, so it can be stored. `digest` covers the keys that reach the container.
+    `unknown` are the key paths of a stored definition that only a newer version of Conductor has; `written` keeps them.
     """
 
     id: str
     service: Service
     written: dict[str, Any]
     digest: str
+    unknown: tuple[str, ...] = ()
 
     @property
     def upstream(self) -> str:

@@ -12,8 +12,8 @@ _MIN_LENGTH = 4  # characters; a shorter value occurs by chance in most texts, s
 def redactor(values: Iterable[object]) -> Callable[[str], str]:
     """Return a function that replaces the secrets among `values` in a text.
 
-    It finds a secret as a whole, each line of a secret with several lines, and both as JSON or Python quote them, also
-    when one quotes the output of the other.
+    It finds a secret as a whole, each line of a secret with several lines, and both as JSON or Python quote them, even if
+    the text was quoted twice.
     """
     forms = _forms(values)
     if not forms:
@@ -23,7 +23,7 @@ def redactor(values: Iterable[object]) -> Callable[[str], str]:
 
 
 def without_cut_secret(text: str, values: Iterable[object]) -> str:
-    """Return `text`, the end of a longer output, without the end of a secret that the cut left at its start."""
+    """Return `text`, which is the end of a longer output, without a partial secret at its start."""
     ends = (n for form in _forms(values) for n in range(len(form) - 1, 0, -1) if text.startswith(form[-n:]))
     return text[max(ends, default=0) :]
 

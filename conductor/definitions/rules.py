@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.model import Health, Host, Service
 from conductor.definitions.tree import Path
 
@@ -24,22 +25,25 @@ _MAX_PREFIX_LENGTH = 28
 
 def health_keys(health: Health) -> set[str]:
     """Return the keys of `health:` that have an effect with its kinds of check."""
-    return {key for kind in _kinds(health) for key in (kind, *_KEYS_BY_KIND[kind])}
+    return {key for kind in health_kinds(health) for key in (kind, *_KEYS_BY_KIND[kind])}
 
 
-def _kinds(health: Health) -> list[str]:
+def health_kinds(health: Health) -> list[str]:
+    """Return the kinds of check that `health:` has; a valid file has exactly one."""
     return [kind for kind in _KEYS_BY_KIND if getattr(health, kind) not in {None, False}]
 
 
 def _health(service: Service, written: Mapping[str, Any]) -> RuleFindings:
     if service.health is None:
-        if service.count:
+        # With nginx, `scale` can give a service with count 0 replicas, which must pass a gate before the cutover.
+        if service.count or service.nginx:
+            unless = "with nginx" if service.nginx else "unless count is 0"
             yield (
                 ("health",),
-                "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}",
+                f"required {unless}; write a check, for example {{path: /health_check}}, or {{none: true}}",
             )
         return
-    kinds = _kinds(service.health)
+    kinds = health_kinds(service.health)
     if len(kinds) != 1:
         has = " and ".join(kinds) or "none of them"
         yield ("health",), f"must have exactly one of path, command, tcp: true and none: true, but has {has}"
@@ -91,7 +95,7 @@ def _shm_size(service: Service, _: Mapping[str, Any]) -> RuleFindings:
 def _mounts(service: Service, _: Mapping[str, Any]) -> RuleFindings:
     seen: set[str] = set()
     volumes = [(("volumes", index), volume.split(":")[1]) for index, volume in enumerate(service.volumes)]
-    memory = [(("tmpfs", index), path.split(":")[0]) for index, path in enumerate(service.tmpfs)]
+    memory = [(("tmpfs", index), tmpfs_mount(written)[0]) for index, written in enumerate(service.tmpfs)]
     for path, mounted in volumes + memory:
         target = mounted.rstrip("/") or "/"
         if target in seen:
@@ -118,7 +122,7 @@ def _server(service: Service, _: Mapping[str, Any]) -> RuleFindings:
 
 
 SERVICE_RULES: tuple[tuple[frozenset[str], ServiceRule], ...] = (
-    (frozenset({"health", "count"}), _health),
+    (frozenset({"health", "count", "nginx"}), _health),
     (frozenset({"port", "health", "nginx", "publish"}), _port),
     (frozenset({"publish", "count"}), _publish),
     (frozenset({"memory"}), _memory),

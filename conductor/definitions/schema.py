@@ -1,7 +1,7 @@
 """The JSON Schema of a definitions file, made from the model that validates it. Editors and generators can use it.
 
-The schema accepts every file that `load` accepts. It has no required keys and allows null in services and defaults,
-because the merge of `defaults` decides about both.
+The schema accepts every file that `load` accepts. It has no required keys, and allows null, in services and
+defaults, because the merge of `defaults` decides about both.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def schema() -> dict[str, Any]:
     properties = components["File"]["properties"]
     properties["services"]["additionalProperties"] = service
     for name, inner in {**properties, "defaults": service}.items():
-        properties[name] = inner if name == "version" else {"anyOf": [inner, {"type": "null"}]}
+        properties[name] = inner if name in {"version", "services"} else {"anyOf": [inner, {"type": "null"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
 
 

@@ -23,6 +23,10 @@ _MISREAD_AS = {
     "timestamp": "a date",
 }
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep, or an alias that contains itself; remove levels"
+_TEMPLATE = "this looks like a template that was not rendered; render it, or put the text in quotes"
+_TEMPLATE_TAG = re.compile(r"\{\{|\{%|<%")
+# The start of a word that only quotes make a text, for example the server name *.example.com.
+_NEEDS_QUOTES = re.compile(r"(?:^|[\s\[{,])[*&%@`]\S*$")
 
 
 def read(text: str, file: str) -> tuple[Node, list[Problem]]:
@@ -92,7 +96,9 @@ class _Reader:
 
     def _name(self, node: yaml.Node, key: str, line: int) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            self._problem(line, key, "a key must be text, not a list or a mapping; write it as one word")
+            is_template = isinstance(node, yaml.MappingNode) and node.flow_style
+            sentence = _TEMPLATE if is_template else "a key must be text, not a list or a mapping; write it as one word"
+            self._problem(line, key, sentence)
             return "?"
         if node.tag not in {_TAG + "str", _TAG + "value"}:
             self._problem(line, child_key(key, node.value), "YAML does not read this key as text; put it in quotes")
@@ -147,6 +153,11 @@ def _invalid_yaml(error: yaml.YAMLError | RecursionError, text: str, file: str) 
         parts = (getattr(error, "context", None), getattr(error, "problem", None))
         sentence = "invalid YAML: " + ", ".join(part for part in parts if part)
         lines = text.splitlines()
+        near = lines[max(line - 2, 0) : line]  # the parser may notice the error on the next line
         if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
             sentence = "invalid YAML: a tab in the indentation; indent with spaces"
+        elif any(_TEMPLATE_TAG.search(written) for written in near):
+            sentence = f"invalid YAML: {_TEMPLATE}"
+        elif line <= len(lines) and _NEEDS_QUOTES.search(lines[line - 1][: mark.column + 1]):
+            sentence += "; put the text in quotes"
     return DefinitionsError(file, [Problem(file, line, "", sentence)])

@@ -44,4 +44,6 @@ class HealthChecks:
             state = self._runtime.inspect(replica.id)
         except ConductorError as error:
             return CheckResult(ok=False, seconds=0.0, error=error.sentence, unknown=True)
-        return CheckResult(ok=state is not None and state.running, seconds=0.0, error=str(state or "gone"))
+        return CheckResult(
+            ok=state is not None and state.running, seconds=0.0, error=str(state or "the container does not exist")
+        )

@@ -55,7 +55,7 @@ def http_probe(address: str, health: Health) -> CheckResult:
     except OSError as error:
         return _failed(began, _cause(error))
     except InvalidResponse as error:
-        return _failed(began, f"no HTTP answer: {str(error)!r}")
+        return _failed(began, f"not an HTTP response: {str(error)!r}")
     location = connection.headers.get("location")
     text = body.decode(errors="replace").strip()
     shown = f"redirects to {location}" if location and 300 <= status < 400 else text

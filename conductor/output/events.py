@@ -1,4 +1,4 @@
-"""What happens during an action, as values: one stream of these feeds every printer."""
+"""The events of an action. Every printer receives the same stream of them."""
 
 import msgspec
 

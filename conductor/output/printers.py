@@ -1,6 +1,8 @@
-"""Events to lines: plain ones for logs, one that transitions on a terminal, JSON for programs.
+"""Prints events: plain lines for logs, a live line on a terminal, JSON for programs.
 
-A closed stream never stops an action: from the first failed write on a printer is silent.
+Control characters in texts are escaped, because a text may contain the output of an app.
+
+A closed stream never stops an action: after the first failed write, a printer prints nothing more.
 """
 
 import os
@@ -21,6 +23,7 @@ from conductor.output.events import (
     StepStarted,
     Warned,
 )
+from conductor.output.printable import printable
 
 REDRAW_SECONDS = 0.1
 PROGRESS_SECONDS = 5.0  # a plain log reports progress at most this often
@@ -97,7 +100,7 @@ class JsonPrinter:
         """Write the event with its time."""
         with self._lock:
             stamped = msgspec.structs.replace(event, time=self._now())
-            self._writer.write(msgspec.json.encode(stamped).decode() + "\n")
+            self._writer.write(printable(msgspec.json.encode(stamped).decode()) + "\n")
 
 
 def line(event: Event) -> str:
@@ -142,7 +145,7 @@ class LinePrinter:
             if isinstance(event, Progress) and now - self._last < PROGRESS_SECONDS:
                 return
             self._last = now
-            self._writer.write(line(event) + "\n")
+            self._writer.write(printable(line(event)) + "\n")
 
 
 class LivePrinter:
@@ -169,20 +172,20 @@ class LivePrinter:
                 case StepFinished():
                     step, self._step = self._step, None
                     text = step.text if step else ""
-                    self._line(f"{self._mark('32', '✓')} {event.step:<8} {text} ({event.seconds:.2f}s)")
+                    self._line(f"{event.step:<8} {text} ({event.seconds:.2f}s)", self._mark("32", "✓"))
                 case Failed():
                     self._step = None
-                    self._line(f"{self._mark('31', '✗')} {line(event)}")
+                    self._line(line(event), self._mark("31", "✗"))
                 case Warned():
-                    self._line(f"{self._mark('33', '!')} {event.text}")
+                    self._line(event.text, self._mark("33", "!"))
                 case _:
                     self._line(line(event))
 
     def _mark(self, code: str, sign: str) -> str:
-        return f"\x1b[{code}m{sign}\x1b[0m" if self._colour else sign
+        return f"\x1b[{code}m{sign}\x1b[0m " if self._colour else f"{sign} "
 
-    def _line(self, text: str) -> None:
-        self._writer.write(f"\r\x1b[K{text}\n")
+    def _line(self, text: str, mark: str = "") -> None:
+        self._writer.write(f"\r\x1b[K{mark}{printable(text)}\n")
 
     def _redraw(self) -> None:
         while True:
@@ -197,7 +200,8 @@ class LivePrinter:
         except (OSError, ValueError):
             columns = 80
         progress = f": {self._progress}" if self._progress else ""
-        return f"… {step.step:<8} {step.text} {time.monotonic() - self._since:.1f}s{progress}"[: columns - 1]
+        text = f"… {step.step:<8} {step.text} {time.monotonic() - self._since:.1f}s{progress}"
+        return printable(text)[: columns - 1]
 
 
 class NoOutput:

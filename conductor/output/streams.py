@@ -1,15 +1,16 @@
-"""Writes to stdout and stderr. A closed pipe is no error; a full disk behind stdout is one."""
+"""Writes to stdout and stderr, with control characters escaped. A closed pipe is no error; a full disk behind stdout is one."""
 
 import errno
 import sys
 
 from conductor.errors import ConductorError
+from conductor.output.printable import printable
 
 
 def write_stdout(text: str, end: str = "\n") -> None:
     """Write the result of a query to stdout. A reader that has closed the pipe is no error."""
     try:
-        sys.stdout.write(text + end)
+        sys.stdout.write(printable(text) + end)
         sys.stdout.flush()
     except OSError as error:
         if error.errno != errno.EPIPE:
@@ -19,7 +20,7 @@ def write_stdout(text: str, end: str = "\n") -> None:
 def write_stderr(text: str) -> None:
     """Write a line to stderr. Failures are ignored: the exit code reports the outcome too."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         return

@@ -1,4 +1,4 @@
-"""Which addresses new replicas get: a cursor walks the range, so a freed address is reused as late as possible (pure)."""
+"""Chooses addresses for new replicas: a cursor moves through the range, so a freed address is reused last (pure)."""
 
 import ipaddress
 from collections.abc import Collection, Iterator

@@ -17,7 +17,7 @@ DELAYS_SECONDS = (
     60.0,
 )  # by the number of attempts; the last one applies to all further ones
 RESET_SECONDS = 60.0  # a service that is healthy for this long starts with the first delay again
-JITTER = 0.1  # delays only become longer, so that services that fail together are not retried together
+JITTER = 0.1  # at most this fraction is added to a delay, so that services that fail together are not retried together
 
 
 class Attempts(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Attempts(msgspec.Struct, frozen=True):
         return Attempts(self.count + counts, now)
 
     def reset(self) -> "Attempts":
-        """Return the attempts with the first delay again. The spacing to the latest one stays."""
+        """Return the attempts with the first delay again. The spacing after the latest attempt stays."""
         return Attempts(0, self.last)
 
 

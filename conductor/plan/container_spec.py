@@ -1,13 +1,28 @@
 """The full specification of one container: replicas and tasks are both created from it (pure)."""
 
+from collections.abc import Iterable
+
 import msgspec
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.model import Definition, Logging, Stop, Ulimit
 from conductor.definitions.scalars import Secret
+from conductor.plan import labels
 from conductor.plan.release import Release
 from conductor.plan.replica import Kind
 
-LABEL = "conductor."
+
+def is_file(volume: str) -> bool:
+    """True when the source of a volume (`SOURCE:TARGET[:ro]`) is a file by its name: a path whose last part has a suffix."""
+    last = volume.partition(":")[0].rpartition("/")[2]
+    return volume.startswith("/") and "." in last.lstrip(".")
+
+
+def unmounted(paths: Iterable[str], volumes: Iterable[str], tmpfs: Iterable[str]) -> tuple[str, ...]:
+    """Return those `VOLUME` paths of an image at which a container mounts nothing."""
+    mounted = [*(one.split(":")[1] for one in volumes), *(tmpfs_mount(one)[0] for one in tmpfs)]
+    targets = {target.rstrip("/") for target in mounted}
+    return tuple(path for path in paths if path.rstrip("/") not in targets)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +84,14 @@ def container_spec(
         network=network,
         labels={
             **service.labels,
-            LABEL + "instance": instance,
-            LABEL + "service": definition.id,
-            LABEL + "revision": release.revision,
-            LABEL + "kind": kind,
-            LABEL + "definition": definition.digest,
-            LABEL + "release": release.id,
-            LABEL + "change": change,
-            LABEL + "address": address,
+            labels.INSTANCE: instance,
+            labels.SERVICE: definition.id,
+            labels.REVISION: release.revision,
+            labels.KIND: kind,
+            labels.DEFINITION: definition.digest,
+            labels.RELEASE: release.id,
+            labels.CHANGE: change,
+            labels.ADDRESS: address,
         },
         environment=environment,
         command=command or service.command,

@@ -18,11 +18,11 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # by a signal, and rolled back
     RECOVERED = "recovered"  # finished by another process after its own was killed
     RECOVERED_BACK = "recovered-back"  # rolled back by another process
-    STARTED = "started"  # and not followed to its end
+    STARTED = "started"  # detached, or the lock was yielded; its end is not recorded
     FAILED = "failed"  # a task that could not run, or an action of `supervise` that is no change
     TIMED_OUT = "timed-out"
     HUNG_UP = "hung-up"  # a console whose terminal is gone
-    UNATTENDED = "unattended"  # a task whose `conductor run` was gone when it ended
+    UNATTENDED = "unattended"  # a task that ended after its `conductor run` was killed
     OVERDUE = "overdue"  # a task that was removed because it did not end
     NEVER_STARTED = "never-started"
 

@@ -1,4 +1,4 @@
-"""The change in progress of one service, written ahead of every step (pure)."""
+"""The journal of one service: its change in progress, written before every step (pure)."""
 
 from typing import Literal
 

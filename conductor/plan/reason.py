@@ -42,7 +42,7 @@ class Starting(Reason, frozen=True, tag="starting"):
 
 
 class StoppedWithHost(Reason, frozen=True, tag="stopped-with-host"):
-    """`count` replicas stopped because the host or Docker stopped."""
+    """A restart of the host or of Docker stopped `count` replicas."""
 
     count: int
 

@@ -46,8 +46,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass saw of a service.
 
     `count` is the wanted number of replicas. `serving` are the endpoints that requests go to (None: not routed). `interrupted`:
-    the journal has a change that no process carries out. `paused` is the pause that is in force. `runtime_restarted`: exited
-    replicas may have stopped with the host or with Docker. `drift` is a changed definition that shall be applied.
+    the journal has a change that no process carries out. `paused` is the pause that is in force. `runtime_restarted`: a
+    restart of the host or of Docker may have stopped the exited replicas. `drift` is a changed definition to apply.
     """
 
     wanted: Wanted
@@ -94,7 +94,7 @@ class Recover(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Start exited replicas again in place, because the host or Docker stopped."""
+    """Start exited replicas again in place, because a restart of the host or of Docker stopped them."""
 
     name: ClassVar[Literal["start-again"]] = "start-again"
 
@@ -188,7 +188,9 @@ def attempted(state: RetryState, action: Action, now: float, *, failed: bool) ->
         case Repair(starts=False):
             return msgspec.structs.replace(state, remove=state.remove.after(now))
         case _:
-            counts = failed or isinstance(action, Repair)  # a host or Docker restart is no failure of the service
+            counts = failed or isinstance(
+                action, Repair
+            )  # a restart of the host or of Docker is no failure of the service
             return msgspec.structs.replace(state, repair=state.repair.after(now, counts=counts), healthy_since=None)
 
 
@@ -221,7 +223,7 @@ def _choose(
     repair_due: float,
     drift_due: float,
 ) -> Decision:
-    """Return a repair, the new definition, a reroute, or what has to be waited for."""
+    """Return the first action that is due, or `Leave` with what to wait for."""
     reroute = _reroute(observation)
     # A failed repair does not delay the new definition, which may fix the failure.
     if observation.drift is not None and (repair is None or state.repair.count) and now >= drift_due:

@@ -8,10 +8,14 @@ from conductor.errors import ConductorError
 
 
 class Image(NamedTuple):
-    """A local image. `digest` is its name in a registry (`REPOSITORY@sha256:…`), empty when it came from none."""
+    """A local image. `digest` is its name in a registry (`REPOSITORY@sha256:…`), empty when it came from none.
+
+    `volumes` are the paths at which each of its containers gets a volume of its own (`VOLUME`).
+    """
 
     id: str
     digest: str
+    volumes: tuple[str, ...] = ()
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +84,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return self.release
 
     def find(self, revision: str | None) -> Release | None:
-        """Return the live release without a revision, else the live or kept one of that revision, or None."""
+        """Return the live or kept release of `revision`, or None if there is none. If `revision` is None, return the live one."""
         if revision is None:
             return self.live
         return next((one for one in (self.release, *self.kept) if one and one.revision == revision), None)

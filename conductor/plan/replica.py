@@ -39,7 +39,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 
 class TaskContainer(msgspec.Struct, frozen=True, kw_only=True):
     """One container of a task, cron job, console or hook. `change` is its own id, or the hook's change; `job` is the key of
-    a cron job, or empty."""
+    a cron job, or empty. `deadline` is when it must have ended, in seconds since 1970, like `created`."""
 
     id: str
     name: str
@@ -50,11 +50,16 @@ class TaskContainer(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     job: str = ""
     created: float = 0.0
+    deadline: float | None = None
 
     @property
     def running(self) -> bool:
         """True when the runtime lists it as running."""
         return self.state == "running"
+
+    def is_overdue(self, wall: float) -> bool:
+        """True when it should have ended before `wall`, the time now, but has not."""
+        return self.state in {"running", "paused"} and self.deadline is not None and wall > self.deadline
 
 
 class Containers(NamedTuple):

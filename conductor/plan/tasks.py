@@ -7,7 +7,8 @@ import msgspec
 
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import LABEL, ContainerSpec, container_spec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec, container_spec
 from conductor.plan.release import Release
 from conductor.plan.replica import Kind
 
@@ -85,5 +86,16 @@ def task_spec(
     if logging:
         more["logging"] = logging
     if task.job:
-        more["labels"] = {**spec.labels, f"{LABEL}job": task.job}
+        more["labels"] = {**spec.labels, labels.JOB: task.job}
     return msgspec.structs.replace(spec, **more)
+
+
+def with_deadline(spec: ContainerSpec, now: float, timeout: float | None) -> ContainerSpec:
+    """Return the specification with the task's deadline as a label, in seconds since 1970. Without a `timeout` there is none.
+
+    A label remains when the `conductor run` that enforces the timeout is killed.
+    """
+    if timeout is None:
+        return spec
+    deadline = f"{now + timeout + spec.stop.grace:.0f}"
+    return msgspec.structs.replace(spec, labels={**spec.labels, labels.DEADLINE: deadline})

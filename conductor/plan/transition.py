@@ -134,11 +134,11 @@ def replace(
     *,
     keep_releases: int,
     hook: Hook | None = None,
-    counted: Definition | None = None,
+    count_from: Definition | None = None,
 ) -> Transition:
     """Upgrade, rollback and restart: every replica is new, and a stopped service starts.
 
-    `counted` is the definition whose count applies, when it is not `definition`.
+    `count_from` is the definition whose count applies, when it is not `definition`.
     """
     new = msgspec.structs.replace(wanted.with_release(release, keep_releases), change=release.id, stopped=None)
     return Transition(
@@ -146,7 +146,7 @@ def replace(
         definition=definition,
         old=wanted,
         new=new,
-        count=wanted_count(new, counted or definition),
+        count=wanted_count(new, count_from or definition),
         remove=tuple(replicas),
         hook=hook,
     )
@@ -159,12 +159,12 @@ def resize(
     definition: Definition,
     replicas: Collection[Replica],
     *,
-    counted: Definition | None = None,
+    count_from: Definition | None = None,
     unfit: frozenset[str] = frozenset(),
 ) -> Transition:
     """Start, stop and scale: replicas of the live release stay, as many as are wanted. Unfit ones leave first."""
     live = wanted.live
-    count = wanted_count(new, counted or definition)
+    count = wanted_count(new, count_from or definition)
     running = [one for one in replicas if one.running and one.release == live.id]
     keep = sorted(running, key=lambda one: one.id in unfit)[:count]
     transition = _keeping(action, wanted, new, definition, replicas, keep={one.id for one in keep}, count=count)

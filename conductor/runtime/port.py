@@ -1,6 +1,6 @@
 """The runtime port: what Conductor needs from whatever runs containers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerEvent(msgspec.Struct, frozen=True):
-    """An event of a replica of `service`. `fewer`: one replica less can serve. `exited`: the container exited."""
+    """An event of a replica of `service`. `fewer`: one fewer replica can serve. `exited`: the container exited."""
 
     service: str
     container: str
@@ -46,16 +46,19 @@ class Runtime(Protocol):
         """Return the local image, or None."""
 
     def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
-        """Fetch an image. Errors inside the stream are errors.
+        """Fetch an image. Raise for errors inside the stream as well.
 
         `progress` receives the latest status at least every 0.2 s and may raise to stop waiting.
         """
 
     def ensure_network(self, network: Network) -> None:
-        """Create the instance's network if absent. A clash of name, subnet or route is refused before."""
+        """Create the instance's network if absent. Refuse a conflict of name, subnet or route."""
 
     def check_ports(self, low: int, high: int) -> None:
-        """Refuse a range of host ports that the host gives to outgoing connections."""
+        """Refuse a range of host ports that overlaps the host's range for outgoing connections."""
+
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        """Refuse volumes whose source file is missing on the host."""
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """Return every address in use: IPs on the network, and the addresses of this instance's replicas."""
@@ -89,3 +92,9 @@ class Runtime(Protocol):
 
     def remove(self, container: str) -> None:
         """Remove a container, also a running one. A missing container is no error."""
+
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        """Remove the volumes of removed replicas, except the latest ones of the revisions in `keep`.
+
+        A replica has such a volume for each `VOLUME` of its image at which the definition mounts nothing.
+        """

@@ -28,7 +28,8 @@ class JobState(StrEnum):
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     """One installed job. `next_run` is local time, as cron reads it (None for `@reboot`); `began` is UTC, empty if it has
-    never run. `output` is the end of the last run's output, or the error when its result is damaged."""
+    never run. `output` is the end of the last run's output, or the error when its result is damaged. With `image_missing`,
+    the image of the job's release is not on this host, so the next run must pull it."""
 
     service: str
     revision: str
@@ -43,6 +44,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     skipped: int = 0
     output: str = ""
+    image_missing: bool = False
 
 
 def document(rows: Sequence[JobRow]) -> dict[str, Any]:
@@ -61,14 +63,26 @@ def job_rows(definitions: Definitions, context: Context, only: str | None = None
 def _rows(context: Context, service: str) -> Iterator[JobRow]:
     jobs = installed_jobs(context.crontabs.read(service) or "")
     running = {one.job for one in context.runtime.containers(service).tasks if one.running} if jobs else set()
+    missing = {revision for revision in {job.revision for job in jobs} if _image_is_missing(context, service, revision)}
     for job in jobs:
+        image_missing = job.revision in missing
         try:
             result = context.store.job(service, job.key) or JobResult(service=service, job=job.key)
         except ConductorError as error:  # the rows of other jobs are still shown
             damaged = JobResult(service=service, job=job.key, output=error.sentence)
-            yield _row(context, job, damaged, JobState.RUNNING if job.key in running else JobState.DAMAGED)
+            state = JobState.RUNNING if job.key in running else JobState.DAMAGED
+            yield _row(context, job, damaged, state, image_missing=image_missing)
         else:
-            yield _row(context, job, result, _state(result, running=job.key in running))
+            yield _row(context, job, result, _state(result, running=job.key in running), image_missing=image_missing)
+
+
+def _image_is_missing(context: Context, service: str, revision: str) -> bool:
+    """Return whether the image of a stored release is gone, for example after `docker system prune -a`."""
+    try:
+        release = context.store.wanted(service).find(revision)
+    except ConductorError:  # `service status` reports a damaged state
+        return False
+    return release is not None and context.runtime.image(release.image_id) is None
 
 
 def _state(result: JobResult, *, running: bool) -> JobState:
@@ -79,7 +93,7 @@ def _state(result: JobResult, *, running: bool) -> JobState:
     return JobState.LOST if result.exit_code is None else JobState.DONE
 
 
-def _row(context: Context, job: InstalledJob, result: JobResult, state: JobState) -> JobRow:
+def _row(context: Context, job: InstalledJob, result: JobResult, state: JobState, *, image_missing: bool) -> JobRow:
     return JobRow(
         service=job.service,
         revision=job.revision,
@@ -94,6 +108,7 @@ def _row(context: Context, job: InstalledJob, result: JobResult, state: JobState
         exit_code=result.exit_code,
         skipped=result.skipped,
         output=result.output,
+        image_missing=image_missing,
     )
 
 

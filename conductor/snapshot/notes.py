@@ -26,6 +26,16 @@ class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):
         return f"its definition is invalid: {self.problem}"
 
 
+class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
+    """A newer version of Conductor stored the live release. This version does not know these keys of its definition."""
+
+    keys: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"this version of Conductor ignores keys of the live release: {', '.join(self.keys)}"
+
+
 class DamagedState(Note, frozen=True, tag="damaged-state"):
     """A state file of the service cannot be read. `error` and `hint` are those of the failed read."""
 
@@ -126,6 +136,16 @@ class TrafficDown(Note, frozen=True, tag="traffic-down"):
     def describe(self) -> str:
         """Return the note as one line for people."""
         return "nginx is not running, so no request reaches the service; run systemctl start nginx"
+
+
+class MissingImage(Note, frozen=True, tag="missing-image"):
+    """The image of the live release is not on this host, so tasks and cron jobs cannot start without pulling it."""
+
+    image: str
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"its image {self.image} is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull {self.image}"
 
 
 class Stray(Note, frozen=True, tag="stray"):

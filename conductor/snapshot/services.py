@@ -29,7 +29,7 @@ VERSION = 1  # of the JSON document
 
 
 class ServiceCondition(StrEnum):
-    """The condition of a service; the first one that applies."""
+    """The condition of a service. If several apply, it is the first one."""
 
     DAMAGED_STATE = "damaged-state"
     UNDEFINED = "undefined"
@@ -163,15 +163,15 @@ def _row(
 ) -> ServiceRow:
     try:
         wanted = context.store.wanted(service)
+        released = restore(service, wanted.release.definition) if wanted.release else None
     except ConductorError as error:
         return _damaged(service, replicas, error)
     defined = definitions.services.get(service)
-    released = _released(wanted)
     rows = _checked(context, released or defined, replicas)
     live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
     healthy = sum(row.passes for row in live)
-    counted = defined or released
-    count = wanted_count(wanted, counted) if counted else len(live)
+    count_from = defined or released
+    count = wanted_count(wanted, count_from) if count_from else len(live)
     down = was_routed(wanted) and count > 0 and not traffic_runs
     paused = wanted.paused if wanted.paused and not wanted.paused.is_over(context.clock.now()) else None
     return ServiceRow(
@@ -185,12 +185,13 @@ def _row(
         stopped=wanted.stopped,
         paused=paused,
         notes=(
-            *_definition_notes(definitions, service),
+            *_definition_notes(definitions, service, released),
             *_operator_notes(wanted, paused, defined),
             *_change_notes(context, service),
             *_supervise_notes(wanted, status),
             *_difference_notes(wanted, defined, replicas),
             *((notes.TrafficDown(),) if down else ()),
+            *_image_notes(context, wanted),
         ),
         replicas=tuple(rows),
     )
@@ -204,13 +205,6 @@ def _damaged(service: str, replicas: Sequence[Replica], error: ConductorError) -
         notes=(notes.DamagedState.of(error),),
         replicas=tuple(_replica_row(one, None) for one in replicas),
     )
-
-
-def _released(wanted: Wanted) -> Definition | None:
-    """Return the definition of the live release; None when there is none that this version can read."""
-    with contextlib.suppress(ConductorError):
-        return restore(wanted.service, wanted.release.definition) if wanted.release else None
-    return None
 
 
 def _is_live(replica: Replica, wanted: Wanted) -> bool:
@@ -235,9 +229,11 @@ def _condition(
     return ServiceCondition.STOPPED if wanted.stopped else ServiceCondition.OK
 
 
-def _definition_notes(definitions: Definitions, service: str) -> Iterator[Note]:
+def _definition_notes(definitions: Definitions, service: str, released: Definition | None) -> Iterator[Note]:
     for problem in definitions.broken.get(service, ())[:1]:
         yield notes.InvalidDefinition(problem=str(problem))
+    if released and released.unknown:
+        yield notes.UnknownKeys(keys=released.unknown)
 
 
 def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | None) -> Iterator[Note]:
@@ -272,6 +268,11 @@ def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequ
         yield notes.Drifted()
     if others := tuple(one.name for one in replicas if not _is_live(one, wanted)):
         yield notes.Stray(names=others)
+
+
+def _image_notes(context: Context, wanted: Wanted) -> Iterator[Note]:
+    if wanted.release and context.runtime.image(wanted.release.image_id) is None:
+        yield notes.MissingImage(image=wanted.release.image)
 
 
 def _checked(context: Context, definition: Definition | None, replicas: Sequence[Replica]) -> list[ReplicaRow]:

@@ -23,7 +23,7 @@ class Crontabs:
         return self._directory / f"conductor-{service}"
 
     def check(self) -> None:
-        """Raise, before anything is changed, when no file could be installed or removed."""
+        """Raise if files cannot be installed in the directory or removed from it. Called before anything is changed."""
         if not self._directory.is_dir():
             raise ConductorError(
                 f"cannot install a crontab: {self._directory} is not a directory", "apt-get install cron"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: beside the target, fsynced, renamed, directory fsynced. A newer or damaged one is refused."""
+"""Atomic files: written beside the target, fsynced and renamed. A file of a newer version or a damaged file is refused."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers pass through them."""
+    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers must be able to enter them."""
     try:
         if not path.is_dir():
             if not path.parent.is_dir():
@@ -83,8 +83,11 @@ def write(path: Path, value: object) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def read(path: Path, shape: type[T]) -> T | None:
-    """Return the value in `path`, or None when there is no such file. A newer or damaged file is an error with its name."""
+def read(path: Path, shape: type[T], *, repair: str = "restore the file from a backup") -> T | None:
+    """Return the value in `path`, or None when there is no such file.
+
+    Raise for a newer or damaged file; `repair` is the hint for a damaged one.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -100,6 +103,4 @@ def read(path: Path, shape: type[T]) -> T | None:
             )
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, ValueError) as error:
-        raise ConductorError(
-            f"cannot read {path}: it is damaged ({error})", "restore the file from a backup"
-        ) from error
+        raise ConductorError(f"cannot read {path}: it is damaged ({error})", repair) from error

@@ -16,15 +16,19 @@ from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError, LockHolder
 from conductor.state.files import make_directory
 
+# How long each lock is waited for. That of a service: as long as the command's --wait.
+ADDRESSES_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
+NGINX_SECONDS = 120.0  # cutovers of other services take about a second each
+RESULT_SECONDS = 10.0  # of a cron job's last result
 POLL_SECONDS = 0.05  # between two attempts of a waiting command
 YIELD_SECONDS = 60.0  # a holder that yields does so between two steps, and no step takes longer
-SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # `holder` itself holds the lock for microseconds
+SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # a call of `holder` or `is_held` takes the lock for microseconds
 
 
 class Locks:
     """The locks of one runtime directory. `command` names the holder to others.
 
-    With `yields` this process releases a lock when `has_waiters` says so, and never makes another `yields` holder wait.
+    With `yields`, this process releases a lock when `has_waiters` is True, and is itself never counted as a waiter.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class Locks:
     def hold(self, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
         """Hold lock `name`; `BusyError` when it is not free within `wait_seconds`.
 
-        A holder that yields is waited for in any case.
+        A command always waits up to `YIELD_SECONDS` for a holder that yields.
         """
         handle = self._open(name)
         try:
@@ -49,7 +53,7 @@ class Locks:
             holder = LockHolder(os.getpid(), self._command, self._clock.now(), self._yields)
             with contextlib.suppress(OSError):  # a full disk: the lock itself is held
                 os.ftruncate(handle, 0)
-                os.pwrite(handle, msgspec.json.encode(holder), 0)
+                os.pwrite(handle, msgspec.json.encode(holder._asdict()), 0)
             self.held.add(name)
             yield
         finally:
@@ -132,8 +136,8 @@ class Locks:
 
 
 def _holder(handle: int) -> LockHolder | None:
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        found = msgspec.json.decode(os.pread(handle, 4096, 0), type=LockHolder)
+    with contextlib.suppress(OSError, msgspec.DecodeError, TypeError):
+        found = LockHolder(**msgspec.json.decode(os.pread(handle, 4096, 0)))
         if Path(f"/proc/{found.pid}").exists():  # otherwise the file is that of an earlier holder
             return found
     return None

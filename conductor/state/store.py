@@ -1,4 +1,4 @@
-"""The state directory: wanted states, journals, addresses, job results and kept logs (DESIGN section 2)."""
+"""The state directory: wanted states, journals, addresses, job results and kept logs."""
 
 import contextlib
 from pathlib import Path

@@ -30,7 +30,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_attention(self) -> bool:
-        """True when an action is due, or the reason is more than that the service is as wanted, new or paused."""
+        """True unless no action is due and the service is as wanted, never deployed or paused."""
         return bool(self.until) or not isinstance(self.reason, AsWanted | NeverDeployed | Paused)
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from conductor.caller import current_user
-from conductor.change.actions import Current, restart
+from conductor.change.actions import CurrentState, restart
 from conductor.change.change import carry_out
 from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
@@ -143,7 +143,7 @@ def _apply_drift(
 ) -> None:
     """Carry out what `service restart` does."""
     refuse_unsupported(context.host, definition)
-    current = Current(wanted=observation.wanted, replicas=replicas, defined=definition, change=change)
+    current = CurrentState(wanted=observation.wanted, replicas=replicas, defined=definition, change=change)
     transition = restart(definition)(context, current)
     transition = msgspec.structs.replace(transition, reason=describe(ApplyDrift(definition).reason))
     carry_out(context, [transition], change, context.clock.monotonic())

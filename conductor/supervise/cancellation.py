@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from conductor.clock import Clock
 from conductor.errors import LockYielded
 
-CHECK_SECONDS = 0.2  # between two looks for a waiting command
+CHECK_SECONDS = 0.2  # between two checks for a waiting command
 
 
 class YieldCancellation:

@@ -1,4 +1,4 @@
-"""The history of `supervise` without repetitions: an action that fails every minute is one entry."""
+"""The history of `supervise` without repetitions: an action that fails again and again is recorded once."""
 
 import threading
 

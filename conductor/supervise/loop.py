@@ -47,7 +47,7 @@ class Loop:
         self._woken.set()
 
     def events_lost(self) -> None:
-        """Run a pass that expects that the runtime restarted. Any thread may call this."""
+        """Run a pass that assumes that the runtime has restarted. Any thread may call this."""
         self._runtime.may_have_restarted = True
         self.wake()
 

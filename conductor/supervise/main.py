@@ -1,4 +1,4 @@
-"""From the command line to the loop: the parts of `supervise`, signals, systemd, and changed files."""
+"""Connects the parts of `supervise` and runs its loop: signals, systemd, and changed files."""
 
 import contextlib
 import ctypes

@@ -62,7 +62,7 @@ class StoredStates:
 
 
 class ExitedReplicas:
-    """Replicas that exited by an event, while the runtime still lists them as running. Safe to change from any thread."""
+    """Replicas for which an exit event arrived while the runtime still lists them as running. Safe to change from any thread."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -95,7 +95,9 @@ class Observer:
         self._context = context
         self._definitions = definitions
         self._stored = StoredStates(context)
-        self._not_running: set[str] = set()  # replicas seen so: one that runs again is starting
+        self._not_running: set[str] = (
+            set()
+        )  # replicas that were seen so; once such a replica runs again, it is starting
         self.exited = ExitedReplicas(context.clock.monotonic)
 
     def stamp(self) -> object:
@@ -159,16 +161,16 @@ class Observer:
         context = self._context
         definitions, settings = self._definitions(), context.host.supervise
         defined = definitions.services.get(wanted.service)
-        counted = defined or definition
+        count_from = defined or definition
         if settings.undefined == "stop" and wanted.service not in definitions.ids:
-            counted = None
+            count_from = None
         drift = defined if settings.drift == "apply" and wanted.stopped is None else None
         routed = definition is not None and definition.service.nginx is not None
         paused = wanted.paused
         return Observation(
             wanted=wanted,
             replicas=tuple(ReplicaHealth(one, self._condition(one)) for one in replicas),
-            count=wanted_count(wanted, counted) if counted else 0,
+            count=wanted_count(wanted, count_from) if count_from else 0,
             serving=context.traffic.serving(wanted.service) if routed else None,
             interrupted=context.store.journal(wanted.service) is not None,
             paused=None if paused is None or paused.is_over(context.clock.now()) else paused,

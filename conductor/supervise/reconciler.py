@@ -43,7 +43,8 @@ class Reconciler:
         self._traffic_load = route_loader
         self._task_cleanup = task_cleanup
         self._crontabs = crontabs
-        self._restarted: set[str] = set()  # exited replicas of these may have stopped with the host or with Docker
+        # Services whose exited replicas may have been stopped by a restart of the host or of Docker.
+        self._restarted: set[str] = set()
         self.decisions: dict[str, Decision] = {}
 
     def reconcile(self, observed: HostObservation, *, runtime_restarted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Routes that are configured but not in force, because a process was killed between writing and loading them."""
+"""Loads routes that are configured but not in force, because a process was killed between writing and loading them."""
 
 import contextlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from conductor.supervise.log import SupervisorLog
 from conductor.supervise.schedule import PASS_SECONDS
 from conductor.traffic.port import TrafficUnavailable
 
-SUBJECT = "traffic.load"  # no service id contains a dot
+SUBJECT = "nginx routes"  # no service id contains a space
 
 
 class RouteLoader:
@@ -36,7 +36,7 @@ class RouteLoader:
 
     def _load(self) -> None:
         try:
-            with contextlib.suppress(TrafficUnavailable):  # it loads them when it starts
+            with contextlib.suppress(TrafficUnavailable):  # nginx loads them when it starts
                 self._contexts.for_traffic(SUBJECT).traffic.load()
         except Exception as error:  # noqa: BLE001 (a bug here must not end the supervision)
             self._due = self._contexts.passes.clock.monotonic() + PASS_SECONDS

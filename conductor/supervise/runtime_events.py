@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from conductor.runtime.port import ContainerEvent, Runtime
 from conductor.supervise.observe import ExitedReplicas
 
-RETRY_SECONDS = 1.0  # after a stream that ended; one that was shorter was never open, because Docker is not running
+RETRY_SECONDS = 1.0  # between two streams; a stream that ended sooner was never open, because Docker is not running
 
 
 def follow(

@@ -4,9 +4,9 @@ from collections import deque
 from math import inf
 
 PASS_SECONDS = 5.0  # the longest time between two passes
-# After an exit a pass runs soon, and one more `REPEAT_SECONDS` later, because the list of the runtime may be late. At most
-# `BURST_PASSES` passes in `PASS_SECONDS` may follow one another this closely; further ones are `EVENT_SECONDS` apart, as are
-# passes after any other event.
+# After an exit a pass runs at once, and another one `REPEAT_SECONDS` later, because the list of the runtime may be late. Such
+# passes are at least `BURST_SECONDS` apart, and there are at most `BURST_PASSES` of them in `PASS_SECONDS`. All other passes are
+# at least `EVENT_SECONDS` apart.
 REPEAT_SECONDS = 0.15
 BURST_SECONDS, BURST_PASSES, EVENT_SECONDS = 0.1, 12, 1.0
 

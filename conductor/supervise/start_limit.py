@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from conductor.errors import LockYielded
 
-POLL_SECONDS = 0.25  # between two looks whether `supervise` ends
+POLL_SECONDS = 0.25  # between two checks whether `supervise` ends
 START_SECONDS = 5.0  # a slower start no longer counts, so that starts that hang do not block others
 
 

@@ -1,4 +1,4 @@
-"""Tasks whose `conductor run` is gone: their containers are removed between the actions on their service."""
+"""Removes the containers of tasks whose `conductor run` was killed, between the actions on their service."""
 
 from collections.abc import Collection
 from math import inf

@@ -12,10 +12,10 @@ from conductor.errors import ConductorError, Interrupted
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.runtime.docker.attach import TaskRuntime
-from conductor.tasks.signals import ENDING, HANGUP, RESIZED, STOP_REQUESTS, Signals
+from conductor.tasks.signals import ENDING_SIGNALS, HANGUP, RESIZED, STOP_REQUESTS, Signals
 from conductor.tasks.streams import Sink, in_thread, pump_input, pump_output
 
-KILLING_REQUEST = 3  # the third Ctrl-C or SIGTERM kills a task that ignores them
+KILL_AT_STOP_REQUEST = 3  # the third Ctrl-C or SIGTERM kills a task that ignores them
 
 
 class TaskEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class AttachedTask:
 
     def run(self, timeout: float | None, keep: Callable[[bytes], None]) -> TaskEnd:
         """Start the task; return once it has exited and its output is written. `keep` receives the output too."""
-        signals = Signals()
+        signals = Signals(terminal=self._spec.tty)
         self._cancellation.check()  # for a signal that arrived before `Signals` took over
         with contextlib.ExitStack() as stack:
             with self._runtime.starting(self._spec) as self._container:
@@ -53,7 +53,7 @@ class AttachedTask:
                 pending = self._runtime.wait(self._container)
                 if self._spec.tty:
                     stack.enter_context(_raw_terminal())
-                for number in ENDING.intersection(signals.wait(0)):
+                for number in ENDING_SIGNALS.intersection(signals.wait(0)):
                     raise Interrupted(number)
                 began = self._clock.monotonic()
                 self._runtime.start(self._container, self._command)
@@ -90,7 +90,7 @@ class AttachedTask:
             if result is not None and len(ends) == 2:
                 return result
             numbers = signals.wait(None if self._until is None else self._until - self._clock.monotonic())
-            if result is not None and ENDING.intersection(numbers):
+            if result is not None and ENDING_SIGNALS.intersection(numbers):
                 return result
             self._forward(numbers)
             self._enforce_time_limit()
@@ -99,11 +99,11 @@ class AttachedTask:
         for number in numbers:
             if number == RESIZED:
                 self._resize()
-            elif number == HANGUP and self._spec.tty:
+            elif number == HANGUP:
                 self._hang_up()
             else:
                 self._stop_requests += number in STOP_REQUESTS
-                kills = self._stop_requests >= KILLING_REQUEST
+                kills = self._stop_requests >= KILL_AT_STOP_REQUEST
                 self._runtime.kill(self._container, "SIGKILL" if kills else str(number))
 
     def _resize(self) -> None:
@@ -112,8 +112,8 @@ class AttachedTask:
                 columns, rows = os.get_terminal_size(0)
                 self._runtime.resize(self._container, rows, columns)
 
-    def _input_ended(self, ours_ended: bool, signals: Signals) -> None:
-        if ours_ended and self._spec.tty:
+    def _input_ended(self, stdin_ended: bool, signals: Signals) -> None:
+        if stdin_ended and self._spec.tty:
             self._hang_up()
             signals.wake()
 
@@ -132,7 +132,7 @@ class AttachedTask:
 
 
 def _raw_terminal() -> contextlib.AbstractContextManager[None]:
-    from conductor.tasks import terminal  # cron does not need it
+    from conductor.tasks import terminal  # imported here because cron jobs do not need it
 
     return terminal.raw()
 

@@ -8,15 +8,17 @@ from conductor.definitions.model import Cron
 from conductor.errors import BusyError
 from conductor.plan.tasks import Task, job_locks
 from conductor.tasks.context import TaskContext
+from conductor.tasks.results import record_overdue
 
 POLL_SECONDS = 1.0  # between two checks for a container whose `conductor run` was killed
+CREATED_SECONDS = 60.0  # after this time, a created container will not be started: its `conductor run` was killed
 
 
 @contextlib.contextmanager
 def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
     """Yield whether the job may run now. With `queue` wait for the other run, but skip when one is waiting already.
 
-    A container of the job counts as a run, also when its `conductor run` was killed.
+    A running container of the job counts as a run until its deadline, even if its `conductor run` was killed.
     """
     overlap = cron.overlap if cron else "allow"
     if overlap == "allow":
@@ -32,9 +34,21 @@ def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[b
             except BusyError:
                 yield False
                 return
-            while context.runtime.running(task.service, task.job):
+            while _runs(context, task):
                 if overlap == "skip":
                     yield False
                     return
                 context.cancellation.wait(POLL_SECONDS)
         yield True
+
+
+def _runs(context: TaskContext, task: Task) -> bool:
+    """Return whether a container of the job runs or is about to. Remove those that are past their deadline."""
+    runs, wall = False, context.clock.wall()
+    for container in context.runtime.unfinished(task.service, task.job):
+        if container.is_overdue(wall):
+            context.runtime.remove(container.id)
+            record_overdue(context, container)
+        elif container.state != "created" or wall - container.created < CREATED_SECONDS:
+            runs = True
+    return runs

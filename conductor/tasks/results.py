@@ -9,12 +9,13 @@ from conductor.definitions.redaction import redactor, without_cut_secret
 from conductor.errors import ConductorError, Interrupted
 from conductor.output.streams import write_stderr
 from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import JobResult, Task, job_locks
+from conductor.state.locks import RESULT_SECONDS
 from conductor.tasks.attach import TaskEnd
 from conductor.tasks.context import TaskContext
 
 KEPT_BYTES = 16384  # from the end of the output of a cron job's last run
-RESULT_LOCK_SECONDS = 10.0
 
 
 class TaskRecord:
@@ -84,10 +85,7 @@ class TaskRecord:
             seconds=seconds,
             exit_code=exit_code,
         )
-        try:
-            context.history.append(entry)
-        except ConductorError as error:
-            write_stderr(f"warning: {error.sentence}")
+        _append(context, entry)
         if not task.job:
             return
         redacted = redactor(self.secrets)(output)
@@ -103,8 +101,24 @@ class TaskRecord:
         if not task.job:
             return
         try:
-            with context.locks.hold(job_locks(task.service, task.job)[-1], RESULT_LOCK_SECONDS):
+            with context.locks.hold(job_locks(task.service, task.job)[-1], RESULT_SECONDS):
                 last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
                 context.store.write_job(update(last))
         except ConductorError as error:
             write_stderr(f"warning: {error.sentence}")
+
+
+def record_overdue(context: TaskContext, container: TaskContainer) -> None:
+    """Record that a task was removed after its deadline because its own `conductor run` had been killed."""
+    entry = HistoryEntry(
+        at=context.clock.now(), service=container.service, action=container.kind, outcome=Outcome.OVERDUE,
+        to=container.revision, container=container.name,
+    )  # fmt: skip
+    _append(context, entry)
+
+
+def _append(context: TaskContext, entry: HistoryEntry) -> None:
+    try:
+        context.history.append(entry)
+    except ConductorError as error:
+        write_stderr(f"warning: {error.sentence}")

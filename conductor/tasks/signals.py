@@ -4,6 +4,8 @@ import os
 import select
 import signal
 
+from conductor.cancellation import IGNORED
+
 # Not forwarded to the task: signals about children, job control and faults of this process.
 _NOT_FORWARDED = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGCONT, signal.SIGTSTP,
@@ -12,19 +14,25 @@ _NOT_FORWARDED = {
 }  # fmt: skip
 RESIZED, HANGUP = int(signal.SIGWINCH), int(signal.SIGHUP)
 STOP_REQUESTS = {int(signal.SIGINT), int(signal.SIGTERM)}
-ENDING = {*STOP_REQUESTS, int(signal.SIGQUIT), HANGUP}
+ENDING_SIGNALS = {*STOP_REQUESTS, int(signal.SIGQUIT), HANGUP}
 LONGEST_POLL_SECONDS = 3600.0  # poll() counts milliseconds in an int
 _WAKE = b"\0"
 
 
 class Signals:
-    """Receives signals from its creation on. The main thread creates it and waits."""
+    """Receives signals from its creation on. The main thread creates it and waits.
 
-    def __init__(self) -> None:
+    Signals that the caller ignores stay ignored. Without `terminal`, SIGHUP is ignored too, so that a lost SSH connection
+    does not stop the task.
+    """
+
+    def __init__(self, *, terminal: bool) -> None:
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for number in signal.valid_signals() - _NOT_FORWARDED:
+        for number in signal.valid_signals() - _NOT_FORWARDED - IGNORED:
             signal.signal(number, _ignore)
+        if not terminal:
+            signal.signal(HANGUP, signal.SIG_IGN)
 
     def wait(self, seconds: float | None) -> list[int]:
         """Return the numbers of the received signals. Return none after `wake`, or when the time is over."""

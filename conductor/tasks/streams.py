@@ -1,4 +1,4 @@
-"""Copies bytes between a task and the caller: all of them, in order, stdout and stderr apart where there is no terminal."""
+"""Copies bytes between a task and the caller: all of them, in order, stdout and stderr separately without a terminal."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from conductor.output.streams import write_stderr
 
-CHUNK = 65536
+CHUNK_BYTES = 65536
 _HEADER_BYTES = 8  # of a frame of the daemon
 _STDERR = 2
 
@@ -45,7 +45,7 @@ def pump_input(stream: socket.socket) -> bool:
     """Copy standard input to the task until one of the two ends; return True when it was standard input."""
     while True:
         try:
-            data = os.read(0, CHUNK)
+            data = os.read(0, CHUNK_BYTES)
         except BlockingIOError:
             _wait_for(0, select.POLLIN)
             continue
@@ -68,7 +68,7 @@ def pump_output(stream: socket.socket, out: Sink, err: Sink, *, framed: bool) ->
                 while len(header := frames.read(_HEADER_BYTES)) == _HEADER_BYTES:
                     (err if header[0] == _STDERR else out).write(frames.read(int.from_bytes(header[4:])))
         else:
-            while data := stream.recv(CHUNK):
+            while data := stream.recv(CHUNK_BYTES):
                 out.write(data)
     except OSError:
         pass  # the connection to the daemon broke, which the wait for the exit code reports

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,13 +14,18 @@ from conductor.output.streams import write_stderr, write_stdout
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
-from conductor.plan.tasks import Task, task_spec
+from conductor.plan.tasks import Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from conductor.runtime.port import RuntimeUnavailable
+from conductor.state.locks import ADDRESSES_SECONDS
 from conductor.tasks.attach import AttachedTask, TaskEnd
 from conductor.tasks.context import TaskContext, host_name
 from conductor.tasks.overlap import exclusive
 from conductor.tasks.results import TaskRecord
+
+if TYPE_CHECKING:
+    from conductor.output.printers import Output
+    from conductor.runtime.port import Runtime
 
 TIMED_OUT = 124
 DOCKER_POLL_SECONDS = 0.5
@@ -31,9 +37,14 @@ def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -
     Wait at most `docker_wait_seconds` for a daemon that does not answer.
     """
     context.cancellation.listen()
-    if docker_wait_seconds:
-        _await_daemon(context, docker_wait_seconds)
-    release, definition = resolve(context, task)
+    try:
+        if docker_wait_seconds:
+            _await_daemon(context, docker_wait_seconds)
+        release, definition = resolve(context, task)
+    except ConductorError as error:
+        if task.job:  # so that `cron list` shows the failure
+            TaskRecord(context, task, task.revision or "").failed(error)
+        raise
     record = TaskRecord(context, task, release.revision)
     try:
         end = _run(context, task, release, definition, record)
@@ -74,20 +85,33 @@ def resolve(context: TaskContext, task: Task) -> tuple[Release, Definition]:
 
 
 def _image(context: TaskContext, reference: str) -> Image:
-    """Return the image, pulled if absent. The network is created too: on this host the service may never have run.
+    """Return the image, pulled if absent. The network is created too: on this host the service may never have run."""
+    from conductor.change.prerequisites import pull
 
-    Only this path imports the Docker SDK.
-    """
-    from conductor.change.prerequisites import ADDRESSES_LOCK_SECONDS, pull
+    runtime, output = _docker(context)
+    return runtime.image(reference) or pull(runtime, reference, output, context.clock, context.cancellation)
+
+
+def _restore_prerequisites(context: TaskContext, release: Release) -> None:
+    """Create the network and pull the image of a release when they were removed, for example by `docker system prune`."""
+    if context.runtime.has_network(context.host.network.name) and context.runtime.has_image(release.image_id):
+        return
+    from conductor.change.prerequisites import require_image
+
+    runtime, output = _docker(context)
+    require_image(runtime, release, output, context.clock, context.cancellation)
+
+
+def _docker(context: TaskContext) -> "tuple[Runtime, Output]":
+    """Create the network, and return the runtime and the output. Only a task that lacks something imports the Docker SDK."""
     from conductor.output.printers import make_output
     from conductor.runtime.docker.client import DockerRuntime
 
-    host, clock, cancellation = context.host, context.clock, context.cancellation
-    runtime = DockerRuntime(host.docker, host.instance, clock, cancellation)
-    with context.locks.hold("addresses", ADDRESSES_LOCK_SECONDS):
+    host = context.host
+    runtime = DockerRuntime(host.docker, host.instance, context.clock, context.cancellation)
+    with context.locks.hold("addresses", ADDRESSES_SECONDS):
         runtime.ensure_network(host.network)
-    output = make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=clock.now)
-    return runtime.image(reference) or pull(runtime, reference, output, clock, cancellation)
+    return runtime, make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=context.clock.now)
 
 
 def _run(
@@ -115,13 +139,14 @@ def _run(
             record.skipped()
             return None
         record.began()
-        return _start(context, task, spec, record)
+        _restore_prerequisites(context, release)
+        return _start(context, task, with_deadline(spec, context.clock.wall(), task.timeout), record)
 
 
 def _console(task: Task, definition: Definition) -> Task:
     if not definition.service.console:
         raise ConductorError(
-            f"cannot open a console of {task.service}: its definition has no console",
+            f"cannot open a console of {task.service}: its definition has no `console` key",
             f"add one, for example console: [bin/rails, console], then: conductor service restart --id {task.service}",
         )
     return msgspec.structs.replace(task, command=definition.service.console)

@@ -1,4 +1,4 @@
-"""The traffic port: what Conductor needs from whatever routes requests. Neutral of how an implementation does it."""
+"""The traffic port: what Conductor needs from whatever routes requests. Independent of the implementation."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -40,8 +40,11 @@ class Traffic(Protocol):
     def is_running(self) -> bool:
         """True when the traffic layer answers."""
 
-    def check(self, routes: Collection[Route]) -> None:
-        """Refuse, before anything is changed, what would make a switch to `routes` fail."""
+    def check(self, routes: Collection[Route]) -> tuple[str, ...]:
+        """Refuse, before anything is changed, what would make a switch to `routes` fail.
+
+        Return a warning for each of their server names whose requests may not reach the service.
+        """
 
     def serves(self, routes: Collection[Route]) -> bool:
         """True when exactly `routes` are in force."""
@@ -71,7 +74,7 @@ class Traffic(Protocol):
         """Return every endpoint that a request may still be sent to. None of these may be given to a new replica."""
 
     def load(self) -> None:
-        """Put into force what is configured, when a killed process left it unloaded."""
+        """Load what is configured, if a process was killed before it loaded it."""
 
     def install(self, routes: Collection[Route], keep: Collection[str]) -> tuple[str, ...]:
         """Write `routes`, and remove the routes of services that are not in `keep` and not referred to.
@@ -81,6 +84,9 @@ class Traffic(Protocol):
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
         """Return the files that a switch to `routes` would write."""
+
+    def notices(self) -> tuple[str, ...]:
+        """Return a notice for each setting that has no effect on this host."""
 
     def installed_files(self) -> tuple[ManagedFile, ...]:
         """Return the files that only `install` writes."""

@@ -101,7 +101,9 @@ class Renderer:
             "upstream": definition.upstream,
             "server": nginx.server,
             "include_dir": self._include_dir,
-            "header_timeout_ms": max(1, int(nginx.drain * 800)),  # below `drain`: silent clients end before it does
+            "header_timeout_ms": max(
+                1, int(nginx.drain * 800)
+            ),  # below `drain`, so that silent clients end before its deadline
             "service": definition.id,
         }
         return text + self._server(nginx.server.template, route.template, values)

@@ -23,7 +23,7 @@ SECONDS = 60.0
 MOST_CPU, MOST_MIB = 0.03, 60.0
 PASS_SECONDS = 5.0
 MEDIAN_SECONDS, LONGEST_SECONDS = 0.5, 5.5
-WIDTH, ROUNDS, MOST_TIMES = 4, 3, 1.5  # `starts_at_once` as it is by default
+WIDTH, ROUNDS, MOST_TIMES = 4, 3, 1.5  # the default of `starts_at_once`
 
 
 def start_many(host: TestHost, daemon: str) -> None:

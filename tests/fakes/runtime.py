@@ -8,7 +8,7 @@ import datetime
 import ipaddress
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,8 @@ from conductor.clock import Clock
 from conductor.definitions.model import Health, Network
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError, Interrupted
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica
 from conductor.runtime.docker.responses import container_state, containers
@@ -169,6 +170,7 @@ class FakeRuntime:
     """Implements `Runtime` in memory. `calls` has every call in order; safe in several threads.
 
     `images` are local, `registry` is what `pull` can fetch. `foreign_addresses` are in use by other containers.
+    The host lacks `missing_files`.
     `away` is True while the daemon does not answer.
     """
 
@@ -181,6 +183,7 @@ class FakeRuntime:
         self.registry: dict[str, Image] = {}
         self.networks: dict[str, tuple[Network, str]] = {}  # and the instance that owns it
         self.foreign_addresses: set[str] = set()
+        self.missing_files: set[str] = set()
         self._away = False
         self._containers: dict[str, _Container] = {}
         self._behaviours: list[tuple[str, str | None, Behaviour]] = []
@@ -192,9 +195,9 @@ class FakeRuntime:
 
     # For tests: configuration.
 
-    def add_image(self, reference: str, image_id: str = "", digest: str = "") -> Image:
+    def add_image(self, reference: str, image_id: str = "", digest: str = "", volumes: tuple[str, ...] = ()) -> Image:
         """Add a local image; its id is made from the reference unless given."""
-        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest)
+        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest, volumes)
         return image
 
     def publish_image(self, reference: str, image_id: str = "", digest: str = "") -> Image:
@@ -297,8 +300,7 @@ class FakeRuntime:
 
     def containers(self, service: str | None = None) -> Containers:
         with self._call("containers", service):
-            label = f"{LABEL}service"
-            found = [c for c in self._ours() if service is None or c.spec.labels.get(label) == service]
+            found = [c for c in self._ours() if service is None or c.spec.labels.get(labels.SERVICE) == service]
             return containers(_row(one) for one in found)
 
     def events(self) -> Iterator[ContainerEvent]:
@@ -334,11 +336,16 @@ class FakeRuntime:
         if low <= EPHEMERAL[1] and high >= EPHEMERAL[0]:
             raise ConductorError(f"cannot publish ports {low} to {high}: the host gives them to outgoing connections")
 
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        for volume in volumes:
+            if volume.partition(":")[0] in self.missing_files:
+                raise ConductorError(f"cannot mount {volume}: it does not exist")
+
     def used_addresses(self, network: Network) -> frozenset[str]:
         with self._call("used_addresses", network):
             if network.name not in self.networks:
                 raise ConductorError(f"cannot inspect network {network.name}: no such network")
-            labelled = {found.spec.labels.get(f"{LABEL}address", "") for found in self._ours()}
+            labelled = {found.spec.labels.get(labels.ADDRESS, "") for found in self._ours()}
             connected = {c.ip for c in self._containers.values() if c.running and c.spec.network == network.name}
             return frozenset((labelled | connected | self.foreign_addresses) - {""})
 
@@ -346,7 +353,7 @@ class FakeRuntime:
         with self._call("create", spec):
             for found in self._containers.values():
                 if found.spec.name == spec.name:
-                    if found.spec.labels.get(f"{LABEL}change") == spec.labels.get(f"{LABEL}change"):
+                    if found.spec.labels.get(labels.CHANGE) == spec.labels.get(labels.CHANGE):
                         return found.id
                     raise ConductorError(f"cannot create container {spec.name}: the name is in use")
             if spec.image_id not in {image.id for image in self.images.values()}:
@@ -438,6 +445,10 @@ class FakeRuntime:
         with self._call("remove", container):
             self._remove(container)
 
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        with self._call("remove_volumes", service, set(keep)):
+            pass  # it keeps no data
+
     # Inside.
 
     @contextlib.contextmanager
@@ -466,16 +477,16 @@ class FakeRuntime:
         return due
 
     def _ours(self) -> list[_Container]:
-        label = f"{LABEL}instance"
-        return [found for found in self._containers.values() if found.spec.labels.get(label) == self.instance]
+        every = self._containers.values()
+        return [found for found in every if found.spec.labels.get(labels.INSTANCE) == self.instance]
 
     def _behaviour(self, spec: ContainerSpec) -> Behaviour:
-        label = {name.removeprefix(LABEL): value for name, value in spec.labels.items()}
-        keys = {spec.image_id, label.get("revision"), label.get("service"), label.get("job")}
+        label = spec.labels
+        keys = {spec.image_id, label.get(labels.REVISION), label.get(labels.SERVICE), label.get(labels.JOB)}
         for key, kind, behaviour in reversed(self._behaviours):
-            if key in keys and kind in {None, label.get("kind")}:
+            if key in keys and kind in {None, label.get(labels.KIND)}:
                 return behaviour
-        return SERVES if label.get("kind") == "service" else ENDS_AT_ONCE
+        return SERVES if label.get(labels.KIND) == "service" else ENDS_AT_ONCE
 
     def _start(self, container: str) -> None:
         found = self._containers.get(container)
@@ -529,9 +540,9 @@ class FakeRuntime:
         self._emit(found, fewer=True)
 
     def _emit(self, container: _Container, *, fewer: bool, exited: bool = False) -> None:
-        labels = container.spec.labels
-        if labels.get(f"{LABEL}kind") == "service" and labels.get(f"{LABEL}instance") == self.instance:
-            service = labels.get(f"{LABEL}service", "")
+        label = container.spec.labels
+        if label.get(labels.KIND) == "service" and label.get(labels.INSTANCE) == self.instance:
+            service = label.get(labels.SERVICE, "")
             self._publish(ContainerEvent(service, container.id, fewer=fewer, exited=exited))
 
     def _publish(self, event: ContainerEvent | BaseException | None, *, last: bool = False) -> None:

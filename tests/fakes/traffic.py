@@ -23,6 +23,8 @@ class FakeTraffic:
         self.routes: dict[str, tuple[str, ...]] = {}
         self.running = True
         self.calls: list[str] = []
+        self.check_warnings: dict[str, str] = {}  # by service
+        self.install_notices: tuple[str, ...] = ()
         self.drained: list[tuple[str, ...]] = []
         self.unfinished: set[str] = set()  # endpoints with a request that does not end
         self._old: set[str] = set()  # endpoints that old workers may know
@@ -38,9 +40,10 @@ class FakeTraffic:
     def is_running(self) -> bool:
         return self.running
 
-    def check(self, routes: Collection[Route]) -> None:
+    def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         self._begin("check")
         self._require_running()
+        return tuple(self.check_warnings[route.service] for route in routes if route.service in self.check_warnings)
 
     def serves(self, routes: Collection[Route]) -> bool:
         self._begin("serves")
@@ -114,6 +117,9 @@ class FakeTraffic:
             )
             for route in routes
         )
+
+    def notices(self) -> tuple[str, ...]:
+        return self.install_notices
 
     def installed_files(self) -> tuple[ManagedFile, ...]:
         return ()

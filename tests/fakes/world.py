@@ -9,7 +9,7 @@ import yaml
 from conductor.change import actions
 from conductor.change.actions import MakeTransition, perform
 from conductor.change.context import Context
-from conductor.change.recover import recovered
+from conductor.change.recover import locked_and_recovered
 from conductor.change.upgrade import Options, upgrade
 from conductor.definitions.load import Definitions, load
 from conductor.definitions.model import Host
@@ -144,7 +144,7 @@ class World:
 
     def recover(self, services: Sequence[str]) -> None:
         """What the next command on these services does first."""
-        with recovered(self.context(), services, 0.0):
+        with locked_and_recovered(self.context(), services, 0.0):
             pass
 
     # What is there.

@@ -18,8 +18,8 @@ FILES = """
 README.md attributes/default.rb libraries/conductor_cookbook.rb libraries/host_definitions.rb metadata.rb
 recipes/default.rb recipes/definitions.rb recipes/deploys.rb recipes/install.rb recipes/logs.rb recipes/nginx.rb
 recipes/supervise.rb resources/definitions.rb resources/install.rb templates/logrotate.erb
-templates/nginx_include.conf.erb templates/nginx_service.conf.erb templates/services.yml.erb templates/sudoers.erb
-templates/supervise_service.conf.erb templates/tmpfiles.conf.erb
+templates/nginx_include.conf.erb templates/services.yml.erb templates/sudoers.erb
+templates/supervise_service.conf.erb
 """
 
 

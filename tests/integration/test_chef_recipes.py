@@ -55,8 +55,7 @@ def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
     order = [
         "conductor_install[", "execute[link /usr/local/bin/conductor to ", "conductor_definitions[",
         "file[/etc/conductor/secrets/shop_web/DATABASE_URL]", "template[/etc/conductor/services.yml]",
-        "directory[/run/conductor/nginx/private]", "template[/etc/tmpfiles.d/conductor.conf]",
-        "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
+        "directory[/etc/nginx/conductor.d]", "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
         "template[/etc/logrotate.d/conductor]", "template[/etc/sudoers.d/conductor]",
     ]  # fmt: skip
     names = [one["resource"] for one in whole["recorded"]]
@@ -163,7 +162,7 @@ def test_moved_paths_are_used_everywhere() -> None:
     }
     outcome = recipe("nginx", "supervise", attributes={"host": paths})
     resources = {one["resource"]: one for one in outcome["recorded"]}
-    for wanted in ("/run/c2", "/run/c2/nginx", "/run/c2/nginx/private", "/srv/n2", "/srv/c2"):
+    for wanted in ("/srv/n2", "/srv/c2"):
         assert f"directory[{wanted}]" in resources
     assert resources[DROP_IN]["variables"]["paths"] == ["/srv/c2", "/run/c2", "/srv/n2", "/c2"]
 

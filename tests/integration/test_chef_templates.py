@@ -25,8 +25,6 @@ NASTY = [
 EVERY_CHARACTER = [chr(n) for n in range(1, 0x11000) if not 0xD800 <= n < 0xE000] + [chr(0x1FFFF), chr(0x10FFFF)]
 VARIABLES: dict[str, dict[str, Any]] = {
     "services.yml.erb": {"definitions": {"version": 1, "services": {}}},
-    "tmpfiles.conf.erb": {"runtime_dir": "/run/conductor"},
-    "nginx_service.conf.erb": {"runtime_dir": "/run/conductor"},
     "nginx_include.conf.erb": {"include_dir": "/etc/nginx/conductor.d"},
     "logrotate.erb": {"state_dir": "/var/lib/conductor"},
     "supervise_service.conf.erb": {"paths": ["/srv/c2", "/srv/n2"], "digest": "0123456789ab"},
@@ -87,17 +85,6 @@ def test_one_template_is_rendered_from_the_command_line() -> None:
     words = ["ruby", str(RUBY / "render.rb"), "nginx_include.conf.erb", json.dumps({"include_dir": "/srv/n"})]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"})
     assert done.stdout.splitlines()[-1] == "include /srv/n/*.conf;"
-
-
-def test_tmpfiles_creates_nginx_directories(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    (tmp_path / "conductor.conf").write_text(rendered("tmpfiles.conf.erb", {"runtime_dir": "/run/conductor"}))
-    words = ["systemd-tmpfiles", "--create", f"--root={tmp_path / 'root'}", str(tmp_path / "conductor.conf")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    run = tmp_path / "root/run/conductor"
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (run, run / "nginx", run / "nginx/private")}
-    assert modes == {"conductor": 0o755, "nginx": 0o755, "private": 0o700}
 
 
 def test_logrotate_rotates_the_history_and_the_next_entry_starts_a_new_file(tmp_path: Path) -> None:

@@ -125,7 +125,12 @@ def test_a_definition_without_cron(app: CronHost) -> None:
     app.host.define({"web": QUICK})
     app.host.upgrade("r2", check=True)
     assert not app.file.exists()
-    failed(app.cron("install"), 1, "cannot generate a crontab of web: its definition has no cron", "upgrade or restart")
+    failed(
+        app.cron("install"),
+        1,
+        "cannot generate a crontab of web: its definition has no `cron` key",
+        "upgrade or restart",
+    )
 
 
 def test_show_install_and_remove_by_hand(app: CronHost) -> None:

@@ -121,7 +121,7 @@ def test_an_old_container_that_cannot_be_removed_is_left_to_the_operator(
         f"warning: cannot remove container {old.name}: the disk under the daemon is tired; "
         f"remove it by hand: docker rm -f {old.name}\n" in result.stderr
     )
-    assert f"\nweb runs r2: 1 of 1 replicas healthy; containers left for an operator: {old.name} (" in result.stderr
+    assert f"\nweb runs r2 with 1 replica; containers left for an operator: {old.name} (" in result.stderr
     assert result.stderr.rstrip().endswith("1 warning)")
     assert (serving.get().revision, serving.revisions()) == ("r2", ["r2"])
     status = serving.conductor("service", "status", check=True)
@@ -152,7 +152,7 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     told = failed(
         result, 1, "cannot upgrade web: web-r2-", "-1 was not healthy after ",
         "then the rollback failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
-        "fix this; the next command on this service will finish the change",
+        "fix this; the next command on this service will finish the rollback",
     )  # fmt: skip
     assert "connection refused" in told
     assert (serving.get().revision, serving.journal() is not None) == ("r1", True)

@@ -105,7 +105,7 @@ def test_a_signal_after_the_commit_is_answered_and_the_upgrade_finishes(
     assert upgrade.running()
     result = upgrade.wait(20).expect(0)
     assert result.stderr.count("already committed: finishing the change") == 1
-    assert "web runs r2: 1 of 1 replicas healthy" in result.stderr
+    assert "web runs r2 with 1 replica" in result.stderr
     assert upload.result(10).revision == "r1"
     nothing_left_behind(serving, "r2")
 
@@ -182,7 +182,7 @@ def test_definitions_replaced_while_it_runs(serving: TestHost, text: str | None)
         serving.define_raw(text)
     else:
         serving.define({"web": merged(QUICK, {"count": 2, "env": {"COLOUR": "blue"}})})
-    assert "web runs r2: 1 of 1 replicas healthy" in upgrade.wait(30).expect(0).stderr
+    assert "web runs r2 with 1 replica" in upgrade.wait(30).expect(0).stderr
     live = (serving.wanted() or {})["release"]
     assert (live["definition"]["env"]["COLOUR"], live["definition"]["count"]) == ("red", 1)
     nothing_left_behind(serving, "r2")

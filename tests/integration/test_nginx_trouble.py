@@ -124,7 +124,7 @@ def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> 
             "then the rollback failed: cannot undo the cutover of web: ",
             f"bind() to 127.0.0.1:{port} failed (98: Address already in use)",
             "old and new replicas both keep running until the cutover is undone",
-            "the next command on this service will finish the change", STILL,
+            "the next command on this service will finish the rollback", STILL,
         )  # fmt: skip
         assert (serving.get().revision, serving.revisions()) == ("r1", ["r1", "r2"])
         status = serving.conductor("service", "status", "--json", check=True)

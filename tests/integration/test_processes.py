@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import TcpConnection, Worker
+from conductor.traffic import processes
+from conductor.traffic.processes import TcpConnection, Worker
 from tests.support.claims import Claims
 from tests.support.load import EarlyBird
 from tests.support.nginx import PrivateNginx

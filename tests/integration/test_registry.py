@@ -76,7 +76,7 @@ def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRe
         host.upgrade(tag, env=login, check=True)
     registry.stop()
     result = host.conductor("service", "rollback", "--id", "web", check=True)
-    assert "web runs v1: 1 of 1 replicas healthy" in result.stderr
+    assert "web runs v1 with 1 replica" in result.stderr
     nothing_left_behind(host, "v1")
     for words in (("restart",), ("scale", "--count", "2"), ("stop",), ("start",)):
         host.conductor("service", words[0], "--id", "web", *words[1:], check=True)
@@ -131,3 +131,22 @@ def test_the_registry_stops_in_the_middle_of_a_pull(host: TestHost, registry: Do
 @pytest.mark.long
 def test_the_registry_stops_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
     cut_in_the_middle(host, registry, 300 * 2**20, patient=True)
+
+
+def test_a_task_pulls_and_creates_what_an_operator_has_removed(host: TestHost, registry: DockerRegistry) -> None:
+    """`docker system prune -a` removes the image and the network of a service that is stopped."""
+    registry.push("v1")
+    login = registry.login(host.directory / "docker", PASSWORD)
+    host.upgrade("v1", env=login, check=True)
+    host.conductor("service", "stop", "--id", "web", check=True)
+    api, (live, network) = host.daemon.api, (host.wanted("web")["release"], host.network)
+    api.remove_image(live["image_id"], force=True)
+    api.remove_network(network)
+    refused = host.conductor("run", "--id", "web", "true", env={"DOCKER_CONFIG": str(host.directory)}).expect(125)
+    for word in ("web", "v1", f"{registry.image}:v1"):
+        assert word in refused.stderr
+    result = host.conductor("run", "--id", "web", "echo", "done", env=login, check=True)
+    assert result.stdout == "done\n"
+    assert api.inspect_image(live["image_id"])["Id"] == live["image_id"]
+    host.conductor("service", "start", "--id", "web", check=True)
+    assert [one.revision for one in host.containers("web")] == ["v1"]

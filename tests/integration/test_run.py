@@ -131,7 +131,7 @@ def test_its_container_is_that_of_the_service(host: TestHost) -> None:
     assert list(theirs["NetworkSettings"]["Networks"]) == [network]
     assert int(ours["NetworkSettings"]["Networks"][network]["IPAddress"].split(".")[3]) >= 192
     # One with a terminal and an input differs in just these.
-    with_input = host.spawn("run", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
+    with_input = host.spawn("run", "-i", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
     host.wait_for(lambda: len(tasks_of(host)) == 2, "the second task")
     (third,) = (c for c in tasks_of(host) if c.name != name)
     found = host.daemon.api.inspect_container(third.id)
@@ -151,10 +151,36 @@ def test_streams_apart_and_input_to_its_end(host: TestHost) -> None:
     given = bytes(range(256)) * 64
     (host.directory / "given").write_bytes(given)
     with (host.directory / "given").open("rb") as stdin:
-        result = host.spawn(*RUN, "sh", "-c", "cat; echo on stderr >&2; exit 3", stdin=stdin)
+        result = host.spawn(*RUN, "-i", "sh", "-c", "cat; echo on stderr >&2; exit 3", stdin=stdin)
         ended = result.wait(30).expect(3)
     assert result.stdout_file.read_bytes() == given
     assert ended.stderr == "on stderr\n"
+
+
+def test_a_task_leaves_the_input_of_the_script_around_it(host: TestHost) -> None:
+    script = "printf 'a\\nb\\n' | while read x; do \"$@\" cat; echo $x; done"
+    done = shell(host, script, *RUN)
+    assert (done.returncode, done.stdout) == (0, b"a\nb\n")
+
+
+def test_a_volume_whose_file_is_missing(host: TestHost) -> None:
+    settings = host.directory / "settings.yml"
+    define(host, mounts=definition(host, volumes=[f"{settings}:/etc/app.yml:ro"]))
+    for words in (
+        ("run", "--id", "mounts", "--revision", "r1", "true"),
+        ("service", "upgrade", "--id", "mounts", "--revision", "r1"),
+    ):
+        result = host.conductor(*words)
+        assert (result.code, str(settings) in result.stderr, settings.exists()) == (
+            125 if words[0] == "run" else 1,
+            True,
+            False,
+        )
+    settings.write_text("a: 1\n")
+    assert (
+        host.conductor("run", "--id", "mounts", "--revision", "r1", "cat", "/etc/app.yml", check=True).stdout
+        == "a: 1\n"
+    )
 
 
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -213,7 +239,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "a relative directory": ((*RUN, "--workdir", "tmp", "true"), 125, ("cannot create container web-r1-", "absolute path")),
     "a bad name": ((*RUN, "--name", "a b", "true"), 125, ("cannot create container a b: Invalid container name",)),
     "an image that cannot be pulled": (("run", "--id", "far", "--revision", "r1", "true"), 125, ("cannot pull image 127.0.0.1:1/none:r1",)),
-    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has no console",)),
+    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has no `console` key",)),
     "no definitions": ((*RUN, "--config", "/nonexistent", "true"), 125, ("cannot read /nonexistent",)),
 }  # fmt: skip
 
@@ -287,7 +313,7 @@ def test_names(host: TestHost) -> None:
 
 
 def test_time_limits(host: TestHost) -> None:
-    polite = "trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    polite = "trap 'echo stopping; exit 0' TERM; echo started; while :; do sleep 0.05; done"
     results = at_once(
         host,
         (*RUN, "--timeout", "1s", "sh", "-c", polite),
@@ -295,7 +321,7 @@ def test_time_limits(host: TestHost) -> None:
         (*RUN, "--timeout", "30s", "sh", "-c", "exit 6"),
     )
     assert [r.code for r in results] == [124, 124, 6]
-    assert results[0].stdout == "begun\nasked\n"
+    assert results[0].stdout == "started\nstopping\n"
     assert "did not end within 1s and was stopped" in results[0].stderr
     assert results[1].seconds > 2  # the grace of 1 s too
     assert {line["outcome"] for line in host.history()[-3:]} == {"timed-out", "done"}
@@ -329,7 +355,7 @@ def test_non_blocking_streams(host: TestHost) -> None:
     (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
     for end in (theirs_in, theirs_out):
         os.set_blocking(end, False)
-    running = host.spawn(*RUN, "sh", "-c", "cat; seq 100000", stdin=theirs_in, stdout=theirs_out)
+    running = host.spawn(*RUN, "-i", "sh", "-c", "cat; seq 100000", stdin=theirs_in, stdout=theirs_out)
     os.close(theirs_in)
     os.close(theirs_out)
     time.sleep(1)  # there is no input yet
@@ -346,7 +372,7 @@ def test_lines_through_it_while_they_are_read_slowly(host: TestHost) -> None:
     lines = b"".join(b"line %d of what goes through\n" % n for n in range(10000))
     (host.directory / "lines").write_bytes(lines)
     with (host.directory / "lines").open("rb") as stdin:
-        running = host.spawn(*RUN, "cat", stdin=stdin, stdout=subprocess.PIPE)
+        running = host.spawn(*RUN, "-i", "cat", stdin=stdin, stdout=subprocess.PIPE)
         assert running.process.stdout is not None
         said = b""
         while piece := os.read(running.process.stdout.fileno(), 4096):
@@ -360,7 +386,7 @@ def test_lines_through_it_while_they_are_read_slowly(host: TestHost) -> None:
 def both_ways(host: TestHost, mib: int) -> None:
     """Run `cat` with a writer and a reader that keep only the hash of the data."""
     running = host.spawn(
-        "run", "--id", "quiet", "--revision", "r1", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        "run", "--id", "quiet", "--revision", "r1", "-i", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     given, taken = hashlib.sha256(), hashlib.sha256()
     piece = b"".join(b"%07d\n" % n for n in range(MIB // 8))
@@ -415,7 +441,8 @@ def started(host: TestHost, *words: str, **popen: Any) -> Spawned:
 
 def test_signals_reach_it(host: TestHost) -> None:
     running = started(host, *RUN, "python3", "-c", HEARS)
-    names = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"]
+    names = ["SIGTERM", "SIGUSR1", "SIGINT"]
+    running.signal(signal.SIGHUP)  # a closed SSH connection does not stop a task
     for n, name in enumerate(names, 2):
         running.signal(getattr(signal, name))
         host.wait_for(lambda n=n: len(running.stdout.splitlines()) == n, name)
@@ -547,9 +574,9 @@ def test_a_job_that_skips_beside_another_run(host: TestHost) -> None:
 
 
 def test_a_job_that_queues(host: TestHost) -> None:
-    until_told = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
+    until_go = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
     (volume(host) / "go").unlink(missing_ok=True)
-    first = started(host, *cron_run(host, "queue", "sh", "-c", until_told))
+    first = started(host, *cron_run(host, "queue", "sh", "-c", until_go))
     second = host.spawn(*cron_run(host, "queue", "sh", "-c", "date +%s%N"))
     host.wait_for(lambda: holds(host, "queues.k1.next"), "a second run in the queue")
     third = host.conductor(*cron_run(host, "queue", "echo", "third"), check=True)

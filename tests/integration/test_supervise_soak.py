@@ -182,7 +182,7 @@ def check(watch: HistoryWatch, chance: Chance, log: str) -> None:
     """Assert what must be true at any time."""
     assert watch.broken == ""
     assert chance.bad == []
-    assert watch.unasked == []
+    assert watch.repaired_while_paused == []
     assert "bug in Conductor" not in log
     assert min(watch.gaps()) >= SPACING_SECONDS - 2 * LOOK_SECONDS
     assert max(watch.wrong_for.values()) <= LONGEST_SECONDS, watch.wrong_for

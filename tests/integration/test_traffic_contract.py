@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 
 from conductor.cancellation import Cancellation, SignalCancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host, HostNginx
+from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service
 from conductor.definitions.scalars import Seconds
 from conductor.errors import ConductorError, Interrupted
-from conductor.plan.route import Cutover
+from conductor.plan.route import Cutover, Route
 from conductor.state.locks import Locks
 from conductor.traffic.port import Drained, TrafficRefused
 from conductor.traffic.reload.reload import ReloadTraffic
@@ -58,14 +59,14 @@ def claims() -> Iterator[Claims]:
 
 
 @pytest.fixture
-def on_nginx(tmp_path_factory: pytest.TempPathFactory, claims: Claims) -> Iterator[NginxHost]:
-    directory = tmp_path_factory.mktemp("host")
-    for parent in (directory, *directory.parents[:2]):  # nginx's workers are another user
-        parent.chmod(parent.stat().st_mode | 0o055)
-    made = NginxHost(directory, claims)
-    with made.nginx:
-        yield made
-    print(made.nginx.log_tail())
+def on_nginx(claims: Claims) -> Iterator[NginxHost]:
+    with tempfile.TemporaryDirectory(prefix=f"conductor-test-{os.getpid()}-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # nginx's workers are another user
+        made = NginxHost(directory, claims)
+        with made.nginx:
+            yield made
+        print(made.nginx.log_tail())
 
 
 @pytest.fixture
@@ -213,3 +214,67 @@ def workers(on_nginx: NginxHost) -> set[int]:
         assert time.monotonic() < until
         time.sleep(0.01)
     return found
+
+
+def test_a_name_that_another_server_block_has_too(case: Case, on_nginx: NginxHost) -> None:
+    """nginx warns, exits with 0, and sends its requests to one of the two."""
+    port = case.ports["web"]
+    on_nginx.nginx.add_server(
+        "theirs", f"server {{ listen 127.0.0.1:{port}; server_name localhost other; return 204; }}"
+    )
+    [warning] = case.traffic.check([case.route("web", case.endpoints[0]), case.route("api", case.endpoints[1])])
+    for word in ("localhost", str(port), "web"):
+        assert word in warning
+    on_nginx.nginx.add_server("theirs", f"server {{ listen 127.0.0.1:{port}; server_name other; return 204; }}")
+    assert case.traffic.check([case.route("web", case.endpoints[0])]) == ()
+
+
+def test_a_link_to_a_missing_file_is_refused_as_nginx_will(case: Case, on_nginx: NginxHost) -> None:
+    link = on_nginx.nginx.include_dir / "zz.conf"
+    link.symlink_to("nowhere")
+    with pytest.raises(TrafficRefused) as refused:
+        case.traffic.check([case.route("web", case.endpoints[0])])
+    assert str(link) in refused.value.sentence
+    (on_nginx.nginx.include_dir / "nowhere").write_text("# relative to the directory\n")
+    case.switch(case.route("web", case.endpoints[0]))
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("already_installed", [False, True])
+def test_a_shutdown_timeout_of_the_operator(case: Case, on_nginx: NginxHost, already_installed: bool) -> None:
+    drop_in = on_nginx.nginx.modules_dir / "90-conductor.conf"
+    if already_installed:
+        case.traffic.install([], ())
+        assert "worker_shutdown_timeout" in drop_in.read_text()
+    assert case.traffic.notices() == ()
+    config = on_nginx.nginx.config
+    config.write_text(f"worker_shutdown_timeout 60s; {config.read_text()}")
+    case.traffic.install([], ())
+    assert drop_in.exists() is already_installed
+    assert not already_installed or "worker_shutdown_timeout" not in drop_in.read_text()
+    assert on_nginx.nginx.test().returncode == 0
+    [notice] = case.traffic.notices()
+    for word in ("longest_connection", str(config)):
+        assert word in notice
+    assert all(file.present == file.wanted for file in case.traffic.installed_files())
+
+
+def test_another_server_in_an_operators_template_is_no_endpoint_of_the_service(
+    case: Case, on_nginx: NginxHost, tmp_path: Path
+) -> None:
+    """`supervise` compares what is served with the replicas: an endpoint too many would be a switch in each pass."""
+    one, other, *_ = case.endpoints
+    template = tmp_path / "server.j2"
+    template.write_text(
+        f"upstream legacy {{ server {other}; }}\n"
+        "server {{ '{' }} listen {{ server.listen[0] }}; location /old {{ '{' }} proxy_pass http://legacy; {{ '}' }}\n"
+        "location / {{ '{' }} proxy_pass http://{{ upstream }}; {{ '}' }} {{ '}' }}\n"
+    )
+    server = Server(listen=(f"127.0.0.1:{case.ports['web']}",), names=("localhost",), template=str(template))
+    service = Service(image="app", port=80, nginx=Nginx(upstream="web", server=server))
+    route = Route(Definition(id="web", service=service, written={}, digest="d"), (one,))
+    case.switch(route)
+    assert other in (on_nginx.nginx.include_dir / "web.conf").read_text()
+    assert case.traffic.serving("web") == {one}
+    assert case.traffic.known() == {one}
+    assert case.traffic.serves([route])

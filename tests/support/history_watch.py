@@ -15,7 +15,7 @@ LOOK_SECONDS = 0.05
 COUNT_SECONDS = 1.0
 
 
-class Begun(NamedTuple):
+class SeenChange(NamedTuple):
     """A change when its journal was first seen; `moment` is in seconds since 1970."""
 
     moment: float
@@ -27,12 +27,12 @@ class HistoryWatch:
     """`with HistoryWatch(host, services, pid) as watch`; after `disturb(service)` a wrong count is expected for a while."""
 
     def __init__(self, host: TestHost, services: list[str], pid: int) -> None:
-        self.changes: dict[str, Begun] = {}
+        self.changes: dict[str, SeenChange] = {}
         self.wrong_for: dict[str, float] = dict.fromkeys(
             services, 0.0
         )  # the longest time, in seconds, with a wrong count and no change
         self.strays: dict[str, float] = {}  # seconds for which containers of no live release and no change existed
-        self.unasked: list[Begun] = []  # repairs of a paused service
+        self.repaired_while_paused: list[SeenChange] = []  # repairs of a paused service
         self.resident: list[float] = []  # MiB, one figure per look at the counts
         self.threads = 0
         self.broken = ""
@@ -55,15 +55,15 @@ class HistoryWatch:
     def gaps(self) -> list[float]:
         """Return the seconds between two actions of supervise on one service, for all services: repairs by their journals, and
         replicas started again by the history."""
-        begun = [c for c in self.changes.values() if c.action == "repair"]
+        seen = [c for c in self.changes.values() if c.action == "repair"]
         for line in (self._host.state_dir / "history.jsonl").read_text().splitlines():
             entry = json.loads(line)
             if entry["action"] == "start-again":
                 moment = datetime.fromisoformat(entry["began"]).timestamp()
-                begun.append(Begun(moment, entry["service"], entry["action"]))
+                seen.append(SeenChange(moment, entry["service"], entry["action"]))
         found = []
         for service in self._fine:
-            moments = sorted(one.moment for one in begun if one.service == service)
+            moments = sorted(one.moment for one in seen if one.service == service)
             found += [b - a for a, b in itertools.pairwise(moments)]
         return found
 
@@ -92,12 +92,12 @@ class HistoryWatch:
         for path in (self._host.state_dir / "journal").glob("*.json"):
             with contextlib.suppress(FileNotFoundError):
                 journal = json.loads(path.read_text())
-                begun = Begun(time.time(), path.stem, journal["action"])
-                if begun.action != "repair":
+                seen = SeenChange(time.time(), path.stem, journal["action"])
+                if seen.action != "repair":
                     self.disturb(path.stem)
                 elif journal["change"] not in self.changes and self._is_paused(path.stem):
-                    self.unasked.append(begun)
-                self.changes.setdefault(journal["change"], begun)
+                    self.repaired_while_paused.append(seen)
+                self.changes.setdefault(journal["change"], seen)
 
     def _look_at_counts(self) -> None:
         now = time.monotonic()

@@ -26,20 +26,34 @@ def command(config: Path, files: bool) -> None:
 
     definitions = load(config)
     problems = [*definitions.problems, *(_unreadable(definitions) if files else [])]
-    for warning in _warnings(definitions):
-        write_stderr(f"warning: {config}: {warning}")
+    for warning in [*_unsupported(config, definitions), *(_file_warnings(definitions) if files else [])]:
+        write_stderr(f"warning: {warning}")
     if problems:
         raise DefinitionsError(str(config), problems)
     count = len(definitions.ids)
     write_stdout(f"{config}: {count} service{'s' * (count != 1)}, no problems")
 
 
-def _warnings(definitions: "Definitions") -> list[str]:
+def _unsupported(config: Path, definitions: "Definitions") -> list[str]:
     from conductor.definitions.unsupported import unsupported
 
     used = [f"host.{key}" for key in unsupported(definitions.host)]
     used += [f"services.{one.id}.{key}" for one in definitions.services.values() for key in unsupported(one)]
-    return [f"{key}: this version does not support it; service upgrade will refuse it" for key in used]
+    return [f"{config}: {key}: this version does not support it; service upgrade will refuse it" for key in used]
+
+
+def _file_warnings(definitions: "Definitions") -> list[str]:
+    from conductor.definitions.environment import file_warnings
+
+    return [
+        str(_in_service(problem, one.id))
+        for one in definitions.services.values()
+        for problem in file_warnings(one.service)
+    ]
+
+
+def _in_service(problem: "Problem", service: str) -> "Problem":
+    return problem._replace(key=f"services.{service}.{problem.key}") if problem.key else problem
 
 
 def _unreadable(definitions: "Definitions") -> list["Problem"]:
@@ -51,8 +65,5 @@ def _unreadable(definitions: "Definitions") -> list["Problem"]:
         try:
             environment(definition.service)
         except DefinitionsError as error:
-            problems += [
-                problem._replace(key=f"services.{definition.id}.{problem.key}") if problem.key else problem
-                for problem in error.problems
-            ]
+            problems += [_in_service(problem, definition.id) for problem in error.problems]
     return problems

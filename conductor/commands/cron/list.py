@@ -29,7 +29,8 @@ def command(*, config: Path, service: str | None, as_json: bool) -> None:
         seconds = "-" if row.seconds is None else f"{row.seconds:.1f}s"
         code = "-" if row.exit_code is None else str(row.exit_code)
         times = (row.next_run or "-", row.began or "-")
-        table.append((row.service, row.schedule, *times, row.state, seconds, code, str(row.skipped), row.command))
+        state = "image missing" if row.image_missing else row.state
+        table.append((row.service, row.schedule, *times, state, seconds, code, str(row.skipped), row.command))
     head, *lines = as_table(table).split("\n")
     write_stdout(head)
     for row, line in zip(rows, lines, strict=True):

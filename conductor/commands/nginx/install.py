@@ -30,7 +30,7 @@ def command(*, config: Path, as_json: bool) -> int:
 def install(definitions: "Definitions", context: "Context") -> "Finished":
     """Write the routes of all idle services, and remove those that are not kept."""
     from conductor.commands.nginx.routes import lock_idle, routes
-    from conductor.output.events import Finished, Warned
+    from conductor.output.events import Finished, Notice, Warned
 
     began = context.clock.monotonic()
     for problem in definitions.problems:
@@ -42,6 +42,8 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
     text = f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do"
     if not context.traffic.is_running():
         text += "; nginx is not running: systemctl start nginx"
+    for notice in context.traffic.notices():
+        context.output.emit(Notice(text=notice))
     return Finished(
         text=text,
         seconds=context.clock.monotonic() - began,

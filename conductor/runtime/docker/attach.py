@@ -1,4 +1,4 @@
-"""What tasks need of the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
+"""What tasks need from the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
 
 Cron calls `conductor run` every minute, and the SDK's import alone takes 90 ms. Every call is one connection to the Engine
 API, v1.41.
@@ -14,9 +14,11 @@ from urllib.parse import quote, urlsplit
 
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec
+from conductor.plan.replica import TaskContainer
 from conductor.runtime.docker.create_request import create_request
-from conductor.runtime.docker.responses import message
+from conductor.runtime.docker.responses import containers, message
 from conductor.runtime.port import RuntimeUnavailable
 
 DEADLINE_SECONDS = 60.0  # of one call; streams have none
@@ -66,7 +68,8 @@ class TaskRuntime:
         parts = urlsplit(base_url)
         if parts.scheme not in {"unix", "tcp", "http"}:
             raise ConductorError(
-                f"cannot run tasks over {base_url}", "set host.docker to a unix:// or tcp:// address for conductor run"
+                f"cannot run tasks over {base_url}: only unix:// and tcp:// are supported",
+                "change host.docker in the definitions file",
             )
         self._base_url = base_url
         self._address = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 2375)
@@ -75,6 +78,17 @@ class TaskRuntime:
     def ping(self) -> None:
         """Raise `RuntimeUnavailable` when the daemon does not answer."""
         self._call("GET", "/_ping", "reach Docker")
+
+    def has_image(self, image_id: str) -> bool:
+        """Return whether an image is on this host."""
+        return self._exists(f"/images/{quote(image_id, safe='')}/json", f"inspect image {image_id}")
+
+    def has_network(self, name: str) -> bool:
+        """Return whether a network exists."""
+        return self._exists(f"/networks/{quote(name, safe='')}", f"inspect network {name}")
+
+    def _exists(self, path: str, action: str) -> bool:
+        return "Id" in (self._call("GET", path, action, tolerated={404}) or {})
 
     def create(self, spec: ContainerSpec) -> str:
         """Return the id of a new container."""
@@ -91,9 +105,8 @@ class TaskRuntime:
 
     def _discard(self, spec: ContainerSpec) -> None:
         """Find the container by its label: a failed creation may have succeeded, and another container may have its name."""
-        label = f"{LABEL}change"
         with contextlib.suppress(ConductorError):
-            for found in self._labelled({label: spec.labels[label]}, ()):
+            for found in self._labelled({labels.CHANGE: spec.labels[labels.CHANGE]}, ()):
                 self.remove(found["Id"])
 
     def attach(self, container: str) -> socket.socket:
@@ -115,8 +128,8 @@ class TaskRuntime:
         return PendingExit(connection)
 
     def start(self, container: str, command: str) -> None:
-        """Start the container of `command`. `NotStartedError` carries the exit code. A start that failed only in its
-        response is no error."""
+        """Start the container of `command`. `NotStartedError` carries the exit code. If the request fails
+        but the container was started, the start succeeded."""
         action = f"run {command}"
         try:
             self._call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)
@@ -142,13 +155,13 @@ class TaskRuntime:
         path = f"/containers/{container}?force=1&v=1"
         self._call("DELETE", path, "remove the task's container", tolerated={404, 409})
 
-    def running(self, service: str, job: str) -> tuple[str, ...]:
-        """Return the names of the containers of a cron job that run or are about to."""
-        found = self._labelled({f"{LABEL}service": service, f"{LABEL}job": job}, ("created", "running", "paused"))
-        return tuple(one["Names"][0].lstrip("/") for one in found)
+    def unfinished(self, service: str, job: str) -> tuple[TaskContainer, ...]:
+        """Return the containers of a cron job that run, or were created and have not been started."""
+        found = self._labelled({labels.SERVICE: service, labels.JOB: job}, ("created", "running", "paused"))
+        return containers(found).tasks
 
-    def _labelled(self, labels: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
-        exact = [f"{name}={value}" for name, value in {f"{LABEL}instance": self._instance, **labels}.items()]
+    def _labelled(self, wanted: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
+        exact = [f"{name}={value}" for name, value in {labels.INSTANCE: self._instance, **wanted}.items()]
         filters = quote(json.dumps({"label": exact, **({"status": states} if states else {})}))
         found: list[dict[str, Any]] = self._call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
         return found

@@ -9,7 +9,7 @@ from conductor.runtime.docker.responses import frames
 from conductor.runtime.port import Captured
 
 TICK_SECONDS = 0.1  # between two checks for an interruption
-CHUNK = 65536
+CHUNK_BYTES = 65536
 
 
 def capture(
@@ -32,7 +32,7 @@ def capture(
         while not exceeded:
             cancellation.check()
             try:
-                data = stream.recv(CHUNK)
+                data = stream.recv(CHUNK_BYTES)
             except TimeoutError:
                 data = None
             if data == b"":

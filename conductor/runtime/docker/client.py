@@ -1,7 +1,7 @@
 """The Docker runtime over the SDK: the only module that imports `docker`.
 
 Every call has a deadline, and after an unclear response to a creation the container is looked up by its labels before the
-creation is repeated (DESIGN section 5).
+creation is repeated.
 """
 
 import contextlib
@@ -10,12 +10,13 @@ import functools
 import ipaddress
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import docker
 import docker.errors
 import docker.types
+import docker.utils.config
 import requests.exceptions
 import urllib3.exceptions
 
@@ -23,30 +24,37 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL, ContainerSpec
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec, unmounted
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica, TaskContainer
 from conductor.runtime.docker import responses
 from conductor.runtime.docker.attach import TaskRuntime, unreachable
 from conductor.runtime.docker.capture import capture
 from conductor.runtime.docker.create_request import create_request
-from conductor.runtime.docker.preflight import refuse_ephemeral, refuse_foreign, refuse_route
+from conductor.runtime.docker.credentials import credentials
+from conductor.runtime.docker.exec_process import kill_tree
+from conductor.runtime.docker.preflight import refuse_ephemeral, refuse_foreign, refuse_missing, refuse_route
 from conductor.runtime.port import Captured, ContainerEvent, RuntimeUnavailable
 
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
 TICK_SECONDS = 0.1  # between two progress calls of a silent pull, which may raise to stop it
 REMOVAL_POLL_SECONDS = 0.1
+KEPT_VOLUMES = 20  # of removed replicas of one service, so that a crash loop does not fill the disk
 OUTPUT_LINES = 2000  # read each time; of a hook that prints more in between, the first lines are lost
-CHECK_OUTPUT_BYTES = 65536  # of a check's output; the caller shortens it after secrets are removed
+CHECK_OUTPUT_BYTES = 65536  # kept of a check's output; the caller shortens it after secrets are removed
 NOT_FOUND, CONFLICT = 404, 409
 _PULL_HINT = "check the image's name, the revision and the registry's credentials (docker login)"
 _SPACE_HINT = "free space on the disk that holds Docker's images (docker system df), then run the command again"
-_LOST = (
+_CONNECTION_ERRORS = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,  # raised unwrapped while a stream is read
     docker.errors.StreamParseError,  # the last message of a stream was incomplete
     OSError,
 )
+
+# The SDK reads the caller's Docker configuration in its constructor and fails on a damaged one. `credentials` reads it.
+docker.utils.config.find_config_file = lambda *_: None
 
 
 class DockerRuntime:
@@ -58,13 +66,14 @@ class DockerRuntime:
         self._clock = clock
         self._cancellation = cancellation
         self._instance = instance
+        self._hanging: dict[str, str] = {}  # health commands that may still run, by container
 
     @functools.cached_property
     def _api(self) -> Any:
         """Return the client, connected on first use, with the newest version of the API that both sides support."""
         try:
             return docker.APIClient(base_url=self._base_url, version="auto", timeout=DEADLINE_SECONDS)
-        except (docker.errors.DockerException, *_LOST) as error:
+        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
             cause = _system_error(error)
             if cause is None:
                 raise _translated(error, f"cannot reach Docker at {self._base_url}") from error
@@ -72,18 +81,18 @@ class DockerRuntime:
 
     def containers(self, service: str | None = None) -> Containers:
         """One list call, filtered by exact labels."""
-        labels = [f"{LABEL}instance={self._instance}", *([f"{LABEL}service={service}"] if service else [])]
+        exact = [f"{labels.INSTANCE}={self._instance}", *([f"{labels.SERVICE}={service}"] if service else [])]
         with _errors("cannot list containers"):
-            return responses.containers(self._api.containers(all=True, filters={"label": labels}))
+            return responses.containers(self._api.containers(all=True, filters={"label": exact}))
 
     def events(self) -> Iterator[ContainerEvent]:
         """The only call without a deadline: a stream may be silent for as long as the daemon runs."""
-        labels = [f"{LABEL}instance={self._instance}", f"{LABEL}kind=service"]
-        filters = {"type": "container", "label": labels, "event": ["start", "die", "destroy", "pause", "unpause"]}
+        exact = [f"{labels.INSTANCE}={self._instance}", f"{labels.KIND}=service"]
+        filters = {"type": "container", "label": exact, "event": ["start", "die", "destroy", "pause", "unpause"]}
         with _errors("cannot follow Docker's events"):
             for event in self._api.events(decode=True, filters=filters):
                 actor = event.get("Actor", {})
-                service = actor.get("Attributes", {}).get(f"{LABEL}service", "")
+                service = actor.get("Attributes", {}).get(labels.SERVICE, "")
                 action = event.get("Action")
                 fewer = action in {"die", "destroy", "pause"}
                 yield ContainerEvent(service, actor.get("ID", ""), fewer=fewer, exited=action == "die")
@@ -98,10 +107,15 @@ class DockerRuntime:
 
     def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
         """Read the stream itself: the SDK's own `pull` ignores errors inside it (docker-py#2286)."""
-        name, _, tag = reference.rpartition(":")
+        status = ""
+        name, at, tag = reference.partition("@")  # a digest stands where a tag does
+        if not at:
+            name, _, tag = reference.rpartition(":")
         with _errors(f"cannot pull image {reference}", hint=_PULL_HINT):
-            api, status = self._api, ""
-            stream = responses.in_background(lambda: api.pull(name, tag=tag, stream=True, decode=True), TICK_SECONDS)
+            api, auth = self._api, credentials(name, self._clock.monotonic, lambda: progress(status))
+            stream = responses.in_background(
+                lambda: api.pull(name, tag=tag, stream=True, decode=True, auth_config=auth), TICK_SECONDS
+            )
             for message in stream:
                 if message is not None:
                     if "error" in message:
@@ -133,12 +147,17 @@ class DockerRuntime:
                 driver="bridge",
                 check_duplicate=True,
                 ipam=docker.types.IPAMConfig(pool_configs=[pool]),
-                labels={f"{LABEL}instance": self._instance},
+                labels={labels.INSTANCE: self._instance},
             )
 
     def check_ports(self, low: int, high: int) -> None:
-        """The kernel's range decides."""
+        """Compare with the kernel's range."""
         refuse_ephemeral(low, high)
+
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        """Only a daemon on this host has this host's files."""
+        if self._base_url.startswith("unix://"):
+            refuse_missing(volumes)
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """The labels of this instance's replicas, also stopped ones, and all endpoints of the network."""
@@ -148,10 +167,10 @@ class DockerRuntime:
         return frozenset(ours | {str(e["IPv4Address"]).partition("/")[0] for e in endpoints})
 
     def create(self, spec: ContainerSpec) -> str:
-        """After a timeout or a 500, which may mean done, look for the container by its labels; then repeat once."""
+        """After a timeout or a status 500 the container may exist: look for it by its labels, then repeat the request once."""
         try:
             return self._create(spec)
-        except (docker.errors.APIError, *_LOST) as error:
+        except (docker.errors.APIError, *_CONNECTION_ERRORS) as error:
             unclear = not isinstance(error, docker.errors.APIError) or error.is_server_error()
             found = self._find(spec)
             if found:
@@ -162,15 +181,18 @@ class DockerRuntime:
                 raise
 
     def _find(self, spec: ContainerSpec) -> str | None:
-        change, listed = spec.labels[f"{LABEL}change"], self.containers()
+        change, listed = spec.labels[labels.CHANGE], self.containers()
         every: tuple[Replica | TaskContainer, ...] = (*listed.replicas, *listed.tasks)
         return next((one.id for one in every if one.name == spec.name and one.change == change), None)
 
     def _create(self, spec: ContainerSpec) -> str:
-        return str(self._api.create_container_from_config(create_request(spec), spec.name)["Id"])
+        volumes: tuple[str, ...] = ()
+        if spec.labels.get(labels.KIND) == "service" and (image := self.image(spec.image_id)):
+            volumes = unmounted(image.volumes, spec.volumes, spec.tmpfs)
+        return str(self._api.create_container_from_config(create_request(spec, volumes), spec.name)["Id"])
 
     def start(self, container: str) -> None:
-        """A start that failed only in its response is no error."""
+        """If the request fails but the container runs, the start succeeded."""
         try:
             with _errors(lambda: f"cannot start container {self._name(container)}"):
                 self._api.start(container)
@@ -187,7 +209,7 @@ class DockerRuntime:
         return state is not None and state.running
 
     def _name(self, container: str) -> str:
-        with contextlib.suppress(docker.errors.APIError, *_LOST):
+        with contextlib.suppress(docker.errors.APIError, *_CONNECTION_ERRORS):
             return str(self._api.inspect_container(container)["Name"]).lstrip("/")
         return container[:12]
 
@@ -210,13 +232,20 @@ class DockerRuntime:
         return found
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
-        """Read at most `CHECK_OUTPUT_BYTES` from the end of both streams. A command that hangs is left: the API cannot kill it."""
-        began, shown, unknown = self._clock.monotonic(), "", False
+        """Keep at most `CHECK_OUTPUT_BYTES` from the end of both streams. A command that hangs is killed.
+
+        If a command could not be killed, no other command is started in this container until that one has ended.
+        """
+        began, shown, unknown, made = self._clock.monotonic(), "", False, ""
         try:
+            if self._hangs(container):
+                return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} of an earlier check is still running")
             with _errors(f"cannot run {command[0]}"):
                 made = self._api.exec_create(container, list(command))["Id"]
                 stream = self._api.exec_start(made, socket=True)
-            output = responses.read_frames(stream, lambda: began + timeout_seconds - self._clock.monotonic())
+            output = responses.read_frames(
+                stream, lambda: began + timeout_seconds - self._clock.monotonic(), CHECK_OUTPUT_BYTES
+            )
             with _errors(f"cannot read the exit code of {command[0]}"):
                 code = self._api.exec_inspect(made)["ExitCode"]
         except TimeoutError:
@@ -227,12 +256,30 @@ class DockerRuntime:
             error, unknown = refused.sentence, True
         else:
             error = "" if code == 0 else f"{command[0]} exited with code {code}"
-            shown = output[-CHECK_OUTPUT_BYTES:].decode(errors="replace").strip() if error else ""
+            shown, made = output.decode(errors="replace").strip() if error else "", ""
+        if made:
+            self._kill(container, made)
         seconds = self._clock.monotonic() - began
         return CheckResult(ok=not error, seconds=seconds, output=shown, error=error, unknown=unknown)
 
+    def _kill(self, container: str, command: str) -> None:
+        """Kill a command that was started inside a container, and remember it until it has ended."""
+        self._hanging[container] = command
+        with contextlib.suppress(ConductorError), _errors(f"cannot inspect a command of {container[:12]}"):
+            kill_tree(int(self._api.exec_inspect(command)["Pid"]), container)
+
+    def _hangs(self, container: str) -> bool:
+        """Return whether a command that had to be killed is still running."""
+        command = self._hanging.get(container)
+        if command is not None:
+            with _errors(f"cannot inspect a command of {container[:12]}"), contextlib.suppress(docker.errors.NotFound):
+                if self._api.exec_inspect(command)["Running"]:
+                    return True
+            self._hanging.pop(container, None)
+        return False
+
     def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
-        """Use the task runtime, which has the streams."""
+        """Use `TaskRuntime`, which can attach to a container."""
         return capture(
             TaskRuntime(self._base_url, self._instance),
             self._clock,
@@ -275,7 +322,7 @@ class DockerRuntime:
         return state is not None and state.exit_code == 137 and not state.out_of_memory
 
     def remove(self, container: str) -> None:
-        """A conflict means that the container is being removed already: wait for its end. Any error is ignored once it is gone."""
+        """A conflict means that the container is being removed already: wait for its end. Ignore any error once it is gone."""
         try:
             with _errors(lambda: f"cannot remove container {self._name(container)}"):
                 try:
@@ -286,6 +333,18 @@ class DockerRuntime:
         except ConductorError:
             if not self._is_gone(container):
                 raise
+
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        """Docker refuses to remove a volume that a container uses, so that volume stays."""
+        ours = [f"{labels.INSTANCE}={self._instance}", f"{labels.SERVICE}={service}"]
+        with _errors(f"cannot remove volumes of {service}"):
+            found = self._api.volumes(filters={"label": ours})["Volumes"] or []
+            found.sort(key=lambda one: str(one["CreatedAt"]), reverse=True)
+            kept = [one["Name"] for one in found if one["Labels"].get(labels.REVISION) in keep][:KEPT_VOLUMES]
+            for one in found:
+                if one["Name"] not in kept:
+                    with contextlib.suppress(docker.errors.APIError):
+                        self._api.remove_volume(one["Name"])
 
     def _await_removal(self, container: str) -> bool:
         """Return True once the container is gone, False when it still exists after the deadline of a call."""
@@ -306,7 +365,7 @@ def _errors(cannot: str | Callable[[], str], hint: str = "") -> Iterator[None]:
     """Translate what the SDK raises into a `ConductorError` that begins with `cannot`; a callable is called only then."""
     try:
         yield
-    except (docker.errors.DockerException, *_LOST) as error:
+    except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
         raise _translated(error, cannot if isinstance(cannot, str) else cannot(), hint) from error
 
 

@@ -1,10 +1,13 @@
 """Checks of the host's network and ports before anything is created."""
 
+import os
+from collections.abc import Collection
 from typing import Any
 
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL
+from conductor.plan import labels
+from conductor.plan.container_spec import is_file
 from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 
@@ -20,7 +23,7 @@ def refuse_route(network: Network) -> None:
 
 def refuse_foreign(network: Network, found: dict[str, Any], instance: str) -> None:
     """Refuse an existing network `found` (as inspected) of another owner or with other addresses."""
-    owner = (found.get("Labels") or {}).get(f"{LABEL}instance")
+    owner = (found.get("Labels") or {}).get(labels.INSTANCE)
     if owner != instance:
         existing = f"belongs to instance {owner!r}" if owner else "was not created by Conductor"
         raise ConductorError(
@@ -42,5 +45,15 @@ def refuse_ephemeral(low: int, high: int) -> None:
     if low <= last and high >= first:
         raise ConductorError(
             f"cannot publish ports {low} to {high}: the kernel uses {first} to {last} for outgoing connections",
-            "choose a range below, or narrow net.ipv4.ip_local_port_range",
+            f"choose a range below {first}, or narrow net.ipv4.ip_local_port_range",
         )
+
+
+def refuse_missing(volumes: Collection[str]) -> None:
+    """Refuse volumes whose source is a file by its name and does not exist on this host."""
+    for volume in filter(is_file, volumes):
+        source = volume.partition(":")[0]
+        if not os.path.lexists(source):
+            raise ConductorError(
+                f"cannot mount {source}: it does not exist", f"create the file; for a directory: mkdir -p {source}"
+            )

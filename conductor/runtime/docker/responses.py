@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from conductor.plan.container_spec import LABEL
+from conductor.plan import labels
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 
-_INTERNAL = "unable to start container process: "  # the daemon puts the names of its own layers before this
+_INTERNAL = "unable to start container process: "  # before this, the daemon's message names its internal layers
 
 
 def message(text: str) -> str:
@@ -17,20 +17,31 @@ def message(text: str) -> str:
     return text.rpartition(_INTERNAL)[2].strip().rstrip(".").removesuffix(": unknown")
 
 
-def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
-    """Return the whole output of a command; `TimeoutError` once `left()` seconds have passed."""
-    raw, received = getattr(stream, "_sock", stream), b""
+def read_frames(stream: Any, left: Callable[[], float], max_bytes: int) -> bytes:
+    """Return the last `max_bytes` bytes of a command's output. Raise `TimeoutError` when `left()` reaches 0 seconds."""
+    raw: Any = getattr(stream, "_sock", stream)
+    received = output = b""
     try:
         while True:
-            raw.settimeout(max(left(), 0.001))
-            data = raw.recv(65536)
+            if (seconds := left()) <= 0:
+                raise TimeoutError
+            raw.settimeout(seconds)
+            data: bytes = raw.recv(65536)
+            received += data
+            while len(received) >= (end := _frame_bytes(received)):
+                output = (output + received[8:end])[-max_bytes:]
+                received = received[end:]
             if not data:
                 break
-            received += data
     finally:
         stream.close()
         raw.close()
-    return b"".join(data for _, data in frames(received))
+    return (output + received[8:])[-max_bytes:]
+
+
+def _frame_bytes(received: bytes) -> int:
+    """Return the length of the first frame, or that of a header while the header is incomplete."""
+    return 8 + int.from_bytes(received[4:8]) if len(received) >= 8 else 8
 
 
 def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
@@ -79,25 +90,26 @@ def image(found: dict[str, Any], reference: str) -> Image:
     """Return an inspected image. Of several digests, take the one of the repository in `reference`."""
     repository = reference.rpartition(":")[0]
     digests = found.get("RepoDigests") or [""]
-    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]))
+    volumes = tuple(sorted((found.get("Config") or {}).get("Volumes") or ()))
+    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]), volumes)
 
 
 def containers(listed: Iterable[dict[str, Any]]) -> Containers:
     """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name."""
     rows = sorted(listed, key=_name)
-    replicas = tuple(_replica(row) for row in rows if _label(row, "kind") == "service")
-    return Containers(replicas, tuple(_task(row) for row in rows if _label(row, "kind") != "service"))
+    replicas = tuple(_replica(row) for row in rows if _label(row, labels.KIND) == "service")
+    return Containers(replicas, tuple(_task(row) for row in rows if _label(row, labels.KIND) != "service"))
 
 
 def _replica(row: dict[str, Any]) -> Replica:
     return Replica(
         id=row["Id"],
         name=_name(row),
-        service=_label(row, "service"),
-        revision=_label(row, "revision"),
-        release=_label(row, "release"),
-        change=_label(row, "change"),
-        address=_label(row, "address"),
+        service=_label(row, labels.SERVICE),
+        revision=_label(row, labels.REVISION),
+        release=_label(row, labels.RELEASE),
+        change=_label(row, labels.CHANGE),
+        address=_label(row, labels.ADDRESS),
         state=row["State"],
         created=float(row.get("Created", 0)),
     )
@@ -107,13 +119,14 @@ def _task(row: dict[str, Any]) -> TaskContainer:
     return TaskContainer(
         id=row["Id"],
         name=_name(row),
-        service=_label(row, "service"),
-        revision=_label(row, "revision"),
-        kind=_label(row, "kind"),  # type: ignore[arg-type]
-        change=_label(row, "change"),
+        service=_label(row, labels.SERVICE),
+        revision=_label(row, labels.REVISION),
+        kind=_label(row, labels.KIND),  # type: ignore[arg-type]
+        change=_label(row, labels.CHANGE),
         state=row["State"],
-        job=_label(row, "job"),
+        job=_label(row, labels.JOB),
         created=float(row.get("Created", 0)),
+        deadline=float(found) if (found := _label(row, labels.DEADLINE)) else None,
     )
 
 
@@ -122,13 +135,13 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _label(row: dict[str, Any], name: str) -> str:
-    return str((row.get("Labels") or {}).get(LABEL + name, ""))
+    return str((row.get("Labels") or {}).get(name, ""))
 
 
 def container_state(found: dict[str, Any]) -> ContainerState:
     """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
     state, settings = found["State"], found["NetworkSettings"]
-    label = (found["Config"].get("Labels") or {}).get(LABEL + "address", "")
+    label = (found["Config"].get("Labels") or {}).get(labels.ADDRESS, "")
     ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
     bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
     _, colon, port = label.partition(":")

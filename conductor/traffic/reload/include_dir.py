@@ -1,5 +1,6 @@
-"""The directory that nginx includes: what is there, what should be, checked before it is in place, and put in place."""
+"""The directory that nginx includes: reads its files, checks new ones with nginx, and puts them in place."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.state import files
-from conductor.traffic.nginx import Nginx
+from conductor.traffic.nginx import Checked, Nginx
 from conductor.traffic.render import HEADER, OWN_FILE, Renderer
 
 
@@ -62,35 +63,52 @@ class IncludeDir:
         except OSError as error:
             raise ConductorError(f"cannot read {path}: {error.strerror}") from error
 
-    def check(self, candidate: Mapping[str, str], overlays: Mapping[Path, str] | None = None) -> str:
+    def check(self, candidate: Mapping[str, str], overlays: Mapping[Path, str] | None = None) -> Checked:
         """Return nginx's whole configuration with `candidate` over the directory and `overlays` over single files.
 
         Raises `TrafficRefused` with nginx's own error.
         """
         try:
             with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._drafts) as draft:
-                dump = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
+                checked = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
         except OSError as error:
             raise ConductorError(f"cannot write a draft for nginx in {self._drafts}: {error.strerror}") from error
-        if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", dump, re.MULTILINE):
+        if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", checked.dump, re.MULTILINE):
             raise ConductorError(
                 f"cannot use nginx: {self._host.config} does not include {self.path}/*.conf",
                 f"write inside its http {{}}:  include {self.path}/*.conf;",
             )
-        return dump
+        return checked
 
     def _drafted(self, draft: Path, candidate: Mapping[str, str], overlays: Mapping[Path, str]) -> dict[Path, Path]:
-        """Write the drafts; return which directory each one replaces in the check."""
+        """Write the drafts; return which directory each one replaces in the check.
+
+        A link stays a link, so that nginx refuses one to a missing file. Relative links resolve as before, because the draft
+        is mounted over the directory.
+        """
         included = draft / "included"
         included.mkdir()
+        for name, target in self._links().items():
+            if candidate.get(name) == self.read(name):  # false for a link that is about to be replaced or removed
+                (included / name).symlink_to(target)
         for name, text in candidate.items():
-            (included / name).write_text(text, errors="surrogateescape")
+            if not (included / name).is_symlink():
+                (included / name).write_text(text, errors="surrogateescape")
         replaced = {self.path: included}
         for number, (path, text) in enumerate(overlays.items()):
             copy = shutil.copytree(path.parent, draft / str(number), symlinks=True)
             (copy / path.name).write_text(text)
             replaced[path.parent] = copy
         return replaced
+
+    def _links(self) -> dict[str, Path]:
+        """Return the links of the directory with their targets."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.path.iterdir():
+                with contextlib.suppress(OSError):  # a file that vanished, or no link
+                    found[path.name] = path.readlink()
+        return found
 
     def place(self, candidate: Mapping[str, str], names: Collection[str]) -> tuple[str, ...]:
         """Write or remove the files `names` as `candidate` has them, the one with the generation last; return what changed."""

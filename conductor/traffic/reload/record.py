@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from conductor.state import files
-from conductor.traffic.reload.processes import Worker, alive
+from conductor.traffic.processes import Worker, alive
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -51,43 +51,30 @@ class Record:
         """Return the endpoints of all versions, and those of quarantined ones whose workers live."""
         record = self._read()
         configured = {e for versions in record.routes.values() for one in versions for e in one.endpoints}
-        quarantined = {e for one in self._living(record) for e in one.endpoints}
+        quarantined = {e for one in _living(record.quarantine) for e in one.endpoints}
         return frozenset(configured | quarantined)
 
-    def begin(self, changes: Mapping[str, Version], workers: Collection[Worker]) -> None:
-        """Write ahead: each service is about to get another version, and `workers` know the one before."""
+    def begin(self, changes: Mapping[str, Version]) -> None:
+        """Write ahead: each service is about to get another version. Until `complete`, all of its versions are known."""
         record = self._read()
         routes = {**record.routes}
         for service, version in changes.items():
             before = record.routes.get(service, ())
-            routes[service] = (*(one for one in before if one.digest != version.digest), version)
-        self._write(TrafficRecord(routes=routes, quarantine=self._quarantine(record, changes, workers)))
+            if version not in before:
+                routes[service] = (*(one for one in before if one.digest != version.digest), version)
+        self._write(msgspec.structs.replace(record, routes=routes))
 
-    def complete(self, changes: Mapping[str, Version], workers: Collection[Worker] = ()) -> None:
-        """Record that the versions of `begin` are in force. `workers` know the ones before too, and started since then."""
+    def complete(self, changes: Mapping[str, Version], workers: Collection[Worker]) -> None:
+        """Record that the versions of `begin` are in force, and that `workers` still know the ones before."""
         record = self._read()
         current = {service: (version,) for service, version in changes.items() if version.digest is not None}
         others = {service: versions for service, versions in record.routes.items() if service not in changes}
-        quarantine = self._quarantine(record, changes, workers)
-        self._write(TrafficRecord(routes={**others, **current}, quarantine=quarantine))
-
-    def _quarantine(
-        self, record: TrafficRecord, changes: Mapping[str, Version], workers: Collection[Worker]
-    ) -> tuple[Quarantined, ...]:
-        leaving = {
-            endpoint
-            for service, version in changes.items()
-            for one in record.routes.get(service, ())
-            for endpoint in one.endpoints
-            if endpoint not in version.endpoints
-        }
-        if not leaving or not workers:
-            return self._living(record)
-        return (*self._living(record), Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))))
-
-    @staticmethod
-    def _living(record: TrafficRecord) -> tuple[Quarantined, ...]:
-        return tuple(one for one in record.quarantine if any(alive(worker) for worker in one.workers))
+        before = {e for service in changes for one in record.routes.get(service, ()) for e in one.endpoints}
+        leaving = before.difference(*(version.endpoints for version in changes.values()))
+        quarantine = record.quarantine
+        if leaving:
+            quarantine += (Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))),)
+        self._write(TrafficRecord(routes={**others, **current}, quarantine=_living(quarantine)))
 
     def _read(self) -> TrafficRecord:
         try:
@@ -96,13 +83,18 @@ class Record:
             return TrafficRecord()
         stamp = (found.st_mtime_ns, found.st_ino)
         if self._cached[0] != stamp:
-            self._cached = (stamp, files.read(self._path, TrafficRecord) or TrafficRecord())
+            repair = f"rm {self._path} && conductor nginx install"
+            self._cached = (stamp, files.read(self._path, TrafficRecord, repair=repair) or TrafficRecord())
         return self._cached[1]
 
     def _write(self, record: TrafficRecord) -> None:
         if record != self._read():
             files.make_directory(self._path.parent)
             files.write(self._path, record)
+
+
+def _living(quarantine: tuple[Quarantined, ...]) -> tuple[Quarantined, ...]:
+    return tuple(one for one in quarantine if any(alive(worker) for worker in one.workers))
 
 
 def digest(text: str | None) -> str | None:

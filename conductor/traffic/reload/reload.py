@@ -1,4 +1,4 @@
-"""The traffic port by plain nginx: write its files, reload it, prove the reload, drain by proof (DESIGN section 6)."""
+"""Implements the traffic port with plain nginx: write its files, reload it, verify the reload, and drain."""
 
 import contextlib
 import re
@@ -9,17 +9,17 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.model import Host, Server
 from conductor.errors import ConductorError
 from conductor.plan.route import Cutover, Route
 from conductor.state import files
-from conductor.state.locks import Locks
+from conductor.state.locks import NGINX_SECONDS, Locks
+from conductor.traffic import grammar, processes
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
-from conductor.traffic.reload import processes
+from conductor.traffic.processes import Worker
 from conductor.traffic.reload.drain import wait_until_drained
 from conductor.traffic.reload.include_dir import IncludeDir, services_of
-from conductor.traffic.reload.processes import Worker
 from conductor.traffic.reload.record import Record, Version, digest
 from conductor.traffic.reload.reloader import Reloader
 from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name
@@ -27,7 +27,6 @@ from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_
 TMPFILES = Path("/etc/tmpfiles.d")
 NGINX_UNIT = Path("/etc/systemd/system/nginx.service.d")
 DISTRIBUTION_CONFIG = "/etc/nginx/nginx.conf"
-LOCK_SECONDS = 120.0  # cutovers of other services take about a second each
 # With these directives one client connection may use several upstream connections, so sockets prove nothing.
 _SEVERAL_UPSTREAMS = re.compile(
     r"\b(http2|http3|quic|auth_request|mirror|ssi|slice|add_before_body|add_after_body|\w+_by_lua\w*|js_\w+"
@@ -78,11 +77,19 @@ class ReloadTraffic:
         """Ask a worker for its generation, over Conductor's own socket."""
         return self._nginx.generation() is not None
 
-    def check(self, routes: Collection[Route]) -> None:
+    def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Check nginx's whole configuration with the new files over those in place, and that nginx runs."""
         self._directory.make_directories()
         candidate = self._candidate(self._directory.present(), self._files(routes))
-        self._nginx.master(self._directory.check(candidate))
+        checked = self._directory.check(candidate)
+        self._nginx.master(checked.dump)
+        named = {route.service: server.names for route in routes if (server := _server(route))}
+        return tuple(
+            f"nginx has two server blocks for {name} on {address} and ignores one: "
+            f"requests for {name} may not reach {' or '.join(services)}"
+            for name, address in checked.ignored_names
+            if (services := [service for service, names in named.items() if name in names])
+        )
 
     def serves(self, routes: Collection[Route]) -> bool:
         """Compare the files on disk, and the generation that a worker answers with."""
@@ -129,7 +136,7 @@ class ReloadTraffic:
         with self._locked():
             present = self._directory.present()
             candidate = self._candidate(present, changes)
-            dump = self._directory.check(candidate)
+            dump = self._directory.check(candidate).dump
             master = self._nginx.master(dump)
             now = {service: self._present_file(service, present) for service in changes}
             workers, done = processes.workers(master), not force and self._in_force(candidate, present)
@@ -144,13 +151,12 @@ class ReloadTraffic:
             )
             record(_cutover(state))
             versions = {service: file.version for service, file in changes.items()}
-            self._record.begin(versions, workers)
-            left: Collection[Worker] = ()
+            self._record.begin(versions)
             if not done:
                 self._directory.place(candidate, _own(changes))
-                left = self._reloader.reload(dump, master, self._renderer.generation(candidate))
-                record(_cutover(msgspec.structs.replace(state, workers=left)))
-            self._record.complete(versions, frozenset(left) - workers)
+                workers = self._reloader.reload(dump, master, self._renderer.generation(candidate))
+                record(_cutover(msgspec.structs.replace(state, workers=tuple(sorted(workers)))))
+            self._record.complete(versions, workers)
 
     def drain(
         self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
@@ -178,7 +184,7 @@ class ReloadTraffic:
     def _checked(self, present: Mapping[str, str], changes: Mapping[str, ServiceFile]) -> tuple[dict[str, str], str]:
         candidate = self._candidate(present, changes)
         overlays = {file.path: file.wanted for file in self.installed_files() if file.path == self._drop_in_path}
-        return candidate, self._directory.check(candidate, overlays)
+        return candidate, self._directory.check(candidate, overlays).dump
 
     def _install(
         self, present: dict[str, str], candidate: dict[str, str], dump: str, changes: Mapping[str, ServiceFile]
@@ -188,7 +194,7 @@ class ReloadTraffic:
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
         workers = processes.workers(master) if master else frozenset()
-        self._record.begin(versions, workers)
+        self._record.begin(versions)
         outside = [file for file in self.installed_files() if file.present != file.wanted]
         changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
         for file in outside:
@@ -197,15 +203,14 @@ class ReloadTraffic:
         if any(file.path.parent == NGINX_UNIT for file in outside):
             self._nginx.reload_units()
         generation = self._renderer.generation(candidate)
-        left: Collection[Worker] = ()
         if master is not None and (changed or self._nginx.generation() != generation):
             try:
-                left = self._reloader.reload(dump, master, generation)
+                workers = self._reloader.reload(dump, master, generation)
             except ConductorError:
                 self._directory.place(present, _own(changes))
                 self._nginx.reload(master)
                 raise
-        self._record.complete(versions, frozenset(left) - workers)
+        self._record.complete(versions, workers)
         return changed
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
@@ -226,16 +231,33 @@ class ReloadTraffic:
         leaves its sockets behind, which its unit removes before the next start.
         """
         wanted = {}
-        if self._drop_in_path.parent.is_dir():
+        drop_in = self._drop_in_path
+        if drop_in.parent.is_dir() and (self._own_timeout() is None or drop_in.exists()):
             milliseconds = int(self._host.nginx.longest_connection * 1000)
-            wanted[self._drop_in_path] = f"{HEADER}worker_shutdown_timeout {milliseconds}ms;\n"
+            limit = "" if self._own_timeout() else f"worker_shutdown_timeout {milliseconds}ms;\n"
+            wanted[drop_in] = f"{HEADER}{limit}"
+        name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
         if self._host.runtime_dir.startswith("/run/"):
-            name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
             wanted[TMPFILES / name] = self._renderer.tmpfiles()
-            if self._host.nginx.config == DISTRIBUTION_CONFIG:
-                wanted[NGINX_UNIT / name] = self._renderer.unit_drop_in()
-        existing = {path: text for path, text in wanted.items() if path.parent.parent.is_dir()}
-        return tuple(ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in existing.items())
+        if self._host.nginx.config == DISTRIBUTION_CONFIG:
+            wanted[NGINX_UNIT / name] = self._renderer.unit_drop_in()
+        found = [ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in wanted.items()]
+        return tuple(
+            one for one in found if one.path.parent.parent.is_dir() and (one.present or HEADER).startswith(HEADER)
+        )  # a file that Conductor did not write stays
+
+    def notices(self) -> tuple[str, ...]:
+        """nginx accepts one `worker_shutdown_timeout`, so Conductor sets none if the operator's configuration does."""
+        place = self._own_timeout()
+        if place is None:
+            return ()
+        return (f"host.nginx.longest_connection has no effect: {place} sets worker_shutdown_timeout itself",)
+
+    def _own_timeout(self) -> str | None:
+        """Return the file in which the operator sets `worker_shutdown_timeout`, if any."""
+        found = grammar.of_file(Path(self._host.nginx.config))
+        others = (one.path for one in found if one.name == "worker_shutdown_timeout")
+        return next((path for path in others if Path(path) != self._drop_in_path), None)
 
     @property
     def _drop_in_path(self) -> Path:
@@ -255,11 +277,16 @@ class ReloadTraffic:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the nginx lock. A flag that is there now was left by a killed process."""
-        with self._locks.hold("nginx", LOCK_SECONDS):
+        with self._locks.hold("nginx", NGINX_SECONDS):
             self._directory.make_directories()
             self._directory.sweep()
             files.remove(self._renderer.flag)
             yield
+
+
+def _server(route: Route) -> Server | None:
+    nginx = route.definition.service.nginx
+    return nginx.server if nginx else None
 
 
 def _own(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:

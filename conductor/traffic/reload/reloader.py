@@ -1,4 +1,4 @@
-"""One reload of nginx: announced before, proven after (DESIGN section 6)."""
+"""One reload of nginx: announced before, verified after."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.state import files
+from conductor.traffic import processes
 from conductor.traffic.nginx import Nginx
-from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Worker
+from conductor.traffic.processes import Worker
 
 PROVE_SECONDS = 20.0  # nginx needs seconds to read a large configuration; its error log reports a failure earlier
 MIN_ANNOUNCE_SECONDS = 0.1  # a busy client needs this long to receive "Connection: close" (measured)
@@ -31,14 +31,14 @@ class Reloader:
         self._clock = clock
         self._cancellation = cancellation
 
-    def reload(self, dump: str, master: int, generation: str) -> tuple[Worker, ...]:
+    def reload(self, dump: str, master: int, generation: str) -> frozenset[Worker]:
         """Announce, reload, prove; return the workers from before that still live. `dump` is the checked configuration.
 
         Nothing interrupts between the signal and the proof: a flag that is removed too early loses requests.
         """
         with self._announced(), self._cancellation.shielded("nginx is reloading, one moment"):
             before = processes.workers(master)  # again: another program may have reloaded nginx meanwhile
-            log = _ErrorLog(self._nginx.error_log(dump))
+            log = _ErrorLog(self._nginx.error_log(dump, master))
             listeners = processes.listeners(master)
             self._nginx.reload(master)
             return self._prove(master, before, listeners | processes.listeners(master), generation, log)
@@ -73,7 +73,7 @@ class Reloader:
 
     def _prove(
         self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "_ErrorLog"
-    ) -> tuple[Worker, ...]:
+    ) -> frozenset[Worker]:
         """Wait until a new worker answers with the new generation, and no older worker has any of `listeners` open."""
         until = self._clock.monotonic() + PROVE_SECONDS
         while self._clock.monotonic() < until and not log.reload_failed():
@@ -83,7 +83,7 @@ class Reloader:
             if answered == generation and new is not None:
                 older = [worker for worker in living if worker.started < new.started - GENERATION_TICKS]
                 if not any(processes.listens(worker, listeners) for worker in older):
-                    return tuple(sorted(older))
+                    return frozenset(older)
             self._cancellation.wait(POLL_SECONDS)
         raise ConductorError(
             "cannot verify that nginx loaded the new configuration: no new worker reports it",

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.change import actions
 from conductor.change.gate import GateFailed
+from conductor.cron.table import CrontabError
 from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
-from conductor.output.events import StepStarted
+from conductor.output.events import StepStarted, Warned
 from conductor.plan.history import Outcome
 from conductor.plan.replica import CheckResult
 from conductor.plan.route import Cutover, Route
@@ -260,6 +262,38 @@ def test_an_invalid_crontab_refuses_the_upgrade_before_anything_starts(tmp_path:
     assert world.crontab("web") is None
 
 
+def test_an_ordinary_setting_of_an_env_file_does_not_block_a_crontab(tmp_path: Path) -> None:
+    """Issue 12, point 17: only a secret of the env file does."""
+    env_file = tmp_path / "env"
+    env_file.write_text("RAILS_ENV=production\nDB_PASSWORD=hunter2\n")
+    world = World(tmp_path, {"cron": {**CRON, "env_file": str(env_file)}})
+    line = "* * * * * bin/rails runner -e production Job"
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=(line,)))
+    world.upgrade("r1")
+    assert "-e production" in (world.crontab("cron") or "")
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job --password hunter2",)))
+    with pytest.raises(CrontabError) as caught:
+        world.upgrade("r2")
+    assert "hunter2" not in str(caught.value.problems)
+
+
+def test_a_release_of_a_newer_version_is_scaled_and_rolled_back_to(world: World) -> None:
+    """Issue 12, point 5."""
+    world.upgrade("r1")
+    wanted = world.store.wanted("web")
+    release = msgspec.structs.replace(
+        wanted.live, definition={**wanted.live.definition, "redirect": True}, crontab="* * * * * x &\n"
+    )
+    world.store.write_wanted(msgspec.structs.replace(wanted, release=release))
+    world.perform(actions.scale(3))
+    assert world.running() == {"r1": 3}
+    assert world.store.wanted("web").live.definition["redirect"] is True
+    world.upgrade("r2")
+    world.perform(actions.rollback(None))
+    assert world.running() == {"r1": 3}
+    assert world.store.wanted("web").live.definition["redirect"] is True
+
+
 def test_an_interruption_before_the_commit_rolls_back(world: World) -> None:
     world.upgrade("r1")
     world.cancellation.stop_at = 3  # the check after the start
@@ -361,7 +395,7 @@ def test_an_unhealthy_replica_that_stays_gets_no_traffic_while_others_are_health
     world.upgrade("r1")
     bad, good = world.replicas()
     world.health.unhealthy.add(bad.id)
-    assert "2 of 3 replicas healthy" in world.perform(actions.scale(3)).text
+    assert "3 replicas, 1 of them unhealthy" in world.perform(actions.scale(3)).text
     assert world.running() == {"r1": 3}
     routed = world.traffic.routes["web"]
     assert good.endpoint in routed
@@ -410,3 +444,109 @@ def test_a_server_template_belongs_to_the_release(world: World, tmp_path: Path) 
     path.write_text("four")
     world.restart()
     assert templates[-1] == "four"
+
+
+def prune(world: World) -> None:
+    """Remove the images and the network, as `docker system prune -a` does when no container uses them."""
+    world.runtime.images.clear()
+    world.runtime.networks.clear()
+
+
+AFTER_A_PRUNE: dict[str, Callable[[World], object]] = {
+    "start": lambda world: world.perform(actions.start),
+    "scale": lambda world: world.perform(actions.scale(3)),
+    "restart": lambda world: world.restart(),
+    "rollback": lambda world: world.perform(actions.rollback("r1")),
+}
+
+
+@pytest.mark.parametrize("action", AFTER_A_PRUNE)
+def test_an_image_that_was_removed_is_pulled_by_its_digest(world: World, action: str) -> None:
+    for revision in ("r1", "r2"):
+        world.runtime.publish_image(f"shop:{revision}", f"sha256:{revision}", f"shop@sha256:{revision}")
+        world.runtime.publish_image(f"shop@sha256:{revision}", f"sha256:{revision}", f"shop@sha256:{revision}")
+    world.runtime.images.clear()
+    world.upgrade("r1")
+    world.upgrade("r2")
+    if action == "start":
+        world.perform(actions.stop(""))
+    prune(world)
+    AFTER_A_PRUNE[action](world)
+    wanted = world.store.wanted("web")
+    revision = "r1" if action == "rollback" else "r2"
+    assert (wanted.live.revision, world.running()) == (revision, {revision: 3 if action == "scale" else 2})
+    assert world.runtime.called("pull")[-1] == (f"shop@sha256:{revision}",)
+
+
+@pytest.mark.parametrize("action", AFTER_A_PRUNE)
+def test_an_image_that_was_removed_and_cannot_be_pulled(world: World, action: str) -> None:
+    world.upgrade("r1")
+    world.upgrade("r2")
+    if action == "start":
+        world.perform(actions.stop(""))
+    prune(world)
+    with pytest.raises(ConductorError) as raised:
+        AFTER_A_PRUNE[action](world)
+    revision = "r1" if action == "rollback" else "r2"
+    for word in ("web", revision, f"shop:{revision}", "manifest unknown"):
+        assert word in raised.value.sentence
+    assert world.running() == ({} if action == "start" else {"r2": 2})
+
+
+def test_an_image_name_that_was_given_to_another_image_is_not_used(world: World) -> None:
+    world.upgrade("r1")
+    prune(world)
+    world.runtime.publish_image("shop:r1", "sha256:another")
+    with pytest.raises(ConductorError, match="another image"):
+        world.perform(actions.scale(3))
+    assert world.running() == {"r1": 2}
+
+
+def test_scaling_down_and_stopping_require_no_image(world: World) -> None:
+    world.upgrade("r1")
+    prune(world)
+    world.perform(actions.scale(1))
+    world.perform(actions.stop(""))
+    assert (world.running(), world.runtime.called("pull")) == ({}, [])
+
+
+@pytest.mark.parametrize("order", ["start-first", "stop-first"])
+def test_a_missing_file_of_a_volume_refuses_before_anything_stops_or_starts(tmp_path: Path, order: str) -> None:
+    world = World(tmp_path, {"web": {**WEB, "volumes": ["/srv/app/settings.yml:/etc/app.yml:ro"], "order": order}})
+    world.upgrade("r1")
+    world.runtime.missing_files.add("/srv/app/settings.yml")
+    with pytest.raises(ConductorError, match="settings"):
+        world.upgrade("r2")
+    assert world.recorder.history[-1].outcome is Outcome.REFUSED
+    assert (world.running(), world.runtime.called("stop"), world.runtime.called("remove")) == ({"r1": 2}, [], [])
+
+
+def test_a_name_that_requests_may_not_reach_a_service_by_is_a_counted_warning(world: World) -> None:
+    world.traffic.check_warnings["web"] = "two server blocks for shop.example"
+    finished = world.upgrade("r1")
+    assert (finished.warnings, finished.exit_code) == (1, 0)
+    assert Warned(text="two server blocks for shop.example", change=finished.change, service_ids=("web",)) in (
+        world.recorder.events
+    )
+
+
+def test_an_image_volume_without_a_mount_is_a_warning_at_each_upgrade(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": {**WEB, "volumes": ["/srv/logs:/logs"]}})
+    world.runtime.add_image("shop:r2", volumes=("/data", "/logs"))
+    assert world.upgrade("r1").warnings == 0
+    assert world.upgrade("r2").warnings == 1
+    [warning] = [event for event in world.recorder.events if isinstance(event, Warned)]
+    assert "/data" in warning.text
+    assert "/logs" not in warning.text
+    assert world.upgrade("r2", force=True).warnings == 1
+    assert world.perform(actions.scale(1)).warnings == 0
+
+
+def test_volumes_are_kept_as_long_as_their_release(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": WEB})
+    world.upgrade("r1")
+    world.upgrade("r2")
+    assert world.runtime.called("remove_volumes")[-1] == ("web", {"r1", "r2"})
+    world.runtime.fail("remove_volumes")
+    world.perform(actions.stop(""))
+    assert world.running() == {}

@@ -6,19 +6,20 @@ from typing import Any
 import pytest
 
 from conductor.change import actions
-from conductor.change.cleanup import KEEP_SECONDS, clean_up_tasks, is_due
+from conductor.change.cleanup import KEEP_SECONDS, STOP_SECONDS, clean_up_tasks, is_due
 from conductor.cron.wrap import job_key
 from conductor.definitions.load import restore
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import container_spec
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import Containers, Kind, TaskContainer
-from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, JobResult, Task, job_locks, task_spec
+from conductor.plan.tasks import JobResult, Task, job_locks, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WatchedRuntime, World
 
 OLD, YOUNG = KEEP_SECONDS + 2, KEEP_SECONDS - 2
+GRACE = restore("web", WEB).service.stop.grace
 
 
 @pytest.fixture
@@ -29,7 +30,13 @@ def world(tmp_path: Path) -> World:
 
 
 def container(
-    world: World, kind: Kind, *, job: str = "", started: bool = True, exits: float | None = 0.0, exit_code: int = 0
+    world: World,
+    kind: Kind,
+    *,
+    timeout: float | None = None,
+    started: bool = True,
+    exits: float | None = 0.0,
+    exit_code: int = 0,
 ) -> str:
     """Create a container of `web` r1 that exits after `exits` seconds (None: never); return its id."""
     definition = restore("web", WEB)
@@ -38,8 +45,8 @@ def container(
     if kind == "service":
         spec = container_spec(definition, release, {}, kind=kind, name="1", address="10.213.0.2:8080", **places)
     else:
-        task = Task(service="web", kind=kind, command=("true",), job=job)
-        spec = task_spec(task, definition, release, {}, **places)
+        task = Task(service="web", kind=kind, command=("true",))
+        spec = with_deadline(task_spec(task, definition, release, {}, **places), world.clock.wall(), timeout)
     world.runtime.behave("r1", Behaviour(exits_after=exits, exit_code=exit_code))
     made = world.runtime.create(spec)
     if started:
@@ -78,13 +85,24 @@ def test_a_task_that_was_never_started_is_removed(world: World) -> None:
     assert left(world) == 0
 
 
-def test_a_container_that_prints_a_crontab_for_too_long_is_removed(world: World) -> None:
-    container(world, "cron", job=GENERATE, exits=None)
-    world.clock.advance(GENERATE_SECONDS + YOUNG)
+def test_a_task_is_stopped_after_its_deadline(world: World) -> None:
+    """Its `conductor run` was killed. Otherwise that process stops the task at its timeout and kills it after the grace."""
+    made = container(world, "cron", timeout=100.0, exits=None)
+    world.clock.advance(100.0 + GRACE + YOUNG)
     assert cleaned_up(world) == []
     world.clock.advance(OLD - YOUNG)
     [entry] = cleaned_up(world)
-    assert (entry.outcome, entry.exit_code) == (Outcome.OVERDUE, None)
+    assert (entry.action, entry.outcome, entry.exit_code) == ("cron", Outcome.OVERDUE, None)
+    assert world.clock.age(entry.at) == pytest.approx(0, abs=1)
+    assert world.runtime.called("stop") == [(made, STOP_SECONDS)]
+    assert left(world) == 0
+
+
+def test_an_overdue_task_that_cannot_be_stopped_is_killed(world: World) -> None:
+    container(world, "task", timeout=1.0, exits=None)
+    world.clock.advance(1.0 + GRACE + OLD)
+    world.runtime.fail("stop", error=ConductorError("cannot stop a paused container"))
+    assert [entry.outcome for entry in cleaned_up(world)] == [Outcome.OVERDUE]
     assert left(world) == 0
 
 
@@ -152,22 +170,22 @@ def test_a_runtime_error_is_no_error_of_the_command_and_the_next_one_removes_the
 
 
 @pytest.mark.parametrize(
-    ("kind", "job", "state", "age", "due"),
+    ("kind", "state", "deadline", "due"),
     [
-        ("task", "", "exited", 0.0, True),
-        ("task", "", "created", 0.0, True),
-        ("task", "", "running", 1e6, False),
-        ("cron", "k1", "running", 1e6, False),
-        ("cron", GENERATE, "running", GENERATE_SECONDS, False),
-        ("cron", GENERATE, "running", GENERATE_SECONDS + OLD, True),
-        ("hook", "", "exited", 1e6, False),
+        ("task", "exited", None, True),
+        ("task", "created", None, True),
+        ("task", "running", None, False),
+        ("cron", "running", 1000.0 - YOUNG, False),
+        ("cron", "running", 1000.0 - OLD, True),
+        ("cron", "paused", 1000.0 - OLD, True),
+        ("hook", "exited", None, False),
     ],
 )
-def test_which_containers_are_inspected(kind: Kind, job: str, state: str, age: float, due: bool) -> None:
+def test_which_containers_are_inspected(kind: Kind, state: str, deadline: float | None, due: bool) -> None:
     found = TaskContainer(
-        id="i", name="n", service="web", revision="r1", kind=kind, change="t1", state=state, job=job, created=1000.0
+        id="i", name="n", service="web", revision="r1", kind=kind, change="t1", state=state, deadline=deadline
     )
-    assert is_due(found, 1000.0 + age) is due
+    assert is_due(found, 1000.0) is due
 
 
 def test_results_and_locks_of_jobs_that_left_the_crontab_are_removed(tmp_path: Path) -> None:

@@ -56,6 +56,21 @@ def test_check_reads_files_only_when_asked(path: Path) -> None:
     assert result.exception.details == ("/nope/secret: services.web.env.A: cannot be read: No such file or directory",)
 
 
+def test_check_warns_of_what_files_contain(path: Path) -> None:
+    secret, env_file = path.parent / "secret", path.parent / "env"
+    secret.write_bytes(b"hunter2\r\n")
+    env_file.write_text("A='hunter2'\n")
+    text = WEB.replace("/nope/secret", str(secret)).replace("image: x", f"image: x, env_file: {env_file}")
+    assert run("check", text=text, path=path).stderr == ""
+    result = run("check", "--files", text=text, path=path)
+    assert result.exit_code == 0
+    assert [line.rpartition(": ")[0] for line in result.stderr.splitlines()] == [
+        f"warning: {env_file}:1",
+        f"warning: {secret}:1: services.web.env.A",
+    ]
+    assert "hunter2" not in result.output
+
+
 def test_show(path: Path) -> None:
     shown = yaml.safe_load(run("show", path=path).stdout)
     assert shown["host"]["keep"] == 5

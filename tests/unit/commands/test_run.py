@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from conductor.commands.run import command
+from conductor.commands.run import command, passes_input
 from conductor.errors import UsageError
 
 REFUSED = {
@@ -37,3 +37,19 @@ def test_refused(words: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UsageError) as raised:
         command.main(["--id", "web", *words], standalone_mode=False)
     assert raised.value.sentence == sentence
+
+
+INPUTS = {
+    "a task": (False, False, "", False),
+    "with -i": (False, True, "", True),
+    "with -t": (True, False, "", True),
+    "a cron job": (False, False, "k1", True),
+}
+
+
+@pytest.mark.parametrize(("tty", "interactive", "job", "passed"), INPUTS.values(), ids=INPUTS)
+def test_standard_input_is_passed_to(
+    monkeypatch: pytest.MonkeyPatch, tty: bool, interactive: bool, job: str, passed: bool
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _descriptor: False)
+    assert passes_input(tty=tty, interactive=interactive, job=job) is passed

@@ -78,7 +78,7 @@ def accepted(seed: int) -> Iterator[tuple[Table, str]]:
     for _ in range(TABLES):
         text = "\n".join(line(dice) for _ in range(dice.randint(1, 3)))
         try:
-            table = parse(text)
+            table = parse(text, stored=True)
             file = wrap(table, service="web", revision="r1", program=PROGRAM, config=None)
         except CrontabError:
             continue
@@ -162,7 +162,7 @@ def test_the_host_starts_only_conductor_for_any_command(tmp_path: Path, commands
     jobs = []
     for text in commands:
         try:
-            table = parse(f"* * * * * {text}\n")
+            table = parse(f"* * * * * {text}\n", stored=True)
         except CrontabError:
             continue
         file = wrap(table, service="web", revision="r1", program=PROGRAM, config=None)

@@ -1,5 +1,6 @@
 """Schedules: valid and invalid ones, and the next run compared with cron's own formula."""
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -59,11 +60,13 @@ def test_months_and_weekdays(text, months, weekdays):
     ("text", "sentence"),
     [
         ("60 * * * *", 'invalid minute "60"; write * or numbers from 0 to 59, lists (0,59), ranges (0-59) and steps (*/2, 0-59/2)'),
+        ("H/15 * * * *", 'minute "H/15": cron does not support H; write */15'),
+        ("* H * * *", 'hour "H": cron does not support H; write * or numbers from 0 to 23, lists (0,23), ranges (0-23) and steps (*/2, 0-23/2)'),
         ("* * * 13 *", 'invalid month "13"; write * or numbers from 1 to 12 or names (jan, feb), lists (1,12), ranges (1-12) and steps (*/2, 1-12/2)'),
         ("1/20 * * * *", 'minute "1/20" has a step but no range; write 1-59/20'),
         ("*/0 * * * *", 'minute "*/0" has a step of 0; write a step of 1 or more'),
-        ("* 22-2 * * *", 'hour "22-2" is a reversed range, in which cron starts no job; write 22-23,0-2'),
-        ("* * * * fri-sun", 'day of the week "fri-sun" is a reversed range, in which cron starts no job; write 5-7'),
+        ("* 22-2 * * *", 'hour "22-2" is a reversed range, for which cron never starts the job; write 22-23,0-2'),
+        ("* * * * fri-sun", 'day of the week "fri-sun" is a reversed range, for which cron never starts the job; write 5-7'),
         ("0 0 30 2 *", 'cron never starts the job: month "2" has no day "30"; write a date that exists'),
         ("* * * *", "no schedule; start the line with five fields (minute, hour, day of the month, month, day of the week) or a nickname such as @daily"),
         ("@Daily", "unknown nickname @Daily; write five fields or one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, @reboot"),
@@ -74,6 +77,20 @@ def test_sentences(text, sentence):
     with pytest.raises(ValueError) as caught:
         parse(text)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("field", range(5))
+@given(text=st.from_regex(r"(H|[a-z]{3}|[0-9]{1,2})(-([a-z]{3}|[0-9]{1,2}))?(/[0-9]{1,2})?", fullmatch=True))
+def test_what_a_message_says_to_write_is_valid(field, text):
+    fields = ["*"] * 5
+    fields[field] = text
+    try:
+        parse(" ".join(fields))
+    except ValueError as error:
+        found = re.fullmatch(r".*; write ([^ ]+)", str(error))
+        if found:
+            fields[field] = found[1]
+            assert parse(" ".join(fields))
 
 
 @pytest.mark.parametrize(

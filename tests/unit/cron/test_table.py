@@ -82,7 +82,13 @@ SENTENCES = [
     ("61 * * * * x", f"{INVALID_MINUTE} (line: 61 * * * * x)"),
     ("@daily", "no command; write one (line: @daily)"),
     ("@daily %in", "no command before the first %; write one (line: @daily %in)"),
-    ("* * * * * * x", "cron rejects a command that starts with *; write only five fields before it (line: * * * * * * x)"),
+    ("* * * * * * x", '"*" looks like a sixth field, but cron has no seconds and no years; write five fields (to run a program of this name, write its path) (line: * * * * * * x)'),
+    ("* * * * * root x", '"root" looks like a user, but a user crontab has no user column; remove it (to run a program of this name, write its path) (line: * * * * * root x)'),
+    ("TZ=UTC * * * * * x", "cron reads a line that starts with TZ= as one setting; write the setting on a line of its own"),
+    ("* * * * * *x", "cron rejects a command that starts with *; write only five fields before it (line: * * * * * *x)"),
+    ('* * * * * date "+%H"', r'cron ends the command at the first %, inside a double quote; write \% for a percent sign (command: date "+%H")'),
+    ("* * * * * x 'y", "the shell fails, because the command ends inside a single quote; complete the command (command: x 'y)"),
+    ("* * * * * x &", "the container ends with its command, and the command in the background with it; remove the & at the end (command: x &)"),
     ("* * * * * x \\", "cron does not support continuation lines; write the whole command on one line"),
     ("* * * * * " + "x" * 999, "cron accepts at most 998 bytes of command; move the command into a script"),
     ("* * * * * x\r", r"line ends in a carriage return (\r\n), which cron reads as part of the line; end lines with \n"),
@@ -207,9 +213,26 @@ WARNINGS = [
     ("* * * * * /bin/bash -l -c 'cd /app && bin/x >> log/cron.log'", TO_FILE),
     ("* * * * * bin/x >/tmp/x", TO_FILE),
     ("* * * * * bin/x 2> $LOG", TO_FILE),
-    ("* * * * * bin/x &>'a b'", TO_FILE),
-    ("* * * * * bin/x --day $(date +%F)", r"cron ends the command at the first %; write \% in a date format"),
-    ("* * * * * root bin/x", 'the command runs a program named "root"; a user crontab has no user column'),
+    ("SHELL=/bin/bash\n* * * * * bin/x &>'a b'", TO_FILE),
+    ("* * * * * date +%F", r"cron ends the command at the first %; write \% in a date format"),
+    ("* * * * * app php x", 'the command runs a program named "app"; a user crontab has no user column'),
+    (
+        "* * * * * flock -n /tmp/x bin/x",
+        "a lock in the container protects nothing, because each run has a container of its own; write overlap: skip under cron: in the definition (a lock on a volume works)",
+    ),
+    ("* * * * * nohup bin/x", "the container ends with its command; run the command in the foreground"),
+    ("* * * * * sudo -u app bin/x", "the container has its own users; write user: in the definition"),
+    ("* * * * * systemctl restart x", "no init system runs in the container, so no service can be controlled there"),
+    ("* * * * * docker exec web x", "the container has no access to Docker or cron of the host"),
+    (
+        "* * * * * bin/x --pidfile x",
+        "a pid file in the container is removed with the container; write overlap: skip under cron: in the definition",
+    ),
+    ("* * * * * bin/x $USER", "cron's USER is not passed to the container; write the name, or set it in env"),
+    (
+        "* * * * * (bin/x &)",
+        "the container ends with its command, and commands in the background with it; remove the &, or add wait",
+    ),
     ("*/90 * * * * bin/x", 'the step of minute "*/90" is larger than its range; only the first value matches'),
     ("TZ=Europe/London", "TZ is passed to the jobs, but does not change when they start"),
     ("RANDOM_DELAY=5", "Debian's cron does not support RANDOM_DELAY; it starts the jobs without a delay"),
@@ -221,11 +244,12 @@ WARNINGS = [
 @pytest.mark.parametrize(("line", "sentence"), WARNINGS)
 def test_warnings(line, sentence):
     (warning,) = parse(f"#\n{line}").warnings
-    assert warning == (2, sentence)
-    assert str(warning) == f"line 2: {sentence}"
+    number = line.count("\n") + 2
+    assert warning == (number, sentence)
+    assert str(warning) == f"line {number}: {sentence}"
 
 
-@pytest.mark.parametrize("line", ['* * * * * bin/x "$(date -u "+%F")"', "0 1-5/30 * * * bin/x", "A=`date`"])
+@pytest.mark.parametrize("line", ["0 1-5/30 * * * bin/x", "A=`date`"])
 def test_other_lines_with_a_warning(line):
     assert [warning.line for warning in parse(line).warnings] == [1]
 

@@ -19,7 +19,7 @@ BEGIN = f"root {PROGRAM} run --id web --revision r1"
 
 
 def wrapped(text: str, *, config: str | None = None, program: str = PROGRAM) -> str:
-    return wrap(parse(text), service="web", revision="r1", program=program, config=config)
+    return wrap(parse(text, stored=True), service="web", revision="r1", program=program, config=config)
 
 
 def job_line(text: str) -> str:
@@ -28,7 +28,7 @@ def job_line(text: str) -> str:
 
 def inner(text: str) -> str:
     """Return the part of the last job line after the key."""
-    key = job_key(parse(text).jobs[-1].command)
+    key = job_key(parse(text, stored=True).jobs[-1].command)
     return job_line(text).partition(f" --job {key} ")[2]
 
 

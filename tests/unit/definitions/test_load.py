@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 import conductor
 from conductor.definitions.explain import convert, explain
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.load import Definitions, load, restore
-from conductor.definitions.model import Service
+from conductor.definitions.model import EnvFile, Health, SecretRef, Service
 from conductor.definitions.problems import DefinitionsError
+from conductor.definitions.scalars import Seconds
 from conductor.definitions.tree import EMPTY, merge, plain, tree
 from conductor.errors import UsageError
 
@@ -47,6 +49,21 @@ def test_variables_are_not_expanded(read: Read) -> None:
     assert job(read, 'env: {A: "${HOME} $PATH %h ~"}').env == {"A": "${HOME} $PATH %h ~"}
 
 
+def test_names_that_docker_accepts(read: Read) -> None:
+    body = 'env: {ConnectionStrings:Default: a, 1PASS: b, "DB[host]": c, "é/+": d}'
+    assert job(read, body).env == {"ConnectionStrings:Default": "a", "1PASS": "b", "DB[host]": "c", "é/+": "d"}
+
+
+def test_an_env_file_as_a_path_or_with_secrets(read: Read) -> None:
+    assert job(read, "env_file: /x").env_file == "/x"
+    assert job(read, "env_file: {path: /x, secret: true}").env_file == EnvFile(path="/x", secret=True)
+
+
+def test_tmpfs_with_options(read: Read) -> None:
+    written = job(read, 'tmpfs: ["/cache:size=64m,mode=1777,noexec", /b]').tmpfs
+    assert [tmpfs_mount(one) for one in written] == [("/cache", "size=64m,mode=1777,noexec"), ("/b", "")]
+
+
 def test_anchors_and_merge_keys(read: Read) -> None:
     text = """\
 version: 1
@@ -59,7 +76,7 @@ services:
     assert service.env == {"A": "x", "B": "z", "C": "c"}
 
 
-@pytest.mark.parametrize("text", ["version: 1", "version: 1\nhost:\ndefaults:\nservices:\n"])
+@pytest.mark.parametrize("text", ["version: 1\nservices: {}", "version: 1\nhost:\ndefaults:\nservices: {}\n"])
 def test_an_empty_host(read: Read, text: str) -> None:
     definitions = read(text)
     assert definitions.ids == ()
@@ -134,17 +151,55 @@ def test_a_stored_definition_is_restored() -> None:
 @pytest.mark.parametrize(
     ("service_id", "written", "key"),
     [
-        ("a", {"image": "x"}, "services.a.health"),
+        ("a", {"count": 0}, "services.a.image"),
         ("a", {"image": "x", "count": "0"}, "services.a.count"),
         ("A", {"image": "x", "count": 0}, "services.A"),
         ("a", {"image": "x", "count": 0, "user": "a\0b"}, "services.a.user"),
         ("a", [], "services.a"),
     ],
 )
-def test_a_stored_definition_is_validated_like_a_file(service_id: str, written: dict[str, object], key: str) -> None:
+def test_the_types_of_a_stored_definition_are_validated(service_id: str, written: dict[str, object], key: str) -> None:
     with pytest.raises(DefinitionsError) as caught:
         restore(service_id, written)
     assert ("stored definition", 0, key) in [problem[:3] for problem in caught.value.problems]
+
+
+NEWER: dict[str, object] = {
+    "image": "x", "port": 80, "count": 2, "redirect": True, "maintenance": {"message": ["x"]},
+    "health": {"path": "/", "port": 81}, "nginx": {"server": {"listen": ["80"], "names": ["a"], "redirect": True}},
+    "env": {"A": {"file": "/a", "owner": "x"}}, "ulimits": {"nofile": {"soft": 1, "hard": 2, "firm": 3}},
+}  # fmt: skip
+
+
+def test_a_stored_definition_of_a_newer_version_is_read_without_its_unknown_keys() -> None:
+    definition = restore("a", json.loads(json.dumps(NEWER)))
+    assert set(definition.unknown) == {
+        "services.a.redirect",
+        "services.a.maintenance",
+        "services.a.health.port",
+        "services.a.nginx.server.redirect",
+        "services.a.env.A.owner",
+        "services.a.ulimits.nofile.firm",
+    }
+    assert definition.written == NEWER
+    service = definition.service
+    assert (service.count, service.health and service.health.path, service.env) == (2, "/", {"A": SecretRef(file="/a")})
+    assert definition.digest != restore("a", {**NEWER, "redirect": False}).digest
+
+
+def test_a_stored_check_of_an_unknown_kind_accepts_a_running_replica() -> None:
+    health = restore("a", {"image": "x", "health": {"grpc": {"port": 5}, "interval": "9s"}}).service.health
+    assert health == Health(none=True, interval=Seconds(9))
+
+
+def test_rules_about_several_keys_are_not_applied_to_a_stored_definition() -> None:
+    """A rule of a later version must not make a release unreadable: its service could not be supervised any more."""
+    for written in (
+        {"image": "x", "count": 0, "nginx": {}, "port": 80},
+        {"image": "x", "count": 5, "publish": [1, 2], "port": 1, "health": {"tcp": True, "stable_for": 1}},
+        {"image": "x", "count": 0, "memory": "1MiB", "tmpfs": ["/a", "/a"]},
+    ):
+        assert restore("a", written).written == written
 
 
 @pytest.mark.parametrize(
@@ -156,7 +211,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, kind: str, sentence: str) ->
     if kind == "directory":
         path.mkdir()
     if kind == "closed":
-        path.write_text("version: 1")
+        path.write_text("version: 1\nservices: {}")
         path.chmod(0)
     user = os.geteuid()
     try:

@@ -37,6 +37,13 @@ services:
   b: {{image: b, port: 80, health: {{path: /}}, nginx: {b}}}
   c: {{image: c, count: 0}}
 """
+PORTS = """\
+version: 1
+services:
+  a: {{image: a, port: 80, health: {{path: /}}, publish: {a}}}
+  b: {{image: b, port: 80, health: {{path: /}}, publish: {b}}}
+  c: {{image: c, port: 80, count: 0, publish: [100, 102]}}
+"""
 
 
 def problems_of(read: Read, text: str) -> list[tuple[int, str, str]]:
@@ -59,7 +66,7 @@ SENTENCES = [
     (f"{TASK}    imag: x", 6, "services.job.imag", "unknown key; did you mean image?"),
     (f"{TASK}    stop: {{zz: 1}}", 6, "services.job.stop.zz", "unknown key; expected one of signal, grace"),
     (f"{TASK}    before_upgrade: {{timeout: 1s}}", 6, "services.job.before_upgrade.command", "missing required key; write a command as a list, for example [bin/web, --fast]"),
-    (f"{TASK}    env: {{A B: x}}", 6, "services.job.env.A B", "invalid name; expected letters, digits and _ . -, starting with a letter or _"),
+    (f"{TASK}    env: {{A B: x}}", 6, "services.job.env.A B", "invalid name; expected a name without = and spaces"),
     (f"{TASK}    command: [a, ~]", 6, "services.job.command[1]", "must not be empty; write text"),
     (f"{TASK}    env: {{A: on}}", 6, "services.job.env.A", "YAML reads this as true or false; put it in quotes"),
     (f"{TASK}    env: {{A: 5}}", 6, "services.job.env.A", "YAML reads this as a number; put it in quotes"),
@@ -78,6 +85,7 @@ SENTENCES = [
     (f"{TASK}    labels: {{conductor.x: y}}", 6, "services.job.labels.conductor.x", 'invalid name; expected a label name that does not start with "conductor.", which is reserved'),
     (f"{TASK}    volumes: [./a:/b]", 6, "services.job.volumes[0]", "must be SOURCE:/TARGET or SOURCE:/TARGET:ro, where SOURCE is an absolute path or a volume name"),
     (f"{TASK}    ulimits: {{nofile: {{soft: -2, hard: 8}}}}", 6, "services.job.ulimits.nofile.soft", "must be a whole number, or -1 for no limit"),
+    (f'{TASK}    tmpfs: ["/cache:size=64MiB"]', 6, "services.job.tmpfs[0]", "must be an absolute path, or one with mount options, for example /cache:size=64m,mode=1777"),
     (f"{TASK}    cap_add: [a b]", 6, "services.job.cap_add[0]", "must be letters, digits and _ . -, starting with a letter or digit, at most 128"),
     (TASK.replace("count: 0", "count: -1"), 5, "services.job.count", "must be a whole number from 0 to 1000"),
     (TASK.replace("image: shop", "image: shop:1"), 4, "services.job.image", 'must be an image name in lower case without tag or digest, for example registry.example.com/shop (Conductor adds ":REVISION")'),
@@ -87,7 +95,9 @@ SENTENCES = [
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: [], names: [a]}}'), 7, "services.web.nginx.server.listen", "must be a list with at least one value, for example [443 ssl]"),
     (WEB.replace("web:", "We b:"), 3, "services.We b", "invalid name; expected 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx"),
     (HOST + "{state_dir: /a b}", 3, "host.state_dir", "must be an absolute path of letters, digits and _ . / @ + = , : ~ -"),
-    (HOST + "{docker: here}", 3, "host.docker", "must be the address of the Docker daemon, for example unix:///run/docker.sock"),
+    (HOST + "{docker: here}", 3, "host.docker", "must be the address of the Docker daemon (unix, tcp, http or https), for example unix:///run/docker.sock"),
+    ("version: 1", 1, "services", "missing required key; write a mapping of services ({} on a host without services)"),
+    ("version: 1\nservices:", 2, "services", "must not be empty; write a mapping of services ({} on a host without services)"),
     ("version: 2", 1, "version", "must be 1, the only supported format"),
     # scalars.py
     (f"{TASK}    stop: {{grace: 1 hour}}", 6, "services.job.stop.grace", "must be a duration, for example 30s, 1500ms or 2m"),
@@ -96,7 +106,8 @@ SENTENCES = [
     (f"{TASK}    memory: lots", 6, "services.job.memory", "must be a size, for example 512MiB or 1GiB"),
     (f"{TASK}    memory: 9999999TiB", 6, "services.job.memory", "must be at most 1048576TiB"),
     # rules.py, for services
-    (WEB.replace("health: {path: /up}", ""), 3, "services.web.health", "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}"),
+    (TASK.replace("count: 0", "count: 1"), 3, "services.job.health", "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}"),
+    (WEB.replace("health: {path: /up}", "count: 0"), 3, "services.web.health", "required with nginx; write a check, for example {path: /health_check}, or {none: true}"),
     (WEB.replace("{path: /up}", "{}"), 6, "services.web.health", "must have exactly one of path, command, tcp: true and none: true, but has none of them"),
     (WEB.replace("{path: /up}", "{path: /up, tcp: true}"), 6, "services.web.health", "must have exactly one of path, command, tcp: true and none: true, but has path and tcp"),
     (WEB.replace("{path: /up}", "{path: /up, stable_for: 1s}"), 6, "services.web.health.stable_for", "has no effect with health.path; remove it, or write null to drop a default"),
@@ -106,6 +117,7 @@ SENTENCES = [
     (f"{TASK}    memory: 512", 6, "services.job.memory", "must be at least 6MiB, Docker's minimum"),
     (f"{TASK}    shm_size: 0", 6, "services.job.shm_size", "must be larger than 0, for example 64MiB"),
     (f"{TASK}    tmpfs: [/x, /x/]", 6, "services.job.tmpfs[1]", "mounts /x a second time; remove one"),
+    (f'{TASK}    tmpfs: [/x, "/x:size=1m"]', 6, "services.job.tmpfs[1]", "mounts /x a second time; remove one"),
     (f"{TASK}    ulimits: {{nofile: {{soft: 9, hard: 8}}}}", 6, "services.job.ulimits.nofile", "soft limit exceeds the hard limit; lower soft or raise hard"),
     (WEB.replace("nginx: {}", "nginx: {server: {listen: [443 ssl], names: [a]}}"), 7, "services.web.nginx.server.tls", "required because listen has ssl; write certificate and key"),
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], tls: {certificate: /a, key: /b}}}'), 7, "services.web.nginx.server.tls", 'has no effect because listen has no ssl; write for example listen: ["443 ssl"]'),
@@ -120,6 +132,7 @@ SENTENCES = [
     (WEB.replace("nginx: {}", "nginx: {upstream: Conductor_x}"), 7, "services.web.nginx.upstream", 'must not start with "conductor", which is reserved; write another name'),
     (TWO.format(a="{upstream: B}", b="{}"), 3, "services.a.nginx.upstream", "is also the upstream of b; write another name"),
     (TWO.format(a='{server: {listen: ["80"], names: [x]}}', b='{server: {listen: ["80"], names: [x]}}'), 4, "services.b.nginx.server", "has the same listen and name as a; change one of them"),
+    (PORTS.format(a="[10, 12]", b="[12, 14]"), 3, "services.a.publish", "overlaps [12, 14] of b; write another range"),
     # yaml_reader.py and tree.py
     (f"{TASK}    count: 1", 6, "services.job.count", "duplicate key, first on line 5; remove one"),
     (f"{TASK}    env: {{A: 0123456}}", 6, "services.job.env.A", "YAML reads this as a number in another notation; put it in quotes"),
@@ -135,6 +148,11 @@ SENTENCES = [
     ("version: 1\na: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]", 2, "", "more than 100000 values, counting each use of an alias; remove some"),
     ("version: 1\na: b: c", 2, "", "invalid YAML: mapping values are not allowed in this context"),
     ("version: 1\nservices:\n\ta: 1", 3, "", "invalid YAML: a tab in the indentation; indent with spaces"),
+    (WEB.replace("nginx: {}", "nginx: {server: {names: [*.example.com]}}"), 7, "", "invalid YAML: while scanning an alias, did not find expected alphabetic or numeric character; put the text in quotes"),
+    (f"{TASK}    user: @x", 6, "", "invalid YAML: while scanning for the next token, found character that cannot start any token; put the text in quotes"),
+    (f"{TASK}    user: {{{{ user }}}}", 6, "services.job.user", "this looks like a template that was not rendered; render it, or put the text in quotes"),
+    (f"{TASK}    user: {{{{ user }}}}/x", 6, "", "invalid YAML: this looks like a template that was not rendered; render it, or put the text in quotes"),
+    (f"{TASK}<% if x %>\n", 7, "", "invalid YAML: this looks like a template that was not rendered; render it, or put the text in quotes"),
     ("version: 1\na: \x01", 2, "", "invalid YAML: the character #x0001 is not allowed; remove it"),
 ]  # fmt: skip
 
@@ -161,6 +179,14 @@ def test_a_problem_is_printed_with_its_place(read: Read) -> None:
         ("port: true", "port"),
         ("env: {A: {file: x}}", "env.A.file"),
         ("env: {A: {path: /x}}", "env.A.path"),
+        ("env: {A=B: x}", "env.A=B"),
+        ("env_file: {path: x}", "env_file.path"),
+        ("env_file: {secret: true}", "env_file.path"),
+        ("env_file: {path: /x, secret: 1}", "env_file.secret"),
+        ("env_file: [/x]", "env_file"),
+        ('tmpfs: ["/x:size"]', "tmpfs[0]"),
+        ('tmpfs: ["/x:mode=1777,nosize"]', "tmpfs[0]"),
+        ('tmpfs: ["/x:"]', "tmpfs[0]"),
         ("env: {A: 12:30}", "env.A"),
         ("env: {A: .inf}", "env.A"),
         ("env: {A: 1_000}", "env.A"),
@@ -198,6 +224,7 @@ def test_invalid_images(read: Read, image: str) -> None:
         ("{path: /up}", "{path: up}", [(6, "health.path")]),
         ("{path: /up}", '{path: "/up\\n"}', [(6, "health.path")]),
         ("port: 80", "port: 80\n    order: stop-first", []),
+        ("health: {path: /up}", "count: 0", [(3, "health")]),
         ("port: 80", "port: 80\n    publish: [21, 23]", []),
         ("nginx: {}", "nginx: {drain: 0s}", [(7, "nginx.drain")]),
         ("nginx: {}", "nginx: {upstream: a;b}", [(7, "nginx.upstream")]),
@@ -213,7 +240,6 @@ def test_a_web_service(read: Read, old: str, new: str, found: list[tuple[int, st
 def test_all_problems_are_reported_once(read: Read) -> None:
     text = """\
 version: 1
-extra: 1
 defaults:
   stop: {signal: TERM}
   memory: 1MiB
@@ -223,13 +249,12 @@ services:
   c:
 """
     assert places(read, text) == [
-        (2, "extra"),
-        (4, "defaults.stop.signal"),
-        (5, "defaults.memory"),
-        (7, "services.a.image"),
-        (7, "services.a.count"),
-        (7, "services.a.health.path"),
-        (9, "services.c"),
+        (3, "defaults.stop.signal"),
+        (4, "defaults.memory"),
+        (6, "services.a.image"),
+        (6, "services.a.count"),
+        (6, "services.a.health.path"),
+        (8, "services.c"),
     ]
     assert read(text).ids == ("a", "b", "c")
     assert not read(text).services
@@ -268,6 +293,23 @@ def test_a_conflict_breaks_both_services(read: Read, a: str, b: str, key: str) -
 
 
 @pytest.mark.parametrize(
+    ("a", "b", "broken"),
+    [
+        ("[10, 12]", "[10, 12]", ["a", "b"]),
+        ("[10, 12]", "[12, 14]", ["a", "b"]),
+        ("[10, 20]", "[13, 15]", ["a", "b"]),
+        ("[10, 12]", "[98, 100]", ["b", "c"]),
+        ("[99, 101]", "[90, 101]", ["a", "b", "c"]),
+        ("[10, 12]", "[13, 15]", []),
+    ],
+)
+def test_published_ranges_do_not_overlap(read: Read, a: str, b: str, broken: list[str]) -> None:
+    definitions = read(PORTS.format(a=a, b=b))
+    assert sorted(definitions.broken) == broken
+    assert {problem.key for problem in definitions.problems} == {f"services.{name}.publish" for name in broken}
+
+
+@pytest.mark.parametrize(
     ("a", "b"),
     [
         ("{upstream: x}", "{upstream: y}"),
@@ -285,6 +327,8 @@ def test_no_conflict(read: Read, a: str, b: str) -> None:
     [
         ("{instanc: x}", "host.instanc"),
         ("{supervise: {drift: maybe}}", "host.supervise.drift"),
+        ("{docker: ssh://root@app1}", "host.docker"),
+        ("{docker: 'npipe:////./pipe/docker_engine'}", "host.docker"),
         ("{nginx: {longest_connection: 0}}", "host.nginx.longest_connection"),
         ("{network: {subnet: 10.0.0.0/33}}", "host.network.subnet"),
         ("{network: {subnet: 10.0.0.0/24, tasks: 10.0.0.0/24}}", "host.network.tasks"),
@@ -319,6 +363,32 @@ def test_a_file_that_is_broken_as_a_whole(read: Read, text: str, line: int, key:
     assert [(problem.line, problem.key) for problem in caught.value.problems] == [(line, key)]
 
 
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (TASK.replace("services:", "servces:"), [(1, "services"), (2, "servces")]),
+        ("version: 1\nservices: []", [(2, "services")]),
+        ("version: 1\nservices:", [(2, "services")]),
+        ("version: 1\nservices: ~", [(2, "services")]),
+        ("version: 1\nservices: none", [(2, "services")]),
+        ("version: 1\nhost:\n  instance: x\n", [(1, "services")]),
+        ("version: 1\nhost:", [(1, "services")]),
+        (f"{TASK}service: {{}}", [(6, "service")]),
+        (f"{TASK}services: {{}}", [(6, "services")]),
+        (f"{TASK}  <<: 3", [(6, "services.<<")]),
+        (f"{TASK}  ? [a]\n  : {{image: x, count: 0}}", [(6, "services")]),
+    ],
+)
+def test_services_may_be_missing_from_a_file_that_is_broken_as_a_whole(
+    read: Read, text: str, places: list[tuple[int, str]]
+) -> None:
+    """Such a file is never read as one with fewer services: they would be stopped with `undefined: stop`."""
+    with pytest.raises(DefinitionsError) as caught:
+        read(text)
+    found = [(problem.line, problem.key) for problem in caught.value.problems]
+    assert [place for place in found if not place[1].startswith("services.?")] == places
+
+
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "services.yml"
     path.write_bytes(b"version: 1\nservices: {}  # caf\xe9\n")
@@ -334,7 +404,7 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     [
         (WEB, "wep", "did you mean web?"),
         (WEB, "basket", "define it there, or use one of: web"),
-        ("version: 1", "web", "define it there, or use one of: (none)"),
+        ("version: 1\nservices: {}", "web", "define it there, or use one of: (none)"),
     ],
 )
 def test_an_unknown_service(read: Read, text: str, service: str, hint: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 import conductor
 from conductor.definitions.load import load, restore
-from conductor.definitions.model import File, Section
+from conductor.definitions.model import Host, Section
 from conductor.definitions.resolved import document, resolved
 from conductor.definitions.schema import schema
 
@@ -45,7 +45,7 @@ def test_the_example_is_valid_and_has_every_key() -> None:
 
 
 def test_the_example_shows_the_built_in_host() -> None:
-    assert load(EXAMPLE).host == File(version=1).host
+    assert load(EXAMPLE).host == Host()
 
 
 def test_a_resolved_definition_is_restored_as_the_same(tmp_path: Path) -> None:
@@ -66,14 +66,17 @@ SERVICE = {"image": "x", "count": 0}
 @pytest.mark.parametrize(
     ("written", "valid"),
     [
-        ({"version": 1}, True),
-        ({"version": 1, "host": None, "defaults": None, "services": None}, True),
+        ({"version": 1, "services": {}}, True),
+        ({"version": 1, "host": None, "defaults": None, "services": {}}, True),
         ({"version": 1, "services": {"a": SERVICE}}, True),
         ({"version": 1, "defaults": {"image": "x"}, "services": {"a": {"count": 0, "memory": None, "env": {"A": None}}}}, True),
         ({"version": 1, "services": {"a": {**SERVICE, "stop": {"grace": 3}, "shm_size": "1g"}}}, True),
         ({}, False),
-        ({"version": 2}, False),
-        ({"version": 1, "extra": 1}, False),
+        ({"version": 2, "services": {}}, False),
+        ({"version": 1, "services": {}, "extra": 1}, False),
+        ({"version": 1}, False),
+        ({"version": 1, "services": None}, False),
+        ({"version": 1, "services": []}, False),
         ({"version": 1, "services": {"A b": SERVICE}}, False),
         ({"version": 1, "services": {"a": {**SERVICE, "imag": "x"}}}, False),
         ({"version": 1, "services": {"a": {**SERVICE, "image": "x:1"}}}, False),

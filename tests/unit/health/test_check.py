@@ -59,7 +59,7 @@ def test_without_a_check(runtime: FakeRuntime, replica: Replica) -> None:
     result = checks(runtime).check(replica, health, redact)
     assert (result.ok, result.unknown, result.error) == (False, False, "exited with code 3")
     runtime.vanish(replica.id)
-    assert checks(runtime).check(replica, health, redact).error == "gone"
+    assert checks(runtime).check(replica, health, redact).error == "the container does not exist"
     runtime.away = True
     result = checks(runtime).check(replica, health, redact)
     assert (result.ok, result.unknown) == (False, True)

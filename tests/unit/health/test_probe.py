@@ -54,11 +54,11 @@ def health(timeout: float = 0.3, **more: object) -> Health:
         (
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\nok",
             False,
-            "no HTTP answer: 'more than 65536 bytes of headers'",
+            "not an HTTP response: 'more than 65536 bytes of headers'",
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"y" * 70000, True, f"status 200 '{'y' * 65536}'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", True, "status 200 'ok'"),  # an incomplete body
-        (b"SSH-2.0-OpenSSH\r\n", False, "no HTTP answer: 'SSH-2.0-OpenSSH'"),
+        (b"SSH-2.0-OpenSSH\r\n", False, "not an HTTP response: 'SSH-2.0-OpenSSH'"),
         (b"", False, "the connection was closed without a response"),
     ],
 )

@@ -19,6 +19,7 @@ from conductor.output.events import (
     StepStarted,
     Warned,
 )
+from conductor.output.printable import printable
 from conductor.output.printers import (
     ChangeOutput,
     JsonPrinter,
@@ -29,6 +30,8 @@ from conductor.output.printers import (
     line,
     make_output,
 )
+from conductor.output.streams import write_stderr, write_stdout
+from conductor.output.tables import as_document
 
 CHANGED = ServiceResult(service="web", action="upgrade", changed=True, from_="r1", to="r2")
 EVENTS: list[tuple[Event, str, str]] = [
@@ -113,3 +116,47 @@ def test_a_plain_log_limits_progress() -> None:
     for _ in range(100):
         printer.emit(Progress(step="gate", text="1 of 2 healthy"))
     assert out.getvalue() == ""
+
+
+HOSTILE = "\x1b]0;title\x07 \x9b2J\x7f\tone\r\ntwo"
+SHOWN = "\\u001b]0;title\\u0007 \\u009b2J\\u007f\tone\\u000d\ntwo"
+
+
+def test_control_characters_are_escaped() -> None:
+    assert printable(HOSTILE) == SHOWN
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        StepStarted(step="gate", text=HOSTILE),
+        Progress(step="gate", text=HOSTILE),
+        Notice(text=HOSTILE),
+        Warned(text=HOSTILE),
+        Failed(error=HOSTILE, details=(HOSTILE,), hint="", exit_code=1),
+        Finished(text=HOSTILE, seconds=1.0),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_no_printer_passes_control_characters_of_an_app_on(event: Event) -> None:
+    plain, live, documents = io.StringIO(), io.StringIO(), io.StringIO()
+    printer = LivePrinter(live, colour=False)
+    for output in (LinePrinter(plain), printer, JsonPrinter(documents, now)):
+        output.emit(event)
+        output.emit(StepFinished(step="gate", seconds=1.0))
+    for stream in (plain, live, documents):
+        text = stream.getvalue().replace("\r\x1b[K", "")
+        assert printable(text) == text
+    assert json.loads(documents.getvalue().splitlines()[0])["event"]
+
+
+def test_stdout_and_stderr_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """`cron list` shows the last output of a job; an error shows what a generator printed."""
+    write_stdout(HOSTILE)
+    write_stderr(HOSTILE)
+    assert capsys.readouterr() == (SHOWN + "\n", SHOWN + "\n")
+
+
+def test_json_on_stdout_stays_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    write_stdout(as_document({"output": HOSTILE}))
+    assert json.loads(capsys.readouterr().out) == {"output": HOSTILE}

@@ -8,7 +8,7 @@ import pytest
 from conductor.definitions.load import restore
 from conductor.definitions.scalars import Secret
 from conductor.plan.container_spec import ContainerSpec, container_spec
-from conductor.plan.tasks import Task, task_spec
+from conductor.plan.tasks import Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 
 WRITTEN = {
@@ -84,6 +84,12 @@ def test_a_cron_job_has_a_label_with_its_key() -> None:
     assert different["labels"]["conductor.kind"] == "cron"
     assert different["labels"]["conductor.job"] == "k1"
     assert "conductor.job" not in spec().labels
+
+
+def test_a_time_limit_is_a_label_with_the_grace() -> None:
+    labels = with_deadline(spec(), 1000.0, 60.0).labels
+    assert labels == {**spec().labels, "conductor.deadline": "1063"}
+    assert with_deadline(spec(), 1000.0, None) == spec()
 
 
 def test_a_task_of_a_published_service_publishes_no_port() -> None:

@@ -166,9 +166,9 @@ def test_wanted_count(wanted: Wanted, count: int) -> None:
 def test_the_count_of_another_definition_may_apply() -> None:
     five = msgspec.structs.replace(WEB, service=msgspec.structs.replace(WEB.service, count=5))
     release = new_release(WEB, "r1", "sha256:1", "c2")
-    transition = replace("restart", live(WEB), WEB, release, TWO, keep_releases=2, counted=five)
+    transition = replace("restart", live(WEB), WEB, release, TWO, keep_releases=2, count_from=five)
     assert transition.count == 5
-    started = resize("start", live(WEB, stopped=HOLD), live(WEB), WEB, (), counted=five)
+    started = resize("start", live(WEB, stopped=HOLD), live(WEB), WEB, (), count_from=five)
     assert started.count == 5
 
 

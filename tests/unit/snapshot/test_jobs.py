@@ -13,6 +13,7 @@ from conductor.cron.wrap import job_key, wrap
 from conductor.definitions.load import load
 from conductor.errors import UsageError
 from conductor.output.tables import as_document
+from conductor.plan.release import Image, Release, Wanted
 from conductor.plan.replica import Containers, TaskContainer
 from conductor.plan.tasks import JobResult
 from conductor.snapshot.jobs import JobRow, JobState, document, job_rows
@@ -32,13 +33,14 @@ class Host:
         self.store = Store(directory / "state")
         self.crontabs = Crontabs(str(directory / "cron.d"))
         self.tasks: tuple[TaskContainer, ...] = ()
+        self.images: dict[str, Image] = {}
         text = wrap(
             parse("*/5 * * * * bin/settle\n"), service="web", revision="r1", program="/bin/conductor", config=None
         )
         self.crontabs.put("web", text)
 
     def rows(self, only: str | None = None) -> list[JobRow]:
-        runtime = SimpleNamespace(containers=lambda _service: Containers((), self.tasks))
+        runtime = SimpleNamespace(containers=lambda _service: Containers((), self.tasks), image=self.images.get)
         context: Any = SimpleNamespace(runtime=runtime, store=self.store, crontabs=self.crontabs, clock=Clock())
         return job_rows(self.definitions, context, only)
 
@@ -84,6 +86,17 @@ def test_a_damaged_result_concerns_only_its_job(host: Host) -> None:
     assert str(path) in row.output
 
 
+def test_a_job_whose_image_is_missing(host: Host) -> None:
+    assert not host.rows()[0].image_missing  # a release that is not stored: its image is pulled when a job runs
+    release = Release(
+        id="c1", service="web", revision="r1", image="x:r1", image_id="sha256:1", digest="", definition={}
+    )
+    host.store.write_wanted(Wanted(service="web", kept=(release,)))
+    assert host.rows()[0].image_missing
+    host.images["sha256:1"] = Image(id="sha256:1", digest="")
+    assert not host.rows()[0].image_missing
+
+
 def test_one_service(host: Host) -> None:
     assert len(host.rows("web")) == 1
     with pytest.raises(UsageError):
@@ -108,6 +121,7 @@ def test_the_json_document(host: Host) -> None:
                 "began": "2026-01-01T00:00:00.000Z",
                 "seconds": 1.5,
                 "exit_code": 0,
+                "image_missing": False,
                 "skipped": 2,
                 "output": "",
             }

@@ -21,7 +21,7 @@ from conductor.output.printers import NoOutput
 from conductor.output.tables import as_document
 from conductor.plan.journal import Journal
 from conductor.plan.reason import Mismatch, NeverDeployed
-from conductor.plan.release import Hold, Wanted
+from conductor.plan.release import Hold, Image, Wanted
 from conductor.plan.replica import CheckResult, Containers, Replica
 from conductor.plan.transition import new_release
 from conductor.snapshot import notes
@@ -50,6 +50,7 @@ class Host:
         self.locks = Locks(directory / "locks", "service upgrade", Clock(), SignalCancellation())
         self.traffic = FakeTraffic()
         self.replicas: list[Replica] = []
+        self.images = {"sha256:1": Image(id="sha256:1", digest="")}
         self.results: dict[str, CheckResult] = {}
 
     def define(self, **services: str) -> None:
@@ -70,7 +71,7 @@ class Host:
         found = tuple(one for one in self.replicas if only in {None, one.service})
         context = Context(
             host=msgspec.structs.replace(self.definitions.host, runtime_dir=str(self.directory)),
-            runtime=SimpleNamespace(containers=lambda _only: Containers(found, ())),  # type: ignore[arg-type]
+            runtime=SimpleNamespace(containers=lambda _only: Containers(found, ()), image=self.images.get),  # type: ignore[arg-type]
             traffic=self.traffic,
             health=self,
             store=self.store,
@@ -170,6 +171,35 @@ def test_a_damaged_state_file_concerns_only_its_service(host: Host, only: str | 
     assert isinstance(note, notes.DamagedState)
     assert f"{host.directory}/state/services/web.json" in note.error
     assert only or rows["other"].condition is ServiceCondition.NEVER_DEPLOYED
+
+
+def store_definition(host: Host, **keys: object) -> None:
+    """Change the stored definition of the live release of `web`, as another version of Conductor could have stored it."""
+    wanted = host.store.wanted("web")
+    release = msgspec.structs.replace(wanted.live, definition={**wanted.live.definition, **keys})
+    host.store.write_wanted(msgspec.structs.replace(wanted, release=release))
+
+
+def test_a_release_of_a_newer_version_works_without_its_unknown_keys(host: Host) -> None:
+    host.deploy("web", 2)
+    store_definition(host, redirect=True)
+    row = host.rows()["web"]
+    assert (row.condition, row.healthy) == (ServiceCondition.OK, 2)
+    assert notes.UnknownKeys(keys=("services.web.redirect",)) in row.notes
+
+
+def test_a_missing_image_is_a_note(host: Host) -> None:
+    host.deploy("web", 2)
+    host.images.clear()
+    assert host.rows()["web"].notes == (notes.MissingImage(image="x:r1"),)
+
+
+def test_a_release_that_cannot_be_read_is_not_ok(host: Host) -> None:
+    host.deploy("web", 2)
+    store_definition(host, port="http")
+    row = host.rows()["web"]
+    assert row.condition is ServiceCondition.DAMAGED_STATE
+    assert isinstance(row.notes[0], notes.DamagedState)
 
 
 def test_a_damaged_journal_is_a_note(host: Host) -> None:
@@ -344,6 +374,14 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
 @pytest.mark.parametrize(
     ("note", "text"),
     [
+        (
+            notes.UnknownKeys(keys=("services.a.b", "services.a.c")),
+            "this version of Conductor ignores keys of the live release: services.a.b, services.a.c",
+        ),
+        (
+            notes.MissingImage(image="shop:r1"),
+            "its image shop:r1 is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull shop:r1",
+        ),
         (notes.InvalidDefinition(problem="a.yml:3: x"), "its definition is invalid: a.yml:3: x"),
         (notes.DamagedState(error="cannot read x", hint="restore it"), "cannot read x; restore it"),
         (notes.DamagedState(error="cannot read x", hint=""), "cannot read x"),

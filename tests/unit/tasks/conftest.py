@@ -6,6 +6,7 @@ import pytest
 
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Host
+from conductor.plan.replica import TaskContainer
 from conductor.state.history import History
 from conductor.state.locks import Locks
 from conductor.state.store import Store
@@ -14,13 +15,21 @@ from tests.fakes.runtime import FakeCancellation, FakeClock
 
 
 class FakeTaskRuntime:
-    """A daemon with running containers of cron jobs: each call of `running` returns the next answer."""
+    """A daemon with containers of cron jobs. They end after some calls of `unfinished`, or never."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[str, ...]] = []
+        self.containers: list[TaskContainer] = []
+        self.ends_after_calls: int | None = None
 
-    def running(self, service: str, job: str) -> tuple[str, ...]:
-        return self.answers.pop(0) if self.answers else ()
+    def unfinished(self, service: str, job: str) -> tuple[TaskContainer, ...]:
+        if self.ends_after_calls is not None:
+            self.ends_after_calls -= 1
+            if self.ends_after_calls < 0:
+                self.containers = []
+        return tuple(one for one in self.containers if (one.service, one.job) == (service, job))
+
+    def remove(self, container: str) -> None:
+        self.containers = [one for one in self.containers if one.id != container]
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from conductor.definitions.model import Cron
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import Task
 from conductor.tasks.context import TaskContext
-from conductor.tasks.overlap import POLL_SECONDS, exclusive
+from conductor.tasks.overlap import CREATED_SECONDS, POLL_SECONDS, exclusive
 
 JOB = Task(service="web", kind="cron", command=("true",), job="k1")
 
@@ -30,14 +33,60 @@ def test_skip_beside_another_run(context: TaskContext) -> None:
         assert third
 
 
-def test_skip_beside_a_container_without_a_process(context: TaskContext) -> None:
-    context.runtime.answers = [("web-r1-x-cron",)]
+def left_behind(
+    context: TaskContext, state: str = "running", *, age: float = 0.0, overdue: float | None = None
+) -> None:
+    """Add a container whose `conductor run` was killed, `overdue` seconds after its deadline."""
+    wall = context.clock.wall()
+    container = TaskContainer(
+        id="c1", name="web-r1-x-cron", service="web", revision="r1", kind="cron", change="x", state=state, job="k1",
+        created=wall - age, deadline=None if overdue is None else wall - overdue,
+    )  # fmt: skip
+    context.runtime.containers = [container]
+
+
+LEFT_BEHIND: dict[str, tuple[dict[str, Any], bool]] = {
+    "running": ({}, False),
+    "running for long without a time limit": ({"age": 1e6}, False),
+    "paused": ({"state": "paused"}, False),
+    "running before its deadline": ({"overdue": -1.0}, False),
+    "running after its deadline": ({"overdue": 1.0}, True),
+    "paused after its deadline": ({"state": "paused", "overdue": 1.0}, True),
+    "about to start": ({"state": "created", "age": CREATED_SECONDS - 1}, False),
+    "never started": ({"state": "created", "age": CREATED_SECONDS + 1}, True),
+}
+
+
+@pytest.mark.parametrize(("container", "runs"), LEFT_BEHIND.values(), ids=LEFT_BEHIND)
+def test_a_container_whose_conductor_run_was_killed(
+    context: TaskContext, container: dict[str, Any], runs: bool
+) -> None:
+    left_behind(context, **container)
     with exclusive(context, JOB, cron("skip")) as may_run:
-        assert not may_run
+        assert may_run is runs
+    with context.locks.hold("web.k1"):
+        pass  # it is released
+
+
+def test_an_overdue_container_is_removed_before_the_next_run(context: TaskContext) -> None:
+    left_behind(context, overdue=1.0)
+    with exclusive(context, JOB, cron("queue")) as may_run:
+        assert (may_run, context.runtime.containers, context.clock.monotonic()) == (True, [], 0.0)
+    [line] = (context.store.directory / "history.jsonl").read_bytes().splitlines()
+    entry = msgspec.json.decode(line, type=HistoryEntry)
+    assert (entry.outcome, entry.container, entry.action) == (Outcome.OVERDUE, "web-r1-x-cron", "cron")
+
+
+def test_queue_waits_until_a_container_is_overdue(context: TaskContext) -> None:
+    left_behind(context, overdue=-5.0)
+    with exclusive(context, JOB, cron("queue")) as may_run:
+        assert may_run
+        assert context.clock.monotonic() == pytest.approx(6 * POLL_SECONDS)
 
 
 def test_queue_waits_for_a_container(context: TaskContext) -> None:
-    context.runtime.answers = [("web-r1-x-cron",)] * 3
+    left_behind(context)
+    context.runtime.ends_after_calls = 3
     with exclusive(context, JOB, cron("queue")) as may_run:
         assert may_run
         assert context.clock.monotonic() == pytest.approx(3 * POLL_SECONDS)

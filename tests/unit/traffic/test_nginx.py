@@ -120,11 +120,13 @@ def test_sockets_of_a_killed_nginx_are_removed_and_used_ones_stay(nginx: Nginx, 
     ("dump", "path"),
     [
         ("error_log /var/log/nginx/x.log notice;\nerror_log /other;\n", "/var/log/nginx/x.log"),
-        ('http {\n  error_log "/var/log/x.log";\n}\n', "/var/log/x.log"),
+        ('worker_processes 2; error_log "/var/log/x.log";\n', "/var/log/x.log"),
         ("error_log stderr;\nerror_log /y.log;\n", "/y.log"),
+        ("error_log syslog:server=unix:/dev/log;\nerror_log memory:32m;\nerror_log /y.log;\n", "/y.log"),
+        ("http { error_log /of/requests.log; }\nerror_log logs/error.log;", "/usr/share/nginx/logs/error.log"),
     ],
 )
-def test_the_error_log_is_the_first_file_that_the_configuration_names(nginx: Nginx, dump: str, path: str) -> None:
+def test_the_error_log_is_the_first_file_of_the_main_context(nginx: Nginx, dump: str, path: str) -> None:
     assert nginx.error_log(dump) == Path(path)
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conductor.definitions.model import Definition, Host, Nginx, Server, Service
+from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.route import Route
+from conductor.state.locks import Locks
+from conductor.traffic.reload.reload import NGINX_UNIT, TMPFILES, ReloadTraffic
 from conductor.traffic.render import HEADER, OWN_FILE, Renderer, file_name
+from tests.fakes.runtime import FakeCancellation, FakeClock
 
 RENDERER = Renderer(Host())
 
@@ -116,3 +119,40 @@ def test_a_foreign_file_is_never_overwritten(name: str) -> None:
 def test_a_foreign_file_is_never_removed() -> None:
     with pytest.raises(ConductorError):
         RENDERER.candidate({"web.conf": "# mine\n"}, {"web.conf": None})
+
+
+def test_what_nginx_needs_before_its_start_after_a_boot() -> None:
+    """/run is empty then; a killed nginx leaves sockets that keep the next one from starting."""
+    directories = {line.split()[1] for line in RENDERER.tmpfiles().splitlines() if line.startswith("d ")}
+    sockets = (RENDERER.status_socket, RENDERER.unavailable)
+    assert {str(path.parent) for path in (*sockets, RENDERER.flag)} <= directories
+    [command] = [line for line in RENDERER.unit_drop_in().splitlines() if line.startswith("ExecStartPre=-")]
+    assert {str(path) for path in sockets} <= set(command.split())
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "directories"),
+    [
+        (Host(), "conductor.conf", {TMPFILES, NGINX_UNIT}),
+        (Host(instance="demo", runtime_dir="/run/demo"), "conductor-demo.conf", {TMPFILES, NGINX_UNIT}),
+        (Host(runtime_dir="/srv/run"), "conductor.conf", {NGINX_UNIT}),
+        (Host(nginx=HostNginx(config="/srv/nginx.conf")), "conductor.conf", {TMPFILES}),
+    ],
+)
+def test_install_writes_it_where_the_host_needs_it(
+    host: Host, name: str, directories: set[Path], tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    cancellation = FakeCancellation(clock)
+    traffic = ReloadTraffic(host, Locks(tmp_path, "test", clock, cancellation), clock, cancellation)
+    found = {file.path: file.wanted for file in traffic.installed_files()}
+    renderer = Renderer(host)
+    wanted = {directory / name for directory in directories}
+    assert {path for path in found if path.parent in {TMPFILES, NGINX_UNIT}} == {
+        path for path in wanted if path.parent.parent.is_dir()
+    }
+    for path, text in found.items():
+        if path.parent == TMPFILES:
+            assert text == renderer.tmpfiles()
+        if path.parent == NGINX_UNIT:
+            assert text == renderer.unit_drop_in()

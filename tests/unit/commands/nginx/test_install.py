@@ -130,3 +130,9 @@ def test_a_route_whose_release_cannot_be_read_stays(world: World) -> None:
 def test_it_reports_that_nginx_is_not_running(world: World) -> None:
     world.traffic.running = False
     assert "nginx is not running" in install(world.definitions, world.context()).text
+
+
+def test_settings_without_effect_are_notices(world: World) -> None:
+    world.traffic.install_notices = ("longest_connection has no effect",)
+    assert install(world.definitions, world.context()).warnings == 0
+    assert Notice(text="longest_connection has no effect") in world.recorder.events

@@ -56,7 +56,7 @@ def test_the_requests(tmp_path: Path) -> None:
     upgraded = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     with daemon(tmp_path / "d", response(200, "[]"), upgraded) as requests:
         tasks = TaskRuntime(f"unix://{tmp_path / 'd'}", "default")
-        assert tasks.running("web", "é") == ()
+        assert tasks.unfinished("web", "é") == ()
         tasks.attach("c1").close()
     listed = requests[0].split(b" ")[1].decode()
     assert listed.startswith("/containers/json?all=1&filters=%7B%22label%22%3A%20%5B%22conductor.instance%3Ddefault")

@@ -1,5 +1,7 @@
 """The Docker runtime against a daemon that is silent, closes connections, or reports errors: each test sets its responses."""
 
+import base64
+import contextlib
 import gc
 import itertools
 import json
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -22,6 +25,7 @@ from conductor.errors import ConductorError, Interrupted
 from conductor.plan.container_spec import ContainerSpec
 from conductor.runtime.docker.attach import TaskRuntime
 from conductor.runtime.docker.client import DEADLINE_SECONDS, DockerRuntime
+from conductor.runtime.docker.responses import read_frames
 from conductor.runtime.port import RuntimeUnavailable
 from tests.fakes.runtime import FakeCancellation, FakeClock
 
@@ -175,8 +179,24 @@ def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
         {"Id": "sha256:1", "RepoDigests": ["elsewhere/app@sha256:a", "registry.example/app@sha256:b"]}
     )
     statuses: list[str] = []
-    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b")
+    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b", ())
     assert statuses == ["a Pulling", "Done"]
+
+
+def test_a_pull_by_digest(daemon: Daemon, runtime: DockerRuntime) -> None:
+    """The digest stands where a tag does (`fromImage` and `tag` of the Engine API)."""
+    reference, queries = "registry.example:5000/app@sha256:b", list[str]()
+
+    def stream(handler: Handler) -> None:
+        queries.append(unquote(handler.path.partition("?")[2]))
+        handler.begin_stream()
+        handler.chunk(b"")
+
+    daemon.answers["POST /images/create"] = stream
+    found = {"Id": "sha256:1", "RepoDigests": [reference]}
+    daemon.answers[f"GET /images/{quote(reference, safe='/:')}/json"] = lambda h: h.send(found)
+    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference, ())
+    assert sorted(queries[0].split("&")) == ["fromImage=registry.example:5000/app", "tag=sha256:b"]
 
 
 def test_a_check_whose_connection_is_reset_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
@@ -194,6 +214,61 @@ def test_a_check_whose_connection_is_reset_fails(daemon: Daemon, runtime: Docker
     daemon.answers["POST /exec/e1/start"] = reset
     result = runtime.execute(ID, ("true",), 2.0)
     assert (result.ok, result.error) == (False, "lost the connection to true: Connection reset by peer")
+
+
+def answers_slowly(daemon: Daemon, *, running: bool) -> list[str]:
+    """Let a command run without end; return the list of the commands that were started."""
+    started: list[str] = []
+
+    def create(handler: Handler) -> None:
+        started.append("exec")
+        handler.send({"Id": "e1"}, 201)
+
+    def hang(handler: Handler) -> None:
+        handler.body()
+        handler.send_response(101)
+        handler.send_header("Upgrade", "tcp")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.connection.sendall(b"\1\0\0\0\0\0\0\4loop")
+
+    daemon.answers[f"POST /containers/{ID}/exec"] = create
+    daemon.answers["POST /exec/e1/start"] = hang
+    daemon.answers["GET /exec/e1/json"] = lambda h: h.send({"Running": running, "Pid": 0, "ExitCode": None})
+    return started
+
+
+def test_a_check_that_prints_without_end_times_out(daemon: Daemon, runtime: DockerRuntime) -> None:
+    answers_slowly(daemon, running=False)
+    result = runtime.execute(ID, ("true",), 0.3)
+    assert (result.ok, result.error, result.output) == (False, "true did not end within 0.3s", "")
+
+
+def test_a_check_that_cannot_be_killed_runs_alone(daemon: Daemon, runtime: DockerRuntime) -> None:
+    """For example in a daemon on another host."""
+    started = answers_slowly(daemon, running=True)
+    runtime.execute(ID, ("true",), 0.1)
+    result = runtime.execute(ID, ("true",), 0.1)
+    assert (result.ok, result.error, result.unknown) == (False, "true of an earlier check is still running", False)
+    assert len(started) == 1
+    daemon.answers["GET /exec/e1/json"] = fails(404)
+    runtime.execute(ID, ("true",), 0.1)
+    assert len(started) == 2
+
+
+def test_only_the_end_of_a_long_output_is_kept() -> None:
+    ours, theirs = socket.socketpair()
+
+    def write() -> None:
+        for number in range(1000):
+            theirs.sendall(b"\1\0\0\0" + (1008).to_bytes(4) + b"%08d" % number + b"x" * 1000)
+        theirs.sendall(b"\1\0\0\0\0\0\0\3end\2\0\0\0\0\0\0\x09cut")  # the last frame is incomplete
+        theirs.close()
+
+    threading.Thread(target=write, daemon=True).start()
+    output = read_frames(ours, lambda: 5.0, 1100)
+    assert (len(output), output[-6:]) == (1100, b"endcut")
 
 
 def spec() -> ContainerSpec:
@@ -220,6 +295,40 @@ def test_a_container_does_not_get_the_callers_proxies(
     daemon.answers["POST /containers/create"] = create
     assert runtime.create(spec()) == ID
     assert bodies[0]["Env"] == ["A=b"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"auths": {"a.example": "no entry"}}', '{"auths": {"a.example": {"auth": "?"}}}']
+)
+def test_only_a_pull_reads_the_callers_docker_configuration(
+    daemon: Daemon, runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    daemon.answers["GET /containers/json"] = lambda h: h.send([])
+    assert runtime.containers() == ((), ())
+    with pytest.raises(ConductorError) as raised:
+        runtime.pull("a.example/app:r1", lambda _: None)
+    assert str(tmp_path / "config.json") in raised.value.sentence
+
+
+def test_a_pull_sends_the_credentials_of_its_registry(
+    daemon: Daemon, runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = base64.b64encode(b"me:pass:word").decode()
+    auths = {"registry.example": {"auth": auth}, "damaged.example": "no entry"}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    sent: list[Any] = []
+
+    def refuse(handler: Handler) -> None:
+        sent.append(json.loads(base64.urlsafe_b64decode(handler.headers["X-Registry-Auth"])))
+        handler.send({"message": "enough"}, 500)
+
+    daemon.answers["POST /images/create"] = refuse
+    with pytest.raises(ConductorError):
+        runtime.pull(IMAGE, lambda _: None)
+    assert sent == [{"username": "me", "password": "pass:word"}]
 
 
 def test_a_start_requests_the_name_only_when_it_fails(daemon: Daemon, runtime: DockerRuntime) -> None:

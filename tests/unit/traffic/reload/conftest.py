@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor.traffic.reload.processes import Worker, boot_id
+from conductor.traffic.processes import Worker, boot_id
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from conductor.traffic.port import Drained
+from conductor.traffic.processes import TcpConnection, Worker
 from conductor.traffic.reload.drain import INSPECT_SECONDS, WorkerSockets, inspect, wait_until_drained
-from conductor.traffic.reload.processes import TcpConnection, Worker
 from tests.fakes.runtime import FakeCancellation, FakeClock
 
 OLD, OTHER = "10.0.0.2:80", "10.0.0.9:80"

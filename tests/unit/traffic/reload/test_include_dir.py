@@ -139,3 +139,20 @@ def test_services_are_those_with_a_file_of_conductors() -> None:
         "api.conf": f"{HEADER}x",
     }
     assert services_of(present) == ("web", "api")
+
+
+def test_links_stay_links_in_a_draft(directory: IncludeDir, renderer: Renderer, tmp_path: Path) -> None:
+    """Relative links and links to missing files included: the draft is mounted over the directory."""
+    directory.place(candidate(directory, renderer, "one"), NAMES)
+    for name, target in (("relative.conf", "theirs.conf"), ("dangling.conf", "absent"), ("web.conf", "theirs.conf")):
+        (directory.path / name).unlink(missing_ok=True)
+        (directory.path / name).symlink_to(target)
+    (tmp_path / "draft").mkdir()
+    drafted = directory._drafted(tmp_path / "draft", {**directory.present(), "web.conf": HEADER}, {})
+    found = {
+        path.name: str(path.readlink()) if path.is_symlink() else None for path in drafted[directory.path].iterdir()
+    }
+    assert found == {
+        "relative.conf": "theirs.conf", "dangling.conf": "absent", "theirs.conf": None, "web.conf": None,
+        **dict.fromkeys((*INCLUDES, OWN_FILE)),
+    }  # fmt: skip

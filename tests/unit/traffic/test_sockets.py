@@ -1,15 +1,17 @@
 """The kernel's tables of sockets: by its filter, and by the files in /proc where there is no filter."""
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from conductor.traffic.reload import sockets
-from conductor.traffic.reload.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Tcp, tcp, unix_accepted, unix_listeners
+from conductor.traffic import sockets
+from conductor.traffic.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Tcp, tcp, unix_accepted, unix_listeners
 
 
 def from_files(pid: int) -> list[Tcp]:
@@ -54,3 +56,9 @@ def test_unix_sockets(tmp_path: Path) -> None:
             assert inode(server) in unix_listeners(os.getpid())
             found = unix_accepted(os.getpid())
             assert (inode(accepted) in found, inode(client) in found, inode(server) in found) == (True, False, False)
+
+
+def test_the_unit_of_supervise_allows_the_sockets_that_are_opened_here() -> None:
+    unit = files("conductor").joinpath("templates/conductor-supervise.service").read_text()
+    allowed = re.findall(r"^RestrictAddressFamilies=(.*)$", unit, re.MULTILINE)
+    assert set(" ".join(allowed).split()) >= {"AF_NETLINK", "AF_UNIX", "AF_INET", "AF_INET6"}

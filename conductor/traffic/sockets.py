@@ -1,7 +1,8 @@
 """The kernel's tables of sockets, as the network namespace of a process shows them.
 
 TCP sockets come from `sock_diag(7)`, filtered by the kernel. On a host with tens of thousands of connections in TIME_WAIT,
-reading `/proc/net/tcp` takes 0.1 s when idle and more than a second under load; the filter takes 0.02 to 0.06 s (measured). The table is read where the filter is not available: another namespace, a kernel without it.
+reading `/proc/net/tcp` takes 0.1 s when idle and more than a second under load; the filter takes 0.02 to 0.06 s (measured).
+The table is read where the filter is not available: in another namespace, or on a kernel without it.
 """
 
 import re

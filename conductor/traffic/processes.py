@@ -3,11 +3,14 @@ namespace."""
 
 import functools
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from conductor.traffic.reload.sockets import LISTEN, tcp, unix_accepted, unix_listeners
+from conductor.traffic.sockets import LISTEN, tcp, unix_accepted, unix_listeners
+
+_OPTION = re.compile(r" -([cpeg]) ?(.+?)(?= -[cpeg]|$)", re.DOTALL)
 
 
 class Worker(NamedTuple):
@@ -28,6 +31,34 @@ class TcpConnection(NamedTuple):
 def is_master(pid: int) -> bool:
     """True when `pid` is an nginx master now. A pid file can outlive its process."""
     return _title(pid).startswith("nginx: master process")
+
+
+def parent(pid: int) -> int | None:
+    """Return the parent of a process; None when it has exited."""
+    stat = _stat(pid)
+    return stat[0] if stat else None
+
+
+def masters() -> dict[int, dict[str, str]]:
+    """Return the nginx masters in this process's own pid namespace, each with its options, such as `-c` and `-g`."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and is_master(int(entry.name)) and _same_namespace(entry.path):
+            found[int(entry.name)] = options(int(entry.name))
+    return found
+
+
+def options(master: int) -> dict[str, str]:
+    """Return the options that a master was started with: `-c`, `-p`, `-e`, `-g`. Its title has them joined by spaces."""
+    return dict(_OPTION.findall(_title(master).rstrip()))
+
+
+def _same_namespace(process: str) -> bool:
+    """False for an nginx in a container."""
+    try:
+        return Path(process, "ns/pid").stat().st_ino == Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return False
 
 
 def workers(master: int) -> frozenset[Worker]:
