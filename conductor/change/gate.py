@@ -123,7 +123,7 @@ class Gate:
         return result
 
     def _watch(self) -> None:
-        """Look whether they still run: one may exit after it passed, or during a check with a long timeout."""
+        """Inspect all replicas: one may exit after it has passed, or during a check with a long timeout."""
         while not self._over.wait(WATCH_SECONDS):
             for one in self._attempts:
                 self._inspect(one)

@@ -40,7 +40,7 @@ class YieldCancellation:
 
     @contextlib.contextmanager
     def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
-        """Return a block that is not left half done, unless it `yields`."""
+        """Return a block that is not interrupted, unless it `yields`."""
         if yields:
             yield
             return

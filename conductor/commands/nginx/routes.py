@@ -27,7 +27,7 @@ def _route(defined: Definition | None, context: Context, service: str) -> Route 
     release = context.store.wanted(service).release
     committed = _committed(context, service, release) if release else None
     if release is not None and committed is None:
-        return None  # its route stays as it is
+        return None  # its route is not changed
     if release is None or committed is None or committed.service.nginx is None:
         return Route(defined, ()) if defined and defined.service.nginx else None
     live = [one for one in context.runtime.containers(service).replicas if one.running and one.release == release.id]
