@@ -28,8 +28,11 @@ class Cancellation(Protocol):
     def wait(self, seconds: float) -> None:
         """Sleep for `seconds`; raise as `check` does as soon as the action must stop."""
 
-    def shielded(self, notice: str) -> AbstractContextManager[None]:
-        """Return a block that is not interrupted: a request to stop prints `notice` and is raised after the block."""
+    def shielded(self, notice: str, *, yields: bool = False) -> AbstractContextManager[None]:
+        """Return a block that is not interrupted: a request to stop prints `notice` and is raised after the block.
+
+        With `yields`, `supervise` still yields its lock in it, because the journal has what the next holder needs.
+        """
 
     def committed(self) -> None:
         """Ignore requests to stop from now on: the change is committed and will be finished."""
@@ -82,7 +85,7 @@ class SignalCancellation:
         self.check()
 
     @contextlib.contextmanager
-    def shielded(self, notice: str) -> Iterator[None]:
+    def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
         """Defer signals until the outermost shield ends."""
         if not self._shields:
             self._unreported = self._unreported or self._signal != 0

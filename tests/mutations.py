@@ -18,16 +18,12 @@ ACTIONS = [
     ("rollback.py", "remove_hooks(one)", "remove hook containers in a rollback"),
     ("rollback.py", "steps.undo_replace()", "start the old replicas of a stop-first service again"),
     ("rollback.py", "steps.undo_cutover()", "undo the cutover"),
-    (
-        "rollback.py",
-        "steps.remove_new(one, grace=min(one.definition.service.stop.grace, NEW_REPLICA_GRACE_SECONDS))",
-        "remove the new replicas",
-    ),
+    ("rollback.py", "steps.remove_new([(one, _grace(one)) for one in steps.services])", "remove the new replicas"),
     ("rollback.py", "steps.end(outcome)", "end the change after a rollback"),
     ("steps.py", "one.write_ahead(old_stopped=True)", "write ahead that old replicas are stopped"),
     (
         "steps.py",
-        "self.remove_new(one, grace=one.definition.service.stop.grace)",
+        "self.remove_new([(one, one.definition.service.stop.grace)])",
         "stop the new replicas before the old start",
     ),
     ("steps.py", 'refuse_running(one.old(), "new")', "refuse to start new replicas beside old ones"),

@@ -8,10 +8,12 @@ import msgspec
 from conductor.caller import current_user
 from conductor.change.change import carry_out, result
 from conductor.change.context import Context
+from conductor.change.prerequisites import read_template
 from conductor.change.recover import locked_and_recovered
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
+from conductor.health.fitness import unfit
 from conductor.output.events import Finished
 from conductor.plan.journal import ChangeAction
 from conductor.plan.release import Hold, Wanted
@@ -88,8 +90,9 @@ def restart(definition: Definition) -> MakeTransition:
                 f"conductor service upgrade --id {definition.id} --revision {live.revision}",
             )
         release = msgspec.structs.replace(
-            live, id=current.change, digest=definition.digest, definition=definition.written
-        )
+            live, id=current.change, digest=definition.digest, definition=definition.written,
+            template=read_template(definition),
+        )  # fmt: skip
         return replace(
             "restart", current.wanted, definition, release, current.replicas, keep_releases=context.host.keep
         )
@@ -97,9 +100,9 @@ def restart(definition: Definition) -> MakeTransition:
     return make
 
 
-def start(_context: Context, current: CurrentState) -> Transition:
+def start(context: Context, current: CurrentState) -> Transition:
     """Start a stopped service, or the missing replicas of a running one."""
-    return _resize("start", current, msgspec.structs.replace(current.wanted, stopped=None))
+    return _resize(context, "start", current, msgspec.structs.replace(current.wanted, stopped=None))
 
 
 def stop(reason: str) -> MakeTransition:
@@ -107,7 +110,7 @@ def stop(reason: str) -> MakeTransition:
 
     def make(context: Context, current: CurrentState) -> Transition:
         hold = current.wanted.stopped or Hold(reason=reason, who=current_user(), since=context.clock.now())
-        return _resize("stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
+        return _resize(context, "stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
 
     return make
 
@@ -115,16 +118,20 @@ def stop(reason: str) -> MakeTransition:
 def scale(count: int | None) -> MakeTransition:
     """Run `count` replicas; None returns to the count of the definition."""
 
-    def make(_context: Context, current: CurrentState) -> Transition:
-        return _resize("scale", current, msgspec.structs.replace(current.wanted, scale=count))
+    def make(context: Context, current: CurrentState) -> Transition:
+        return _resize(context, "scale", current, msgspec.structs.replace(current.wanted, scale=count))
 
     return make
 
 
-def _resize(action: ChangeAction, current: CurrentState, new: Wanted) -> Transition:
+def _resize(context: Context, action: ChangeAction, current: CurrentState, new: Wanted) -> Transition:
     definition = restore(new.service, new.live.definition)
     new = msgspec.structs.replace(new, change=current.change)
-    return resize(action, current.wanted, new, definition, current.replicas, count_from=current.defined)
+    live = [one for one in current.replicas if one.release == new.live.id and not new.stopped]
+    return resize(
+        action, current.wanted, new, definition, current.replicas, count_from=current.defined,
+        unfit=unfit(context.health, definition.service.health, live),
+    )  # fmt: skip
 
 
 def _refuse_stopped(action: str, wanted: Wanted) -> None:

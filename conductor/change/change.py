@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from conductor.caller import current_user
-from conductor.change.cleanup import clean_up_tasks
+from conductor.change.cleanup import clean_up_jobs, clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.crontab import wrapped
 from conductor.change.prerequisites import require_image
@@ -124,6 +124,7 @@ def _journal(context: Context, transition: Transition, change: str, transitions:
         reason=transition.reason,
         before=transition.keep + transition.remove,
         keep=tuple(one.id for one in transition.keep),
+        unfit=transition.unfit,
     )
 
 
@@ -178,6 +179,7 @@ def _end(change_steps: ChangeSteps) -> None:
     change_steps.end(Outcome.DONE)
     for one in change_steps.services:
         clean_up_tasks(change_steps.context, one.service)
+        clean_up_jobs(change_steps.context, one.service)
         new = one.journal.new
         with contextlib.suppress(ConductorError):  # the next change tries again
             revisions = {release.revision for release in (new.release, *new.kept) if release}
@@ -268,4 +270,6 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
 def _outcome(transition: Transition) -> str:
     if transition.new.stopped is not None:
         return f"{transition.service} is stopped"
-    return f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"
+    text = f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"
+    unfit = sum(one.id in transition.unfit for one in transition.keep)
+    return text + f", {unfit} of them unhealthy" * bool(unfit)

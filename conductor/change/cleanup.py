@@ -1,4 +1,5 @@
-"""Removes the containers of tasks whose `conductor run` was killed, and records in the history how they ended.
+"""Removes what tasks leave behind: the containers of tasks whose `conductor run` was killed, whose end it records in the
+history, and the results and locks of cron jobs that the crontab no longer has.
 
 A task that is still running after its deadline is stopped.
 """
@@ -9,6 +10,7 @@ from conductor.change.context import Context
 from conductor.errors import ConductorError
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
+from conductor.plan.tasks import job_locks
 
 KEEP_SECONDS = 60.0  # a `conductor run` that was not killed has removed its container by then
 STOP_SECONDS = 10.0  # for an overdue task, between its stop signal and SIGKILL
@@ -27,6 +29,22 @@ def clean_up_tasks(context: Context, service: str) -> None:
         for container in context.runtime.containers(service).tasks:
             if is_due(container, context.clock.wall()):
                 _clean_up(context, container)
+
+
+def clean_up_jobs(context: Context, service: str) -> None:
+    """Remove the last results and the locks of cron jobs that the installed crontab no longer has.
+
+    Those of a stopped service stay, because its crontab returns. What fails now is tried again after the next change.
+    """
+    with contextlib.suppress(ConductorError):
+        text, wanted = context.crontabs.read(service), context.store.wanted(service)
+        if text is None and wanted.release is not None and wanted.release.crontab:
+            return
+        for job in context.store.jobs(service):
+            if job not in (text or ""):  # also the key of a line that a person has edited
+                context.store.remove_job(service, job)
+                for lock in job_locks(service, job):
+                    context.locks.remove(lock)
 
 
 def _clean_up(context: Context, container: TaskContainer) -> None:

@@ -1,14 +1,30 @@
 """What containers need before they are created: the instance's network and an image."""
 
+from pathlib import Path
+
 from conductor.cancellation import Cancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
-from conductor.errors import ConductorError, Interrupted
+from conductor.definitions.model import Definition
+from conductor.errors import ConductorError, Interrupted, UsageError
 from conductor.output.events import Progress, StepFinished, StepStarted
 from conductor.output.printers import Output
 from conductor.plan.release import Image, Release
 from conductor.runtime.port import Runtime
 from conductor.state.locks import ADDRESSES_SECONDS
+
+
+def read_template(definition: Definition) -> str | None:
+    """Return the text of the definition's server template, which belongs to the release; None without one."""
+    nginx = definition.service.nginx
+    path = nginx.server.template if nginx and nginx.server else None
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+        raise UsageError(f"cannot read template {path}: {cause}") from error
 
 
 def ensure_network(context: Context) -> None:

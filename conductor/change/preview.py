@@ -32,9 +32,12 @@ def preview(context: Context, transitions: Sequence[Transition], began: float) -
 def _route(transition: Transition) -> Route:
     """New replicas have no address yet: `new-N` stands for each one."""
     if transition.definition.service.nginx is None and transition.old.release:
-        return Route(restore(transition.service, transition.old.release.definition), ())
+        return Route(
+            restore(transition.service, transition.old.release.definition), (), transition.old.release.template
+        )
     port = transition.definition.service.port or 0
-    return Route(transition.definition, tuple(f"new-{n}:{port}" for n in range(1, transition.count + 1)))
+    endpoints = tuple(f"new-{n}:{port}" for n in range(1, transition.count + 1))
+    return Route(transition.definition, endpoints, transition.new.live.template)
 
 
 def _lines(definition: Mapping[str, Any]) -> list[str]:

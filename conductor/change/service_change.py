@@ -80,7 +80,7 @@ class ServiceChange:
         with contextlib.suppress(ConductorError, OSError):
             redact = self._redactor_of(container)
             lines = self.context.runtime.logs(container.id, KEPT_LOG_LINES)
-            self.context.store.keep_log(container.name, [redact(line) for line in lines])
+            self.context.store.keep_log(self.service, container.name, [redact(line) for line in lines])
 
     def _redactor_of(self, container: Replica | TaskContainer) -> Callable[[str], str]:
         """Return a function that removes the container's secrets: the current ones, and those it was started with."""
@@ -129,8 +129,9 @@ class ServiceChange:
     def route(self) -> Route:
         """Return the route once the change is done. A service that no longer has nginx answers 503."""
         if self.definition.service.nginx:
-            return Route(self.definition, self.journal.endpoints)
-        return Route(self.old_definition(), ())
+            return Route(self.definition, self.journal.endpoints, self.journal.release.template)
+        old = self.journal.old.release
+        return Route(self.old_definition(), (), old.template if old else None)
 
     def old_definition(self) -> Definition:
         """Return the definition of the previous release, or the new definition if there is none that can be read."""

@@ -96,13 +96,15 @@ class ChangeSteps:
         self._gate("gate", self.services)
 
     def _gate(self, step: StepName, services: Sequence[ServiceChange]) -> None:
-        candidates = [
+        Gate(self.context, self._candidates(services)).wait(self.progress(step))
+
+    def _candidates(self, services: Sequence[ServiceChange]) -> list[Candidate]:
+        return [
             Candidate(replica=replica, health=one.definition.service.health, redact=one.redact)
             for one in services
             if one.definition.service.health
             for replica in one.new()
         ]
-        Gate(self.context, candidates).wait(self.progress(step))
 
     def replace(self) -> None:
         """`order: stop-first`: stop the old replicas, then start and gate the new ones. The old ones stay until the commit."""
@@ -115,7 +117,11 @@ class ChangeSteps:
         self._gate("replace", services)
 
     def cutover(self) -> None:
-        """Switch the traffic. Before anything changes, the journals hold what is needed to undo the switch and to drain."""
+        """Switch the traffic. Before anything changes, the journals hold what is needed to undo the switch and to drain.
+
+        New replicas are checked again: one that passed may have failed while the gate waited for others.
+        """
+        Gate(self.context, self._candidates(self.services)).check_again()
         self.context.traffic.switch([one.route() for one in self._routed], self.record_cutover)
 
     def record_cutover(self, cutover: Cutover) -> None:
@@ -131,6 +137,8 @@ class ChangeSteps:
 
     def commit(self) -> None:
         """Write the wanted states. After the first write, the change is always finished and never rolled back."""
+        if not self._routed:  # otherwise the cutover has checked them
+            Gate(self.context, self._candidates(self.services)).check_again()
         for one in self.services:
             self.context.store.write_wanted(one.journal.new)
         self.context.cancellation.committed()
@@ -163,9 +171,9 @@ class ChangeSteps:
             )
 
     def retire(self) -> None:
-        """Stop and remove the old replicas side by side. `supervise` yields its lock while they stop."""
+        """Stop and remove the old replicas side by side."""
         old = [(replica, one.old_grace()) for one in self.services for replica in one.old()]
-        self.remove(old, killed=self.stop(old, meanwhile=self.context.cancellation.check))
+        self.remove(old, killed=self.stop(old))
 
     def crontab(self) -> None:
         """Install the crontabs; remove those of services that have none or are stopped."""
@@ -184,12 +192,11 @@ class ChangeSteps:
 
     # Stopping and removing, for retire and rollback.
 
-    def stop(
-        self, replicas: Sequence[tuple[Replica, float]], meanwhile: Callable[[], None] = lambda: None
-    ) -> list[tuple[str, float]]:
+    def stop(self, replicas: Sequence[tuple[Replica, float]]) -> list[tuple[str, float]]:
         """Stop the running replicas, each with its grace in seconds. Return name and grace of those that were killed.
 
-        A replica that cannot be stopped is reported when it is removed.
+        A replica that cannot be stopped is reported when it is removed. `supervise` yields its lock while they stop; a
+        signal does not end the wait.
         """
         graces = {one.id: grace for one, grace in replicas if one.running}
         if graces:
@@ -200,7 +207,9 @@ class ChangeSteps:
             if self.context.runtime.stop(replica.id, graces[replica.id]):
                 killed.append((replica.name, graces[replica.id]))
 
-        for_each([one for one, _ in replicas if one.running], stop, meanwhile)
+        cancellation = self.context.cancellation
+        with cancellation.shielded("stopping replicas, one moment", yields=True):
+            for_each([one for one, _ in replicas if one.running], stop, cancellation.check)
         return sorted(killed)
 
     def remove(self, replicas: Sequence[tuple[Replica, float]], *, killed: Sequence[tuple[str, float]]) -> None:
@@ -223,7 +232,7 @@ class ChangeSteps:
         """`order: stop-first`: start the old replicas again at their own addresses, once the new ones are gone."""
         for one in self.services:
             if one.journal.old_stopped:
-                self.remove_new(one, grace=one.definition.service.stop.grace)
+                self.remove_new([(one, one.definition.service.stop.grace)])
                 refuse_running(one.new(), "old")
                 ran = {replica.id for replica in one.journal.before if replica.running}
                 stopped = [replica for replica in one.old() if not replica.running and replica.id in ran]
@@ -246,9 +255,9 @@ class ChangeSteps:
             ) from error
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 
-    def remove_new(self, one: ServiceChange, *, grace: float) -> None:
-        """Stop and remove the new replicas of a service."""
-        new = [(replica, grace) for replica in one.new()]
+    def remove_new(self, services: Sequence[tuple[ServiceChange, float]]) -> None:
+        """Stop and remove the new replicas of services side by side, each with its grace in seconds."""
+        new = [(replica, grace) for one, grace in services for replica in one.new()]
         self.remove(new, killed=self.stop(new))
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from conductor.change.change import carry_out, refused, result
 from conductor.change.context import Context
-from conductor.change.prerequisites import pull
+from conductor.change.prerequisites import pull, read_template
 from conductor.change.preview import preview
 from conductor.change.recover import locked_and_recovered
 from conductor.definitions.model import Definition
@@ -91,7 +91,9 @@ def _transition(
     """Resolve the image, and return the transition from the replicas that run now."""
     wanted = context.store.wanted(definition.id)
     image = _image(context, f"{definition.service.image}:{revision}", options)
-    release = new_release(definition, revision, image.id, change, digest=image.digest)
+    release = msgspec.structs.replace(
+        new_release(definition, revision, image.id, change, digest=image.digest), template=read_template(definition)
+    )
     running = context.runtime.containers(definition.id).replicas
     hook = None if options.skip_hooks else definition.service.before_upgrade
     return replace("upgrade", wanted, definition, release, running, keep_releases=context.host.keep, hook=hook)
@@ -117,7 +119,7 @@ def _is_live(context: Context, transition: Transition) -> bool:
     if not all(one.running and one.release == live.id for one in current):
         return False
     endpoints = tuple(one.endpoint for one in current if one.endpoint)
-    if service.nginx and not context.traffic.serves([Route(transition.definition, endpoints)]):
+    if service.nginx and not context.traffic.serves([Route(transition.definition, endpoints, new.template)]):
         return False
     health = service.health
     return health is None or all(context.health.check(one, health, str).ok for one in current)

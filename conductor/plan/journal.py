@@ -18,7 +18,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """One service change in progress: first the intent, then each step before it begins.
 
     `old` is the wanted state before, `new` is what the commit writes. `services` are the ids that change together.
-    `before` are the replicas that existed, `keep` the ids of those that stay, `reserved` the addresses of new ones.
+    `before` are the replicas that existed, `keep` the ids of those that stay, `reserved` the addresses of new ones. `unfit`
+    are the ids of those that get no traffic while others do.
     `old_stopped`: old replicas were stopped before new ones started (`order: stop-first`). `cutover` is None until the
     traffic layer is about to change. `reason` is shown to people when no person requested the change.
     """
@@ -35,6 +36,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()
     before: tuple[Replica, ...] = ()
     keep: tuple[str, ...] = ()
+    unfit: frozenset[str] = frozenset()
     reserved: tuple[str, ...] = ()
     old_stopped: bool = False
     cutover: Cutover | None = None
@@ -53,9 +55,10 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Endpoints of the service once the change is done."""
-        kept = (one.endpoint for one in self.before if one.id in self.keep)
-        return (*(endpoint for endpoint in kept if endpoint), *self.new_endpoints)
+        """Endpoints of the service once the change is done. When all replicas are unfit, they keep the traffic."""
+        kept = {one.id: one.endpoint for one in self.before if one.id in self.keep and one.endpoint}
+        fit = (endpoint for replica, endpoint in kept.items() if replica not in self.unfit)
+        return (*fit, *self.new_endpoints) or tuple(kept.values())
 
     @property
     def old_endpoints(self) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ class Image(NamedTuple):
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """A service at a revision, with its image id and definition as committed. `id` is the change that created it.
 
-    `definition` holds secrets as references only. `crontab` is the app's own crontab, as it printed it.
+    `definition` holds secrets as references only. `crontab` is the app's own crontab, as it printed it. `template` is the text
+    of the definition's server template, if it has one.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     definition: dict[str, Any]
     crontab: str = ""
+    template: str | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,11 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The wanted state of one service. Writing its file is the commit of a change; `change` is the last one committed."""
+    """The wanted state of one service. Writing its file is the commit of a change; `change` is the last one committed.
+
+    `crontab_removed`: `supervise` removed the crontab because the service left the definitions file, and will install it
+    again when the service returns.
+    """
 
     service: str
     version: int = 1
@@ -59,6 +65,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Hold | None = None
     paused: Hold | None = None
     change: str = ""
+    crontab_removed: bool = False
 
     def with_release(self, release: Release, keep: int) -> "Wanted":
         """Return the same with `release` live, and at most `keep` earlier ones for rollback, newest first."""

@@ -8,10 +8,14 @@ from conductor.definitions.model import Definition
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One service as the traffic layer should see it. Without endpoints (`IP:PORT`) it answers 503."""
+    """One service as the traffic layer should see it. Without endpoints (`IP:PORT`) it answers 503.
+
+    `template` is the text of its server template as the release has it; None: the file that the definition names.
+    """
 
     definition: Definition
     endpoints: tuple[str, ...]
+    template: str | None = None
 
     @property
     def service(self) -> str:

@@ -50,6 +50,15 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
 
 
+def job_locks(service: str, job: str) -> tuple[str, str, str]:
+    """Return the names of a job's locks: of its run, of the run that waits, of its last result.
+
+    No service id contains a dot, so none of them is a service's lock.
+    """
+    run = f"{service}.{job}"
+    return run, f"{run}.next", f"{run}.result"
+
+
 def task_spec(
     task: Task,
     definition: Definition,

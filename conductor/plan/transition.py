@@ -19,7 +19,8 @@ KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair"}
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """One service from `old` to `new`. `definition` is that of the release, `count` the number of replicas in the end.
 
-    The replicas in `keep` stay, those in `remove` leave. `reason` is for people, when no person requested the change.
+    The replicas in `keep` stay, those in `remove` leave. `unfit` are the ids of those that fail their check now: they get no
+    traffic while others do. `reason` is for people, when no person requested the change.
     """
 
     action: ChangeAction
@@ -29,6 +30,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     keep: tuple[Replica, ...] = ()
     remove: tuple[Replica, ...] = ()
+    unfit: frozenset[str] = frozenset()
     hook: Hook | None = None
     reason: str = ""
 
@@ -158,12 +160,15 @@ def resize(
     replicas: Collection[Replica],
     *,
     count_from: Definition | None = None,
+    unfit: frozenset[str] = frozenset(),
 ) -> Transition:
-    """Start, stop and scale: replicas of the live release stay, as many as are wanted."""
+    """Start, stop and scale: replicas of the live release stay, as many as are wanted. Unfit ones leave first."""
     live = wanted.live
     count = wanted_count(new, count_from or definition)
-    keep = tuple(one for one in replicas if one.running and one.release == live.id)[:count]
-    return _keeping(action, wanted, new, definition, replicas, keep={one.id for one in keep}, count=count)
+    running = [one for one in replicas if one.running and one.release == live.id]
+    keep = sorted(running, key=lambda one: one.id in unfit)[:count]
+    transition = _keeping(action, wanted, new, definition, replicas, keep={one.id for one in keep}, count=count)
+    return msgspec.structs.replace(transition, unfit=unfit)
 
 
 def repair(

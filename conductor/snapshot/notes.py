@@ -130,6 +130,14 @@ class Drifted(Note, frozen=True, tag="drifted"):
         return "drifted: the definition has changed since the release; upgrade or restart the service to apply it"
 
 
+class TrafficDown(Note, frozen=True, tag="traffic-down"):
+    """The traffic layer, which the service is behind, is not running."""
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return "nginx is not running, so no request reaches the service; run systemctl start nginx"
+
+
 class MissingImage(Note, frozen=True, tag="missing-image"):
     """The image of the live release is not on this host, so tasks and cron jobs cannot start without pulling it."""
 

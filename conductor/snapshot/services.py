@@ -19,7 +19,7 @@ from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.plan.release import Hold, Wanted
 from conductor.plan.replica import CheckResult, Replica
-from conductor.plan.transition import drifted, wanted_count
+from conductor.plan.transition import drifted, wanted_count, was_routed
 from conductor.snapshot import notes
 from conductor.snapshot.notes import Note
 from conductor.state.supervisor_status import ServiceStatus, read_status
@@ -38,6 +38,7 @@ class ServiceCondition(StrEnum):
     MISSING = "missing"
     SURPLUS = "surplus"
     UNHEALTHY = "unhealthy"
+    TRAFFIC_DOWN = "traffic-down"
     STOPPED = "stopped"
     OK = "ok"
 
@@ -108,6 +109,8 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
                 return f"{self.running - self.wanted} too many"
             case ServiceCondition.UNHEALTHY:
                 return f"{self.healthy} of {self.running} healthy"
+            case ServiceCondition.TRAFFIC_DOWN:
+                return "nginx is not running"
             case ServiceCondition.STOPPED | ServiceCondition.OK:
                 return self.condition.value
 
@@ -129,11 +132,13 @@ def service_rows(definitions: Definitions, context: Context, only: str | None = 
     ids = (*definitions.ids, *sorted(others))
     if only is not None:
         definitions.require_known(only, ids)
-    statuses = _supervisor_statuses(context)
+    statuses, traffic_runs = _supervisor_statuses(context), context.traffic.is_running()
 
     def row(service: str) -> ServiceRow:
         replicas = [one for one in found if one.service == service]
-        return _row(definitions, context, service, replicas, statuses.get(service))
+        return _row(
+            definitions, context, service, replicas, status=statuses.get(service), traffic_runs=traffic_runs
+        )  # fmt: skip
 
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         return list(pool.map(row, (service for service in ids if only in {None, service})))
@@ -152,7 +157,9 @@ def _row(
     context: Context,
     service: str,
     replicas: Sequence[Replica],
+    *,
     status: ServiceStatus | None,
+    traffic_runs: bool,
 ) -> ServiceRow:
     try:
         wanted = context.store.wanted(service)
@@ -165,6 +172,7 @@ def _row(
     healthy = sum(row.passes for row in live)
     count_from = defined or released
     count = wanted_count(wanted, count_from) if count_from else len(live)
+    down = was_routed(wanted) and count > 0 and not traffic_runs
     paused = wanted.paused if wanted.paused and not wanted.paused.is_over(context.clock.now()) else None
     return ServiceRow(
         service=service,
@@ -172,7 +180,7 @@ def _row(
         wanted=count,
         running=len(live),
         healthy=healthy,
-        condition=_condition(definitions, wanted, count, len(live), healthy),
+        condition=_condition(definitions, wanted, count, len(live), healthy, traffic_down=down),
         scale=wanted.scale,
         stopped=wanted.stopped,
         paused=paused,
@@ -182,6 +190,7 @@ def _row(
             *_change_notes(context, service),
             *_supervise_notes(wanted, status),
             *_difference_notes(wanted, defined, replicas),
+            *((notes.TrafficDown(),) if down else ()),
             *_image_notes(context, wanted),
         ),
         replicas=tuple(rows),
@@ -202,7 +211,9 @@ def _is_live(replica: Replica, wanted: Wanted) -> bool:
     return wanted.release is not None and replica.release == wanted.release.id
 
 
-def _condition(definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int) -> ServiceCondition:
+def _condition(
+    definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int, *, traffic_down: bool
+) -> ServiceCondition:
     if wanted.service not in definitions.ids:
         return ServiceCondition.UNDEFINED
     if wanted.service not in definitions.services:
@@ -213,6 +224,8 @@ def _condition(definitions: Definitions, wanted: Wanted, count: int, running: in
         return ServiceCondition.MISSING if running < count else ServiceCondition.SURPLUS
     if healthy < running:
         return ServiceCondition.UNHEALTHY
+    if traffic_down:
+        return ServiceCondition.TRAFFIC_DOWN
     return ServiceCondition.STOPPED if wanted.stopped else ServiceCondition.OK
 
 

@@ -32,7 +32,9 @@ class History:
             try:
                 size = os.fstat(handle).st_size
                 torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-                os.write(handle, (b"\n" if torn else b"") + msgspec.json.encode(entry) + b"\n")
+                data = (b"\n" if torn else b"") + msgspec.json.encode(entry) + b"\n"
+                while data:  # a write may be short, for example when a signal arrives
+                    data = data[os.write(handle, data) :]
                 os.fsync(handle)
             finally:
                 os.close(handle)

@@ -100,6 +100,18 @@ class Locks:
         finally:
             os.close(handle)
 
+    def remove(self, name: str) -> None:
+        """Remove the files of lock `name`, unless it is held. Only for a name that no process begins to use any more."""
+        for part in (name, f"{name}.waiting"):
+            path = self._directory / f"{part}.lock"
+            with contextlib.suppress(OSError):
+                handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if _take(handle):
+                        path.unlink(missing_ok=True)
+                finally:
+                    os.close(handle)
+
     def is_held(self, name: str) -> bool:
         """True when a process holds lock `name` now."""
         return self._inspect(name)[0]

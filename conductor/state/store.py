@@ -9,7 +9,7 @@ from conductor.plan.release import Wanted
 from conductor.plan.tasks import JobResult
 from conductor.state import files
 
-KEPT_LOGS = 100
+KEPT_LOGS = 50  # of each service
 
 
 class Store:
@@ -88,9 +88,21 @@ class Store:
         files.make_directory(files.make_directory(self.directory) / "jobs")
         self._write(self.directory / "jobs" / result.service / f"{result.job}.json", result)
 
-    def keep_log(self, container: str, lines: list[str]) -> None:
-        """Store the log of a removed container, and delete the oldest of more than `KEPT_LOGS`. Safe beside other processes."""
-        directory = files.make_directory(files.make_directory(self.directory) / "logs")
+    def jobs(self, service: str) -> tuple[str, ...]:
+        """Return the keys of all cron jobs with a last result."""
+        return tuple(sorted(path.stem for path in (self.directory / "jobs" / service).glob("[!.]*.json")))
+
+    def remove_job(self, service: str, job: str) -> None:
+        """Remove the last result of a cron job."""
+        files.remove(self.directory / "jobs" / service / f"{job}.json")
+
+    def keep_log(self, service: str, container: str, lines: list[str]) -> None:
+        """Store the log of a removed container, and delete the service's oldest of more than `KEPT_LOGS`.
+
+        Safe beside other processes.
+        """
+        logs = files.make_directory(files.make_directory(self.directory) / "logs")
+        directory = files.make_directory(logs / service)
         files.write_bytes(directory / f"{container}.log", "\n".join([*lines, ""]).encode(errors="replace"))
         ages = []
         for path in directory.glob("[!.]*.log"):

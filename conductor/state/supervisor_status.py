@@ -10,6 +10,7 @@ from conductor.plan.reason import AnyReason, AsWanted, NeverDeployed, Paused
 from conductor.state import files
 from conductor.state.locks import Locks
 
+TRAFFIC_DOWN = "nginx is not running, so no request reaches the services behind it: systemctl start nginx"
 SUPERVISE_LOCK = "supervise.loop"  # held while `supervise` runs; no service id contains a dot
 
 
@@ -38,13 +39,15 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`supervise.json` in the runtime directory. `problem` is what is wrong with the definitions file."""
+    """`supervise.json` in the runtime directory. `problem` is what is wrong with the definitions file.
+    `traffic_down`: services are routed, and the traffic layer is not running."""
 
     pid: int
     since: str
     text: str
     version: int = 1
     problem: str = ""
+    traffic_down: bool = False
     services: dict[str, ServiceStatus] = {}
 
 

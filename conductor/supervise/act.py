@@ -15,6 +15,7 @@ from conductor.change.actions import CurrentState, restart
 from conductor.change.change import carry_out
 from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
+from conductor.change.gate import GateFailed
 from conductor.change.recover import recover
 from conductor.change.service_change import start_at
 from conductor.definitions.load import restore
@@ -27,7 +28,6 @@ from conductor.plan.reconcile import Action, ApplyDrift, Observation, Recover, R
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover, Route
 from conductor.plan.transition import Transition, repair
-from conductor.traffic.port import TrafficRefused, TrafficUnavailable
 
 
 def act(
@@ -53,7 +53,7 @@ def act(
         replicas = context.runtime.containers(service).replicas
         if not _is_as_observed(replicas, observation, action):
             return False
-        definition = restore(service, observation.wanted.live.definition)
+        definition, template = restore(service, observation.wanted.live.definition), observation.wanted.live.template
         started()
         match action:
             case Start():
@@ -61,7 +61,7 @@ def act(
                     _start(context, action.replicas)
             case Reroute():
                 with _recorded(context, service, action):
-                    context.traffic.switch([Route(definition, action.endpoints)], lambda _cutover: None)
+                    context.traffic.switch([Route(definition, action.endpoints, template)], lambda _cutover: None)
             case ApplyDrift():
                 _apply_drift(context, observation, action.definition, replicas, change)
             case Repair():
@@ -167,13 +167,24 @@ def _repair(
     with _rerouted(context, transition, action.serving, change):
         try:
             finished = carry_out(context, [transition], change, context.clock.monotonic())
-        except (TrafficUnavailable, TrafficRefused):
-            # Requests cannot be sent to new replicas: start the exited ones again that requests still go to.
-            serving = context.traffic.serving(transition.service)
-            _start(context, [one for one in transition.remove if not one.running and one.endpoint in serving])
+        except GateFailed:
+            raise
+        except (ConductorError, OSError):
+            _start_in_place(context, transition)
             raise
     if finished.exit_code:
         raise ConductorError(finished.text)
+
+
+def _start_in_place(context: Context, transition: Transition) -> None:
+    """Start exited replicas again, because no replacement can be created: nginx, a secret or a template is missing.
+
+    Skipped while the repair is not rolled back: its new replicas may run.
+    """
+    if context.store.journal(transition.service) is None:
+        live = transition.new.live.id
+        exited = [one for one in transition.remove if not one.running and one.release == live]
+        _start(context, exited[: transition.add])
 
 
 class _SupersededError(Exception):
@@ -195,7 +206,9 @@ def _rerouted(context: Context, transition: Transition, serving: tuple[str, ...]
     def reroute() -> None:
         # The cutover of the repair follows, and reports or fixes what fails here.
         with contextlib.suppress(ConductorError, LockYielded, _SupersededError):
-            context.traffic.switch([Route(transition.definition, serving)], refuse_if_superseded)
+            context.traffic.switch(
+                [Route(transition.definition, serving, transition.new.live.template)], refuse_if_superseded
+            )
 
     if not serving or not transition.add:
         yield

@@ -39,8 +39,11 @@ class YieldCancellation:
             self.check()
 
     @contextlib.contextmanager
-    def shielded(self, notice: str) -> Iterator[None]:
-        """Return a block that is not left half done."""
+    def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
+        """Return a block that is not interrupted, unless it `yields`."""
+        if yields:
+            yield
+            return
         self._shields.append(notice)
         try:
             yield

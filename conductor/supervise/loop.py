@@ -15,6 +15,7 @@ from conductor.supervise.runtime_state import RuntimeState
 from conductor.supervise.schedule import REPEAT_SECONDS, PassScheduler
 
 TICK_SECONDS = 0.25
+STUCK_SECONDS = 180.0  # a pass makes at most two calls to the daemon, of 60 s each, and reads small files
 
 
 class Loop:
@@ -32,6 +33,7 @@ class Loop:
         self._scheduler = PassScheduler()
         self._executor = ThreadPoolExecutor(1, "pass")
         self._pass: Future[HostObservation] | None = None
+        self._pass_began = 0.0
         self._stamp: object = None
 
     def wake(self) -> None:
@@ -48,6 +50,11 @@ class Loop:
         """Run a pass that assumes that the runtime has restarted. Any thread may call this."""
         self._runtime.may_have_restarted = True
         self.wake()
+
+    @property
+    def is_stuck(self) -> bool:
+        """True when a pass does not end: a disk that does not answer, or a daemon whose answer never ends."""
+        return self._pass is not None and self._clock.monotonic() - self._pass_began > STUCK_SECONDS
 
     def check_state_files(self) -> None:
         """Run a pass soon when a command has changed a wanted state or a journal."""
@@ -68,6 +75,7 @@ class Loop:
         now = self._clock.monotonic()
         if self._pass is None and now >= self._scheduler.next:
             self._scheduler.begin(now)
+            self._pass_began = now
             self._pass = self._begin(runtime_restarted=self._runtime.may_have_restarted)
             self._pass.add_done_callback(lambda _: self._woken.set())
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from conductor.clock import Clock
+from conductor.errors import ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.replica import CheckResult
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
 from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts, MakeContext
+from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.definitions_file import DefinitionsFile
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.loop import Loop
@@ -33,14 +35,18 @@ from conductor.supervise.task_cleanup import TaskCleanup
 
 END_SECONDS = 0.5  # actions may reach the end of a step; SIGTERM ends `supervise` within a second
 CHECK_FILES_SECONDS = 1.0
+DEFINITIONS = "definitions file"  # in the log; no service id contains a space
 M_ARENA_MAX = -8  # malloc.h
 
 
-def supervise(config: Path, make_context: MakeContext, *, once: bool) -> int:
-    """Run until SIGTERM or SIGINT, or for one pass. Containers keep running."""
+def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once: bool) -> int:
+    """Run until SIGTERM or SIGINT, or for one pass. Containers keep running.
+
+    `state_dir` has the last valid host section, for a start with a broken definitions file.
+    """
     _limit_heaps()
     log, clock, ended = SupervisorLog(), Clock(), threading.Event()
-    file = DefinitionsFile(config)
+    file = usable_definitions(config, state_dir, log, clock)
     contexts = Contexts(make_context, file.definitions, clock, log, ended)
     lock = contextlib.ExitStack()  # held until the process ends
     lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))
@@ -49,6 +55,18 @@ def supervise(config: Path, make_context: MakeContext, *, once: bool) -> int:
         _exit(0 if supervisor.one_pass() else 1)
     supervisor.run()
     _exit(0)
+
+
+def usable_definitions(config: Path, state_dir: Path, log: SupervisorLog, clock: Clock) -> DefinitionsFile:
+    """Return the definitions. Under systemd wait for usable ones, because each exit would only lead to the next start."""
+    while True:
+        try:
+            return DefinitionsFile(config, state_dir)
+        except ConductorError as error:
+            if not notify(READY="1", WATCHDOG="1", STATUS=f"waiting for a usable definitions file: {error.sentence}"):
+                raise
+            log.failed(DEFINITIONS, error)
+        clock.sleep(CHECK_FILES_SECONDS)
 
 
 class Supervisor:
@@ -68,6 +86,7 @@ class Supervisor:
             actions=Actions(contexts, log, host.supervise.starts_at_once, ended),
             route_loader=RouteLoader(contexts, self._in_progress, log),
             task_cleanup=TaskCleanup(contexts, self._in_progress),
+            crontabs=CrontabFollower(contexts, self._in_progress, log, lambda: file.definitions),
         )  # fmt: skip
         runtime = RuntimeState(log)
         status = StatusFile(host.runtime_dir, clock, log, lambda: file.problem)
@@ -118,7 +137,10 @@ class Supervisor:
 def run_loop(
     loop: Loop, file: DefinitionsFile, log: SupervisorLog, clock: Clock, signals: "queue.SimpleQueue[int]"
 ) -> None:
-    """Run the loop until SIGTERM or SIGINT. Each tick feeds systemd's watchdog, and files are checked once a second."""
+    """Run the loop until SIGTERM or SIGINT. Files are checked once a second.
+
+    Ticks feed systemd's watchdog while passes complete, so that systemd replaces a process whose pass is stuck.
+    """
     fed = checked = float("-inf")
     feed_seconds = (watchdog_seconds() or 60.0) / 4
     while not loop.ended.is_set():
@@ -127,7 +149,7 @@ def run_loop(
             loop.ended.set()
             return
         now = clock.monotonic()
-        if now - fed >= feed_seconds:
+        if now - fed >= feed_seconds and not loop.is_stuck:
             fed = now
             notify(WATCHDOG="1")
         if now - checked >= CHECK_FILES_SECONDS or received:

@@ -24,14 +24,17 @@ class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass saw. `services` are all that were ever deployed or are being deployed for the first time.
 
     `observations` are those of them that no other process works on. `problems` are errors by service, `cleanup` the services
-    with tasks to clean up, `running` is the number of running replicas.
+    with tasks to clean up, `crontabs` those whose crontab does not follow the definitions, `running` is the number of running
+    replicas. `traffic_down`: a service is routed, and the traffic layer is not running.
     """
 
     services: frozenset[str]
     observations: dict[str, Observation]
     problems: dict[str, ConductorError]
     cleanup: frozenset[str]
+    crontabs: frozenset[str]
     running: int
+    traffic_down: bool = False
 
 
 class StoredStates:
@@ -113,10 +116,13 @@ class Observer:
         problems: dict[str, ConductorError] = {}
         stored = self._read(by_service, problems, starting=runtime_restarted)
         observations: dict[str, Observation] = {}
+        crontabs: set[str] = set()
         for service, (wanted, definition) in stored.items():
             try:
                 if not context.locks.is_held(service):
-                    observations[service] = self._observation(wanted, definition, by_service.get(service, []))
+                    one = observations[service] = self._observation(wanted, definition, by_service.get(service, []))
+                    if not one.interrupted and one.paused is None and not self._crontab_follows(wanted):
+                        crontabs.add(service)
             except ConductorError as error:
                 problems[service] = error
         if runtime_restarted:
@@ -129,7 +135,10 @@ class Observer:
             observations=observations,
             problems=problems,
             cleanup=frozenset(one.service for one in tasks if is_due(one, wall)),
+            crontabs=frozenset(crontabs),
             running=sum(one.running for one in replicas),
+            traffic_down=any(one.serving is not None and one.count for one in observations.values())
+            and not context.traffic.is_running(),
         )
 
     def _read(
@@ -167,6 +176,13 @@ class Observer:
             paused=None if paused is None or paused.is_over(context.clock.now()) else paused,
             drift=drift if drift is not None and drifted(wanted, drift) else None,
         )
+
+    def _crontab_follows(self, wanted: Wanted) -> bool:
+        """True unless the crontab has to be removed, or installed again. An invalid definition changes nothing."""
+        definitions = self._definitions()
+        if wanted.service not in definitions.ids:
+            return self._context.crontabs.read(wanted.service) is None
+        return not (wanted.crontab_removed and wanted.service in definitions.services)
 
     def _condition(self, replica: Replica) -> Condition:
         if replica.running:

@@ -7,12 +7,17 @@ from collections.abc import Callable
 import msgspec
 
 from conductor.plan.reconcile import Action, Decision, Leave, Observation, Recover, Start, decide
+from conductor.state.supervisor_status import TRAFFIC_DOWN
 from conductor.supervise.actions import ActionEnd, Actions, InProgress
+from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.observe import HostObservation
 from conductor.supervise.retries import Retries
 from conductor.supervise.route_loader import RouteLoader
 from conductor.supervise.task_cleanup import TaskCleanup
+from conductor.traffic.port import TrafficUnavailable
+
+TRAFFIC = "traffic layer"  # in the log; no service id contains a space
 
 
 class Reconciler:
@@ -28,6 +33,7 @@ class Reconciler:
         in_progress: InProgress,
         route_loader: RouteLoader,
         task_cleanup: TaskCleanup,
+        crontabs: CrontabFollower,
     ) -> None:
         self._monotonic = monotonic
         self._log = log
@@ -36,9 +42,9 @@ class Reconciler:
         self._in_progress = in_progress
         self._traffic_load = route_loader
         self._task_cleanup = task_cleanup
-        self._restarted: set[str] = (
-            set()
-        )  # services: a restart of the host or of Docker may have stopped their exited replicas
+        self._crontabs = crontabs
+        # Services whose exited replicas may have been stopped by a restart of the host or of Docker.
+        self._restarted: set[str] = set()
         self.decisions: dict[str, Decision] = {}
 
     def reconcile(self, observed: HostObservation, *, runtime_restarted: bool) -> None:
@@ -47,6 +53,10 @@ class Reconciler:
             self._restarted = set(observed.services)
         for service, error in observed.problems.items():
             self._log.failed(service, error)
+        if observed.traffic_down:
+            self._log.failed(TRAFFIC, TrafficUnavailable(TRAFFIC_DOWN))
+        else:
+            self._log.recovered(TRAFFIC)
         self._in_progress.forget_finished()
         self.decisions = {service: one for service, one in self.decisions.items() if service in self._in_progress}
         self._traffic_load.begin_if_due(observed.observations)
@@ -58,6 +68,7 @@ class Reconciler:
                     self._log.failed(service, error)
         paused = {service for service, one in observed.observations.items() if one.paused}
         self._task_cleanup.begin_if_due(observed.cleanup - paused)
+        self._crontabs.begin_if_due(observed.crontabs)
 
     def _decide(self, service: str, observation: Observation) -> None:
         state = self._retries.update(observation)

@@ -51,8 +51,11 @@ class StatusFile:
                 services[service] = self._status(service, Unreadable(error.sentence), Leave(Busy()), RetryState())
         text = f"waiting for Docker: {waiting_for}" if waiting_for else _summary(observed, services)
         self._write(
-            SupervisorStatus(pid=os.getpid(), since=self._since, text=text, problem=self._problem(), services=services)
-        )
+            SupervisorStatus(
+                pid=os.getpid(), since=self._since, text=text, problem=self._problem(), services=services,
+                traffic_down=observed is not None and observed.traffic_down,
+            )
+        )  # fmt: skip
 
     def _status(self, service: str, reason: AnyReason, decision: Decision, state: RetryState) -> ServiceStatus:
         last = state.repair.last

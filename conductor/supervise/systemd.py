@@ -1,20 +1,22 @@
 """systemd's notification protocol (sd_notify): datagrams to the socket that systemd names, if any."""
 
+import contextlib
 import os
 import socket
 
 
-def notify(**fields: str) -> None:
-    """Send fields, for example `notify(READY="1", STATUS="…")`. A socket that cannot be reached is no failure."""
+def notify(**fields: str) -> bool:
+    """Send fields, for example `notify(READY="1", STATUS="…")`; return True under systemd.
+
+    A socket that cannot be reached is no failure.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return
+        return False
     message = "\n".join(f"{name}={value}" for name, value in fields.items()).encode()
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.sendto(message, f"\0{address[1:]}" if address.startswith("@") else address)
-    except OSError:
-        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(message, f"\0{address[1:]}" if address.startswith("@") else address)
+    return True
 
 
 def watchdog_seconds() -> float | None:

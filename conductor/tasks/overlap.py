@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from conductor.definitions.model import Cron
 from conductor.errors import BusyError
-from conductor.plan.tasks import Task
+from conductor.plan.tasks import Task, job_locks
 from conductor.tasks.context import TaskContext
 from conductor.tasks.results import record_overdue
 
@@ -24,13 +24,13 @@ def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[b
     if overlap == "allow":
         yield True
         return
-    name = f"{task.service}.{task.job}"  # no service id contains a dot, so this is no service's lock
+    run, next_run, _ = job_locks(task.service, task.job)
     with contextlib.ExitStack() as held:
         with contextlib.ExitStack() as queued:
             try:
                 if overlap == "queue":
-                    queued.enter_context(context.locks.hold(f"{name}.next"))
-                held.enter_context(context.locks.hold(name, math.inf if overlap == "queue" else 0.0))
+                    queued.enter_context(context.locks.hold(next_run))
+                held.enter_context(context.locks.hold(run, math.inf if overlap == "queue" else 0.0))
             except BusyError:
                 yield False
                 return

@@ -10,7 +10,7 @@ from conductor.errors import ConductorError, Interrupted
 from conductor.output.streams import write_stderr
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
-from conductor.plan.tasks import JobResult, Task
+from conductor.plan.tasks import JobResult, Task, job_locks
 from conductor.state.locks import RESULT_SECONDS
 from conductor.tasks.attach import TaskEnd
 from conductor.tasks.context import TaskContext
@@ -101,7 +101,7 @@ class TaskRecord:
         if not task.job:
             return
         try:
-            with context.locks.hold(f"{task.service}.{task.job}.result", RESULT_SECONDS):
+            with context.locks.hold(job_locks(task.service, task.job)[-1], RESULT_SECONDS):
                 last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
                 context.store.write_job(update(last))
         except ConductorError as error:

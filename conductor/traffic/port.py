@@ -37,6 +37,9 @@ class TrafficRefused(ConductorError):  # noqa: N818 (the refusal of a configurat
 class Traffic(Protocol):
     """The traffic layer of this host."""
 
+    def is_running(self) -> bool:
+        """True when the traffic layer answers."""
+
     def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Refuse, before anything is changed, what would make a switch to `routes` fail.
 

@@ -106,13 +106,14 @@ class Renderer:
             ),  # below `drain`, so that silent clients end before its deadline
             "service": definition.id,
         }
-        return text + self._server(nginx.server.template, values)
+        return text + self._server(nginx.server.template, route.template, values)
 
-    def _server(self, template: str | None, values: dict[str, object]) -> str:
+    def _server(self, template: str | None, text: str | None, values: dict[str, object]) -> str:
         if template is None:
             return self._templates.get_template("server.conf.j2").render(values)
         try:
-            return self._templates.from_string(Path(template).read_text()).render(values)
+            text = Path(template).read_text() if text is None else text
+            return self._templates.from_string(text).render(values)
         except OSError as error:
             raise UsageError(f"cannot read template {template}: {error.strerror}") from error
         except Exception as error:

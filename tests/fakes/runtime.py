@@ -96,7 +96,7 @@ class FakeCancellation:
         self.check()
 
     @contextlib.contextmanager
-    def shielded(self, notice: str) -> Iterator[None]:
+    def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
         self._shields.append(notice)
         try:
             yield

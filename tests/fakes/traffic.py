@@ -37,6 +37,9 @@ class FakeTraffic:
         """
         self._failures.append((method, nth, error or ConductorError(f"cannot {method}: injected by the test"), at))
 
+    def is_running(self) -> bool:
+        return self.running
+
     def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         self._begin("check")
         self._require_running()

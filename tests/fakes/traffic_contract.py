@@ -289,7 +289,9 @@ def loading_again_changes_nothing(case: Case) -> None:
 def a_stopped_traffic_layer_refuses_a_change_and_records_nothing(case: Case) -> None:
     one, two, *_ = case.endpoints
     last = case.switch(case.route("web", one))[-1]
+    assert case.traffic.is_running()
     case.stop()
+    assert not case.traffic.is_running()
     records: list[Cutover] = []
     route = case.route("web", two)
     with pytest.raises(TrafficUnavailable):

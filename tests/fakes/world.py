@@ -12,6 +12,7 @@ from conductor.change.context import Context
 from conductor.change.recover import locked_and_recovered
 from conductor.change.upgrade import Options, upgrade
 from conductor.definitions.load import Definitions, load
+from conductor.definitions.model import Host
 from conductor.output.events import Event, Finished
 from conductor.plan.history import HistoryEntry
 from conductor.plan.replica import Replica
@@ -104,9 +105,9 @@ class World:
     def definitions(self) -> Definitions:
         return load(self.directory / "services.yml")
 
-    def context(self) -> Context:
+    def context(self, host: Host | None = None) -> Context:
         """Return the context of another process, and forget about signals of the one before."""
-        host = self.definitions.host
+        host = host or self.definitions.host
         self.cancellation = FakeCancellation(self.clock, stop_at=self.cancellation.stop_at)
         return Context(
             host=host,

@@ -60,7 +60,7 @@ def test_it_runs_once_before_anything_starts_as_the_service_would(serving: TestH
     began = {line.split()[0]: n for n, line in reversed(list(enumerate(lines))) if line.startswith("  ")}
     assert began["hook"] < lines.index("web hook: and on stderr") < began["start"]
     assert len((volume(serving) / "ran").read_text().splitlines()) == 1
-    (log,) = (serving.state_dir / "logs").glob("web-r2-*-hook.log")
+    (log,) = (serving.state_dir / "logs" / "web").glob("web-r2-*-hook.log")
     assert sorted(log.read_text().splitlines()) == ["and on stderr", "hello, r2, the word is [secret]"]
     assert TOKEN not in result.output
     assert serving.history()[-1]["steps"]["hook"] > 0

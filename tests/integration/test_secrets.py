@@ -221,5 +221,5 @@ def test_the_log_that_is_kept_of_an_older_release(
     host.upgrade("r1", check=True)
     since(secrets)
     host.upgrade("r2", check=True)
-    kept = [path.read_text() for path in (host.state_dir / "logs").glob("web-r1-*.log")]
+    kept = [path.read_text() for path in (host.state_dir / "logs" / "web").glob("web-r1-*.log")]
     assert [text.splitlines()[0] for text in kept] == ([f"the key is {said}"] if said else [])

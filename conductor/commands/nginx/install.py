@@ -39,10 +39,13 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
         idle = lock_idle(definitions, context, locks)
         keep = _kept(definitions, context, idle)
         changed = context.traffic.install(routes(definitions, context, idle), keep)
+    text = f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do"
+    if not context.traffic.is_running():
+        text += "; nginx is not running: systemctl start nginx"
     for notice in context.traffic.notices():
         context.output.emit(Notice(text=notice))
     return Finished(
-        text=f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do",
+        text=text,
         seconds=context.clock.monotonic() - began,
         warnings=len(definitions.problems),
     )
@@ -51,7 +54,7 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
 def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...]) -> set[str]:
     """Return the services whose routes must not be removed: defined ones, and undefined ones that have containers.
 
-    An idle service whose definition and live release both lack nginx is not among them.
+    An idle service whose definition and live release both lack nginx is not among them. One whose definition is invalid is.
     """
     from conductor.plan.transition import was_routed
 
@@ -60,6 +63,8 @@ def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...])
     unrouted = {
         service
         for service in idle
-        if definitions.services[service].service.nginx is None and not was_routed(context.store.wanted(service))
+        if service in definitions.services
+        and definitions.services[service].service.nginx is None
+        and not was_routed(context.store.wanted(service))
     }
     return set(definitions.ids).difference(unrouted) | present

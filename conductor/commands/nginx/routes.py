@@ -1,38 +1,57 @@
-"""The routes of all defined services, from their wanted states and their running replicas."""
+"""The routes of all defined services, from their wanted states and the replicas that are fit to serve."""
 
 import contextlib
 from collections.abc import Iterable
 
 from conductor.change.context import Context
-from conductor.definitions.load import Definitions
-from conductor.errors import BusyError
+from conductor.definitions.load import Definitions, restore
+from conductor.definitions.model import Definition
+from conductor.errors import BusyError, ConductorError
+from conductor.health.fitness import unfit
 from conductor.output.events import Notice
+from conductor.plan.release import Release
 from conductor.plan.route import Route
 
 
 def routes(definitions: Definitions, context: Context, ids: Iterable[str]) -> tuple[Route, ...]:
-    """Return a route for each of these services that has nginx. Without running replicas the route has no endpoint.
+    """Return a route for each of these services that has nginx: the release as it was committed, else the definition.
 
-    The runtime is not contacted for a service that has never been deployed.
+    Only replicas that pass their check now get requests. When none does, those that have requests now keep them, else all
+    that run. The runtime is not contacted for a service that has never been deployed.
     """
-    found = []
-    for definition in (definitions.services[service] for service in ids if service in definitions.services):
-        release = context.store.wanted(definition.id).release
-        if definition.service.nginx is None:
-            continue
-        replicas = context.runtime.containers(definition.id).replicas if release else ()
-        live = [one for one in replicas if release and one.running and one.release == release.id]
-        found.append(Route(definition, tuple(one.endpoint for one in live if one.endpoint)))
-    return tuple(found)
+    found = (_route(definitions.services.get(service), context, service) for service in ids)
+    return tuple(route for route in found if route is not None)
+
+
+def _route(defined: Definition | None, context: Context, service: str) -> Route | None:
+    release = context.store.wanted(service).release
+    committed = _committed(context, service, release) if release else None
+    if release is not None and committed is None:
+        return None  # its route is not changed
+    if release is None or committed is None or committed.service.nginx is None:
+        return Route(defined, ()) if defined and defined.service.nginx else None
+    live = [one for one in context.runtime.containers(service).replicas if one.running and one.release == release.id]
+    failing = unfit(context.health, committed.service.health, live)
+    serving = context.traffic.serving(service)
+    chosen = [one for one in live if one.id not in failing] or [one for one in live if one.endpoint in serving] or live
+    return Route(committed, tuple(one.endpoint for one in chosen if one.endpoint), release.template)
+
+
+def _committed(context: Context, service: str, release: Release) -> Definition | None:
+    try:
+        return restore(service, release.definition)
+    except ConductorError as error:
+        context.output.emit(Notice(text=f"{service} is skipped: {error.sentence}"))
+        return None
 
 
 def lock_idle(definitions: Definitions, context: Context, locks: contextlib.ExitStack) -> tuple[str, ...]:
-    """Lock the defined services, and return the ids of those without a change in progress.
+    """Lock the defined services, also those with an invalid definition, and return the ids of those without a change in progress.
 
     The others are skipped with a notice: their change writes their route.
     """
     idle = []
-    for service in sorted(definitions.services):
+    for service in sorted(definitions.ids):
         try:
             locks.enter_context(context.locks.hold(service))
         except BusyError as error:

@@ -10,9 +10,18 @@ from conductor.commands.options import config_option
 @click.group("supervise", invoke_without_command=True)
 @config_option
 @click.option("--once", is_flag=True, help="Run one pass and exit.")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    envvar="CONDUCTOR_STATE_DIR",
+    default="/var/lib/conductor",
+    show_default=True,
+    help="Where the last valid host section is, for a start with a broken definitions file. Only needed when host.state_dir "
+    "differs from the default.",
+)
 @click.option("--print-unit", is_flag=True, help="Print a systemd unit file and exit.")
 @click.pass_context
-def group(context: click.Context, *, config: Path, once: bool, print_unit: bool) -> int:
+def group(context: click.Context, *, config: Path, once: bool, state_dir: Path, print_unit: bool) -> int:
     """Replace failed containers, and keep the wanted number running."""
     context.ensure_object(dict)["config"] = config
     if context.invoked_subcommand is not None:
@@ -27,4 +36,4 @@ def group(context: click.Context, *, config: Path, once: bool, print_unit: bool)
     from conductor.commands.context import make_context
     from conductor.supervise.main import supervise
 
-    return supervise(config, make_context, once=once)
+    return supervise(config, state_dir, make_context, once=once)

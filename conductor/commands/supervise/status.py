@@ -32,9 +32,12 @@ def command(*, config: Path, as_json: bool) -> int:
 
 
 def _text(status: "SupervisorStatus | None") -> str:
+    from conductor.state.supervisor_status import TRAFFIC_DOWN
+
     if status is None:
         return NOT_RUNNING
     lines = [f"process {status.pid}, running since {status.since}: {status.text}"]
     lines += [f"  {status.problem}"] if status.problem else []
+    lines += [f"  {TRAFFIC_DOWN}"] if status.traffic_down else []
     lines += [f"  {service}: {one}" for service, one in status.services.items()]
     return "\n".join(lines)

@@ -73,6 +73,10 @@ class ReloadTraffic:
         self._clock = clock
         self._cancellation = cancellation
 
+    def is_running(self) -> bool:
+        """Ask a worker for its generation, over Conductor's own socket."""
+        return self._nginx.generation() is not None
+
     def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Check nginx's whole configuration with the new files over those in place, and that nginx runs."""
         self._directory.make_directories()

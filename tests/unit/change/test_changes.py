@@ -1,6 +1,6 @@
 """Changes on a host in memory: what each action does when all goes well, and how each refusal and failure ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,8 @@ from conductor.cron.table import CrontabError
 from conductor.errors import BusyError, ConductorError, Interrupted, OperatorError
 from conductor.output.events import StepStarted, Warned
 from conductor.plan.history import Outcome
+from conductor.plan.replica import CheckResult
+from conductor.plan.route import Cutover, Route
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WORKER, World
 
@@ -376,6 +378,72 @@ def test_plan_changes_nothing(world: World) -> None:
     world.upgrade("r2", plan_only=True)
     assert len(world.runtime.called("create")) == created
     assert world.running() == {"r1": 2}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_scale_removes_an_unhealthy_replica_first(world: World, number: int) -> None:
+    world.upgrade("r1")
+    replicas = world.replicas()
+    world.health.unhealthy.add(replicas[number].id)
+    world.perform(actions.scale(1))
+    [kept] = world.replicas()
+    assert kept == replicas[1 - number]
+    assert world.traffic.routes["web"] == (kept.endpoint,)
+
+
+def test_an_unhealthy_replica_that_stays_gets_no_traffic_while_others_are_healthy(world: World) -> None:
+    world.upgrade("r1")
+    bad, good = world.replicas()
+    world.health.unhealthy.add(bad.id)
+    assert "3 replicas, 1 of them unhealthy" in world.perform(actions.scale(3)).text
+    assert world.running() == {"r1": 3}
+    routed = world.traffic.routes["web"]
+    assert good.endpoint in routed
+    assert bad.endpoint not in routed
+    assert len(routed) == 2
+
+
+def test_replicas_that_are_all_unhealthy_keep_the_traffic(world: World) -> None:
+    world.upgrade("r1")
+    world.health.unhealthy |= {one.id for one in world.replicas()}
+    world.perform(actions.scale(1))
+    assert world.traffic.routes["web"] == tuple(one.endpoint for one in world.replicas())
+
+
+def test_a_check_that_cannot_be_made_does_not_make_a_replica_unfit(world: World) -> None:
+    world.upgrade("r1")
+    first, second = world.replicas()
+    world.health.answers[first.id] = CheckResult(ok=False, seconds=0.0, unknown=True)
+    world.perform(actions.scale(1))
+    assert world.replicas() == (first,)
+    assert second.endpoint not in world.traffic.routes["web"]
+
+
+def test_a_server_template_belongs_to_the_release(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "server.j2"
+    server = {"listen": ["80"], "names": ["example.com"], "template": str(path)}
+    world.define({"web": {**WEB, "nginx": {"server": server}}})
+    with pytest.raises(ConductorError):
+        world.upgrade("r1")
+    templates: list[str | None] = []
+    switch = world.traffic.switch
+
+    def watch(routes: Collection[Route], record: Callable[[Cutover], None]) -> None:
+        templates.extend(route.template for route in routes)
+        switch(routes, record)
+
+    world.traffic.switch = watch  # type: ignore[method-assign]
+    for text, revision in (("one", "r1"), ("two", "r2")):
+        path.write_text(text)
+        world.upgrade(revision)
+    path.write_text("three")
+    world.perform(actions.scale(3))
+    path.unlink()
+    world.perform(actions.rollback(None))
+    assert templates == ["one", "two", "two", "one"]
+    path.write_text("four")
+    world.restart()
+    assert templates[-1] == "four"
 
 
 def prune(world: World) -> None:

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from conductor.change import actions
 from conductor.change.cleanup import KEEP_SECONDS, STOP_SECONDS, clean_up_tasks, is_due
+from conductor.cron.wrap import job_key
 from conductor.definitions.load import restore
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import container_spec
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import Containers, Kind, TaskContainer
-from conductor.plan.tasks import Task, task_spec, with_deadline
+from conductor.plan.tasks import JobResult, Task, job_locks, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WatchedRuntime, World
@@ -184,3 +186,35 @@ def test_which_containers_are_inspected(kind: Kind, state: str, deadline: float 
         id="i", name="n", service="web", revision="r1", kind=kind, change="t1", state=state, deadline=deadline
     )
     assert is_due(found, 1000.0) is due
+
+
+def test_results_and_locks_of_jobs_that_left_the_crontab_are_removed(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": {**WEB, "cron": {"generate": ["bin/cron"]}}})
+
+    def upgrade(revision: str, *commands: str) -> None:
+        table = tuple(f"* * * * * {command}" for command in commands)
+        world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=table), kind="task")
+        world.upgrade(revision)
+
+    upgrade("r1", "bin/a", "bin/b")
+    a, b = (job_key(command) for command in ("bin/a", "bin/b"))
+    locks = world.context().locks
+    for job in (a, b):
+        world.store.write_job(JobResult(service="web", job=job))
+        for name in job_locks("web", job):
+            with locks.hold(name):
+                pass
+    upgrade("r2", "bin/b")
+    assert world.store.jobs("web") == (b,)
+    left = {path.name for path in (tmp_path / "run" / "locks").iterdir() if path.name.startswith("web.")}
+    assert left == {"web.lock", *(f"{name}.lock" for name in job_locks("web", b))}
+    world.perform(actions.stop(""))
+    assert world.store.jobs("web") == (b,)  # they return with the crontab
+
+
+def test_the_lock_of_a_job_that_runs_stays(tmp_path: Path) -> None:
+    world = World(tmp_path, {"web": WEB})
+    locks, other = world.context().locks, world.context().locks
+    with locks.hold("web.k1"):
+        other.remove("web.k1")
+        assert other.is_held("web.k1")

@@ -32,6 +32,7 @@ from conductor.state.history import History
 from conductor.state.locks import Locks
 from conductor.state.store import Store
 from conductor.state.supervisor_status import SUPERVISE_LOCK, ServiceStatus, SupervisorStatus, status_path
+from tests.fakes.traffic import FakeTraffic
 
 WEB = "{image: x, port: 80, count: 2, health: {path: /}, nginx: {}, env: {KEY: {file: %s}}}"
 SECRET = "line-one-of-key\nline'two-of-\"key"
@@ -47,6 +48,7 @@ class Host:
         self.define(web=WEB % (directory / "key"), other=WEB % (directory / "key"))
         self.store = Store(directory / "state")
         self.locks = Locks(directory / "locks", "service upgrade", Clock(), SignalCancellation())
+        self.traffic = FakeTraffic()
         self.replicas: list[Replica] = []
         self.images = {"sha256:1": Image(id="sha256:1", digest="")}
         self.results: dict[str, CheckResult] = {}
@@ -70,7 +72,7 @@ class Host:
         context = Context(
             host=msgspec.structs.replace(self.definitions.host, runtime_dir=str(self.directory)),
             runtime=SimpleNamespace(containers=lambda _only: Containers(found, ()), image=self.images.get),  # type: ignore[arg-type]
-            traffic=None,  # type: ignore[arg-type]
+            traffic=self.traffic,
             health=self,
             store=self.store,
             history=History(self.directory / "state"),
@@ -318,6 +320,21 @@ def test_the_json_document(host: Host) -> None:
     }
 
 
+def test_a_service_behind_a_traffic_layer_that_is_down_is_not_ok(host: Host) -> None:
+    web = WEB % (host.directory / "key")
+    host.define(web=web, worker="{image: x, health: {none: true}}", idle=web)
+    host.deploy("web", 2)
+    host.deploy("worker", 1)
+    host.deploy("idle", 0, scale=0)
+    host.traffic.running = False
+    rows = host.rows()
+    assert (rows["web"].condition, rows["web"].notes) == (ServiceCondition.TRAFFIC_DOWN, (notes.TrafficDown(),))
+    assert [rows[one].condition for one in ("worker", "idle")] == [ServiceCondition.OK] * 2
+    host.replicas.pop(0)
+    row = host.rows()["web"]
+    assert (row.condition, row.notes) == (ServiceCondition.MISSING, (notes.TrafficDown(),))
+
+
 @pytest.mark.parametrize(
     ("condition", "text"),
     [
@@ -328,6 +345,7 @@ def test_the_json_document(host: Host) -> None:
         (ServiceCondition.MISSING, "2 missing"),
         (ServiceCondition.SURPLUS, "-2 too many"),
         (ServiceCondition.UNHEALTHY, "1 of 2 healthy"),
+        (ServiceCondition.TRAFFIC_DOWN, "nginx is not running"),
         (ServiceCondition.STOPPED, "stopped"),
         (ServiceCondition.OK, "ok"),
     ],
@@ -391,6 +409,10 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.Drifted(),
             "drifted: the definition has changed since the release; upgrade or restart the service to apply it",
+        ),
+        (
+            notes.TrafficDown(),
+            "nginx is not running, so no request reaches the service; run systemctl start nginx",
         ),
         (notes.Stray(names=("a", "b")), "containers that are not of the live release: a, b"),
         (notes.Supervise(status=WAITING), f"supervise: {WAITING}"),

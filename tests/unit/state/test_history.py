@@ -1,6 +1,7 @@
 """The history file: one line of JSON per entry, also after a writer was killed."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -65,3 +66,12 @@ def test_a_history_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Pa
     with pytest.raises(ConductorError) as failed:
         History(tmp_path).append(STOP)
     assert failed.value.sentence.startswith(f"cannot write {tmp_path / 'history.jsonl'}: ")
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:7]))
+    history = History(tmp_path)
+    history.append(UPGRADE)
+    history.append(STOP)
+    assert [msgspec.json.decode(line, type=HistoryEntry) for line in lines(tmp_path)] == [UPGRADE, STOP]

@@ -102,7 +102,7 @@ def test_only_root_can_read_the_state(tmp_path: Path) -> None:
     store.write_journal(JOURNAL)
     store.write_addresses(Addresses())
     store.write_job(JobResult(service="web", job="k1"))
-    store.keep_log("web-1", ["a line"])
+    store.keep_log("web", "web-1", ["a line"])
     paths = [tmp_path / "state", *(tmp_path / "state").rglob("*")]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir()} == {0o700}
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()} == {0o600}
@@ -115,12 +115,31 @@ def test_many_threads_keep_logs_at_once(tmp_path: Path) -> None:
 
     def keep(number: int) -> None:
         together.wait()
-        store.keep_log(f"web-{number:04}", [f"line {number}"])
+        store.keep_log("web", f"web-{number:04}", [f"line {number}"])
 
     for number in range(KEPT_LOGS):
-        store.keep_log(f"old-{number:04}", [])
+        store.keep_log("web", f"old-{number:04}", [])
     with ThreadPoolExecutor(at_once) as pool:
         assert list(pool.map(keep, range(50 * at_once))) == [None] * 50 * at_once
-    kept = sorted(path.name for path in (tmp_path / "logs").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "logs" / "web").iterdir())
     assert KEPT_LOGS - at_once <= len(kept) <= KEPT_LOGS
     assert not [name for name in kept if name.startswith("old-")]
+
+
+def test_many_logs_of_one_service_evict_none_of_another(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.keep_log("web", "web-1", ["a line"])
+    for number in range(KEPT_LOGS + 5):
+        store.keep_log("loop", f"loop-{number:04}", [])
+    assert [path.name for path in (tmp_path / "logs" / "web").iterdir()] == ["web-1.log"]
+    assert len(list((tmp_path / "logs" / "loop").iterdir())) == KEPT_LOGS
+
+
+def test_results_of_jobs_are_listed_and_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.jobs("web") == ()
+    for job in ("k2", "k1"):
+        store.write_job(JobResult(service="web", job=job))
+    assert store.jobs("web") == ("k1", "k2")
+    store.remove_job("web", "k1")
+    assert store.jobs("web") == ("k2",)

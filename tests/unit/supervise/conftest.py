@@ -21,6 +21,7 @@ from conductor.state.locks import Locks
 from conductor.state.supervisor_status import SupervisorStatus, status_path
 from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts
+from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.definitions_file import DefinitionsFile
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.observe import HostObservation, Observer
@@ -60,12 +61,12 @@ class SupervisedHost(World):
 
     def supervise(self) -> None:
         """Start a `supervise`, which continues what the one before published."""
-        file = DefinitionsFile(self.directory / "services.yml")
+        file = self.file = DefinitionsFile(self.directory / "services.yml", self.directory / "state")
         host = file.definitions.host
         log = SupervisorLog(self.lines.append)
         contexts = Contexts(self._make_context, file.definitions, self.clock, log, self.ended)
         monitor: Any = self.monitor
-        self.observer = Observer(monitor, contexts.passes, lambda: self.definitions)
+        self.observer = Observer(monitor, contexts.passes, lambda: file.definitions)
         self.in_progress = InProgress(lambda: None)
         self.retries = Retries(self.clock, self.status().services if status_path(host.runtime_dir).exists() else {})
         self.reconciler = Reconciler(
@@ -76,6 +77,7 @@ class SupervisedHost(World):
             in_progress=self.in_progress,
             route_loader=RouteLoader(contexts, self.in_progress, log),
             task_cleanup=TaskCleanup(contexts, self.in_progress),
+            crontabs=CrontabFollower(contexts, self.in_progress, log, lambda: file.definitions),
         )
         self.runtime_state = RuntimeState(log)
         status = StatusFile(host.runtime_dir, self.clock, log, lambda: file.problem)
@@ -86,7 +88,7 @@ class SupervisedHost(World):
     ) -> Context:
         locks = Locks(Path(host.runtime_dir) / "locks", command, self.clock, cancellation, yields=options["yields"])
         return dataclasses.replace(
-            self.context(),
+            self.context(host),
             locks=locks,
             output=output,
             cancellation=cancellation,
@@ -95,7 +97,8 @@ class SupervisedHost(World):
         )
 
     def run_pass(self) -> None:
-        """Run a pass, and wait for the actions that it begins."""
+        """Read the definitions file, run a pass, and wait for the actions that it begins."""
+        self.file.reload(force=True)
         result: Future[HostObservation] = Future()
         try:
             result.set_result(self.observer.observe(runtime_restarted=self.runtime_state.may_have_restarted))
@@ -113,7 +116,7 @@ class SupervisedHost(World):
 
     def status(self) -> SupervisorStatus:
         """Return the published status."""
-        path = status_path(self.definitions.host.runtime_dir)
+        path = status_path(str(self.directory / "run"))
         return msgspec.json.decode(path.read_bytes(), type=SupervisorStatus)
 
     def history(self) -> list[HistoryEntry]:

@@ -17,6 +17,7 @@ def changed(**fields: object) -> HistoryEntry:
 
 DONE = changed(outcome=Outcome.DONE)
 TASK = changed(action="cron", outcome=Outcome.FAILED, command="")
+REAPED = changed(action="cron", outcome=Outcome.UNATTENDED, reason="")
 
 
 class Written(list[HistoryEntry]):
@@ -31,6 +32,7 @@ class Written(list[HistoryEntry]):
         pytest.param([FAILED, changed(outcome=Outcome.REFUSED)], [FAILED], id="also when it is refused"),
         pytest.param([DONE, DONE], [DONE, DONE], id="successes"),
         pytest.param([TASK, TASK], [TASK, TASK], id="ends of tasks"),
+        pytest.param([REAPED, REAPED, REAPED], [REAPED, REAPED, REAPED], id="tasks that supervise removed"),
         pytest.param([FAILED, DONE, FAILED], [FAILED, DONE, FAILED], id="a failure after a success"),
         pytest.param([FAILED, TASK, FAILED], [FAILED, TASK, FAILED], id="a failure after another entry"),
         pytest.param([FAILED, changed(service="shop"), FAILED], [FAILED, changed(service="shop")], id="two services"),

@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from conductor.clock import Clock
+from conductor.errors import ConductorError
 from conductor.supervise.log import SupervisorLog
-from conductor.supervise.main import run_loop
+from conductor.supervise.loop import STUCK_SECONDS, Loop
+from conductor.supervise.main import run_loop, usable_definitions
+from conductor.supervise.runtime_state import RuntimeState
+from tests.fakes.runtime import FakeClock
 
 FED = b"WATCHDOG=1"
 FED_EVERY_SECONDS = 0.01
@@ -39,7 +43,9 @@ def test_a_tick_that_hangs_does_not_feed_the_watchdog(systemd: socket.socket) ->
             hung.set()
             resume.wait()
 
-    loop: Any = SimpleNamespace(ended=ended, tick=tick, wake=lambda: None, check_state_files=lambda: None)
+    loop: Any = SimpleNamespace(
+        ended=ended, tick=tick, wake=lambda: None, check_state_files=lambda: None, is_stuck=False
+    )
     file: Any = SimpleNamespace(problem="", reload=lambda *, force: force)
     running = threading.Thread(target=run_loop, args=(loop, file, SupervisorLog(), Clock(), queue.SimpleQueue()))
     running.start()
@@ -54,6 +60,62 @@ def test_a_tick_that_hangs_does_not_feed_the_watchdog(systemd: socket.socket) ->
         hang.clear()
         resume.set()
         systemd.settimeout(5)
+        assert systemd.recv(99) == FED
+    finally:
+        ended.set()
+        resume.set()
+        running.join(5)
+
+
+def test_it_waits_for_a_usable_file_under_systemd(systemd: socket.socket, tmp_path: Path) -> None:
+    path = tmp_path / "services.yml"
+
+    class WritingClock(Clock):
+        def sleep(self, seconds: float) -> None:
+            path.write_text(f'{{"version": 1, "host": {{"state_dir": "{tmp_path}"}}, "services": {{}}}}')
+
+    lines: list[str] = []
+    file = usable_definitions(path, tmp_path, SupervisorLog(lines.append), WritingClock())
+    assert (file.definitions.ids, file.problem) == ((), "")
+    assert len(lines) == 1
+    assert b"READY=1" in systemd.recv(999).split(b"\n")
+
+
+def test_without_systemd_an_unusable_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConductorError):
+        usable_definitions(tmp_path / "services.yml", tmp_path, SupervisorLog(), Clock())
+
+
+def test_a_stuck_pass_does_not_feed_the_watchdog(systemd: socket.socket) -> None:
+    clock, ended, resume = FakeClock(), threading.Event(), threading.Event()
+    observing = threading.Event()
+
+    def observe(**_: bool) -> None:
+        observing.set()
+        resume.wait(30)
+
+    observer: Any = SimpleNamespace(observe=observe, stamp=lambda: None)
+    results: Any = SimpleNamespace(take=lambda _: None)
+    log = SupervisorLog()
+    loop = Loop(clock, observer, results, RuntimeState(log), ended)
+    file: Any = SimpleNamespace(problem="", reload=lambda *, force: force)
+    running = threading.Thread(target=run_loop, args=(loop, file, log, clock, queue.SimpleQueue()))
+    running.start()
+    try:
+        assert systemd.recv(99) == FED
+        assert observing.wait(5)
+        clock.advance(STUCK_SECONDS / 2)
+        assert systemd.recv(99) == FED  # it may still end
+        clock.advance(STUCK_SECONDS)
+        systemd.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            assert [systemd.recv(99) for _ in range(100)] == []
+        resume.set()
+        while loop.is_stuck:
+            clock.advance(1.0)
+            time.sleep(0.01)
+        systemd.settimeout(5)
+        clock.advance(1.0)
         assert systemd.recv(99) == FED
     finally:
         ended.set()

@@ -1,6 +1,7 @@
 """Passes and their actions on a host in memory: what `supervise` does, records, logs and publishes."""
 
 import fcntl
+import threading
 from typing import Any
 
 import msgspec
@@ -12,7 +13,10 @@ from conductor.plan.history import Outcome
 from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, Paused, Unreadable
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
+from conductor.plan.tasks import Task, task_spec
+from conductor.state.supervisor_status import TRAFFIC_DOWN
 from conductor.supervise.route_loader import SUBJECT
+from tests.fakes.world import WEB
 
 HOLD = Hold(reason="holiday", who="ada", since="2024-01-01T00:00:00.000Z")
 
@@ -283,3 +287,97 @@ def test_as_wanted_again_ends_the_counting_of_failures(host: Any) -> None:
     assert host.status().services["web"].reason == AsWanted()  # with the attempts of the last minute
     host.run_passes(60.0)
     assert host.status().services == {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_repair_yields_while_a_replica_takes_long_to_stop(host: Any, fails: bool) -> None:
+    """During the stop of `order: stop-first`, and during a rollback of a service without nginx."""
+    worker = {"image": "shop", "health": {"none": True, "stable_for": "1s"}, "stop": {"grace": "10m"}}
+    host.define({"worker": worker if fails else {**worker, "order": "stop-first"}})
+    host.upgrade("r1", "worker")
+    host.clock.advance(60.0)
+    [replica] = host.replicas("worker")
+    host.monitor.conditions[replica.id] = Condition.UNHEALTHY
+    if fails:
+        host.health.unhealthy.add("r1")
+    yielded = threading.Event()
+
+    def stop(_container: str, _seconds: float) -> bool:
+        fcntl.flock(waiting, fcntl.LOCK_SH)
+        host.clock.advance(1.0)
+        yielded.wait(10.0)
+        return False
+
+    with (host.directory / "run" / "locks" / "worker.waiting.lock").open("a") as waiting:
+        host.runtime.stop = stop
+        host.run_pass()
+        assert not yielded.is_set()
+        yielded.set()
+    assert host.lines[-1] == "worker: repair stopped: yielded the lock"
+    assert host.store.journal("worker").action == "repair"
+
+
+@pytest.mark.parametrize("routed", [True, False])
+@pytest.mark.parametrize("cause", ["secret", "create", "check", "network"])
+def test_without_a_replacement_an_exited_replica_is_started_again_in_place(host: Any, cause: str, routed: bool) -> None:
+    secret = host.directory / "secret"
+    secret.write_text("s")
+    definition = {**WEB, "env": {"KEY": {"file": str(secret)}}, "nginx": {} if routed else None}
+    host.define({"shop": definition})
+    host.upgrade("r1", "shop")
+    host.clock.advance(60.0)
+    exited = host.replicas("shop")[0].id
+    host.runtime.exit(exited)
+    match cause:
+        case "secret":
+            secret.unlink()
+        case "create":
+            host.runtime.fail("create")
+        case "network":
+            host.runtime.fail("ensure_network")
+        case _:
+            host.traffic.running = False
+            host.runtime.fail("create")
+    host.run_pass()
+    assert exited in {one.id for one in host.replicas("shop") if one.running}
+    assert host.running("shop") == {"r1": 2}
+    assert host.store.journal("shop") is None
+
+
+def test_nothing_is_started_in_place_beside_replicas_that_could_not_be_rolled_back(host: Any) -> None:
+    exited = min(ids(host))
+    host.runtime.exit(exited)
+
+    def fail(_wanted: Any) -> None:
+        raise ConductorError("cannot write: no space")
+
+    host.store.write_wanted = fail
+    host.traffic.fail("undo")
+    host.run_pass()
+    assert host.store.journal("web") is not None
+    assert exited not in ids(host)
+
+
+def test_a_traffic_layer_that_is_down_is_published_and_logged_once(host: Any) -> None:
+    assert not host.status().traffic_down
+    host.traffic.running = False
+    host.run_passes(1.0)
+    assert host.status().traffic_down
+    assert [line for line in host.lines if "nginx is not running" in line] == [f"traffic layer: {TRAFFIC_DOWN}"]
+    host.traffic.running = True
+    host.run_pass()
+    assert not host.status().traffic_down
+    assert host.results.succeeded
+
+
+def test_the_ends_of_tasks_that_look_alike_are_all_recorded(host: Any) -> None:
+    definition = host.definitions.services["web"]
+    for number in range(3):
+        task = Task(service="web", kind="cron", command=("true",), job="k1", name=f"job-{number}")
+        spec = task_spec(
+            task, definition, host.store.wanted("web").live, {}, instance="default", network="conductor", change="t1"
+        )  # fmt: skip
+        host.runtime.start(host.runtime.create(spec))
+    host.clock.advance(120.0)
+    host.run_pass()
+    assert outcomes(host) == [("cron", Outcome.UNATTENDED)] * 3

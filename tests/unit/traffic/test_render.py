@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service
@@ -55,6 +56,18 @@ def test_a_server_block_from_a_template(tmp_path: Path) -> None:
     assert RENDERER.route(route((), Server(listen=("80",), names=("x",), template=str(template)))).endswith(
         "# web shop\n"
     )
+
+
+def test_the_template_text_of_a_release_comes_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "server.j2"
+    path.write_text("# later\n")
+    written = route((), Server(listen=("80",), names=("x",), template=str(path)))
+    text = RENDERER.route(msgspec.structs.replace(written, template="# {{ service }} as released\n"))
+    assert text.endswith("# web as released\n")
+    path.unlink()
+    with pytest.raises(UsageError) as failed:
+        RENDERER.route(msgspec.structs.replace(written, template="{{ unknown }}"))
+    assert str(path) in failed.value.sentence
 
 
 @pytest.mark.parametrize("text", [None, "{{ unknown }}", "{% if %}"], ids=["absent", "unknown variable", "syntax"])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.cancellation import SignalCancellation
@@ -93,6 +94,42 @@ def test_problems_of_the_definitions_are_warnings(world: World) -> None:
     world.define({"web": WEB, "shop": {"image": "x", "cont": 1}})
     finished = install(world.definitions, world.context())
     assert finished.warnings == len([one for one in world.recorder.events if isinstance(one, Warned)]) == 2
+
+
+def test_the_committed_definition_of_a_deployed_service_is_written(world: World) -> None:
+    world.define({"web": {**WEB, "nginx": {"upstream": "other"}}, "shop": {**WEB, "nginx": {"upstream": "mall"}}})
+    web, shop = routes(world.definitions, world.context(), ("web", "shop"))
+    assert (web.definition.upstream, shop.definition.upstream) == ("web", "mall")
+    world.define({"web": {**WEB, "cont": 1}})  # invalid
+    [web] = routes(world.definitions, world.context(), ("web",))
+    assert (web.definition.upstream, web.endpoints) == ("web", endpoints(world))
+
+
+def test_a_replica_that_fails_its_check_gets_no_requests(world: World) -> None:
+    bad, good = world.replicas()
+    world.health.unhealthy.add(bad.id)
+    world.traffic.routes["web"] = (good.endpoint or "",)  # as `supervise` has left it
+    install(world.definitions, world.context())
+    assert world.traffic.routes["web"] == (good.endpoint,)
+    world.health.unhealthy.add(good.id)
+    install(world.definitions, world.context())
+    assert world.traffic.routes["web"] == (good.endpoint,)  # what is in force stays
+    world.traffic.routes["web"] = ()
+    install(world.definitions, world.context())
+    assert world.traffic.routes["web"] == endpoints(world)
+
+
+def test_a_route_whose_release_cannot_be_read_stays(world: World) -> None:
+    wanted = world.store.wanted("web")
+    broken = msgspec.structs.replace(wanted.live, definition={**wanted.live.definition, "count": "many"})
+    world.store.write_wanted(msgspec.structs.replace(wanted, release=broken))
+    install(world.definitions, world.context())
+    assert world.traffic.routes["web"] == endpoints(world)
+
+
+def test_it_reports_that_nginx_is_not_running(world: World) -> None:
+    world.traffic.running = False
+    assert "nginx is not running" in install(world.definitions, world.context()).text
 
 
 def test_settings_without_effect_are_notices(world: World) -> None:

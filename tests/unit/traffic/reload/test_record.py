@@ -162,3 +162,13 @@ def test_a_newer_or_damaged_record_is_refused_by_name(record: Record, tmp_path: 
 def test_no_file_is_no_digest() -> None:
     assert digest(None) is None
     assert digest("") != digest("a") != digest("\udcff")
+
+
+def test_an_endpoint_that_left_before_a_cutover_is_known_while_a_worker_from_then_lives(
+    record: Record, own_process: Worker
+) -> None:
+    """As of an exited replica: its traffic is rerouted first, and its replacement joins with a later switch."""
+    switch(record, "web", "both", OLD, NEW)
+    switch(record, "web", "rerouted", NEW, workers=(own_process,))
+    switch(record, "web", "repaired", NEW, OTHER)
+    assert record.known() == {OLD, NEW, OTHER}
