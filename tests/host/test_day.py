@@ -28,7 +28,7 @@ COOKBOOK = """
 DESIGN = r"""
 /var/lib/conductor(/(history\.jsonl|(addresses|traffic|host)\.json))?
 /var/lib/conductor/(services|journal)(/(shop|api|worker|jobs)\.json)?
-/var/lib/conductor/logs(/(shop|api|worker|jobs)-[^/]+\.log)?
+/var/lib/conductor/logs(/(shop|api|worker|jobs)(/[^/]+\.log)?)?
 /var/lib/conductor/jobs(/jobs(/[0-9a-f]+\.json)?)?
 /run/conductor(/supervise\.json|/locks(/[a-z0-9.]+\.lock)?)?
 /run/conductor/nginx(/announce|/unavailable\.sock|/private(/drafts(/.*)?|/status\.sock)?)?
