@@ -103,7 +103,7 @@ def test_notifications_to_systemd(sup: Supervised) -> None:
         spawned = sup.start(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "800000", "JOURNAL_STREAM": "1:1"})
         received = [listening.recv(4096).decode() for _ in range(6)]
         assert received[0].startswith("READY=1\nSTATUS=")
-        assert "STATUS=1 services, 2 containers" in received
+        assert "STATUS=1 service, 2 containers" in received
         assert received.count("WATCHDOG=1") >= 2
         spawned.signal(signal.SIGTERM)
         assert spawned.wait(5).code == 0
