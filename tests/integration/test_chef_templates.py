@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from conductor.definitions.load import load
-from conductor.state.store import Store
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.state.history import History
 from tests.support.chef_runs import COOKBOOK, RUBY, example_bags, render
 
 # Values that YAML, Ruby, ERB, a shell or Python's formatting could change.
@@ -89,7 +90,8 @@ def test_one_template_is_rendered_from_the_command_line() -> None:
 
 def test_logrotate_rotates_the_history_and_the_next_entry_starts_a_new_file(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    Store(state).record({"action": "upgrade"})
+    history = History(state)
+    history.append(HistoryEntry(at="", service="web", action="upgrade", outcome=Outcome.DONE))
     rules = tmp_path / "conductor"
     rules.write_text(rendered("logrotate.erb", {"state_dir": str(state)}))
     rules.chmod(0o644)
@@ -97,9 +99,9 @@ def test_logrotate_rotates_the_history_and_the_next_entry_starts_a_new_file(tmp_
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in state.iterdir()] == ["history.jsonl.1"]
-    Store(state).record({"action": "rollback"})
-    assert json.loads((state / "history.jsonl.1").read_text()) == {"action": "upgrade"}
-    assert json.loads((state / "history.jsonl").read_text()) == {"action": "rollback"}
+    history.append(HistoryEntry(at="", service="web", action="rollback", outcome=Outcome.DONE))
+    assert json.loads((state / "history.jsonl.1").read_text())["action"] == "upgrade"
+    assert json.loads((state / "history.jsonl").read_text())["action"] == "rollback"
     assert (state / "history.jsonl").stat().st_mode & 0o777 == 0o600
 
 
