@@ -19,7 +19,11 @@ LABELS = 'service="jobs",job="1a2b",schedule="1 1 * * *"'
 
 def metrics(directory: Path, *, status: Any, jobs: Any = (), supervise: Any = UP) -> tuple[int, dict[str, float], str]:
     """Exit code, samples by name with labels, and standard error."""
-    documents = {"service": {"services": status}, "cron": jobs, "supervise": supervise}
+    documents = {
+        "service": {"services": status},
+        "cron": None if jobs is None else {"jobs": jobs},
+        "supervise": supervise,
+    }
     for name, document in documents.items():
         (directory / name).write_text(json.dumps(document))
     fake = directory / "conductor"
