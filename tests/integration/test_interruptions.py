@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
-from tests.support.commands import Spawned
+from tests.support.commands import Result, Spawned
 from tests.support.host import TestHost, merged
 from tests.support.odd_clients import EarlyBird, SlowUpload
 
-STILL = "\n  web still runs r1: 1 replica\n"
-ROLLED_BACK = "error: interrupted\n  the upgrade of web was rolled back\n"
 STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
 SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "10s"}})
 Uploading = Callable[[float], SlowUpload]
@@ -28,6 +26,14 @@ LONG_ANNOUNCE = {"nginx": {"announce": "2s"}}  # as long as a client stays idle,
 def begin(host: TestHost, *more: str, **popen: Any) -> Spawned:
     """Start the upgrade that is interrupted."""
     return host.spawn("service", "upgrade", "--id", "web", "--revision", "r2", *more, **popen)
+
+
+def rolled_back(host: TestHost, result: Result, code: int) -> None:
+    """Check that the interrupted upgrade was rolled back, and that its error and the history record it."""
+    failed(result, code, "error: interrupted\n", "the upgrade of web was rolled back", "web still runs r1: 1 replica")
+    nothing_left_behind(host, "r1")
+    last = host.history()[-1]
+    assert (last["action"], last["outcome"], last["to"]) == ("upgrade", "interrupted", "r2")
 
 
 def at_the_gate(host: TestHost) -> None:
@@ -42,10 +48,9 @@ def test_a_signal_at_the_gate_rolls_back(serving: TestHost, number: int, code: i
     at_the_gate(serving)
     upgrade.signal(number)
     result = upgrade.wait(20)
-    failed(result, code, ROLLED_BACK, STILL, "rolling back the upgrade of web")
+    rolled_back(serving, result, code)
+    assert "rolling back the upgrade of web" in result.stderr
     assert result.seconds < 10
-    nothing_left_behind(serving, "r1")
-    assert serving.history()[-1]["outcome"] == "interrupted"
 
 
 def test_more_ctrl_c_do_not_stop_the_rollback(serving: TestHost) -> None:
@@ -57,8 +62,7 @@ def test_more_ctrl_c_do_not_stop_the_rollback(serving: TestHost) -> None:
         upgrade.signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             upgrade.process.wait(0.05)
-    failed(upgrade.wait(20), 130, ROLLED_BACK, STILL)
-    nothing_left_behind(serving, "r1")
+    rolled_back(serving, upgrade.wait(20), 130)
 
 
 def test_a_signal_during_the_announce_rolls_back(serving: TestHost) -> None:
@@ -69,8 +73,7 @@ def test_a_signal_during_the_announce_rolls_back(serving: TestHost) -> None:
         upgrade = begin(serving)
         serving.wait_for(flag.exists, "the announce")
         upgrade.signal(signal.SIGINT)
-        failed(upgrade.wait(20), 130, ROLLED_BACK, STILL)
-        nothing_left_behind(serving, "r1")
+        rolled_back(serving, upgrade.wait(20), 130)
 
 
 def test_while_waiting_for_the_lock(serving: TestHost) -> None:
