@@ -87,7 +87,7 @@ class SignalCancellation:
     @contextlib.contextmanager
     def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
         """Defer signals until the outermost shield ends."""
-        if not self._shields:
+        if not self._shields and not self._committed:
             self._unreported = self._unreported or self._signal != 0
         self._shields.append(notice)
         try:

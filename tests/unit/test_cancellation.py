@@ -162,6 +162,8 @@ def test_after_the_commit_signals_are_only_reported(cancellation: SignalCancella
         cancellation.check()
     cancellation.committed()
     cancellation.wait(0.01)
+    with cancellation.shielded("one moment"):
+        cancellation.check()
     assert notices == ["one moment", ALREADY_COMMITTED]
     interrupt()
     with cancellation.shielded("one moment"):
