@@ -24,7 +24,8 @@ class BugError(ConductorError):
 def bug(error: Exception, argv: Sequence[str], directory: Path) -> BugError:
     """Write a report to `directory`, or else to the directory for temporary files, and return the error to print.
 
-    If no report can be written, the error says where the exception was raised. Its text may contain a secret and is left out.
+    If no report can be written, the error says where the exception was raised. The exception's text
+    is left out, because it may contain a secret.
     """
     sentence, hint = "this is a bug in Conductor", "please report it"
     try:

@@ -29,9 +29,9 @@ class Cancellation(Protocol):
         """Sleep for `seconds`; raise as `check` does as soon as the action must stop."""
 
     def shielded(self, notice: str, *, yields: bool = False) -> AbstractContextManager[None]:
-        """Return a block that is not interrupted: a request to stop prints `notice` and is raised after the block.
+        """Return a context whose block is not interrupted: a request to stop prints `notice`, and is raised after the block.
 
-        With `yields`, `supervise` still yields its lock in it, because the journal has what the next holder needs.
+        With `yields`, `supervise` still yields its lock inside the block, because the journal has what the next holder needs.
         """
 
     def committed(self) -> None:

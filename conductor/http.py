@@ -80,7 +80,7 @@ class Connection:
         return self._status
 
     def body(self, max_bytes: int | None = None) -> bytes:
-        """Return the body of the response, or its first `max_bytes`; `IncompleteBody` when it ends early."""
+        """Return the body of the response, or its first `max_bytes`. Raise `IncompleteBody` when it ends early."""
         if self._status in _WITHOUT_BODY:
             return b""
         if self.headers.get("transfer-encoding", "").lower().endswith("chunked"):

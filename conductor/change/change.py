@@ -256,7 +256,7 @@ def _explained(
 
 
 def _serving(context: Context, service: str, wanted: Wanted) -> str:
-    """Return a sentence about what runs of a service now."""
+    """Return a sentence about the live release of a service and its running replicas."""
     live = wanted.release
     if live is None:
         return f"{service} has never been deployed on this host and is not running"

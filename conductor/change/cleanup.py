@@ -1,7 +1,7 @@
-"""Removes what tasks leave behind: the containers of tasks whose `conductor run` was killed, whose end it records in the
-history, and the results and locks of cron jobs that the crontab no longer has.
+"""Removes what tasks leave behind: the containers of tasks whose `conductor run` was killed, and the results and locks of
+cron jobs that are no longer in the crontab.
 
-A task that is still running after its deadline is stopped.
+The end of such a task is recorded in the history. A task that is still running after its deadline is stopped.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ def is_due(container: TaskContainer, wall: float) -> bool:
 
 
 def clean_up_tasks(context: Context, service: str) -> None:
-    """Remove the tasks of one service that are due. A removal that fails is tried again later."""
+    """Remove the task containers of one service that are due for removal. A failed removal is retried later."""
     with contextlib.suppress(ConductorError):
         for container in context.runtime.containers(service).tasks:
             if is_due(container, context.clock.wall()):
@@ -34,14 +34,15 @@ def clean_up_tasks(context: Context, service: str) -> None:
 def clean_up_jobs(context: Context, service: str) -> None:
     """Remove the last results and the locks of cron jobs that the installed crontab no longer has.
 
-    Those of a stopped service stay, because its crontab returns. What fails now is tried again after the next change.
+    Those of a stopped service stay, because `start` installs its crontab again. A failed removal is retried after the
+    next change.
     """
     with contextlib.suppress(ConductorError):
         text, wanted = context.crontabs.read(service), context.store.wanted(service)
         if text is None and wanted.release is not None and wanted.release.crontab:
             return
         for job in context.store.jobs(service):
-            if job not in (text or ""):  # also the key of a line that a person has edited
+            if job not in (text or ""):  # this also finds the key in a line that an operator has edited
                 context.store.remove_job(service, job)
                 for lock in job_locks(service, job):
                     context.locks.remove(lock)

@@ -87,7 +87,7 @@ def wrapped(context: Context, release: Release) -> str | None:
 
 
 def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
-    """Refuse all lines at once that cron would refuse or misread, or that contain a secret.
+    """Refuse, in one error, all lines that cron would reject or misread, or that contain a secret.
 
     No other problem is reported for a line with a secret, because its message would quote the line.
     """

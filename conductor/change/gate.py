@@ -31,7 +31,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Attempt(msgspec.Struct, kw_only=True):
-    """What is known of one replica so far. `ended` is when it passed or timed out, `state` its last known state, which was
+    """What is known about one replica so far. `ended` is when it passed or timed out, `state` its last known state, which was
     read at `inspected`."""
 
     candidate: Candidate
@@ -54,11 +54,11 @@ class _Attempt(msgspec.Struct, kw_only=True):
 
 
 class GateFailed(ConductorError):  # noqa: N818 (an expected outcome of a deploy)
-    """At least one new replica did not become healthy, or did not stay so."""
+    """At least one new replica did not become healthy, or did not stay healthy."""
 
 
 class Gate:
-    """Checks all candidates side by side. The first failure ends the wait."""
+    """Checks all candidates in parallel. The first failure ends the wait."""
 
     def __init__(self, context: Context, candidates: Sequence[Candidate]) -> None:
         self._context = context
@@ -67,11 +67,11 @@ class Gate:
         self._over = threading.Event()
 
     def wait(self, progress: Callable[[str], None]) -> None:
-        """Return when all are healthy; raise `GateFailed` with what is known of each one."""
+        """Return when all are healthy; raise `GateFailed` with what is known about each one."""
         self._wait(self._check, progress)
 
     def check_again(self) -> None:
-        """Check each replica once more; raise `GateFailed` unless all pass. A check that cannot be made proves nothing."""
+        """Check each replica once more; raise `GateFailed` unless all pass. A check that cannot be made counts as passed."""
         self._wait(self._check_once, lambda _text: None)
 
     def _wait(self, check: Callable[[_Attempt], None], progress: Callable[[str], None]) -> None:

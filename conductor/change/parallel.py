@@ -15,7 +15,7 @@ T = TypeVar("T")
 def for_each(
     items: Sequence[T], call: Callable[[T], None], meanwhile: Callable[[], None] = lambda: None
 ) -> list[tuple[T, ConductorError]]:
-    """Call `call` for all items side by side; return those for which it failed. Any other exception is raised at the end.
+    """Call `call` for all items in parallel; return those for which it failed. Any other exception is raised at the end.
 
     `meanwhile` is called while waiting. When it raises, the waiting ends and the calls continue.
     """

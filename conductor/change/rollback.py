@@ -9,7 +9,7 @@ DRAINED_GRACE_SECONDS = 5.0  # limit of `stop.grace` for new replicas behind ngi
 
 
 def roll_back(steps: ChangeSteps, outcome: Outcome) -> None:
-    """Restore what ran before. New replicas are removed only after the traffic layer has stopped using them."""
+    """Restore the state before the change. New replicas are removed only after the traffic layer has stopped using them."""
     with steps.context.cancellation.shielded("rolling back, one moment", yields=True):
         for one in steps.services:
             remove_hooks(one)

@@ -1,4 +1,4 @@
-"""The part of a change that concerns one service: its journal, and what is done for it alone.
+"""The part of a change that concerns one service: its journal, and the actions on that service alone.
 
 The journal holds everything that is known between two steps. `recover.py` therefore finishes or rolls back an interrupted
 change with the same code.

@@ -1,4 +1,4 @@
-"""What each step of a change does: one method per step. Its only input is the journals and the runtime."""
+"""What each step of a change does: one method per step. Its only inputs are the journals and the runtime."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +81,7 @@ class ChangeSteps:
                 run_hook(service, transition.hook)
 
     def start(self) -> None:
-        """Start all new replicas side by side, except those that must not run beside old ones."""
+        """Start all new replicas in parallel, except those that must not run beside old ones."""
         self._start([one for one, transition in self._transitions.items() if not transition.stop_first])
 
     def _start(self, services: Sequence[ServiceChange]) -> None:
@@ -171,7 +171,7 @@ class ChangeSteps:
             )
 
     def retire(self) -> None:
-        """Stop and remove the old replicas side by side."""
+        """Stop and remove the old replicas in parallel."""
         old = [(replica, one.old_grace()) for one in self.services for replica in one.old()]
         self.remove(old, killed=self.stop(old))
 
@@ -256,7 +256,7 @@ class ChangeSteps:
         self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
 
     def remove_new(self, services: Sequence[tuple[ServiceChange, float]]) -> None:
-        """Stop and remove the new replicas of services side by side, each with its grace in seconds."""
+        """Stop and remove the new replicas of services in parallel, each with its grace in seconds."""
         new = [(replica, grace) for one, grace in services for replica in one.new()]
         self.remove(new, killed=self.stop(new))
 

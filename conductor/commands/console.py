@@ -15,7 +15,7 @@ from conductor.commands.options import config_option, id_option
 def command(*, config: Path, service: str, revision: str | None) -> int:
     """Open the console of a service.
 
-    Runs the command in the definition's `console` key in a new container of the live revision.
+    Run the command in the definition's `console` key in a new container of the live revision.
     """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context

@@ -49,7 +49,7 @@ config_option = click.option(
 )
 ids_option = click.option(
     "--id", "ids", metavar="ID", multiple=True, required=True, shell_complete=_complete_ids,
-    help="The service to upgrade. Repeat it to upgrade several services as one change.",
+    help="The service to upgrade. Repeat the option to upgrade several services as one change.",
 )  # fmt: skip
 id_option = click.option(
     "--id", "service", metavar="ID", multiple=True, callback=_only_one, required=True, shell_complete=_complete_ids,

@@ -92,7 +92,7 @@ def command(
 
 
 def passes_input(*, tty: bool, interactive: bool, job: str) -> bool:
-    """Return whether standard input is passed to the task. Otherwise a task would read the rest of the script around it.
+    """Return whether standard input is passed to the task. Otherwise a task would read the rest of the script that calls it.
 
     Cron's standard input is the text after `%` of a job's line.
     """

@@ -13,13 +13,13 @@ _TO_FILE = re.compile(r"(?<![=-])>>?\|?\s*(?![&>|\s]|/dev/|/proc/)[^\s;&|<>()]+"
 _DATE = re.compile(r"\bdate\b[^|;&]*\+[^\s%]*$")
 
 _PID_FILE = re.compile(r"--?pid-?file\b|/run/\S+\.pid\b")
-# Programs that work on a host of services and logins, but not in the container of one job.
+# Programs that work on a full host, but not in the container of one job.
 _OF_THE_HOST = {
     "flock|setlock|lockf|lockfile|run-one|solo": (
         "a lock in the container protects nothing, because each run has a container of its own; "
         "write overlap: skip under cron: in the definition (a lock on a volume works)"
     ),
-    "nohup|setsid": "the container ends with its command; run the command in the foreground",
+    "nohup|setsid": "the container exits with its command; run the command in the foreground",
     "sudo|su": "the container has its own users; write user: in the definition",
     "systemctl|service|invoke-rc.d": "no init system runs in the container, so no service can be controlled there",
     "docker|docker-compose|podman|crontab": "the container has no access to Docker or cron of the host",
@@ -44,7 +44,7 @@ def on_job(schedule: str, command: str, shell: str) -> Iterator[str]:
     text = unescape(head)
     yield from (sentence for names, sentence in _OF_THE_HOST.items() if runs(names, text, shell))
     if in_background(text, shell):
-        yield "the container ends with its command, and commands in the background with it; remove the &, or add wait"
+        yield "the container exits with its command, which kills commands in the background; remove the &, or add wait"
     if _PID_FILE.search(text):
         yield "a pid file in the container is removed with the container; write overlap: skip under cron: in the definition"
     if found := re.search(r"\$\{?(USER|LOGNAME)\b", text):

@@ -13,7 +13,7 @@ _SETTINGS = re.compile(
     r"""(?P<settings>(?:[A-Za-z_][A-Za-z0-9_]*=(?:'[^']*'|"[^"]*"|[^\s'"]*)[ \t]+)+)"""
     r"(?P<schedule>@[a-z]+|[^ \t]+(?:[ \t]+[^ \t]+){4})[ \t]+(?P<command>\S+)"
 )
-# Users of hosts that are no programs.
+# Common names of users that are not names of programs.
 _USERS = "root www-data nobody daemon apache httpd ubuntu debian admin centos ec2-user vagrant _www wwwrun deployer"
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 _PROGRAM_PATH = re.compile(r"/(?:\S*/)?s?bin/\S+")

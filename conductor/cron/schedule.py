@@ -85,7 +85,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 def looks_like_field(word: str) -> bool:
-    """Return whether a word looks like a field of a schedule, of cron's or of a scheduler with more fields."""
+    """Return whether a word looks like a schedule field, either of cron or of a scheduler with more fields."""
     return _LIKE_FIELD.fullmatch(word) is not None
 
 
@@ -145,7 +145,7 @@ def _range(field: Field, text: str) -> range:
     first, last, step = found.groups()
     if step and int(step) == 0:
         raise ValueError(f'{field.name} "{excerpt(text)}" has a step of 0; write a step of 1 or more')
-    if step and first == "H":  # of Jenkins
+    if step and first == "H":  # H is Jenkins syntax
         raise ValueError(f'{field.name} "{excerpt(text)}": cron does not support H; write */{step}')
     low = _number(field, first) if first else field.low
     if first and step and not last:

@@ -1,6 +1,7 @@
-"""What a shell makes of the command of a job: quotes that stay open, and commands in the background (pure).
+"""Finds unclosed quotes and background commands in the command of a job (pure).
 
-It is not a parser of the whole language: it finds what cron's `%` can break, and what a container would end.
+This is not a parser of the whole shell language: it finds only what cron's `%` can break, and what the exit of the
+container would kill.
 """
 
 import re
@@ -14,14 +15,14 @@ _OPENERS = {
     "'": "a single quote", '"': "a double quote", "$'": "a quote", "`": "a backquote", "$(": "$(", "${": "${", "(": "(",
 }  # fmt: skip
 _CLOSERS = {"'": "'", '"': '"', "$'": "'", "`": "`", "$(": ")", "${": "}", "(": ")"}
-# Where a shell reads no command, and what can be opened there.
+# For each construct in which a shell reads no commands: the constructs that can begin inside it.
 _OPENERS_INSIDE = {"'": (), "$'": (), '"': ("`", "$(", "${"), "${": ("'", '"', "`", "$(", "${")}
 _PART = re.compile(r"\\.|\$\$|\$[({]|.", re.DOTALL)  # `$$` is a parameter, so a brace after it opens nothing
 _NESTED = re.compile(
     r"(?:^|[\s;&|(/])(?P<shell>sh|dash|ash|bash|ksh|zsh)(?:\s+-[A-Za-z-]+)*\s+-[a-z]*c\s+"
     r"""(?:'(?P<single>(?:[^']|'\\'')*)'|"(?P<double>(?:[^"\\]|\\.)*)")(?=[\s;&|)<>]|$)"""
 )
-_AND = r"(?<![&|<>])&(?![&>])"  # one & that is no part of && |& <& >& &>
+_AND = r"(?<![&|<>])&(?![&>])"  # one & that is not part of && |& <& >& &>
 _BACKGROUND = re.compile(_AND)
 _BACKGROUND_AT_END = re.compile(_AND + r"\s*$")
 _UNFINISHED = re.compile(r"(\|\||&&|\|)\s*$")
@@ -32,7 +33,8 @@ _COMPOUND = {"if": "fi", "case": "esac", "do": "done", "{": "}"}
 class Layer(NamedTuple):
     """One command line that a shell reads: of the job, or the text of a `sh -c` in it.
 
-    In `plain`, quoted texts, substitutions, escapes and comments are replaced by `_`. `opened` is what is left open.
+    In `plain`, quoted texts, substitutions, escapes and comments are replaced by `_`. `opened` is the construct that
+    is left open, if any.
     """
 
     shell: str
@@ -55,7 +57,7 @@ def layers(text: str, shell: str) -> Iterator[Layer]:
 
 
 def problem(text: str, shell: str, *, cut: bool) -> str | None:
-    """Return why the command cannot work as a job, with what to write instead; `cut` if a `%` ends it."""
+    """Return why the command cannot work as a job, with what to write instead. `cut`: a `%` ends the command."""
     for layer in layers(text, shell):
         if unfinished := _unfinished(layer, cut=cut):
             return (
@@ -68,7 +70,7 @@ def problem(text: str, shell: str, *, cut: bool) -> str | None:
         if layer.shell not in _BASH_LIKE and "|&" in layer.plain:
             return f"{layer.shell} does not support |&; write 2>&1 |"
         if _BACKGROUND_AT_END.search(layer.plain):
-            return "the container ends with its command, and the command in the background with it; remove the & at the end"
+            return "the container exits with its command, which kills the command in the background; remove the & at the end"
     return None
 
 
@@ -86,7 +88,7 @@ def runs(names: str, text: str, shell: str) -> bool:
 
 
 def _unfinished(layer: Layer, *, cut: bool) -> str | None:
-    """Return what the command ends inside of or after, as the rest of a sentence; None for a complete command."""
+    """Return why the command is incomplete, as the rest of a sentence; None for a complete command."""
     if layer.opened:
         return f"inside {_OPENERS[layer.opened]}"
     if found := _UNFINISHED.search(layer.plain):

@@ -1,6 +1,6 @@
 """Read the environment of a container: `env` over `env_file`, with the contents of secret files.
 
-Only this module reads these files. Nothing of their contents appears in a message, also not of a line that is invalid.
+Only this module reads these files. No message contains any of their contents, not even of an invalid line.
 """
 
 import re
@@ -23,7 +23,7 @@ _SECRET_NAME = re.compile(
     r"PASSW|PASSPHRASE|TOKEN|SECRET|CREDENTIAL|KEYS?(?![A-Z])|(?<![A-Z])(PASS|DSN)(?![A-Z])|_PWD(?![A-Z])",
     re.IGNORECASE,
 )
-# In a URL or a connection string. A password with an unescaped / is found as well: what follows the colon is no port.
+# In a URL or a connection string. A password with an unescaped / is found as well: the text after the colon is not a port.
 _CREDENTIALS = re.compile(r"://([^\s/?#@]+|[^\s/?#@:]*:(?!\d+/)\S+)@|\b(password|pwd)=", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ def environment(service: Service) -> dict[str, str | Secret]:
 
 
 def file_warnings(service: Service) -> list[Problem]:
-    """Return what is valid in the secret and env files but probably not meant. Files that cannot be read are left out."""
+    """Return warnings about valid but probably unintended contents of secret and env files. Skip unreadable files."""
     return _Files(service).warnings
 
 

@@ -62,7 +62,7 @@ class SecretRef(Section):
 
 
 class EnvFile(Section):
-    """An env file in Docker's format. With `secret`, all its values are secrets, not only those whose name looks so."""
+    """An env file in Docker's format. With `secret`, all its values are secrets, not only those that look like secrets."""
 
     path: AbsolutePath
     secret: bool = False
@@ -248,7 +248,7 @@ class File(Section, kw_only=True):
     version: Annotated[Literal[1], Meta(description="1, the only supported format")]
     host: Host = msgspec.field(default_factory=Host)
     defaults: dict[str, Any] = {}
-    # Required, so that a cut off file or a misspelt key is never read as a host without services.
+    # Required, so that a truncated file or a misspelt key is never read as a host without services.
     services: Annotated[dict[ServiceId, Any], Meta(description="a mapping of services ({} on a host without services)")]
 
 

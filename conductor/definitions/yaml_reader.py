@@ -25,7 +25,7 @@ _MISREAD_AS = {
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep, or an alias that contains itself; remove levels"
 _TEMPLATE = "this looks like a template that was not rendered; render it, or put the text in quotes"
 _TEMPLATE_TAG = re.compile(r"\{\{|\{%|<%")
-# The start of a word that only quotes make a text, for example the server name *.example.com.
+# The start of a word that YAML reads as text only in quotes, for example the server name *.example.com.
 _NEEDS_QUOTES = re.compile(r"(?:^|[\s\[{,])[*&%@`]\S*$")
 
 

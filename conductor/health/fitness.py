@@ -1,4 +1,4 @@
-"""Which running replicas fail their check now: a replica that runs is not always fit to serve."""
+"""Finds the running replicas that are not fit to serve, because they fail their check now."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ CHECKS_AT_ONCE = 16
 
 
 def unfit(checker: HealthChecker, health: Health | None, replicas: Sequence[Replica]) -> frozenset[str]:
-    """Return the ids of the running replicas that fail one check now. A check that cannot be made is no failure."""
+    """Return the ids of the running replicas that fail one check now. A check that cannot be made is not a failure."""
     running = [one for one in replicas if one.running]
     if health is None or not running:
         return frozenset()

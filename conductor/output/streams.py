@@ -1,4 +1,5 @@
-"""Writes to stdout and stderr, with control characters escaped. A closed pipe is no error; a full disk behind stdout is one."""
+"""Writes to stdout and stderr, with control characters escaped. A closed pipe is not an error; a full disk behind
+stdout is."""
 
 import errno
 import sys

@@ -13,7 +13,7 @@ from conductor.plan.replica import Kind
 
 
 def is_file(volume: str) -> bool:
-    """True when the source of a volume (`SOURCE:TARGET[:ro]`) is a file by its name: a path whose last part has a suffix."""
+    """True when the source of a volume (`SOURCE:TARGET[:ro]`) has the name of a file: its last part has a suffix."""
     last = volume.partition(":")[0].rpartition("/")[2]
     return volume.startswith("/") and "." in last.lstrip(".")
 

@@ -1,4 +1,4 @@
-"""The labels of containers and networks: what runs is known from these alone (pure)."""
+"""The labels of containers and networks, by which alone Conductor recognises what it created (pure)."""
 
 INSTANCE = "conductor.instance"
 SERVICE = "conductor.service"

@@ -190,7 +190,7 @@ def attempted(state: RetryState, action: Action, now: float, *, failed: bool) ->
         case _:
             counts = failed or isinstance(
                 action, Repair
-            )  # a restart of the host or of Docker is no failure of the service
+            )  # a restart of the host or of Docker is not a failure of the service
             return msgspec.structs.replace(state, repair=state.repair.after(now, counts=counts), healthy_since=None)
 
 

@@ -1,4 +1,4 @@
-"""`host.json`: what `supervise` needs of the last valid definitions file, so that it starts also when that file is broken."""
+"""`host.json`: the parts of the last valid definitions file that `supervise` needs to start when that file is broken."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def write_last_definitions(last: LastDefinitions) -> None:
 
 
 def read_last_definitions(state_dir: Path) -> LastDefinitions | None:
-    """Return what the file has; None when there is none. A damaged one is an error with its name."""
+    """Return the contents of the file, or None when it does not exist. Raise an error that names a damaged file."""
     path = _path(state_dir)
     found = files.read(path, _File)
     if found is None:

@@ -16,7 +16,7 @@ from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError, LockHolder
 from conductor.state.files import make_directory
 
-# How long each lock is waited for. That of a service: as long as the command's --wait.
+# How long a command waits for each lock. For a service's lock, the command's --wait decides.
 ADDRESSES_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
 NGINX_SECONDS = 120.0  # cutovers of other services take about a second each
 RESULT_SECONDS = 10.0  # of a cron job's last result

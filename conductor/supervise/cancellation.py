@@ -40,7 +40,7 @@ class YieldCancellation:
 
     @contextlib.contextmanager
     def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
-        """Return a block that is not interrupted, unless it `yields`."""
+        """Return a context whose block is not interrupted, unless it `yields`."""
         if yields:
             yield
             return

@@ -39,7 +39,7 @@ class CrontabFollower:
         self._last: dict[str, float] = {}
 
     def begin_if_due(self, services: Collection[str]) -> None:
-        """Begin a thread for each of these services, whose crontabs differ from the definitions."""
+        """Start a thread for each of these services, whose crontabs differ from the definitions."""
         now = self._contexts.passes.clock.monotonic()
         for service in services:
             if service not in self._in_progress and now - self._last.get(service, -inf) >= INTERVAL_SECONDS:

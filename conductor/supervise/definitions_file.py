@@ -64,7 +64,7 @@ class DefinitionsFile:
 
 def _keep(definitions: Definitions) -> None:
     """Store what a start with a broken file needs."""
-    with contextlib.suppress(ConductorError):  # a full disk: only such a start needs it
+    with contextlib.suppress(ConductorError):  # a full disk; only a start with a broken file needs it
         write_last_definitions(LastDefinitions(host=definitions.host, services=definitions.ids))
 
 

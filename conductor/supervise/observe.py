@@ -97,7 +97,7 @@ class Observer:
         self._stored = StoredStates(context)
         self._not_running: set[str] = (
             set()
-        )  # replicas that were seen so; once such a replica runs again, it is starting
+        )  # replicas that were seen not running; once such a replica runs again, it is starting
         self.exited = ExitedReplicas(context.clock.monotonic)
 
     def stamp(self) -> object:

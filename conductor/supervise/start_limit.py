@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from conductor.errors import LockYielded
 
-POLL_SECONDS = 0.25  # between two checks whether `supervise` ends
+POLL_SECONDS = 0.25  # between two checks for the end of `supervise`
 START_SECONDS = 5.0  # a slower start no longer counts, so that starts that hang do not block others
 
 

@@ -8,7 +8,7 @@ import socket
 def notify(**fields: str) -> bool:
     """Send fields, for example `notify(READY="1", STATUS="…")`; return True under systemd.
 
-    A socket that cannot be reached is no failure.
+    A socket that cannot be reached is not a failure.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:

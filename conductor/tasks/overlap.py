@@ -16,7 +16,7 @@ CREATED_SECONDS = 60.0  # after this time, a created container will not be start
 
 @contextlib.contextmanager
 def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
-    """Yield whether the job may run now. With `queue` wait for the other run, but skip when one is waiting already.
+    """Yield whether the job may run now. With `queue`, wait for the other run, unless another run is waiting already.
 
     A running container of the job counts as a run until its deadline, even if its `conductor run` was killed.
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-# A token of ngx_conf_read_token: quotes and comments begin only where a word may begin, and `${name}` is no block.
+# A token of ngx_conf_read_token: quotes and comments begin only where a word may begin, and `${name}` is not a block.
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<mark>[;{}])
     | "(?P<double>(?:\\.|[^"\\])*)" | '(?P<single>(?:\\.|[^'\\])*)'
@@ -46,7 +46,7 @@ def of_dump(dump: str) -> list[Directive]:
 
 
 def of_file(config: Path) -> list[Directive]:
-    """Return the main context of a configuration on disk. A file that cannot be read has none."""
+    """Return the main context of a configuration on disk. A file that cannot be read has no directives."""
 
     def expand(pattern: str) -> Iterable[tuple[str, str]]:
         return [(path, _read(path)) for path in sorted(glob.glob(pattern))]  # noqa: PTH207 (as nginx: an absolute pattern)

@@ -91,7 +91,7 @@ class Nginx:
         """Return the pid of the running master. `dump` is the checked configuration.
 
         The master is found by its pid file, else as the parent of the worker that answers the status server, else by the
-        options in its title: a pid file may be named with `-g`, and relative to `-p`. Raises `TrafficUnavailable` when nginx
+        options in its title: a pid file may be named with `-g`, and relative to `-p`. Raise `TrafficUnavailable` when nginx
         is not running.
         """
         path, text = self._pid_file(dump), ""
@@ -144,7 +144,7 @@ class Nginx:
         return self._path(named[0]) if named else self._built_in("pid-path")
 
     def error_log(self, dump: str, master: int | None = None) -> Path:
-        """Return the file of the main context's first `error_log`, also of option `-g`, or the built-in one."""
+        """Return the file of the main context's first `error_log`, including one in option `-g`, or the built-in one."""
         given = processes.options(master) if master else {}
         found = [*grammar.options(given.get("g", "")), *grammar.of_dump(dump)]
         named = (one.arguments[0] for one in found if one.name == "error_log" and one.arguments)

@@ -50,13 +50,13 @@ class Traffic(Protocol):
         """True when exactly `routes` are in force."""
 
     def switch(self, routes: Collection[Route], record: Callable[[Cutover], None]) -> None:
-        """Send new requests to `routes`, proven; raise when it cannot be proven. Do nothing when they are in force.
+        """Send new requests to `routes`, and verify this; raise when that fails. Do nothing when they are in force.
 
-        `record` is called before anything changes, and again with what is left to drain once the switch is proven.
+        `record` is called before anything changes, and again with what is left to drain once the switch is verified.
         """
 
     def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
-        """Restore what was in force before the switch that recorded `cutover`, proven; raise when it cannot be proven.
+        """Restore what was in force before the switch that recorded `cutover`, and verify it; raise when that fails.
 
         Only `services` are restored: others of the switch may have changed since. `record` is called as in `switch`. Undoing
         what it recorded restores the same state again.

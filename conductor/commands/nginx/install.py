@@ -54,7 +54,7 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
 def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...]) -> set[str]:
     """Return the services whose routes must not be removed: defined ones, and undefined ones that have containers.
 
-    An idle service whose definition and live release both lack nginx is not among them. One whose definition is invalid is.
+    An `idle` service is left out if its definition is valid and neither the definition nor the live release has nginx.
     """
     from conductor.plan.transition import was_routed
 

@@ -16,8 +16,8 @@ from conductor.plan.route import Route
 def routes(definitions: Definitions, context: Context, ids: Iterable[str]) -> tuple[Route, ...]:
     """Return a route for each of these services that has nginx: the release as it was committed, else the definition.
 
-    Only replicas that pass their check now get requests. When none does, those that have requests now keep them, else all
-    that run. The runtime is not contacted for a service that has never been deployed.
+    Requests go to the replicas that pass their check now; if there are none, to those that get requests already; if there
+    are none of these either, to all that run. The runtime is not contacted for a service that has never been deployed.
     """
     found = (_route(definitions.services.get(service), context, service) for service in ids)
     return tuple(route for route in found if route is not None)

@@ -16,8 +16,9 @@ from conductor.commands.options import config_option
     envvar="CONDUCTOR_STATE_DIR",
     default="/var/lib/conductor",
     show_default=True,
-    help="Where the last valid host section is, for a start with a broken definitions file. Only needed when host.state_dir "
-    "differs from the default.",
+    show_envvar=True,
+    help="The directory of the last valid host section, which is used if the definitions file is broken at the start. Needed "
+    "only if host.state_dir differs from the default.",
 )
 @click.option("--print-unit", is_flag=True, help="Print a systemd unit file and exit.")
 @click.pass_context

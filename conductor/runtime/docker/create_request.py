@@ -12,7 +12,7 @@ from conductor.plan.container_spec import ContainerSpec, is_file
 def create_request(spec: ContainerSpec, image_volumes: Sequence[str] = ()) -> dict[str, Any]:
     """Return the body of the request. It contains secrets in plain text and is sent only to the daemon.
 
-    Each path of `image_volumes` gets a volume with a name, because Docker does not remove that volume with the container.
+    Each path of `image_volumes` gets a named volume, because Docker does not remove that volume with the container.
     Unset fields are left out, so that the image's own settings apply.
     """
     environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}

@@ -50,7 +50,7 @@ def refuse_ephemeral(low: int, high: int) -> None:
 
 
 def refuse_missing(volumes: Collection[str]) -> None:
-    """Refuse volumes whose source is a file by its name and does not exist on this host."""
+    """Refuse volumes whose source has the name of a file and does not exist on this host."""
     for volume in filter(is_file, volumes):
         source = volume.partition(":")[0]
         if not os.path.lexists(source):

@@ -10,7 +10,7 @@ from conductor.cron.shell_syntax import in_background, layers, problem, runs
 from conductor.cron.table import CrontabError, parse
 
 CUT = r"write \% for a percent sign"
-BACKGROUND = "in the background with it"
+BACKGROUND = "kills the command in the background"
 
 
 def sentence(line: str) -> str:
