@@ -105,7 +105,7 @@ def _volume_warnings(transition: Transition, image: Image) -> list[str]:
         return []
     return [
         f"{transition.service}: the image has a VOLUME at {path}, and the definition mounts nothing there: "
-        "each replica has a volume of its own, and the next release starts with an empty one"
+        "each replica gets its own volume, and the next release starts with an empty one"
         for path in unmounted(image.volumes, service.volumes, service.tmpfs)
     ]
 

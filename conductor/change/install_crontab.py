@@ -30,7 +30,7 @@ def install(
         table, text, wanted = parse(release.crontab), wrapped(context, release), context.store.wanted(service)
         for warning in table.warnings:
             context.output.emit(Warned(text=f"crontab of {service}, {warning}"))
-        with context.cancellation.shielded("installing the crontab, one moment"):
+        with context.cancellation.shielded("installing the crontab; this is not interrupted"):
             if wanted.release and wanted.release.revision == release.revision:
                 context.store.write_wanted(msgspec.structs.replace(wanted, release=release))
             changed = context.crontabs.put(service, text)

@@ -10,7 +10,7 @@ DRAINED_GRACE_SECONDS = 5.0  # limit of `stop.grace` for new replicas behind ngi
 
 def roll_back(steps: ChangeSteps, outcome: Outcome) -> None:
     """Restore the state before the change. New replicas are removed only after the traffic layer has stopped using them."""
-    with steps.context.cancellation.shielded("rolling back, one moment", yields=True):
+    with steps.context.cancellation.shielded("rolling back; this is not interrupted", yields=True):
         for one in steps.services:
             remove_hooks(one)
         steps.undo_replace()

@@ -208,7 +208,7 @@ class ChangeSteps:
                 killed.append((replica.name, graces[replica.id]))
 
         cancellation = self.context.cancellation
-        with cancellation.shielded("stopping replicas, one moment", yields=True):
+        with cancellation.shielded("stopping replicas; this is not interrupted", yields=True):
             for_each([one for one, _ in replicas if one.running], stop, cancellation.check)
         return sorted(killed)
 

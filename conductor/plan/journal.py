@@ -21,7 +21,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     `before` are the replicas that existed, `keep` the ids of those that stay, `reserved` the addresses of new ones. `unfit`
     are the ids of those that get no traffic while others do.
     `old_stopped`: old replicas were stopped before new ones started (`order: stop-first`). `cutover` is None until the
-    traffic layer is about to change. `reason` is shown to people when no person requested the change.
+    traffic layer is about to change. `reason` is why `supervise` made the change.
     """
 
     change: str

@@ -20,7 +20,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """One service from `old` to `new`. `definition` is that of the release, `count` the number of replicas in the end.
 
     The replicas in `keep` stay, those in `remove` leave. `unfit` are the ids of those that fail their check now: they get no
-    traffic while others do. `reason` is for people, when no person requested the change.
+    traffic while others do. `reason` is why `supervise` makes the change.
     """
 
     action: ChangeAction

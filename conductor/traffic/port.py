@@ -58,8 +58,8 @@ class Traffic(Protocol):
     def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Restore what was in force before the switch that recorded `cutover`, and verify it; raise when that fails.
 
-        Only `services` are restored: others of the switch may have changed since. `record` is called as in `switch`. Undoing
-        what it recorded restores the same state again.
+        Only `services` are restored: others of the switch may have changed since. `record` is called as in `switch`, and
+        an undo of what it recorded restores the same state.
         """
 
     def drain(

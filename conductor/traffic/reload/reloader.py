@@ -36,7 +36,7 @@ class Reloader:
 
         Nothing interrupts between the signal and the proof: a flag that is removed too early loses requests.
         """
-        with self._announced(), self._cancellation.shielded("nginx is reloading, one moment"):
+        with self._announced(), self._cancellation.shielded("nginx is reloading; this is not interrupted"):
             before = processes.workers(master)  # again: another program may have reloaded nginx meanwhile
             log = _ErrorLog(self._nginx.error_log(dump, master))
             listeners = processes.listeners(master)
