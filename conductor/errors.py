@@ -65,8 +65,8 @@ class BusyError(ConductorError):
 
     exit_code = 5
 
-    def __init__(self, lock: str, holder: LockHolder | None) -> None:
-        super().__init__(f"cannot lock {lock}: {holder or 'another process holds it'}", "wait for it with --wait 5m")
+    def __init__(self, lock: str, holder: LockHolder | None, hint: str = "wait for it with --wait 5m") -> None:
+        super().__init__(f"cannot lock {lock}: {holder or 'another process holds it'}", hint)
         self.holder = holder
 
 

@@ -264,6 +264,8 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
         running = sum(one.running and one.release == live.id for one in context.runtime.containers(service).replicas)
     except ConductorError:
         return f"{service} is at revision {live.revision}; its replicas cannot be listed now"
+    if wanted.stopped is not None:
+        return f"{service} is stopped, at revision {live.revision}"
     return f"{service} still runs {live.revision}: {replicas_text(running)}"
 
 

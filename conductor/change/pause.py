@@ -15,7 +15,12 @@ def pause(context: Context, service: str, reason: str, seconds: float | None, wa
     until = None if seconds is None else context.clock.later(seconds)
     hold = Hold(reason=reason, who=current_user(), since=context.clock.now(), until=until)
     _write(context, service, "pause", hold, wait_seconds)
-    return _finished(service, "pause", f"{service} is paused until {until or 'it is resumed'}: {reason}", changed=True)
+    return _finished(
+        service,
+        "pause",
+        f"{service} is paused until {until or 'it is resumed'}: {reason}; its replicas are not restarted, even after a reboot",
+        changed=True,
+    )
 
 
 def resume(context: Context, service: str, wait_seconds: float) -> Finished:

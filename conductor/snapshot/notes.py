@@ -76,13 +76,15 @@ class Scaled(Note, frozen=True, tag="scaled"):
     """An operator set the number of replicas. `defined` is the number in the file; None when the definition is missing or
     invalid."""
 
+    service: str
     count: int
     defined: int | None
 
     def describe(self) -> str:
         """Return the note as one line for people."""
         defined = "" if self.defined is None else f" (defined: {self.defined})"
-        return f"scaled to {self.count} by an operator{defined}; to undo this, run conductor service scale --reset"
+        undo = f"conductor service scale --id {self.service} --reset"
+        return f"scaled to {self.count} by an operator{defined}; to undo this, run {undo}"
 
 
 class Busy(Note, frozen=True, tag="busy"):

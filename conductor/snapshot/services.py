@@ -242,7 +242,9 @@ def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | N
     if paused:
         yield notes.Paused(hold=paused)
     if wanted.scale is not None:
-        yield notes.Scaled(count=wanted.scale, defined=defined.service.count if defined else None)
+        yield notes.Scaled(
+            service=wanted.service, count=wanted.scale, defined=defined.service.count if defined else None
+        )
 
 
 def _change_notes(context: Context, service: str) -> Iterator[Note]:

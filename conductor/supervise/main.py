@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from conductor.clock import Clock
-from conductor.errors import ConductorError
+from conductor.errors import BusyError, ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.replica import CheckResult
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
@@ -49,7 +49,10 @@ def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once:
     file = usable_definitions(config, state_dir, log, clock)
     contexts = Contexts(make_context, file.definitions, clock, log, ended)
     lock = contextlib.ExitStack()  # held until the process ends
-    lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))
+    try:
+        lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))
+    except BusyError as busy:
+        raise BusyError("supervise", busy.holder, "systemctl stop conductor-supervise") from busy
     supervisor = Supervisor(file, contexts, log, ended)
     if once:
         _exit(0 if supervisor.one_pass() else 1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Write the files that nginx includes, and reload nginx.
+    """Write the files that nginx includes; reload it if any changed.
 
     Each service with `nginx` in its definition gets an upstream, which answers 503 until the service has running replicas.
     nginx need not be running.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NOT_RUNNING = """\
 supervise is not running: failed containers will not be replaced
-  systemctl start conductor-supervise"""
+  systemctl start conductor-supervise   (conductor supervise --print-unit prints its unit)"""
 
 
 @click.command("status")

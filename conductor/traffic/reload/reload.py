@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from conductor.plan.route import Cutover, Route
 from conductor.state import files
 from conductor.state.locks import NGINX_SECONDS, Locks
 from conductor.traffic import grammar, processes
-from conductor.traffic.nginx import Nginx
+from conductor.traffic.nginx import Checked, Nginx
 from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
 from conductor.traffic.processes import Worker
 from conductor.traffic.reload.drain import wait_until_drained
@@ -84,6 +84,10 @@ class ReloadTraffic:
         checked = self._directory.check(candidate)
         self._nginx.master(checked.dump)
         named = {route.service: server.names for route in routes if (server := _server(route))}
+        return (*reboot_warnings(self.installed_files()), *self._ignored(checked, named))
+
+    def _ignored(self, checked: Checked, named: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        """Return a warning for each name of these services that nginx ignores, because another block has it too."""
         return tuple(
             f"nginx has two server blocks for {name} on {address} and ignores one: "
             f"requests for {name} may not reach {' or '.join(services)}"
@@ -287,6 +291,14 @@ class ReloadTraffic:
 def _server(route: Route) -> Server | None:
     nginx = route.definition.service.nginx
     return nginx.server if nginx else None
+
+
+def reboot_warnings(installed: Iterable[ManagedFile]) -> tuple[str, ...]:
+    """Return a warning when the directories that nginx needs at its start would be missing after a reboot."""
+    absent = (file.path for file in installed if file.path.parent == TMPFILES and file.present is None)
+    return tuple(
+        f"nginx cannot start after a reboot: {path} is missing; run conductor nginx install" for path in absent
+    )
 
 
 def _own(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:

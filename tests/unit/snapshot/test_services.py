@@ -250,7 +250,11 @@ def test_stopped_and_scaled_by_an_operator(host: Host) -> None:
     host.deploy("other", 3, scale=3)
     web, other = host.rows().values()
     assert (web.condition, web.stopped, web.notes) == (ServiceCondition.STOPPED, HOLD, (notes.Stopped(hold=HOLD),))
-    assert (other.condition, other.scale, other.notes) == (ServiceCondition.OK, 3, (notes.Scaled(count=3, defined=2),))
+    assert (other.condition, other.scale, other.notes) == (
+        ServiceCondition.OK,
+        3,
+        (notes.Scaled(service="other", count=3, defined=2),),
+    )
 
 
 WAITING = ServiceStatus(
@@ -391,12 +395,12 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
             "supervision paused by anna (as root) at 2026-01-01T00:00:00.000Z until 2026-01-01T01:00:00.000Z",
         ),
         (
-            notes.Scaled(count=3, defined=2),
-            "scaled to 3 by an operator (defined: 2); to undo this, run conductor service scale --reset",
+            notes.Scaled(service="web", count=3, defined=2),
+            "scaled to 3 by an operator (defined: 2); to undo this, run conductor service scale --id web --reset",
         ),
         (
-            notes.Scaled(count=3, defined=None),
-            "scaled to 3 by an operator; to undo this, run conductor service scale --reset",
+            notes.Scaled(service="web", count=3, defined=None),
+            "scaled to 3 by an operator; to undo this, run conductor service scale --id web --reset",
         ),
         (
             notes.Busy(pid=7, command="service stop --id web", since="now"),

@@ -9,7 +9,8 @@ from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Serv
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.route import Route
 from conductor.state.locks import Locks
-from conductor.traffic.reload.reload import NGINX_UNIT, TMPFILES, ReloadTraffic
+from conductor.traffic.port import ManagedFile
+from conductor.traffic.reload.reload import NGINX_UNIT, TMPFILES, ReloadTraffic, reboot_warnings
 from conductor.traffic.render import HEADER, OWN_FILE, Renderer, file_name
 from tests.fakes.runtime import FakeCancellation, FakeClock
 
@@ -156,3 +157,13 @@ def test_install_writes_it_where_the_host_needs_it(
             assert text == renderer.tmpfiles()
         if path.parent == NGINX_UNIT:
             assert text == renderer.unit_drop_in()
+
+
+def test_a_missing_tmpfiles_entry_is_a_warning() -> None:
+    missing = ManagedFile(path=TMPFILES / "conductor.conf", wanted="d", present=None)
+    others = [
+        ManagedFile(path=TMPFILES / "conductor.conf", wanted="d", present="older"),
+        ManagedFile(path=NGINX_UNIT / "conductor.conf", wanted="d", present=None),
+    ]
+    assert len(reboot_warnings([missing, *others])) == 1
+    assert reboot_warnings(others) == ()
