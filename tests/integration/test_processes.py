@@ -88,6 +88,7 @@ def test_serving_workers_listen_and_have_no_connections(served: Served) -> None:
 
 def test_after_a_reload_a_worker_with_a_request_keeps_its_two_connections_and_exits_with_them(served: Served) -> None:
     before = served.workers()
+    assert wait_until(lambda: processes.connections(before) == ((), ())), "the check that nginx is up has ended"
     with closing(EarlyBird(served.url)) as client:
         address = client._sock.getsockname()
         client._sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -118,6 +119,7 @@ def test_after_a_reload_a_worker_with_a_request_keeps_its_two_connections_and_ex
 def test_a_client_without_a_whole_request_keeps_its_worker_alive(served: Served, silent: bytes) -> None:
     """Its connection survives a reload, and it may still send a request: a drain waits for it."""
     before = served.workers()
+    assert wait_until(lambda: processes.connections(before) == ((), ())), "the check that nginx is up has ended"
     with closing(EarlyBird(served.url)) as client:
         client._sock.sendall(silent)
         assert wait_until(lambda: any(processes.connections(before)))

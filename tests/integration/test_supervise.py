@@ -36,7 +36,7 @@ def test_one_of_two_is_unhealthy(sup: Supervised, fault: str) -> None:
     after = sup.wait_until_right(2)
     assert unhealthy.address not in {c.address for c in after}
     assert healthy.id in {c.id for c in after}
-    assert len(sup.events.of("start")) == 1
+    sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
     nothing_left_behind(sup.host, "r1", count=2)
     assert sup.started() == ["repair"]
     line = sup.host.history()[-1]

@@ -32,7 +32,7 @@ def test_a_daemon_that_answers_with_errors(host: TestHost, between: DaemonBetwee
     between.trouble = ()
     sup.wait_until_right(2)
     assert "Docker answers again" in sup.log
-    assert len(sup.events.of("start")) == 1
+    sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
 
 
 def test_after_a_reboot_the_same_containers_run_again(sup: Supervised) -> None:
@@ -44,7 +44,7 @@ def test_after_a_reboot_the_same_containers_run_again(sup: Supervised) -> None:
     sup.start()
     after = sup.wait_until_right(2)
     assert {(c.id, c.address) for c in after} == before
-    assert len(sup.events.of("start")) == 2
+    host.wait_for(lambda: len(sup.events.of("start")) == 2, "both events")
     assert sup.events.of("create") == []
     host.wait_for(lambda: host.get().status == 200, "an answer")
     host.wait_for(lambda: host.history()[-1]["action"] == "start-again", "the history entry")
@@ -63,7 +63,7 @@ def test_a_daemon_that_hangs(host: TestHost, between: DaemonBetween, sup: Superv
     assert sup.events.of("start") == []
     between.hang.set()
     sup.wait_until_right(2, timeout=90)
-    assert len(sup.events.of("start")) == 1
+    sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
 
 
 @pytest.mark.long
