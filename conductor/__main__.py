@@ -1,4 +1,4 @@
-"""The command's entry: `--version` answers before the command line library is even imported."""
+"""The program's entry. `--version` is answered before click is imported."""
 
 import gc
 import os
@@ -6,43 +6,45 @@ import sys
 
 from conductor import __version__
 
-STREAMS = ("stdin", "stdout", "stderr")  # in the order of their numbers
-GARBAGE_THRESHOLD = 50_000  # objects; Python's 700 has its collector run 60 times during our imports: 7 ms of 90
+STREAMS = ("stdin", "stdout", "stderr")  # by file descriptor
+GARBAGE_THRESHOLD = (
+    50_000  # objects; with Python's default of 700 the collector runs again and again during the imports
+)
 
 
 def main() -> None:
-    """Run the command line and exit with its code; what it said is flushed by then.
+    """Run the command line and exit with its code.
 
-    Not by Python's own end, which takes 55 ms to free module by module what the kernel frees anyway (measured), and
-    complains of streams that are gone.
+    `os._exit` skips Python's shutdown, which frees memory that the kernel frees anyway and prints errors about closed
+    streams. All output is flushed by then.
     """
     open_closed_streams()
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         if sys.argv[1:] == ["--version"]:
-            os._exit(say_version())
+            os._exit(print_version())
         from conductor.cli import run
 
         os._exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(130)  # before anything listened, or was begun
+        sys.exit(130)  # nothing has started yet
 
 
-def say_version() -> int:
-    """At no cost: what a command costs before it does anything is a promise."""
+def print_version() -> int:
+    """Print the version and return the exit code."""
     from conductor.errors import ConductorError
-    from conductor.output.streams import answer, remark
+    from conductor.output.streams import write_stderr, write_stdout
 
     try:
-        answer(f"conductor {__version__}")
+        write_stdout(f"conductor {__version__}")
     except ConductorError as error:
-        remark(f"error: {error.sentence}")
+        write_stderr(f"error: {error.sentence}")
         return error.exit_code
     return 0
 
 
 def open_closed_streams() -> None:
-    """A stream that was never open (`2>&-`) is /dev/null, so that no file opened later gets its number and our words."""
+    """Open /dev/null for each closed standard stream, so that no other file gets its number and receives output."""
     for number, name in enumerate(STREAMS):
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, os.O_RDWR)

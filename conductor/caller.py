@@ -1,11 +1,11 @@
-"""Who called: the person behind the process, for history and for whoever finds a lock held or a service stopped."""
+"""The user who runs the process, as the history and holds record it."""
 
 import getpass
 import os
 
 
-def who() -> str:
-    """The user; with sudo, its caller too."""
+def current_user() -> str:
+    """Return the user name. With sudo, return the caller's name followed by that of the user that the process runs as."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

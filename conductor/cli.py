@@ -1,69 +1,93 @@
-"""The command line: lazily imported verbs, the one place that tells errors, and the exit codes of DESIGN section 4."""
+"""The command line: the table of commands, the one place that reports errors, and the exit codes."""
 
 import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from conductor import __version__
-from conductor.errors import ConductorError
-from conductor.output.streams import remark
+from conductor.errors import ConductorError, UsageError
+from conductor.output.streams import write_stderr
 
-BUG, INTERRUPTED = 3, 130
-REPORTS = Path("/var/lib/conductor/logs")  # else the directory for temporary files
-# Verb → module and name of its command; imported when used, so that each verb pays only for the libraries it needs.
-VERBS = {
+INTERRUPTED = 130
+# Each command is a module and a name in it. It is imported when it is called, so that a command loads only what it needs.
+GROUPS = {
     "service": {
         "upgrade": "conductor.commands.service.upgrade:command",
-        "rollback": "conductor.commands.service.verbs:rollback",
-        "start": "conductor.commands.service.verbs:start",
-        "stop": "conductor.commands.service.verbs:stop",
-        "restart": "conductor.commands.service.verbs:restart",
-        "scale": "conductor.commands.service.verbs:scale",
+        "rollback": "conductor.commands.service.rollback:command",
+        "start": "conductor.commands.service.start:command",
+        "stop": "conductor.commands.service.stop:command",
+        "restart": "conductor.commands.service.restart:command",
+        "scale": "conductor.commands.service.scale:command",
         "list": "conductor.commands.service.list:command",
         "status": "conductor.commands.service.status:command",
     },
     "cron": {
-        "install": "conductor.commands.cron.actions:install",
-        "show": "conductor.commands.cron.actions:show",
-        "remove": "conductor.commands.cron.actions:remove",
+        "install": "conductor.commands.cron.install:command",
+        "show": "conductor.commands.cron.show:command",
+        "remove": "conductor.commands.cron.remove:command",
         "list": "conductor.commands.cron.list:command",
     },
-    "nginx": {"install": "conductor.commands.nginx.install:command", "show": "conductor.commands.nginx.show:command"},
+    "nginx": {
+        "install": "conductor.commands.nginx.install:command",
+        "show": "conductor.commands.nginx.show:command",
+    },
+    "config": {
+        "check": "conductor.commands.config.check:command",
+        "show": "conductor.commands.config.show:command",
+        "schema": "conductor.commands.config.schema:command",
+        "example": "conductor.commands.config.example:command",
+    },
 }
 COMMANDS = {
     "run": "conductor.commands.run:command",
-    "console": "conductor.commands.run:console",
+    "console": "conductor.commands.console:command",
     "supervise": "conductor.commands.supervise:group",
-    "config": "conductor.commands.config:config",
+    "help": "conductor.commands.help:command",
+}
+HELP = {
+    "service": "Deploy, change and inspect services.",
+    "cron": "Install, remove and list the crontabs of services.",
+    "nginx": "Write the files that the host's nginx includes.",
+    "config": "Check and print the definitions file.",
 }
 TASKS = {"run", "console"}
-TASK_NOT_RUN = 125  # what they exit with when Conductor itself failed: other codes are the task's
-HELP = {
-    "service": "Deploy and look at services.",
-    "cron": "The app's own crontab, with each job wrapped in conductor run.",
-    "nginx": "The files that the host's nginx includes.",
-}
+TASK_NOT_RUN = 125  # their exit code when Conductor fails; any other is that of the task
 
 
 class LazyGroup(click.Group):
-    """A group whose verbs are modules that are imported when called."""
+    """A group whose commands are imported when they are used."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, help=HELP[name], no_args_is_help=True)
+    def __init__(self, name: str, places: Mapping[str, str], help_text: str) -> None:
+        super().__init__(name, help=help_text, no_args_is_help=True)
+        self._places = places
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table."""
-        return list(VERBS[str(self.name)])
+        """Return the names in the order of the table."""
+        return list(self._places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the verb."""
-        place = VERBS[str(self.name)].get(cmd_name)
+        """Import the command."""
+        place = self._places.get(cmd_name)
         return None if place is None else _imported(place)
+
+
+class Root(click.Group):
+    """The `conductor` command itself."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all groups and commands."""
+        return [*GROUPS, *COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a group, or import a command."""
+        if cmd_name in COMMANDS:
+            return _imported(COMMANDS[cmd_name])
+        return LazyGroup(cmd_name, GROUPS[cmd_name], HELP[cmd_name]) if cmd_name in GROUPS else None
 
 
 def _imported(place: str) -> click.Command:
@@ -72,112 +96,59 @@ def _imported(place: str) -> click.Command:
     return command
 
 
-class Root(click.Group):
-    """`conductor` itself."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All groups."""
-        return [*VERBS, *COMMANDS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imported when it is called."""
-        if cmd_name in COMMANDS:
-            return _imported(COMMANDS[cmd_name])
-        return LazyGroup(cmd_name) if cmd_name in VERBS else None
-
-
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="conductor %(version)s")
 def conductor() -> None:
-    """Deploy containers on this machine without dropping a request."""
+    """Deploy containers on this host without dropping a request."""
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command line; every outcome becomes an exit code, every error a sentence."""
+def run(argv: Sequence[str], *, root: click.Command = conductor, reports: Path | None = None) -> int:
+    """Run one command line, report any error, and return the exit code. `reports` is the directory of bug reports."""
     try:
-        outcome = conductor.main(args=list(argv), prog_name="conductor", standalone_mode=False)
-        code = outcome if isinstance(outcome, int) else 0
+        result = root.main(args=list(argv), prog_name="conductor", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
     except click.exceptions.Exit as exited:
         code = exited.exit_code
     except SystemExit:
-        code = 0  # click's own answer to a reader of --help who has left
-    except Exception as error:  # noqa: BLE001 (the boundary: every end is told)
-        code = _failed(argv, error)
+        code = 0  # click exits this way when the reader of --help has closed the pipe
+    except Exception as error:  # noqa: BLE001 (the error boundary)
+        code = _report(argv, error, reports)
         if next(iter(argv), "") in TASKS:
             code = max(code, TASK_NOT_RUN)
-    _close_quietly()
+    _flush()
     return code
 
 
-def _failed(argv: Sequence[str], error: Exception) -> int:
+def _report(argv: Sequence[str], error: Exception, reports: Path | None) -> int:
     match error:
         case click.exceptions.Abort():
             return INTERRUPTED
         case click.ClickException():
-            remark(f"error: {error.format_message()}")
-            return 2
+            return _print(UsageError(error.format_message()))
         case OSError():
-            from conductor.commands.action import cannot_go_on
+            from conductor.commands.action import system_error
 
-            return _tell(cannot_go_on(error))
+            return _print(system_error(error))
         case ConductorError():
-            return _tell(error)
-        case _:  # a bug must become a report and a sentence
-            remark(f"error: this is a bug in Conductor{_reported(argv, error)}")
-            return BUG
+            return _print(error)
+        case _:
+            from conductor.bug_report import DIRECTORY, bug
+
+            return _print(bug(error, argv, reports or DIRECTORY))
 
 
-def _tell(error: ConductorError) -> int:
-    details = "".join(f"\n  {line}" for line in error.details)
-    remark(f"error: {error.sentence}{details}" + (f"\n  {error.hint}" if error.hint else ""))
+def _print(error: ConductorError) -> int:
+    from conductor.output.printers import error_text
+
+    write_stderr(error_text(error.sentence, error.details, error.hint))
     return error.code
 
 
-def _close_quietly() -> None:
-    """Flush now, so that a reader who is gone is no traceback at exit."""
+def _flush() -> None:
+    """Flush both streams now: Python would print a traceback for a closed pipe at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _reported(argv: Sequence[str], error: Exception) -> str:
-    """Where the report is; or, when none can be written, what an author needs first, in one line."""
-    import traceback
-
-    try:
-        for directory in _report_directories():
-            with contextlib.suppress(OSError):
-                return f"; please send in the report: {_write_report(directory, argv)}"
-    except Exception as second:  # noqa: BLE001 (a second error must not hide the first)
-        why = type(second).__name__
-    else:
-        why = "no directory takes it"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{type(error).__name__} at {last.filename}:{last.lineno} in {last.name}"
-    return f": {place} (a report could not be written: {why})"
-
-
-def _report_directories() -> Iterator[Path]:
-    import tempfile
-
-    yield REPORTS
-    yield Path(tempfile.gettempdir())  # which raises when there is none
-
-
-def _write_report(directory: Path, argv: Sequence[str]) -> Path:
-    """The traceback and the words of the call in a file; local variables, which may hold secrets, are not in it."""
-    import time
-    import traceback
-
-    path = directory / f"conductor-bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
-    said = f"conductor {__version__}, Python {sys.version}\nconductor {' '.join(argv)}\n\n{traceback.format_exc()}"
-    path.touch(0o600, exist_ok=False)
-    try:
-        path.write_text(said, errors="backslashreplace")
-    except OSError:
-        path.unlink()
-        raise
-    return path

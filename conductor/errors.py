@@ -1,13 +1,13 @@
-"""What can go wrong, as values: each error is a sentence, what to do next, and the exit code of DESIGN section 4.
+"""Errors as values: a sentence, details, one hint, and the exit code.
 
-Context translate what the outside says into these; only the command line tells them (`conductor/cli.py`).
+Adapters translate foreign exceptions into these. Only the command line reports them (`conductor/cli.py`).
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 
 class ConductorError(Exception):
-    """A sentence ("cannot X: why"), an optional hint (what to do next) and details (lines shown as they are)."""
+    """An error to report: `sentence` ("cannot X: cause"), `details` (lines shown unchanged) and `hint` (what to do next)."""
 
     exit_code: ClassVar[int] = 1
 
@@ -22,34 +22,66 @@ class ConductorError(Exception):
         """The exit code."""
         return self.exit_code
 
+    def within(self, action: str = "", *, details: tuple[str, ...] = (), hint: str = "") -> Self:
+        """Return the same error with context: "cannot ACTION: " in front, more details after its own, a hint if it has none.
+
+        The type and the exit code stay, and so does this error: raise the result `from` it.
+        """
+        wrapped = self.__class__.__new__(self.__class__)
+        wrapped.__dict__.update(self.__dict__)
+        wrapped.sentence = f"cannot {action}: {self.sentence}" if action else self.sentence
+        wrapped.args = (wrapped.sentence,)
+        wrapped.details = (*self.details, *details)
+        wrapped.hint = self.hint or hint
+        return wrapped
+
 
 class UsageError(ConductorError):
-    """The call or the definitions are wrong; nothing was changed."""
+    """The command line or the definitions are invalid. Nothing was changed."""
 
     exit_code = 2
 
 
-class BusyError(ConductorError):
-    """Somebody else holds the lock."""
-
-    exit_code = 5
-
-
 class OperatorError(ConductorError):
-    """Done, but something is left that an operator must see to."""
+    """The action is done, but an operator has to finish something by hand."""
 
     exit_code = 4
 
 
+class LockHolder(NamedTuple):
+    """The process that holds a lock: its command, since when (RFC 3339), and whether it yields the lock when asked."""
+
+    pid: int
+    command: str
+    since: str
+    yields: bool = False
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command}) has held it since {self.since}"
+
+
+class BusyError(ConductorError):
+    """Another process holds the lock. `holder` is None while a new holder has not written its name yet."""
+
+    exit_code = 5
+
+    def __init__(self, lock: str, holder: LockHolder | None, hint: str = "wait for it with --wait 5m") -> None:
+        super().__init__(f"cannot lock {lock}: {holder or 'another process holds it'}", hint)
+        self.holder = holder
+
+
 class LockYielded(BaseException):
-    """`supervise` lets go of what it does; what stands in the journal says where it was."""
+    """`supervise` stops its action and releases the lock: another command waits for it, or `supervise` itself ends.
+
+    The journal records how far the action is, so the next holder of the lock recovers it.
+    """
 
 
-class Interrupted(ConductorError):  # noqa: N818 (a person's wish, not an error)
-    """A signal asked to stop before the commit; what was begun is undone."""
+class Interrupted(ConductorError):  # noqa: N818 (a request to stop, not a failure)
+    """SIGINT or SIGTERM arrived before the commit."""
 
-    def __init__(self, signal_number: int, what_runs: str = "") -> None:
-        super().__init__("interrupted; what was begun is undone", "", (what_runs,) if what_runs else ())
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("interrupted")
         self.signal_number = signal_number
 
     @property

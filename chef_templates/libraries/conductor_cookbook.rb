@@ -1,61 +1,60 @@
 require 'digest'
 require 'json'
 
-# What the cookbook decides before it writes anything; wanted.rb decides what one host runs.
+# Helpers of the recipes and resources. host_definitions.rb turns data bags into one host's definitions.
 module ConductorCookbook
   STATE_DIR = '/var/lib/conductor'.freeze
-  RUNTIME_DIR = '/run/conductor'.freeze
   INCLUDE_DIR = '/etc/nginx/conductor.d'.freeze
-  KEPT_ENVIRONMENTS = 2 # superseded installations, besides the one in use
+  KEPT_ENVIRONMENTS = 2 # earlier installations kept beside the current one
 
-  # The data bags cannot be used, with every reason.
-  class Refused < StandardError; end
+  # The data bags or attributes are invalid; the message lists every problem.
+  class Error < StandardError; end
 
-  # JSON leaves these bare in a text, where YAML folds them like line breaks or refuses the file.
-  NOT_BARE_IN_YAML = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/.freeze
+  # JSON leaves these characters unescaped; YAML treats them as line breaks or rejects the file.
+  YAML_UNSAFE = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/.freeze
 
   module_function
 
-  # A plain Hash as a definitions file: JSON is YAML, and in quotes a revision like 12e4567 stays a text.
+  # Return the text of a definitions file. JSON is valid YAML, and its quotes keep a value such as "12e4567" a string.
   def yaml(document)
-    JSON.pretty_generate(document).gsub(NOT_BARE_IN_YAML) { |letter| format('\u%04x', letter.ord) }
+    JSON.pretty_generate(document).gsub(YAML_UNSAFE) { |character| format('\u%04x', character.ord) }
   end
 
-  # Hashes and arrays of JSON's types only: never a node, an attribute or a data bag item with all that hangs on it.
+  # Convert node attributes and data bag items into plain hashes and arrays of JSON's types.
   def plain(value)
     case value
-    when Hash then value.to_h { |name, inner| [name.to_s, plain(inner)] }
+    when Hash then value.to_h { |key, inner| [key.to_s, plain(inner)] }
     when Array then value.map { |inner| plain(inner) }
     when String, Integer, Float, true, false, nil then value
     when Symbol then value.to_s
-    else raise Refused, "cannot write a #{value.class} into the definitions: write text, numbers, lists and mappings"
+    else raise Error, "cannot write a #{value.class} into the definitions: use strings, numbers, lists and mappings"
     end
   end
 
-  # Where `host:` has put what supervise writes.
+  # Return the directories that `host:` moves and that supervise writes to.
   def moved_paths(host)
     [host['state_dir'], host['runtime_dir'], host.dig('nginx', 'include_dir'), host.dig('cron', 'dir')].compact
   end
 
-  # Another one for another `host:`, which shows nothing of it.
+  # Return a digest of `host:`, so that a file can change with `host:` without containing it.
   def digest(host)
     Digest::SHA256.hexdigest(JSON.generate(host))[0, 12]
   end
 
-  # What `conductor config check` said, in the words of whoever writes data bags.
-  def refusal(path, candidate, said, services_bag)
-    lines = said.lines(chomp: true).reject { |line| line.start_with?('warning: ', "error: cannot use #{candidate}: ") }
-    lines = lines.map { |line| line.gsub(/#{Regexp.escape(candidate)}(:\d+: )?/) { Regexp.last_match(1) ? '' : path } }
-    "cannot write #{path}: Conductor refuses it, the old file stays; services.ID.KEY is KEY of item ID in data bag " \
-      "#{services_bag}\n#{lines.join("\n")}"
+  # Return the message for definitions that `conductor config check` rejects. The candidate is a temporary file, so
+  # its name is replaced by the path, without the line numbers.
+  def config_check_error(path, candidate, output, services_bag)
+    "cannot write #{path}: conductor config check failed; the current file stays in place. " \
+      "services.ID.KEY is KEY of item ID in data bag #{services_bag}.\n" +
+      output.gsub(/#{Regexp.escape(candidate)}(:\d+)?/) { path }.chomp
   end
 
-  # A user or a %group as sudoers has them.
-  def deploy_users(users)
-    odd = users.reject { |user| user.match?(/\A%?[a-z_][a-z0-9_-]*\z/) }
-    return users if odd.empty?
+  # Return the users for sudoers: names, or %group.
+  def valid_deploy_users(users)
+    invalid = users.reject { |user| user.match?(/\A%?[a-z_][a-z0-9_-]*\z/) }
+    return users if invalid.empty?
 
-    raise Refused, "cannot write sudoers: node['conductor']['deploy_users'] has #{odd.map(&:inspect).join(', ')}: " \
-      'write names of users, or %group'
+    raise Error, "cannot write sudoers: node['conductor']['deploy_users'] contains " \
+      "#{invalid.map(&:inspect).join(', ')}: use user names or %group"
   end
 end

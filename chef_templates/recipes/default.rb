@@ -1,4 +1,4 @@
-# A whole host. Docker Engine and nginx are there already, by whatever cookbook the site has for them.
+# Set up a host that already has Docker Engine and nginx.
 include_recipe 'conductor::install'
 include_recipe 'conductor::definitions'
 include_recipe 'conductor::nginx'

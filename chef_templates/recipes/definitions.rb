@@ -1,4 +1,4 @@
-# supervise.rb has supervise read them again, which deploys nothing.
+# Changed definitions are not deployed. The recipe supervise makes supervise reload them.
 conductor_definitions '/etc/conductor/services.yml' do
   services_bag node['conductor']['data_bags']['services']
   hosts_bag node['conductor']['data_bags']['hosts']

@@ -1,4 +1,4 @@
-users = ConductorCookbook.deploy_users(node['conductor']['deploy_users'].to_a)
+users = ConductorCookbook.valid_deploy_users(node['conductor']['deploy_users'].to_a)
 
 package 'sudo' unless users.empty?
 

@@ -1,4 +1,6 @@
-raise ConductorCookbook::Refused, "cannot install Conductor: set node['conductor']['wheel'] to its wheel's path or URL" unless node['conductor']['wheel']
+unless node['conductor']['wheel']
+  raise ConductorCookbook::Error, "cannot install Conductor: set node['conductor']['wheel'] to a path or URL"
+end
 
 conductor_install node['conductor']['wheel'] do
   checksum node['conductor']['wheel_checksum'] if node['conductor']['wheel_checksum']

@@ -1,9 +1,9 @@
-# The unit is Conductor's own, of the version that is installed. It subscribes to what it reads, so that the recipes which
-# write that can stand alone.
+# Install and start the unit that the installed version of Conductor prints. This recipe subscribes to the resources
+# that supervise depends on, so that the other recipes also work without it.
 host = node['conductor']['host'].to_h
 drop_in = '/etc/systemd/system/conductor-supervise.service.d'
 
-# What is not there when supervise starts stays read-only for it. nginx.rb makes the other directories.
+# The unit can make only existing directories writable. The recipe nginx creates the others.
 directory host['state_dir'] || ConductorCookbook::STATE_DIR do
   owner 'root'
   group 'root'
@@ -31,8 +31,8 @@ systemd_unit 'conductor-supervise.service' do
   subscribes :reload, 'conductor_definitions[/etc/conductor/services.yml]', :delayed
 end
 
-# A restart leaves containers as they are. Chef asks for it also at the end of a run that failed: of a first one, no unit
-# may be there yet.
+# A restart does not stop containers. Chef also runs delayed notifications after a failed run, when the unit may not
+# exist yet.
 execute 'restart conductor-supervise' do
   command 'systemctl daemon-reload && systemctl try-restart conductor-supervise.service'
   action :nothing

@@ -1,5 +1,5 @@
-# The definitions of one host and its secrets, from data bags. What Conductor would refuse is refused before the old file
-# is replaced, and nothing is deployed: running services change with the next upgrade.
+# Writes a host's definitions and secret files from data bags. Invalid definitions do not replace the current file.
+# Nothing is deployed: running services change with their next upgrade.
 unified_mode true
 provides :conductor_definitions
 
@@ -16,25 +16,25 @@ property :command, String, default: '/usr/local/bin/conductor'
 default_action :create
 
 action :create do
-  wanted.refuse_problems!
-  files = wanted.secret_files(secrets)
-  document = wanted.document
+  host_definitions.validate!
+  files = host_definitions.secret_files(secrets)
+  document = host_definitions.document
   directory ::File.dirname(new_resource.path) do
     owner 'root'
     group 'root'
     mode '0755'
   end
-  [new_resource.secrets_dir, *files.keys.map { |path| ::File.dirname(path) }].uniq.each do |place|
-    directory place do
+  [new_resource.secrets_dir, *files.keys.map { |path| ::File.dirname(path) }].uniq.each do |path|
+    directory path do
       owner 'root'
       group 'root'
       mode '0700'
     end
   end
-  there, added = files.partition { |path, _| ::File.exist?(path) }
-  write_secrets(added) # Conductor reads them when it judges
+  existing, added = files.partition { |path, _| ::File.exist?(path) }
+  write_secrets(added) # conductor config check reads them
   write_definitions(document)
-  write_secrets(there) # what was there is replaced when it has accepted the definitions
+  write_secrets(existing) # these are replaced only after the definitions have passed the check
 end
 
 action_class do
@@ -52,7 +52,7 @@ action_class do
   end
 
   def write_definitions(document)
-    judge = method(:accepted!)
+    check = method(:check!)
     template new_resource.path do
       source 'services.yml.erb'
       cookbook 'conductor'
@@ -61,12 +61,12 @@ action_class do
       mode '0640'
       sensitive true
       variables(definitions: document)
-      verify { |candidate| judge.call(candidate) }
+      verify { |candidate| check.call(candidate) }
     end
   end
 
-  def wanted
-    @wanted ||= ConductorCookbook::Wanted.new(
+  def host_definitions
+    @host_definitions ||= ConductorCookbook::HostDefinitions.new(
       bags: { services: new_resource.services_bag, hosts: new_resource.hosts_bag, secrets: new_resource.secrets_bag },
       host_name: new_resource.host_name,
       services: items(new_resource.services_bag),
@@ -81,26 +81,25 @@ action_class do
     data_bag(bag).sort.map { |id| item(bag, id) }
   end
 
-  # Only those of services that run here; an encrypted item is decrypted by Chef.
+  # Only items of services on this host are fetched. Chef decrypts encrypted items.
   def secrets
-    needed = wanted.with_secrets
+    needed = host_definitions.ids_with_secrets
     return {} if needed.empty?
 
-    there = data_bag(new_resource.secrets_bag)
-    (needed & there).to_h { |id| [id, item(new_resource.secrets_bag, id)] }
+    (needed & data_bag(new_resource.secrets_bag)).to_h { |id| [id, item(new_resource.secrets_bag, id)] }
   end
 
   def item(bag, id)
     ConductorCookbook.plain(data_bag_item(bag, id).to_h)
   end
 
-  # A block, not a command: of a sensitive resource Chef shows "[sensitive]" in place of what a verify command said, and
-  # Conductor, which shows no secrets, has named the key.
-  def accepted!(candidate)
+  # Chef hides the output of a verify command of a sensitive resource, so a block raises the error instead.
+  # Conductor's message names the key and contains no secrets.
+  def check!(candidate)
     check = shell_out(new_resource.command, 'config', 'check', '--files', '--config', candidate)
     return true if check.exitstatus == 0
 
-    raise ConductorCookbook::Refused,
-          ConductorCookbook.refusal(new_resource.path, candidate, check.stderr, new_resource.services_bag)
+    raise ConductorCookbook::Error,
+          ConductorCookbook.config_check_error(new_resource.path, candidate, check.stderr, new_resource.services_bag)
   end
 end

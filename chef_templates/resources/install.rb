@@ -1,5 +1,5 @@
-# Conductor from a wheel, in an environment of its own below install_dir that is named after the wheel's content. The
-# command is a link to it: cron jobs and supervise never meet an installation that is half replaced.
+# Installs Conductor's wheel into a virtual environment named after the wheel's digest, and links the command to it.
+# An upgrade replaces only the link, so cron jobs and supervise never see a partial installation.
 unified_mode true
 provides :conductor_install
 
@@ -18,9 +18,9 @@ action :install do
     group 'root'
     mode '0755'
   end
-  wheel = fetched
+  wheel = local_wheel
   environment = ::File.join(new_resource.install_dir, ::Digest::SHA256.file(wheel).hexdigest[0, 12])
-  execute "make #{environment}" do
+  execute "create #{environment}" do
     command ['python3', '-m', 'venv', '--clear', environment]
     creates "#{environment}/bin/conductor"
   end
@@ -28,9 +28,9 @@ action :install do
     command ["#{environment}/bin/pip", 'install', '--disable-pip-version-check', *new_resource.pip_options, wheel]
     creates "#{environment}/bin/conductor"
   end
-  switch("#{environment}/bin/conductor")
-  superseded(environment).each do |old|
-    directory old do
+  link_command("#{environment}/bin/conductor")
+  old_environments(environment).each do |path|
+    directory path do
       recursive true
       action :delete
     end
@@ -40,10 +40,12 @@ end
 action_class do
   require 'digest'
 
-  # The wheel's path on this host.
-  def fetched
+  # Return the wheel's path on this host; download it from a URL.
+  def local_wheel
     return new_resource.wheel unless new_resource.wheel.match?(%r{\Ahttps?://})
-    raise ConductorCookbook::Refused, "cannot install #{new_resource.wheel}: write its SHA-256 as checksum" unless new_resource.checksum
+    unless new_resource.checksum
+      raise ConductorCookbook::Error, "cannot install #{new_resource.wheel}: set checksum to its SHA-256"
+    end
 
     cached = ::File.join(Chef::Config[:file_cache_path], ::File.basename(new_resource.wheel))
     remote_file cached do
@@ -54,8 +56,9 @@ action_class do
     cached
   end
 
-  # ln renames the new link onto the old one; Chef's `link` removes the old one first, and a job that starts then fails.
-  def switch(target)
+  # ln replaces the link in one rename. Chef's `link` removes the old one first, and a job that starts in between
+  # fails.
+  def link_command(target)
     link = new_resource.command
     execute "link #{link} to #{target}" do
       command ['ln', '-sfT', target, link]
@@ -63,8 +66,8 @@ action_class do
     end
   end
 
-  # Long tasks may still run from the environment before. Only what was made here is looked at.
-  def superseded(environment)
+  # Long tasks may still run from the previous environments, so the newest of them are kept.
+  def old_environments(environment)
     others = ::Dir.glob(::File.join(new_resource.install_dir, '*')).grep(%r{/\h{12}\z}) - [environment]
     others.sort_by { |path| ::File.mtime(path) }.reverse.drop(ConductorCookbook::KEPT_ENVIRONMENTS)
   end

@@ -1,132 +1,141 @@
-"""`rollback`, `restart`, `start`, `stop` and `scale`: each wants something else of one service, all are walked alike."""
+"""`rollback`, `restart`, `start`, `stop` and `scale`: each function makes the transition of one service."""
 
 import secrets
 from typing import Protocol
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
+from conductor.change.change import carry_out, result
 from conductor.change.context import Context
-from conductor.change.recover import settled
-from conductor.change.runbook import run
+from conductor.change.prerequisites import read_template
+from conductor.change.recover import locked_and_recovered
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
+from conductor.health.fitness import unfit
 from conductor.output.events import Finished
-from conductor.plan.transition import (
-    Action,
-    Transition,
-    adjust,
-    live_release,
-    previous_release,
-    refuse_stopped,
-    replace_all,
-)
-from conductor.plan.values import Container, Held, Release, Wanted
+from conductor.plan.journal import ChangeAction
+from conductor.plan.release import Hold, Wanted
+from conductor.plan.replica import Replica
+from conductor.plan.steps import replicas_text
+from conductor.plan.transition import Transition, refuse_stopped, replace, resize, rollback_target
 
 
-class Now(msgspec.Struct, frozen=True, kw_only=True):
-    """One service under its lock: what is wanted, what runs, what the definitions file says (None: it does not know the
-    service, or is broken there), and the name of the change to come."""
+class CurrentState(msgspec.Struct, frozen=True, kw_only=True):
+    """One service under its lock. `defined` is its definition in the file (None: absent or invalid), `change` the id of
+    the change that will be made."""
 
     wanted: Wanted
-    containers: tuple[Container, ...]
+    replicas: tuple[Replica, ...]
     defined: Definition | None
     change: str
 
 
-class Verb(Protocol):
-    """From what is now to a transition."""
+class MakeTransition(Protocol):
+    """Makes the transition of one action."""
 
-    def __call__(self, context: Context, now: Now) -> Transition:
-        """Raise what refuses it; nothing was changed yet."""
+    def __call__(self, context: Context, current: CurrentState, /) -> Transition:
+        """Return the transition, or raise when the action is refused. Nothing is changed yet."""
 
 
-def perform(context: Context, service: str, verb: Verb, *, defined: Definition | None, wait_seconds: float) -> Finished:
-    """Run one verb on one service, under its lock."""
+def perform(
+    context: Context, service: str, make: MakeTransition, *, defined: Definition | None, wait_seconds: float
+) -> Finished:
+    """Carry out one action on one service, under its lock."""
     began = context.clock.monotonic()
-    with settled(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         change = secrets.token_hex(4)
-        wanted, containers = context.store.wanted(service), context.runtime.containers(service)
-        transition = verb(context, Now(wanted=wanted, containers=containers, defined=defined, change=change))
-        if (
-            transition.new == msgspec.structs.replace(transition.old, change=transition.new.change)
-            and not transition.added
-            and not transition.gone
-        ):
-            text = f"{service} is as wanted: {'stopped' if transition.new.stopped else f'{transition.count} running'}; nothing to do"
-            return Finished(text, context.clock.monotonic() - began, 0, 0)
-        return run(context, [transition], change, began)
-
-
-def rollback(revision: str | None) -> Verb:
-    """To a kept release, with the definition and the image it had; needs no registry."""
-
-    def verb(context: Context, now: Now) -> Transition:
-        refuse_stopped(now.wanted)
-        to = msgspec.structs.replace(previous_release(now.wanted, revision), change=now.change)
-        _have_image(context, to)
-        definition = restore(now.wanted.service, to.definition)
-        return replace_all(
-            "rollback", now.wanted, definition, to, now.containers, keep_releases=context.host.keep, counted=now.defined
+        current = CurrentState(
+            wanted=context.store.wanted(service),
+            replicas=context.runtime.containers(service).replicas,
+            defined=defined,
+            change=change,
         )
+        transition = make(context, current)
+        if transition.changes_nothing:
+            state = "stopped" if transition.new.stopped else f"at {replicas_text(transition.count)}"
+            return Finished(
+                text=f"{service} is already {state}; nothing to do",
+                seconds=context.clock.monotonic() - began,
+                services=(result(transition, changed=False),),
+            )
+        return carry_out(context, [transition], change, began)
 
-    return verb
+
+def rollback(revision: str | None) -> MakeTransition:
+    """Return to a kept release, with its own definition and image. No registry is needed unless the image was removed."""
+
+    def make(context: Context, current: CurrentState) -> Transition:
+        _refuse_stopped("roll back", current.wanted)
+        target = msgspec.structs.replace(rollback_target(current.wanted, revision), id=current.change)
+        definition = restore(current.wanted.service, target.definition)
+        return replace(
+            "rollback", current.wanted, definition, target, current.replicas, keep_releases=context.host.keep,
+            count_from=current.defined,
+        )  # fmt: skip
+
+    return make
 
 
-def restart(definition: Definition) -> Verb:
-    """The live revision anew, with the definition as it is now."""
+def restart(definition: Definition) -> MakeTransition:
+    """Replace all replicas of the live revision, with the definition that the file has now."""
 
-    def verb(context: Context, now: Now) -> Transition:
-        refuse_stopped(now.wanted)
-        live = live_release(now.wanted)
+    def make(context: Context, current: CurrentState) -> Transition:
+        _refuse_stopped("restart", current.wanted)
+        live = current.wanted.live
         if live.image != f"{definition.service.image}:{live.revision}":
             raise ConductorError(
-                f"cannot restart {definition.id}: it runs {live.image}, and its definition names {definition.service.image}",
+                f"cannot restart {definition.id}: its image changed from {live.image} to {definition.service.image}",
                 f"conductor service upgrade --id {definition.id} --revision {live.revision}",
             )
-        _have_image(context, live)
-        to = msgspec.structs.replace(live, change=now.change, digest=definition.digest, definition=definition.written)
-        return replace_all("restart", now.wanted, definition, to, now.containers, keep_releases=context.host.keep)
-
-    return verb
-
-
-def start(context: Context, now: Now) -> Transition:
-    """Not stopped any more: what is missing of the committed release is started."""
-    _have_image(context, live_release(now.wanted))
-    return _adjust("start", now, msgspec.structs.replace(now.wanted, stopped=None))
-
-
-def stop(reason: str) -> Verb:
-    """Nothing of it runs until it is started again; nginx answers 503."""
-
-    def verb(context: Context, now: Now) -> Transition:
-        held = now.wanted.stopped or Held(reason=reason, who=who(), since=context.clock.now())
-        return _adjust("stop", now, msgspec.structs.replace(now.wanted, stopped=held))
-
-    return verb
-
-
-def scale(count: int | None) -> Verb:
-    """So many from now on; None is what the definitions say again."""
-
-    def verb(context: Context, now: Now) -> Transition:
-        _have_image(context, live_release(now.wanted))
-        return _adjust("scale", now, msgspec.structs.replace(now.wanted, scale=count))
-
-    return verb
-
-
-def _adjust(action: Action, now: Now, new: Wanted) -> Transition:
-    definition = restore(new.service, live_release(new).definition)
-    new = msgspec.structs.replace(new, change=now.change)
-    return adjust(action, now.wanted, new, definition, now.containers, counted=now.defined)
-
-
-def _have_image(context: Context, release: Release) -> None:
-    if context.runtime.image(release.image_id) is None:
-        raise ConductorError(
-            f"cannot use release {release.revision} of {release.service}: its image {release.image} is gone",
-            f"docker pull {release.image}, or upgrade to a revision that can be pulled",
+        release = msgspec.structs.replace(
+            live, id=current.change, digest=definition.digest, definition=definition.written,
+            template=read_template(definition),
+        )  # fmt: skip
+        return replace(
+            "restart", current.wanted, definition, release, current.replicas, keep_releases=context.host.keep
         )
+
+    return make
+
+
+def start(context: Context, current: CurrentState) -> Transition:
+    """Start a stopped service, or the missing replicas of a running one."""
+    return _resize(context, "start", current, msgspec.structs.replace(current.wanted, stopped=None))
+
+
+def stop(reason: str) -> MakeTransition:
+    """Stop all replicas until the service is started again."""
+
+    def make(context: Context, current: CurrentState) -> Transition:
+        hold = current.wanted.stopped or Hold(reason=reason, who=current_user(), since=context.clock.now())
+        return _resize(context, "stop", current, msgspec.structs.replace(current.wanted, stopped=hold))
+
+    return make
+
+
+def scale(count: int | None) -> MakeTransition:
+    """Run `count` replicas; None returns to the count of the definition."""
+
+    def make(context: Context, current: CurrentState) -> Transition:
+        return _resize(context, "scale", current, msgspec.structs.replace(current.wanted, scale=count))
+
+    return make
+
+
+def _resize(context: Context, action: ChangeAction, current: CurrentState, new: Wanted) -> Transition:
+    definition = restore(new.service, new.live.definition)
+    new = msgspec.structs.replace(new, change=current.change)
+    live = [one for one in current.replicas if one.release == new.live.id and not new.stopped]
+    return resize(
+        action, current.wanted, new, definition, current.replicas, count_from=current.defined,
+        unfit=unfit(context.health, definition.service.health, live),
+    )  # fmt: skip
+
+
+def _refuse_stopped(action: str, wanted: Wanted) -> None:
+    try:
+        refuse_stopped(wanted)
+    except ConductorError as error:
+        raise error.within(f"{action} {wanted.service}") from error

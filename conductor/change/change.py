@@ -1,304 +1,277 @@
-"""The steps of a change, for one service or for several that transition together: healthy all, switched by one reload, undone
-all. Each method is a step of DESIGN section 5; what it needs it finds in the journals and at the daemon.
-"""
+"""Carries out a change: preflight, journals, the steps in order, and a rollback when one fails."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
+from conductor.caller import current_user
+from conductor.change.cleanup import clean_up_jobs, clean_up_tasks
 from conductor.change.context import Context
-from conductor.change.crontab import generate, wrapped
-from conductor.change.gate import Candidate, Gate
-from conductor.change.hooks import NOT_UNDONE, remove_hooks, run_hook
-from conductor.change.service_change import Member
-from conductor.cron.table import parse
-from conductor.errors import ConductorError
-from conductor.output.events import Began, Ended, Waiting, Warned
-from conductor.plan.steps import drain_seconds, swaps
-from conductor.plan.transition import KEEPS_CRONTAB, Transition
-from conductor.plan.values import Container, Cutover
+from conductor.change.crontab import wrapped
+from conductor.change.prerequisites import require_image
+from conductor.change.rollback import roll_back
+from conductor.change.service_change import ServiceChange
+from conductor.change.steps import ChangeSteps
+from conductor.errors import ConductorError, Interrupted, LockYielded, OperatorError
+from conductor.output.events import Finished, Notice, ServiceResult, StepFinished, StepStarted
+from conductor.output.printers import ChangeOutput
+from conductor.plan.container_spec import unmounted
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.journal import ChangeAction, Journal, StepName
+from conductor.plan.release import Image, Release, Wanted
+from conductor.plan.steps import Step, replicas_text, steps
+from conductor.plan.transition import Transition
 
-UNDO_GRACE_SECONDS = 5.0  # a container that never was healthy, or that drained, gets no longer to go
-MEANWHILE_SECONDS = 0.2  # how often who waits for the daemon looks up
-AT_ONCE = 16  # calls to the daemon side by side
+FINISH_HINT = "fix this; the next command on this service will finish the change"
+ROLLBACK_HINT = "fix this; the next command on this service will finish the rollback"
+
+VERBS: Mapping[ChangeAction, str] = {"rollback": "roll back"}  # where the verb is not the action's id
 
 
-class Group:
-    """The services of one call. `transitions` is empty when a change that died is settled: then nothing new is started."""
+def carry_out(context: Context, transitions: Sequence[Transition], change: str, began: float) -> Finished:
+    """Make `transitions` one change, under the locks of their services. On an error the previous releases keep serving.
 
-    def __init__(self, context: Context, members: Sequence[Member], transitions: Sequence[Transition] = ()) -> None:
-        self.context = context
-        self.members = tuple(members)
-        self.warnings = 0
-        self.must_act: list[str] = []
-        self._moves = dict(zip(self.members, transitions, strict=False))
-        self._through_nginx = tuple(m for m in self.members if m.through_nginx)
+    `began` is the monotonic time at which the action began.
+    """
+    ids = tuple(transition.service for transition in transitions)
+    context = dataclasses.replace(context, output=ChangeOutput(context.output, change, ids))
+    try:
+        change_steps = _begin(context, transitions, change)
+    except ConductorError as error:
+        raise refused(
+            context, transitions[0].action, [(t.service, t.old, t.new.release) for t in transitions], error
+        ) from error
+    _run_steps(change_steps, steps(transitions), transitions)
+    text = "; ".join(_outcome(transition) for transition in transitions)
+    if change_steps.left_for_operator:
+        text += f"; containers left for an operator: {', '.join(change_steps.left_for_operator)}"
+    return Finished(
+        change=change,
+        text=text,
+        seconds=context.clock.monotonic() - began,
+        warnings=change_steps.warnings,
+        exit_code=OperatorError.exit_code if change_steps.left_for_operator else 0,
+        services=tuple(result(transition, changed=True) for transition in transitions),
+    )
 
-    # Telling.
 
-    @contextlib.contextmanager
-    def step(self, name: str, text: str) -> Iterator[None]:
-        """Tell that a step begins and ends, and note how long it took."""
-        self.context.report.emit(Began(name, text))
-        began = self.context.clock.monotonic()
-        yield
-        seconds = round(self.context.clock.monotonic() - began, 3)
-        if name != "record":  # after which there is no journal
-            for member in self.members:
-                with contextlib.suppress(ConductorError):  # a full disk: no step depends on how long another took
-                    member.note(steps={**member.journal.steps, name: seconds})
-        self.context.report.emit(Ended(name, seconds))
+def result(transition: Transition, *, changed: bool) -> ServiceResult:
+    """Return what a transition did, for scripts."""
+    old = transition.old.release
+    return ServiceResult(
+        service=transition.service,
+        action=transition.action,
+        changed=changed,
+        from_=old.revision if old else None,
+        to=transition.new.live.revision,
+    )
 
-    def warn(self, text: str) -> None:
-        """Count and tell what is done but not as it should be."""
-        self.warnings += 1
-        self.context.report.emit(Warned(text))
 
-    def _waiting(self, step: str) -> Callable[[str], None]:
-        said = ""
+def _begin(context: Context, transitions: Sequence[Transition], change: str) -> ChangeSteps:
+    """Preflight, then write the intent of all services into their journals."""
+    services = [ServiceChange(context, _journal(context, t, change, transitions)) for t in transitions]
+    warnings: list[str] = []
+    for one, transition in zip(services, transitions, strict=True):
+        if transition.add or transition.generate:
+            release = transition.new.live
+            image = require_image(context.runtime, release, context.output, context.clock, context.cancellation)
+            warnings += _volume_warnings(transition, image)
+        if transition.add:
+            one.read_environment()
+            context.runtime.check_volumes(transition.definition.service.volumes)
+            if transition.definition.service.publish:
+                context.runtime.check_ports(*transition.definition.service.publish)
+    routes = [one.route() for one in services if one.routed]
+    if routes:
+        warnings += context.traffic.check(routes)
+    for one, transition in zip(services, transitions, strict=True):
+        if transition.installs_crontab and (
+            not transition.new.stopped or context.crontabs.read(one.service) is not None
+        ):
+            context.crontabs.check()
+        wrapped(context, one.journal.release)  # the crontab of a rollback was generated when its release was live
+    for one in services:
+        one.write_ahead()
+    change_steps = ChangeSteps(context, services, transitions)
+    for warning in warnings:
+        change_steps.warn(warning)
+    return change_steps
 
-        def waiting(text: str) -> None:
-            nonlocal said
-            if text != said:
-                said = text
-                self.context.report.emit(Waiting(step, text))
 
-        return waiting
+def _volume_warnings(transition: Transition, image: Image) -> list[str]:
+    """Return a warning for each volume of the image at which the definition mounts nothing."""
+    service = transition.definition.service
+    if transition.action != "upgrade" or not transition.add:
+        return []
+    return [
+        f"{transition.service}: the image has a VOLUME at {path}, and the definition mounts nothing there: "
+        "each replica gets its own volume, and the next release starts with an empty one"
+        for path in unmounted(image.volumes, service.volumes, service.tmpfs)
+    ]
 
-    def committed(self) -> bool:
-        """Whether the commit has begun: read from disk, as a write that failed may have been done."""
-        return any(self.context.store.wanted(m.id).change == m.journal.change for m in self.members)
 
-    # Before the commit.
+def _journal(context: Context, transition: Transition, change: str, transitions: Sequence[Transition]) -> Journal:
+    return Journal(
+        change=change,
+        service=transition.service,
+        action=transition.action,
+        command=context.command,
+        who=current_user(),
+        began=context.clock.now(),
+        old=transition.old,
+        new=transition.new,
+        services=tuple(one.service for one in transitions),
+        reason=transition.reason,
+        before=transition.keep + transition.remove,
+        keep=tuple(one.id for one in transition.keep),
+        unfit=transition.unfit,
+    )
 
-    def generate(self) -> None:
-        """Have the crontabs printed; a bad one ends the change before anything of it runs."""
-        for member, transition in self._moves.items():
-            if transition.generate:
-                release = member.journal.release
-                text = generate(self.context, member.definition, release, member.journal.change)
-                for note in parse(text).warnings:
-                    self.warn(f"crontab of {member.id}, {note}")
-                release = msgspec.structs.replace(release, crontab=text)
-                member.note(new=msgspec.structs.replace(member.journal.new, release=release))
 
-    def hook(self) -> None:
-        """Run the hooks one after the other."""
-        ran: list[str] = []
-        for member, transition in self._moves.items():
-            if transition.hook:
-                try:
-                    run_hook(member, transition.hook)
-                except ConductorError as error:
-                    error.details = (*error.details, *(f"before_upgrade of {one} {NOT_UNDONE}" for one in ran))
-                    raise
-                ran.append(member.id)
+def _run_steps(change_steps: ChangeSteps, plan: Sequence[Step], transitions: Sequence[Transition]) -> None:
+    calls: dict[StepName, Callable[[], None]] = {
+        "generate": change_steps.generate,
+        "hook": change_steps.hook,
+        "start": change_steps.start,
+        "gate": change_steps.gate,
+        "replace": change_steps.replace,
+        "cutover": change_steps.cutover,
+        "commit": change_steps.commit,
+        "drain": change_steps.drain,
+        "retire": change_steps.retire,
+        "crontab": change_steps.crontab,
+        "history": lambda: _end(change_steps),
+    }
+    committing = False
+    try:
+        for step in plan:
+            if not committing:
+                change_steps.context.cancellation.check()
+            committing = committing or step.name == "commit"
+            _run_step(change_steps, step, calls[step.name])
+    except LockYielded:
+        raise
+    except BaseException as error:
+        if committing and change_steps.is_committed():
+            reported = _unfinished(transitions, error)
+        else:
+            reported = _rolled_back(change_steps, transitions, error)
+        if reported is error:  # a bug, which is reported with its traceback
+            raise
+        raise reported from error
 
-    def start(self) -> None:
-        """Make and start all new containers side by side, but for those that must not overlap with old ones."""
-        self._start([m for m, transition in self._moves.items() if not swaps(transition)])
 
-    def _start(self, members: Sequence[Member]) -> None:
-        jobs = [job for member in members for job in member.starts(self._moves[member].added)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            started = [pool.submit(job) for job in jobs]
-        for future in started:
-            future.result()
+def _run_step(change_steps: ChangeSteps, step: Step, call: Callable[[], None]) -> None:
+    """Report a step and record its duration in the journals."""
+    context = change_steps.context
+    context.output.emit(StepStarted(step=step.name, text=step.text))
+    began = context.clock.monotonic()
+    call()
+    seconds = round(context.clock.monotonic() - began, 3)
+    if step.name != "history":  # the history step removes the journals
+        for one in change_steps.services:
+            with contextlib.suppress(ConductorError):  # a full disk; no other step needs the durations
+                one.write_ahead(steps={**one.journal.steps, step.name: seconds})
+    context.output.emit(StepFinished(step=step.name, seconds=seconds))
 
-    def gate(self) -> None:
-        """Wait until every new container is healthy."""
-        self._gate("gate", self.members)
 
-    def _gate(self, step: str, members: Sequence[Member]) -> None:
-        candidates = [
-            Candidate(container=container, health=member.definition.service.health, redact=member.redact)
-            for member in members
-            if member.definition.service.health
-            for container in member.new()
-        ]
-        Gate(self.context, candidates).pass_all(self._waiting(step))
+def _end(change_steps: ChangeSteps) -> None:
+    change_steps.end(Outcome.DONE)
+    for one in change_steps.services:
+        clean_up_tasks(change_steps.context, one.service)
+        clean_up_jobs(change_steps.context, one.service)
+        new = one.journal.new
+        with contextlib.suppress(ConductorError):  # the next change tries again
+            revisions = {release.revision for release in (new.release, *new.kept) if release}
+            change_steps.context.runtime.remove_volumes(one.service, revisions)
 
-    def swap(self) -> None:
-        """`order: stop-first`: stop the old, then start and gate the new; the old are kept until the commit."""
-        members = [m for m, transition in self._moves.items() if swaps(transition)]
-        for member in members:
-            member.note(stopped=True)
-            self._stop([(c, member.grace()) for c in member.gone()])
-            still = [c.name for c in member.gone() if c.running]
-            if still:
-                raise ConductorError(f"cannot stop {', '.join(still)}; the new may not run beside the old")
-        self._start(members)
-        self._gate("swap", members)
 
-    def cutover(self) -> None:
-        """Transition nginx; what it knew and which workers knew it stands in the journals before the first file changes."""
-        self.context.traffic.switch(tuple(m.route() for m in self._through_nginx), self._ahead, force=False)
+def _unfinished(transitions: Sequence[Transition], error: BaseException) -> BaseException:
+    """Return the error of a step after the commit: the new release is live, and the rest is left to the next command."""
+    if not isinstance(error, ConductorError):
+        return error
+    outcome = "; ".join(_outcome(transition) for transition in transitions)
+    return OperatorError(
+        f"{outcome}, but the {transitions[0].action} is not finished: {error.sentence}", FINISH_HINT, error.details
+    )
 
-    def _ahead(self, cutover: Cutover) -> None:
-        for member in self._through_nginx:
-            begun = member.journal.cutover
-            if begun is not None:  # the first one has the files as they were before this change
-                cutover = msgspec.structs.replace(cutover, files=begun.files)
-            try:
-                member.note(cutover=cutover)
-            except ConductorError as error:
-                if begun is None:
-                    raise
-                self.warn(error.sentence)  # a full disk; the journal says already that nginx may know either
 
-    def commit(self) -> None:
-        """From the first of these writes on the change is finished, never undone; a signal changes nothing any more."""
-        for member in self.members:
-            self.context.store.write_wanted(member.journal.new)
-        self.context.clock.finishing()
+def _rolled_back(change_steps: ChangeSteps, transitions: Sequence[Transition], error: BaseException) -> BaseException:
+    """Roll back, and return the error with what runs now. The details of the first error come first."""
+    context, ids = change_steps.context, ", ".join(one.service for one in transitions)
+    context.output.emit(Notice(text=f"rolling back the {transitions[0].action} of {ids}"))
+    failure: ConductorError | None = None
+    try:
+        roll_back(change_steps, Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK)
+    except ConductorError as second:
+        failure = second
+    hooks = tuple(f"before_upgrade of {one} has run and is not undone" for one in change_steps.hooks_ran)
+    left = (
+        (f"containers left for an operator: {', '.join(change_steps.left_for_operator)}",)
+        if change_steps.left_for_operator
+        else ()
+    )
+    if failure is not None:
+        first, details = str(error), tuple(filter(None, (*failure.details, failure.hint)))
+        if isinstance(error, ConductorError):
+            first, details = error.sentence, (*error.details, *details)
+        error = ConductorError(f"{first}; then the rollback failed: {failure.sentence}", ROLLBACK_HINT, details)
+    if not isinstance(error, ConductorError):
+        return error
+    return _explained(context, transitions[0].action, [(t.service, t.old) for t in transitions], error, hooks + left)
 
-    # After the commit.
 
-    def resume(self) -> None:
-        """After a crash: all are committed, and nginx really is where the commit says."""
-        for member in self.members:
-            if self.context.store.wanted(member.id).change != member.journal.change:
-                self.context.store.write_wanted(member.journal.new)
-        routes = tuple(member.route() for member in self._through_nginx)
-        if routes and not self.context.traffic.in_force(routes):
-            self.context.traffic.switch(routes, self._ahead, force=True)
+def refused(
+    context: Context,
+    action: ChangeAction,
+    services: Sequence[tuple[str, Wanted, Release | None]],
+    error: ConductorError,
+) -> ConductorError:
+    """Record a refusal in the history; return the error with what runs. `services` are (id, wanted state, new release)."""
+    for service, wanted, release in services:
+        live = wanted.release
+        entry = HistoryEntry(
+            at=context.clock.now(), service=service, action=action, outcome=Outcome.REFUSED, who=current_user(),
+            command=context.command, from_=live.revision if live else None, to=release.revision if release else None,
+            reason=error.sentence,
+        )  # fmt: skip
+        with contextlib.suppress(ConductorError):  # the refusal itself is what the user must read
+            context.history.append(entry)
+    return _explained(context, action, [(service, wanted) for service, wanted, _ in services], error)
 
-    def drain(self) -> None:
-        """Wait until no request can reach, or is in, an old container."""
-        self._drain({address for member in self._through_nginx for address in member.knew()})
 
-    def _drain(self, old: set[str]) -> None:
-        members = [m for m in self._through_nginx if m.journal.cutover is not None]
-        cutover = members[0].journal.cutover if members else None
-        if cutover is None or not old:
-            return
-        seconds = max(drain_seconds(member.definition) for member in members)
-        drained = self.context.traffic.drain(cutover, tuple(sorted(old)), seconds, self._waiting("drain"))
-        for member in members:
-            member.survivors = drained.survivors
-        if drained.cut or drained.silent:
-            self.warn(
-                f"the drain reached its deadline of {seconds:g}s: {drained.cut} requests cut, "
-                f"{drained.silent} silent connections left"
-            )
+def _explained(
+    context: Context,
+    action: ChangeAction,
+    services: Sequence[tuple[str, Wanted]],
+    error: ConductorError,
+    details: tuple[str, ...] = (),
+) -> ConductorError:
+    ids = ", ".join(service for service, _ in services)
+    what = "" if isinstance(error, Interrupted) else f"{VERBS.get(action, action)} {ids}"
+    if isinstance(error, Interrupted):
+        details = (f"the {action} of {ids} was rolled back", *details)
+    serving = tuple(_serving(context, service, wanted) for service, wanted in services)
+    return error.within(what, details=details + serving)
 
-    def retire(self) -> None:
-        """Stop and remove the old containers side by side; `supervise` leaves that to whoever wants its lock."""
-        gone = [(c, member.grace()) for member in self.members for c in member.gone()]
-        self._retire(gone, self._stop(gone, meanwhile=self.context.clock.check))
 
-    def _retire(self, containers: Sequence[tuple[Container, float]], killed: Sequence[tuple[str, float]]) -> None:
-        """Remove what has stopped or been `killed`; what cannot be done is for an operator, and stops nothing else."""
-        named = {member.id: member for member in self.members}
-        runtime = self.context.runtime
-        for name, grace in killed:
-            self.warn(f"{name} did not stop within {grace:g}s and was killed")
+def _serving(context: Context, service: str, wanted: Wanted) -> str:
+    """Return a sentence about the live release of a service and its running replicas."""
+    live = wanted.release
+    if live is None:
+        return f"{service} has never been deployed on this host and is not running"
+    try:
+        running = sum(one.running and one.release == live.id for one in context.runtime.containers(service).replicas)
+    except ConductorError:
+        return f"{service} is at revision {live.revision}; its replicas cannot be listed now"
+    if wanted.stopped is not None:
+        return f"{service} is stopped, at revision {live.revision}"
+    return f"{service} still runs {live.revision}: {replicas_text(running)}"
 
-        def remove(container: Container) -> None:
-            named[container.service].keep_log(container)
-            runtime.remove(container.id)
 
-        for container, error in self._each([c for c, _ in containers], remove):
-            self.must_act.append(container.name)
-            self.warn(f"{error.sentence}; remove it by hand: docker rm -f {container.name}")
-
-    def _stop(
-        self, containers: Sequence[tuple[Container, float]], meanwhile: Callable[[], None] = lambda: None
-    ) -> list[tuple[str, float]]:
-        """Stop those that run; the names of those that had to be killed, with their grace. A failure shows in `_each`."""
-        graces = {c.id: grace for c, grace in containers if c.running}
-        if graces:
-            self._waiting("retire")(f"{len(graces)} containers, grace {max(graces.values()):g}s")
-        killed: list[tuple[str, float]] = []
-
-        def stop(container: Container) -> None:
-            if self.context.runtime.stop(container.id, graces[container.id]):
-                killed.append((container.name, graces[container.id]))
-
-        self._each([c for c, _ in containers if c.running], stop, meanwhile)
-        return sorted(killed)
-
-    def _each(
-        self,
-        containers: Sequence[Container],
-        act: Callable[[Container], None],
-        meanwhile: Callable[[], None] = lambda: None,
-    ) -> list[tuple[Container, ConductorError]]:
-        """Side by side; those for which it failed. What is not a failure but a bug is raised when all are through;
-        what `meanwhile` raises, again and again, ends the waiting, and not what is under way.
-        """
-
-        def attempt(container: Container) -> ConductorError | None:
-            try:
-                act(container)
-            except ConductorError as error:
-                return error
-            return None
-
-        pool = ThreadPoolExecutor(AT_ONCE)
-        futures = [(container, pool.submit(attempt, container)) for container in containers]
-        pool.shutdown(wait=False)
-        while wait([future for _, future in futures], MEANWHILE_SECONDS).not_done:
-            meanwhile()
-        return [(container, error) for container, future in futures if (error := future.result())]
-
-    def crontab(self) -> None:
-        """Install the crontabs, or remove those of services that have none any more, or are stopped."""
-        for member in self.members:
-            if member.journal.action not in KEEPS_CRONTAB:
-                text = None if member.journal.new.stopped else wrapped(self.context, member.journal.release)
-                self.context.crontabs.put(member.id, text)
-
-    def end(self, outcome: str) -> None:
-        """Addresses, history, journals. Nothing of this can fail the change."""
-        for member in self.members:
-            try:
-                member.end(outcome, self.warnings)
-            except ConductorError as error:
-                self.warn(f"{error.sentence}; mend that, the next command on {member.id} ends this one")
-
-    # Undoing.
-
-    def undo(self, outcome: str) -> None:
-        """Back to what ran before: a cutover back if one had begun, and new containers go once nobody knows them."""
-        with self.context.clock.shielded("undoing, one moment"):
-            for member in self.members:
-                remove_hooks(member)
-            self._swap_back()
-            self._cut_back()
-            for member in self.members:
-                grace = min(member.definition.service.stop.grace, UNDO_GRACE_SECONDS)
-                new = [(c, grace) for c in member.new()]
-                self._retire(new, self._stop(new))
-            self.end(outcome)
-
-    def _swap_back(self) -> None:
-        """The old of `order: stop-first` start again at their own addresses, after the new are gone: never both."""
-        for member in self.members:
-            if member.journal.stopped:
-                new = [(c, member.definition.service.stop.grace) for c in member.new()]
-                self._retire(new, self._stop(new))
-                still = [c.name for c in member.new() if c.running]
-                if still:
-                    raise ConductorError(f"cannot stop {', '.join(still)}; the old may not run beside the new")
-                stopped = [c for c in member.gone() if not c.running and c.address in member.journal.before]
-                for container, error in self._each(stopped, lambda c: self.context.runtime.start(c.id)):
-                    self.must_act.append(container.name)
-                    self.warn(f"{error.sentence}; start it by hand: docker start {container.name}")
-
-    def _cut_back(self) -> None:
-        """The very files of before, whatever a definition or a template would render to now."""
-        former = tuple(was for member in self._through_nginx if (was := member.former()) is not None)
-        if not former:
-            return
-        try:
-            self.context.traffic.switch(former, self._ahead, force=True)
-        except ConductorError as error:
-            raise ConductorError(
-                f"cannot undo the cutover of {', '.join(m.id for m in self._through_nginx)}: {error.sentence}",
-                "old and new containers both stay until it is undone",
-                error.details,
-            ) from error
-        self._drain({address for member in self._through_nginx for address in member.added})
+def _outcome(transition: Transition) -> str:
+    if transition.new.stopped is not None:
+        return f"{transition.service} is stopped"
+    text = f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"
+    unfit = sum(one.id in transition.unfit for one in transition.keep)
+    return text + f", {unfit} of them unhealthy" * bool(unfit)

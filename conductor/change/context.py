@@ -1,31 +1,35 @@
-"""All outside things that a change goes through, in one value, so that a test can pass its own."""
+"""What an action needs from outside, in one value: commands, `supervise` and tests each pass their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Host
 from conductor.health.check import HealthChecker
-from conductor.output.printers import Reporter
+from conductor.output.printers import Output
 from conductor.runtime.port import Runtime
 from conductor.state.crontabs import Crontabs
+from conductor.state.history import HistoryWriter
 from conductor.state.locks import Locks
 from conductor.state.store import Store
 from conductor.traffic.port import Traffic
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
-    """`config` is the definitions file; `command` is what the user asked for, as words for locks and history; it never holds a secret."""
+    """`config` is the definitions file. `command` names the action in locks and history; it never contains a secret."""
 
     host: Host
     runtime: Runtime
     traffic: Traffic
     health: HealthChecker
     store: Store
+    history: HistoryWriter
     locks: Locks
     crontabs: Crontabs
-    report: Reporter
+    output: Output
     clock: Clock
+    cancellation: Cancellation
     config: Path
     command: str

@@ -1,4 +1,4 @@
-"""Steps 3 and 11: the app prints its crontab in a container of the new revision; the wrapped one is installed at the end."""
+"""The app's crontab: generated in a container of a revision, and wrapped for the host's cron."""
 
 import secrets
 from collections.abc import Callable
@@ -7,8 +7,7 @@ import msgspec
 
 from conductor import DEFINITIONS
 from conductor.change.context import Context
-from conductor.change.image import pull
-from conductor.change.network import ensure_network
+from conductor.change.prerequisites import ensure_network, pull
 from conductor.cron.table import CrontabError, Job, parse
 from conductor.cron.wrap import wrap
 from conductor.definitions.environment import environment
@@ -16,17 +15,17 @@ from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
-from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec
-from conductor.plan.transition import named_release, release
-from conductor.plan.values import Release
+from conductor.plan.release import Release
+from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec, with_deadline
+from conductor.plan.transition import new_release
 from conductor.state.crontabs import refused_by_cron
 
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 LAST_LINES = 20
 
 
-def generate(context: Context, definition: Definition, of: Release, change: str) -> str:
-    """What the app's `generate` prints on stdout, with every line fit to be installed; empty without `cron:`."""
+def generate(context: Context, definition: Definition, release: Release, change: str) -> str:
+    """Return the crontab that the app's `generate` command prints, with every line checked; empty without `cron:`."""
     cron = definition.service.cron
     if cron is None:
         return ""
@@ -34,71 +33,78 @@ def generate(context: Context, definition: Definition, of: Release, change: str)
     redact = redactor(values.values())
     task = Task(service=definition.id, kind="task", command=cron.generate, job=GENERATE)
     spec = task_spec(
-        task, definition, of, values, instance=context.host.instance, network=context.host.network.name, change=change,
-        logging=Logging(driver="none"),
+        task, definition, release, values, instance=context.host.instance, network=context.host.network.name,
+        change=change, logging=Logging(driver="none"),
     )  # fmt: skip
     ensure_network(context)
-    container = context.runtime.create(spec)
+    container = context.runtime.create(with_deadline(spec, context.clock.wall(), GENERATE_SECONDS))
     try:
-        said = context.runtime.capture(container, GENERATE_SECONDS, MOST_BYTES)
+        captured = context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES)
     finally:
         context.runtime.remove(container)
-    if said.failure:
-        told = redact(said.errors.decode(errors="replace")).splitlines()[-LAST_LINES:]
+    if captured.failure:
+        output = redact(captured.stderr.decode(errors="replace")).splitlines()[-LAST_LINES:]
         raise ConductorError(
-            f"cannot generate the crontab of {definition.id}: {' '.join(cron.generate)} {said.failure}",
+            f"cannot generate the crontab of {definition.id}: {' '.join(cron.generate)} {captured.failure}",
             "",
-            tuple(f"  {line}" for line in told),
+            tuple(f"  {line}" for line in output),
         )
-    _refuse(said.output, redact)
-    text = said.output.decode()  # what is no UTF-8 was refused
-    wrapped(context, msgspec.structs.replace(of, crontab=text))
+    _refuse_invalid(captured.stdout, redact)
+    text = captured.stdout.decode()  # a table that is not UTF-8 was refused
+    wrapped(context, msgspec.structs.replace(release, crontab=text))
     return text
 
 
-def printed(context: Context, definitions: Definitions, service: str, revision: str | None) -> Release:
-    """The live release, or that of a revision, which need not have run here, with its crontab printed now."""
-    found = named_release(context.store.wanted(service), revision)
+def generate_for(context: Context, definitions: Definitions, service: str, revision: str | None) -> Release:
+    """Return the live release, or that of `revision`, with its crontab generated now. `revision` may be new to this host."""
+    found = context.store.wanted(service).find(revision)
     if found:
         definition = restore(service, found.definition)
     else:
         definition = definitions.service(service)
         reference = f"{definition.service.image}:{revision}"
-        image = context.runtime.image(reference) or pull(context.runtime, reference, context.report, context.clock)
-        found = release(definition, revision or "", image.id, "")
+        image = context.runtime.image(reference) or pull(
+            context.runtime, reference, context.output, context.clock, context.cancellation
+        )
+        found = new_release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(
-            f"cannot print a crontab of {service}: its definition has no cron",
-            "write cron: {generate: [bin/generate-cron]}, and upgrade or restart",
+            f"cannot generate a crontab of {service}: its definition has no `cron` key",
+            "add cron: {generate: [bin/generate-cron]} to the definition, then upgrade or restart the service",
         )
     text = generate(context, definition, found, secrets.token_hex(4))
     return msgspec.structs.replace(found, crontab=text)
 
 
-def wrapped(context: Context, of: Release) -> str | None:
-    """The file that the release wants installed; None when there is no job in it."""
-    table = parse(of.crontab)
+def wrapped(context: Context, release: Release) -> str | None:
+    """Return the file to install for the release's crontab; None when it has no job."""
+    table = parse(release.crontab, stored=True)
     if not table.jobs:
         return None
     config = None if str(context.config) == DEFINITIONS else str(context.config.absolute())
     program = context.host.cron.command
-    return wrap(table, service=of.service, revision=of.revision, program=program, config=config)
+    return wrap(table, service=release.service, revision=release.revision, program=program, config=config)
 
 
-def _refuse(printed: bytes, redact: Callable[[str], str]) -> None:
-    """What cron would refuse or misread, and what may not stand in a file: all lines at once. Of a line with a secret
-    nothing else is told, as that would quote it.
+def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
+    """Refuse, in one error, all lines that cron would reject or misread, or that contain a secret.
+
+    No other problem is reported for a line with a secret, because its message would quote the line.
     """
-    lines = enumerate(printed.decode(errors="replace").split("\n"), 1)
-    secret = {n: "holds the value of a secret: the file would show it" for n, line in lines if redact(line) != line}
+    lines = enumerate(table.decode(errors="replace").split("\n"), 1)
+    secret = {
+        n: "contains the value of a secret, which must not be written to a crontab file"
+        for n, line in lines
+        if redact(line) != line
+    }
     jobs: tuple[Job, ...] = ()
     problems: list[tuple[int, str]] = []
     try:
-        jobs = parse(printed).jobs
+        jobs = parse(table).jobs
     except CrontabError as error:
         problems = [(n, reason) for n, reason in error.problems if n not in secret]
     if problems or secret:
         raise CrontabError(sorted([*problems, *secret.items()]))
-    said = refused_by_cron(printed if printed.endswith(b"\n") else printed + b"\n") if jobs else None
-    if said is not None:
-        raise ConductorError(f"cannot use the crontab: crontab -n refuses it: {redact(said)}")
+    refusal = refused_by_cron(table if table.endswith(b"\n") else table + b"\n") if jobs else None
+    if refusal is not None:
+        raise ConductorError(f"cannot use the crontab: crontab -n refuses it: {redact(refusal)}")

@@ -1,5 +1,9 @@
-"""Step 5: each new container must pass its checks in a row, through the very address nginx will use."""
+"""The gate: each new replica must pass its checks in a row, through the endpoint that nginx will use.
 
+A replica that passed is watched until the last one has passed, and checked once more right before it gets traffic.
+"""
+
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,114 +14,153 @@ from conductor.change.context import Context
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.plan import health_rules
-from conductor.plan.values import Attempt, Container, ContainerState
+from conductor.plan.replica import CheckResult, ContainerState, Replica
 
-LOOK_SECONDS = 0.2  # how often the daemon is asked whether a silent container still runs
-CHECK_SIGNALS_SECONDS = 0.05
+INSPECT_SECONDS = 0.2  # between two inspections of a replica that fails its checks
+WATCH_SECONDS = 0.5  # between two inspections of all replicas
+POLL_SECONDS = 0.05
 LOG_LINES = 20
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A container at the gate: how it is checked, and how what it says is made safe to tell."""
+    """A replica at the gate, its health check, and the function that removes its secrets from a text."""
 
-    container: Container
+    replica: Replica
     health: Health
     redact: Callable[[str], str]
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How the gate ended for one container; `state` is what the daemon said last."""
+class _Attempt(msgspec.Struct, kw_only=True):
+    """What is known about one replica so far. `ended` is when it passed or timed out, `state` its last known state, which was
+    read at `inspected`."""
 
     candidate: Candidate
-    healthy: bool
-    seconds: float
-    attempts: tuple[str, ...]
-    state: ContainerState | None
+    began: float
+    inspected: float
+    results: list[CheckResult] = msgspec.field(default_factory=list)
+    passed: bool = False
+    ended: float | None = None
+    state: ContainerState | None = None
+
+    @property
+    def exited(self) -> bool:
+        """True once it no longer runs, also after it has passed."""
+        return self.state is not None and not self.state.running
+
+    @property
+    def failed(self) -> bool:
+        """True once it cannot pass any more."""
+        return self.exited or (self.ended is not None and not self.passed)
+
+
+class GateFailed(ConductorError):  # noqa: N818 (an expected outcome of a deploy)
+    """At least one new replica did not become healthy, or did not stay healthy."""
 
 
 class Gate:
-    """Asks all candidates side by side; the first that fails ends the waiting for all."""
+    """Checks all candidates in parallel. The first failure ends the wait."""
 
     def __init__(self, context: Context, candidates: Sequence[Candidate]) -> None:
         self._context = context
-        self._candidates = candidates
+        began = context.clock.monotonic()
+        self._attempts = [_Attempt(candidate=candidate, began=began, inspected=began) for candidate in candidates]
         self._over = threading.Event()
-        self._seen: dict[str, str] = {}
 
-    def pass_all(self, waiting: Callable[[str], None]) -> None:
-        """Return when all are healthy; else raise with what is known of each one."""
-        if not self._candidates:
+    def wait(self, progress: Callable[[str], None]) -> None:
+        """Return when all are healthy; raise `GateFailed` with what is known about each one."""
+        self._wait(self._check, progress)
+
+    def check_again(self) -> None:
+        """Check each replica once more; raise `GateFailed` unless all pass. A check that cannot be made counts as passed."""
+        self._wait(self._check_once, lambda _text: None)
+
+    def _wait(self, check: Callable[[_Attempt], None], progress: Callable[[str], None]) -> None:
+        if not self._attempts:
             return
-        pool = ThreadPoolExecutor(len(self._candidates))
-        futures = {pool.submit(self._one, candidate) for candidate in self._candidates}
+        pool = ThreadPoolExecutor(len(self._attempts) + 1)
+        pending: set[Future[None]] = {pool.submit(check, one) for one in self._attempts} | {pool.submit(self._watch)}
         try:
-            verdicts = self._await(futures, waiting)
+            while not all(one.passed for one in self._attempts):
+                done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                self._context.cancellation.check()
+                progress(self._progress())
+                if any(one.failed for one in self._attempts):
+                    raise self._failure()
         finally:
             self._over.set()
-            pool.shutdown(wait=False)  # a check that is never answered keeps nobody who is interrupted
-        if not all(v.healthy for v in verdicts):
-            raise self._failure(verdicts)
+            pool.shutdown(wait=False)  # a check that hangs must not delay an interruption
 
-    def _await(self, futures: set[Future[Verdict]], waiting: Callable[[str], None]) -> list[Verdict]:
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, CHECK_SIGNALS_SECONDS, FIRST_COMPLETED)
-            self._context.clock.check()
-            if any(not f.result().healthy for f in done):
-                self._over.set()
-            latest = "; ".join(sorted(set(self._seen.values()))[:2])
-            healthy = sum(f.result().healthy for f in futures - pending)
-            waiting(f"{healthy} of {len(futures)} healthy" + (f" ({latest})" if latest else ""))
-        return sorted((f.result() for f in futures), key=lambda v: v.candidate.container.name)
+    def _progress(self) -> str:
+        latest = sorted({str(one.results[-1]) for one in self._attempts if one.results})[:2]
+        healthy = sum(one.passed for one in self._attempts)
+        return f"{healthy} of {len(self._attempts)} healthy" + (f" ({'; '.join(latest)})" if latest else "")
 
-    def _one(self, candidate: Candidate) -> Verdict:
-        clock, health, container = self._context.clock, candidate.health, candidate.container
-        began = looked = clock.monotonic()
-        attempts: list[Attempt] = []
-        state: ContainerState | None = None
-        healthy = False
-        while (elapsed := clock.monotonic() - began) < health_rules.budget(health) and not self._over.is_set():
-            attempts.append(self._context.health.check(container, health, candidate.redact))
-            self._seen[container.id] = str(attempts[-1])
-            healthy = health_rules.passed(health, attempts, clock.monotonic() - began)
-            if not attempts[-1].ok and clock.monotonic() - looked >= LOOK_SECONDS:
-                looked = clock.monotonic()
-                state = self._look(container)
-            if healthy or (state is not None and not state.running):
+    def _check(self, attempt: _Attempt) -> None:
+        """Check until the replica has passed, exited or timed out."""
+        clock, health = self._context.clock, attempt.candidate.health
+        timeout = health_rules.start_timeout(health)
+        while (elapsed := clock.monotonic() - attempt.began) < timeout and not self._over.is_set():
+            result = self._check_replica(attempt)
+            if not result.ok and clock.monotonic() - attempt.inspected >= INSPECT_SECONDS:
+                self._inspect(attempt)
+            attempt.passed = health_rules.passed(health, attempt.results, clock.monotonic() - attempt.began)
+            if attempt.passed or attempt.exited:
                 break
             self._over.wait(health_rules.interval(health, elapsed))
-        said = tuple(health_rules.summary(attempts))
-        seconds = clock.monotonic() - began
-        return Verdict(candidate=candidate, healthy=healthy, seconds=seconds, attempts=said, state=state)
+        attempt.ended = clock.monotonic()
 
-    def _look(self, container: Container) -> ContainerState | None:
-        try:
-            return self._context.runtime.inspect(container.id)
-        except ConductorError:
-            return None  # unknown is not dead: the budget decides
+    def _check_once(self, attempt: _Attempt) -> None:
+        result = self._check_replica(attempt)
+        attempt.passed = result.ok or result.unknown
+        attempt.ended = self._context.clock.monotonic()
 
-    def _failure(self, verdicts: list[Verdict]) -> ConductorError:
-        bad = [v for v in verdicts if not v.healthy]
-        exited = next((v for v in bad if v.state is not None and not v.state.running), None)
-        first = exited or max(bad, key=lambda v: v.seconds)
-        last = first.attempts[-1] if first.attempts else "not asked yet"
-        why = str(first.state) if exited else f"after {first.seconds:.1f}s: {last}"
-        details = [line for verdict in verdicts for line in self._explain(verdict)]
-        sentence = f"the new containers did not become healthy: {first.candidate.container.name} {why}"
-        return ConductorError(sentence, "", tuple(details))
+    def _check_replica(self, attempt: _Attempt) -> CheckResult:
+        candidate = attempt.candidate
+        result = self._context.health.check(candidate.replica, candidate.health, candidate.redact)
+        attempt.results.append(result)
+        return result
 
-    def _explain(self, verdict: Verdict) -> list[str]:
-        container, health, redact = verdict.candidate.container, verdict.candidate.health, verdict.candidate.redact
-        state = self._look(container) or verdict.state
-        head = "healthy" if verdict.healthy else f"not healthy after {verdict.seconds:.1f}s"
-        lines = [f"{container.name} at {container.address}: {head}; {state or 'state unknown'}"]
-        if verdict.healthy:
+    def _watch(self) -> None:
+        """Inspect all replicas: one may exit after it has passed, or during a check with a long timeout."""
+        while not self._over.wait(WATCH_SECONDS):
+            for one in self._attempts:
+                self._inspect(one)
+
+    def _inspect(self, attempt: _Attempt) -> None:
+        attempt.inspected = self._context.clock.monotonic()
+        with contextlib.suppress(ConductorError):  # an unknown state is not an exit: the start timeout decides
+            attempt.state = self._context.runtime.inspect(attempt.candidate.replica.id) or attempt.state
+
+    def _failure(self) -> GateFailed:
+        now = self._context.clock.monotonic()
+        for one in self._attempts:
+            self._inspect(one)
+            one.ended = now if one.ended is None else one.ended
+        bad = [one for one in self._attempts if one.failed]
+        first = next((one for one in bad if one.exited), None) or max(bad, key=_seconds)
+        answers = health_rules.summary(first.results)
+        last = answers[-1] if answers else "no check was made"
+        cause = str(first.state) if first.exited else f"was not healthy after {_seconds(first):.1f}s: {last}"
+        details = tuple(line for one in self._attempts for line in self._describe(one))
+        return GateFailed(f"{first.candidate.replica.name} {cause}", "", details)
+
+    def _describe(self, attempt: _Attempt) -> list[str]:
+        replica, health, redact = attempt.candidate.replica, attempt.candidate.health, attempt.candidate.redact
+        outcome = f"not healthy after {_seconds(attempt):.1f}s" if attempt.failed else "healthy"
+        lines = [f"{replica.name} at {replica.address}: {outcome}; {attempt.state or 'its state is unknown'}"]
+        if not attempt.failed:
             return lines
-        asked = f"check {health.path}" if health.path else "check"
-        lines += [f"  {asked}: {text}" for text in verdict.attempts]
+        check = f"check {health.path}" if health.path else "check"
+        lines += [f"  {check}: {text}" for text in health_rules.summary(attempt.results)]
         try:
-            log = self._context.runtime.logs(container.id, LOG_LINES)
+            log = self._context.runtime.logs(replica.id, LOG_LINES)
         except ConductorError as error:
             return [*lines, f"  {error.sentence}"]
-        said = [f"    {redact(text)}" for text in log]
-        return lines + (["  last log lines:", *said] if said else ["  it logged nothing"])
+        output = [f"    {redact(text)}" for text in log]
+        return lines + (["  last log lines:", *output] if output else ["  its log is empty"])
+
+
+def _seconds(attempt: _Attempt) -> float:
+    return (attempt.began if attempt.ended is None else attempt.ended) - attempt.began

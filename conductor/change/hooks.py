@@ -1,104 +1,101 @@
-"""Step 3: a command run in the new revision before anything is started, a migration for example. It is never undone."""
+"""The `before_upgrade` hook: a command, such as a migration, that runs in the new revision before any replica starts."""
 
 import contextlib
 
-from conductor.change.network import ensure_network
-from conductor.change.service_change import Member
+from conductor.change.prerequisites import ensure_network
+from conductor.change.service_change import ServiceChange
 from conductor.definitions.model import Hook
 from conductor.errors import ConductorError, Interrupted
-from conductor.output.events import Told
+from conductor.output.events import Notice
 from conductor.plan.container_spec import container_spec
-from conductor.plan.values import Container, ContainerState
+from conductor.plan.replica import ContainerState, TaskContainer
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 LAST_LINES = 20
-NOT_UNDONE = "has run, and what it did is not undone"
 
 
-def run_hook(member: Member, hook: Hook) -> None:
-    """Run it to its end with its output told line by line; a failure or a timeout is an error that says so."""
-    context, runtime = member.context, member.context.runtime
+def run_hook(change: ServiceChange, hook: Hook) -> None:
+    """Run the hook and report its output line by line. Raise if it fails or takes longer than its timeout."""
+    context, runtime = change.context, change.context.runtime
     ensure_network(context)
     spec = container_spec(
-        member.definition, member.journal.release, member.read_secrets(), instance=context.host.instance,
-        network=context.host.network.name, kind="hook", name="hook", command=hook.command,
+        change.definition, change.journal.release, change.read_environment(), instance=context.host.instance,
+        network=context.host.network.name, kind="hook", change=change.journal.change, name="hook",
+        command=hook.command,
     )  # fmt: skip
     runtime.start(runtime.create(spec))
     try:
-        state = _follow(member, hook)
-    except Interrupted as error:
-        _stop(member)
-        error.details = (*error.details, f"before_upgrade of {member.id} {NOT_UNDONE}")
+        state = _follow(change, hook)
+    except Interrupted:
+        _stop(change)
         raise
     if state is None:
-        _stop(member)
-        raise ConductorError(
-            f"before_upgrade of {member.id} did not end within {hook.timeout:g}s and was stopped", f"it {NOT_UNDONE}"
-        )
-    said: tuple[str, ...] = ()
+        _stop(change)
+        raise ConductorError(f"before_upgrade of {change.service} did not end within {hook.timeout:g}s and was stopped")
+    output: tuple[str, ...] = ()
     with contextlib.suppress(ConductorError):
-        said = tuple(f"  {member.redact(line)}" for c in hooks(member) for line in runtime.logs(c.id, LAST_LINES))
-    remove_hooks(member)
+        output = tuple(f"  {change.redact(line)}" for c in hooks(change) for line in runtime.logs(c.id, LAST_LINES))
+    remove_hooks(change)
     if state.exit_code != 0:
-        raise ConductorError(
-            f"before_upgrade of {member.id} {state}", f"it {NOT_UNDONE}", (" ".join(hook.command), *said)
-        )
+        raise ConductorError(f"before_upgrade of {change.service} {state}", "", (" ".join(hook.command), *output))
 
 
-def _follow(member: Member, hook: Hook) -> ContainerState | None:
-    """How it ended; None when it had not by its timeout."""
-    clock = member.context.clock
+def _follow(change: ServiceChange, hook: Hook) -> ContainerState | None:
+    """Return the state of the hook when it has exited, or None if it exceeds its timeout."""
+    clock = change.context.clock
     until, last = clock.monotonic() + hook.timeout, ""
     while True:
-        with contextlib.suppress(ConductorError):  # unknown is not dead: another look decides
-            state, last = _look(member, last)
+        with contextlib.suppress(ConductorError):  # an unknown state is not an exit
+            state, last = _inspect(change, last)
             if not state.running:
                 return state
         if clock.monotonic() >= until:
             return None
-        clock.wait(LOOK_SECONDS)
+        change.context.cancellation.wait(POLL_SECONDS)
 
 
-def _look(member: Member, last: str) -> tuple[ContainerState, str]:
-    """How it is, with what it has said after the time stamp `last` told; and the last stamp now."""
-    state, runtime = None, member.context.runtime
-    for container in hooks(member):
+def _inspect(change: ServiceChange, last: str) -> tuple[ContainerState, str]:
+    """Report the output after the time stamp `last`; return the state now and the new last time stamp."""
+    state, runtime = None, change.context.runtime
+    for container in hooks(change):
         state = runtime.inspect(container.id)
-        with contextlib.suppress(ConductorError):  # a log that cannot be read (driver: none) says nothing of the hook
-            for stamp, text in runtime.output(container.id, last):
+        with contextlib.suppress(ConductorError):  # with the logging driver `none` there is no log
+            for stamp, text in runtime.logs_since(container.id, last):
                 last = stamp
-                member.context.report.emit(Told(f"{member.id} hook: {member.redact(text)}"))
+                change.context.output.emit(Notice(text=f"{change.service} hook: {change.redact(text)}"))
     gone = ContainerState(
         running=False, exit_code=None, out_of_memory=False, address="", error="was removed while it ran"
     )
     return state or gone, last
 
 
-def await_hooks(member: Member) -> None:
-    """After a crash: a hook that still runs is waited for, not killed, and never run beside another."""
-    hook = member.definition.service.before_upgrade
-    if hook is not None and hooks(member):
-        member.context.report.emit(Told(f"waiting for before_upgrade of {member.id}, which still runs"))
-        if _follow(member, hook) is None:
-            _stop(member)
-    remove_hooks(member)
+def await_hooks(change: ServiceChange) -> None:
+    """Wait, in a recovery, for a hook that is still running. It is not killed, and never runs twice at the same time."""
+    hook = change.definition.service.before_upgrade
+    if hook is not None and hooks(change):
+        change.context.output.emit(
+            Notice(text=f"waiting for before_upgrade of {change.service}, which is still running")
+        )
+        if _follow(change, hook) is None:
+            _stop(change)
+    remove_hooks(change)
 
 
-def hooks(member: Member) -> tuple[Container, ...]:
-    """The hook containers of this change."""
-    found = member.context.runtime.containers(member.id)
-    return tuple(c for c in found if c.kind == "hook" and c.change == member.journal.change)
+def hooks(change: ServiceChange) -> tuple[TaskContainer, ...]:
+    """Return the hook containers of this change."""
+    found = change.context.runtime.containers(change.service).tasks
+    return tuple(one for one in found if one.kind == "hook" and one.change == change.journal.change)
 
 
-def _stop(member: Member) -> None:
-    for container in hooks(member):
-        member.context.runtime.stop(container.id, member.definition.service.stop.grace)
-    remove_hooks(member)
+def _stop(change: ServiceChange) -> None:
+    for container in hooks(change):
+        change.context.runtime.stop(container.id, change.definition.service.stop.grace)
+    remove_hooks(change)
 
 
-def remove_hooks(member: Member) -> None:
-    """And what else ran in the new revision before it was started; their output is kept with the logs."""
-    for container in member.context.runtime.containers(member.id):
-        if container.kind in {"hook", "task"} and container.change == member.journal.change:
-            member.keep_log(container)
-            member.context.runtime.remove(container.id)
+def remove_hooks(change: ServiceChange) -> None:
+    """Remove the containers of hooks and of the crontab's generator. Keep their logs."""
+    for container in change.context.runtime.containers(change.service).tasks:
+        if container.kind in {"hook", "task"} and container.change == change.journal.change:
+            change.keep_log(container)
+            change.context.runtime.remove(container.id)

@@ -1,65 +1,74 @@
 """`cron install` and `cron remove`: the crontab alone, under the lock of its service."""
 
-from typing import Any
-
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.change.context import Context
-from conductor.change.crontab import printed, wrapped
-from conductor.change.recover import settled
+from conductor.change.crontab import generate_for, wrapped
+from conductor.change.recover import locked_and_recovered
 from conductor.cron.table import parse
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
-from conductor.output.events import Finished, Warned
+from conductor.output.events import Finished, ServiceResult, Warned
+from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
 
 
 def install(
     context: Context, definitions: Definitions, service: str, revision: str | None, wait_seconds: float
 ) -> Finished:
-    """Have it printed and put it in place. For the live release it is remembered: `stop` and `start` know it then."""
+    """Generate and install a crontab. Store that of the live release, so that `start` can install it again after `stop`."""
     began = context.clock.monotonic()
-    if service not in context.store.services():
-        definitions.service(service)  # says that there is no such service, and which is nearest
-    with settled(context, [service], wait_seconds):
+    definitions.require_known(service, context.store.services())
+    with locked_and_recovered(context, [service], wait_seconds):
         if context.store.wanted(service).stopped:
             raise ConductorError(
-                f"cannot install the crontab of {service}: it is stopped",
-                f"conductor service start --id {service} installs it",
+                f"cannot install the crontab of {service}: the service is stopped",
+                f"conductor service start --id {service}",
             )
         context.crontabs.check()
-        of = printed(context, definitions, service, revision)
-        table, text, wanted = parse(of.crontab), wrapped(context, of), context.store.wanted(service)
+        release = generate_for(context, definitions, service, revision)
+        table, text, wanted = parse(release.crontab), wrapped(context, release), context.store.wanted(service)
         for warning in table.warnings:
-            context.report.emit(Warned(f"crontab of {service}, {warning}"))
-        with context.clock.shielded("installing the crontab, one moment"):
-            if wanted.release and wanted.release.revision == of.revision:
-                context.store.write_wanted(msgspec.structs.replace(wanted, release=of))
+            context.output.emit(Warned(text=f"crontab of {service}, {warning}"))
+        with context.cancellation.shielded("installing the crontab; this is not interrupted"):
+            if wanted.release and wanted.release.revision == release.revision:
+                context.store.write_wanted(msgspec.structs.replace(wanted, release=release))
             changed = context.crontabs.put(service, text)
-            _record(context, service, "cron install", of.revision, changed=changed)
-    place = context.crontabs.path(service)
+            _record(context, service, "cron-install", release.revision, changed=changed)
+    path = context.crontabs.path(service)
     jobs = f"{len(table.jobs)} job{'s' * (len(table.jobs) != 1)}"
-    what = f"{jobs} of {of.revision} in {place}" if text else f"no jobs, so there is no {place}"
-    if not changed:
-        what += "; nothing to do"
-    return Finished(what, context.clock.monotonic() - began, len(table.warnings), 0)
+    state = (
+        f"{path} has {jobs} of {release.revision}"
+        if text
+        else f"{release.revision} has no jobs, so {path} is not installed"
+    )
+    return Finished(
+        text=state if changed else f"{state}; nothing to do",
+        seconds=context.clock.monotonic() - began,
+        warnings=len(table.warnings),
+        services=(ServiceResult(service=service, action="cron-install", changed=changed, to=release.revision),),
+    )
 
 
 def remove(context: Context, service: str, wait_seconds: float) -> Finished:
-    """Also of a service that is not defined any more."""
+    """Remove an installed crontab, even of a service that is no longer defined."""
     began = context.clock.monotonic()
-    with settled(context, [service], wait_seconds):
+    with locked_and_recovered(context, [service], wait_seconds):
         changed = context.crontabs.put(service, None)
-        _record(context, service, "cron remove", None, changed=changed)
-    text = f"{context.crontabs.path(service)} is {'removed' if changed else 'not there; nothing to do'}"
-    return Finished(text, context.clock.monotonic() - began, 0, 0)
+        _record(context, service, "cron-remove", None, changed=changed)
+    path = context.crontabs.path(service)
+    return Finished(
+        text=f"removed {path}" if changed else f"{path} does not exist; nothing to do",
+        seconds=context.clock.monotonic() - began,
+        services=(ServiceResult(service=service, action="cron-remove", changed=changed),),
+    )
 
 
-def _record(context: Context, service: str, action: str, revision: str | None, *, changed: bool) -> None:
-    if not changed:
-        return
-    line: dict[str, Any] = {
-        "at": context.clock.now(), "who": who(), "command": context.command, "action": action, "service": service,
-        "to": revision, "outcome": "done",
-    }  # fmt: skip
-    context.store.record(line)
+def _record(context: Context, service: str, action: HistoryAction, revision: str | None, *, changed: bool) -> None:
+    if changed:
+        context.history.append(
+            HistoryEntry(
+                at=context.clock.now(), service=service, action=action, outcome=Outcome.DONE, who=current_user(),
+                command=context.command, to=revision,
+            )
+        )  # fmt: skip

@@ -1,76 +1,81 @@
-"""A change that died: the next command finishes it when it was committed, and undoes it when it was not (DESIGN 5.1)."""
+"""Recovers an interrupted change: a committed one is finished, any other is rolled back."""
 
 import contextlib
 from collections.abc import Collection, Iterator
 
-from conductor.change.change import Group
 from conductor.change.context import Context
 from conductor.change.hooks import await_hooks
-from conductor.change.service_change import Member
+from conductor.change.rollback import roll_back
+from conductor.change.service_change import ServiceChange
+from conductor.change.steps import ChangeSteps
 from conductor.errors import ConductorError, Interrupted
-from conductor.output.events import Told
-from conductor.plan.values import Journal
+from conductor.output.events import Notice
+from conductor.plan.history import Outcome
+from conductor.plan.journal import Journal
 
 
 @contextlib.contextmanager
-def settled(context: Context, services: Collection[str], wait_seconds: float) -> Iterator[None]:
-    """Hold the locks of `services`, with no change of them under way any more.
+def locked_and_recovered(context: Context, services: Collection[str], wait_seconds: float) -> Iterator[None]:
+    """Hold the locks of `services`, with no interrupted change left in any of them.
 
-    A change that died may have moved others with it: their locks are taken in the same order, waited for just as long, and
-    given back when it is settled.
+    An interrupted change may include other services. Their locks are taken in the same order, with the same wait, and
+    released once the change is recovered.
     """
     while True:
-        others = {other for service in services for other in _group(context, service)}.difference(services)
+        others = {other for service in services for other in _changed_together(context, service)}.difference(services)
         with contextlib.ExitStack() as locks:
             for service in sorted({*services, *others}):
                 locks.enter_context(context.locks.hold(service, wait_seconds))
             for service in services:
-                settle(context, service)
+                recover(context, service)
             if not others:
                 yield
                 return
 
 
-def _group(context: Context, service: str) -> tuple[str, ...]:
+def _changed_together(context: Context, service: str) -> tuple[str, ...]:
     journal = context.store.journal(service)
-    return journal.group if journal else ()
+    return journal.services if journal else ()
 
 
-def settle(context: Context, service: str) -> None:
-    """Leave no change of `service` under way; called under its lock. Those that moved with it are locked here."""
+def recover(context: Context, service: str) -> None:
+    """Recover an interrupted change of `service`, whose lock is held. The other services of that change are locked here."""
     journal = context.store.journal(service)
     if journal is None:
         return
     with contextlib.ExitStack() as locks:
-        for other in sorted(set(journal.group) - context.locks.held):
+        for other in sorted(set(journal.services) - context.locks.held):
             locks.enter_context(context.locks.hold(other))
-        _settle(context, journal)
+        _recover(context, journal)
 
 
-def _settle(context: Context, journal: Journal) -> None:
-    ids, revision = ", ".join(journal.group), journal.release.revision
-    what = f"the {journal.action} of {ids} ({revision}), begun {journal.began}, died"
+def _recover(context: Context, journal: Journal) -> None:
+    ids = ", ".join(journal.services)
+    change = f"the {journal.action} of {ids} to {journal.release.revision}, started {journal.began}"
     try:
-        journals = [context.store.journal(service) for service in journal.group]
-        group = Group(context, [Member(context, j) for j in journals if j is not None and j.change == journal.change])
-        committed = any(context.store.wanted(service).change == journal.change for service in journal.group)
-        context.report.emit(Told(f"{what}: {'finishing' if committed else 'undoing'} it first"))
-        for member in group.members:
-            await_hooks(member)  # which may take its time: Ctrl-C ends the waiting, and the next command waits again
+        journals = [context.store.journal(service) for service in journal.services]
+        services = [ServiceChange(context, one) for one in journals if one is not None and one.change == journal.change]
+        steps = ChangeSteps(context, services)
+        committed = any(context.store.wanted(service).change == journal.change for service in journal.services)
+        context.output.emit(
+            Notice(text=f"{change}, was interrupted: {'finishing it' if committed else 'rolling it back'}")
+        )
+        for one in services:
+            await_hooks(one)  # which may take long: Ctrl-C ends the wait, and the next command waits again
         if committed:
-            _finish(group)
+            _finish(steps)
         else:
-            group.undo("undone after a crash")
+            roll_back(steps, Outcome.RECOVERED_BACK)
     except Interrupted:
         raise
     except ConductorError as error:
-        raise ConductorError(f"{what} and cannot be settled: {error.sentence}", error.hint, error.details) from error
+        raise error.within(f"recover {change}") from error
 
 
-def _finish(group: Group) -> None:
-    """What is left to do after a commit, on state that may have been done in part; broken off, it is left to the next."""
-    group.resume()
-    group.drain()
-    group.retire()
-    group.crontab()
-    group.end("done, finished after a crash")
+def _finish(steps: ChangeSteps) -> None:
+    """Run the steps after the commit; some may be done already. If one fails, the next command runs them again."""
+    steps.resume()
+    steps.drain()
+    steps.retire()
+    steps.crontab()
+    steps.end(Outcome.RECOVERED)

@@ -1,4 +1,4 @@
-"""`service upgrade`: lock, settle, resolve, and hand what is to change to the runbook (`run.py`)."""
+"""`service upgrade`: lock and recover, resolve the images, and carry out one change of all services."""
 
 import contextlib
 import secrets
@@ -6,21 +6,22 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from conductor.change.change import carry_out, refused, result
 from conductor.change.context import Context
-from conductor.change.image import pull
+from conductor.change.prerequisites import pull, read_template
 from conductor.change.preview import preview
-from conductor.change.recover import settled
-from conductor.change.runbook import refused, run
+from conductor.change.recover import locked_and_recovered
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.output.events import Finished, Told
-from conductor.plan.transition import Transition, refuse_stopped, release, replace_all
-from conductor.plan.values import Image
-from conductor.traffic.render import Route
+from conductor.output.events import Finished, Notice
+from conductor.plan.release import Image
+from conductor.plan.route import Route
+from conductor.plan.steps import replicas_text
+from conductor.plan.transition import Transition, new_release, refuse_stopped, replace
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says beyond ids and revision."""
+    """The options of the command line beyond ids and revision."""
 
     plan_only: bool = False
     force: bool = False
@@ -30,82 +31,95 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def upgrade(context: Context, definitions: Sequence[Definition], revision: str, options: Options) -> Finished:
-    """Transition services to a revision, all or none."""
+    """Upgrade services to a revision, all of them or none."""
     began = context.clock.monotonic()
-    with _locked(context, sorted(d.id for d in definitions), options):
+    with _locked(context, sorted(one.id for one in definitions), options):
         change = secrets.token_hex(4)
-        transitions = [_move(context, d, revision, change, options) for d in definitions]
         try:
-            transitions = [_resolve(context, transition, options) for transition in transitions]
-            needed = [transition for transition in transitions if options.force or not _is_live(context, transition)]
+            transitions = _transitions(context, definitions, revision, change, options=options)
+            needed = [one for one in transitions if options.force or not _is_live(context, one)]
         except ConductorError as error:
-            raise refused(context, transitions, error) from None
-        for transition in transitions:
-            if transition not in needed:
-                text = f"{transition.definition.id} already runs {revision}: {transition.count} of {transition.count} healthy; nothing to do"
-                if not needed and transition is transitions[-1]:
-                    return Finished(text, context.clock.monotonic() - began, 0, 0)
-                context.report.emit(Told(text))
+            services = [
+                (one.id, context.store.wanted(one.id), new_release(one, revision, "", change)) for one in definitions
+            ]
+            raise refused(context, "upgrade", services, error) from error
+        unchanged = [one for one in transitions if one not in needed]
+        texts = [
+            f"{one.service} already runs {revision} with {replicas_text(one.count)}; nothing to do" for one in unchanged
+        ]
+        skipped = tuple(result(one, changed=False) for one in unchanged)
+        if not needed:
+            seconds = context.clock.monotonic() - began
+            return Finished(text="\n".join(texts), seconds=seconds, services=skipped)
+        for text in texts:
+            context.output.emit(Notice(text=text))
         if options.plan_only:
             return preview(context, needed, began)
-        return run(context, needed, change, began)
+        finished = carry_out(context, needed, change, began)
+        return msgspec.structs.replace(finished, services=(*finished.services, *skipped))
 
 
 @contextlib.contextmanager
 def _locked(context: Context, services: Sequence[str], options: Options) -> Iterator[None]:
     if not options.plan_only:
-        with settled(context, services, options.wait_seconds):
+        with locked_and_recovered(context, services, options.wait_seconds):
             yield
         return
     with contextlib.ExitStack() as locks:
         for service in services:
             locks.enter_context(context.locks.hold(service, options.wait_seconds))
             if context.store.journal(service) is not None:
-                context.report.emit(Told(f"a change of {service} died; it would be settled first"))
+                context.output.emit(
+                    Notice(text=f"{service} has an interrupted change; an upgrade would recover it first")
+                )
         yield
 
 
-def _move(context: Context, definition: Definition, revision: str, change: str, options: Options) -> Transition:
-    wanted = context.store.wanted(definition.id)
+def _transitions(
+    context: Context, definitions: Sequence[Definition], revision: str, change: str, *, options: Options
+) -> list[Transition]:
+    """Refuse stopped services before the image of any service is pulled."""
     if not options.start:
-        refuse_stopped(wanted)
-    to = release(definition, revision, "", change)
-    return replace_all("upgrade", wanted, definition, to, (), keep_releases=context.host.keep)
+        for definition in definitions:
+            refuse_stopped(context.store.wanted(definition.id))
+    return [_transition(context, one, revision, change, options=options) for one in definitions]
 
 
-def _resolve(context: Context, transition: Transition, options: Options) -> Transition:
-    """The transition with the image id that everything uses from here on, and with what runs now."""
-    if transition.new.release is None:
-        return transition
-    image = _image(context, transition.new.release.image, options)
-    to = msgspec.structs.replace(transition.new.release, image_id=image.id, image_digest=image.digest)
-    containers = context.runtime.containers(transition.definition.id)
-    hook = None if options.skip_hooks else transition.definition.service.before_upgrade
-    return replace_all(
-        "upgrade", transition.old, transition.definition, to, containers, keep_releases=context.host.keep, hook=hook
+def _transition(
+    context: Context, definition: Definition, revision: str, change: str, *, options: Options
+) -> Transition:
+    """Resolve the image, and return the transition from the replicas that run now."""
+    wanted = context.store.wanted(definition.id)
+    image = _image(context, f"{definition.service.image}:{revision}", options)
+    release = msgspec.structs.replace(
+        new_release(definition, revision, image.id, change, digest=image.digest), template=read_template(definition)
     )
+    running = context.runtime.containers(definition.id).replicas
+    hook = None if options.skip_hooks else definition.service.before_upgrade
+    return replace("upgrade", wanted, definition, release, running, keep_releases=context.host.keep, hook=hook)
 
 
 def _image(context: Context, reference: str, options: Options) -> Image:
     found = context.runtime.image(reference)
     if found is None and options.plan_only:
-        context.report.emit(Told(f"{'pull':>8}  fetch {reference}"))
+        context.output.emit(Notice(text=f"{'pull':>8}  fetch {reference}"))
     elif found is None:
-        found = pull(context.runtime, reference, context.report, context.clock)
+        found = pull(context.runtime, reference, context.output, context.clock, context.cancellation)
     return found or Image("", "")
 
 
 def _is_live(context: Context, transition: Transition) -> bool:
-    """The same release, at full count and no more, each answering, and nginx at exactly these."""
-    live, to, service = transition.old.release, transition.new.release, transition.definition.service
-    if live is None or to is None or transition.old.stopped or len(transition.gone) != transition.count:
+    """True when exactly this release runs: the wanted number of replicas, all healthy, and the traffic goes to them."""
+    live, new, service = transition.old.release, transition.new.live, transition.definition.service
+    current = transition.remove
+    if live is None or transition.old.stopped or len(current) != transition.count:
         return False
-    if (live.revision, live.image_id, live.definition) != (to.revision, to.image_id, to.definition):
+    if (live.revision, live.image_id, live.definition) != (new.revision, new.image_id, new.definition):
         return False
-    if not all(c.running and c.change == live.change for c in transition.gone):
+    if not all(one.running and one.release == live.id for one in current):
         return False
-    if service.nginx and not context.traffic.in_force(
-        (Route(transition.definition, tuple(c.address for c in transition.gone)),)
-    ):
+    endpoints = tuple(one.endpoint for one in current if one.endpoint)
+    if service.nginx and not context.traffic.serves([Route(transition.definition, endpoints, new.template)]):
         return False
-    return service.health is None or all(context.health.check(c, service.health, str).ok for c in transition.gone)
+    health = service.health
+    return health is None or all(context.health.check(one, health, str).ok for one in current)

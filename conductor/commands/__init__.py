@@ -1,1 +1,1 @@
-"""One verb per file: read, plan, run, report."""
+"""The commands: one file per command, in folders as on the command line."""

@@ -1,4 +1,4 @@
-"""What all actions have in common at the command line: context, signals, one stream of events, an exit code."""
+"""Running an action from the command line: its context, signals, one stream of events, and an exit code."""
 
 import sys
 from collections.abc import Callable
@@ -13,33 +13,51 @@ if TYPE_CHECKING:
     from conductor.output.events import Finished
 
 
-def act(config: Path, words: str, action: "Callable[[Definitions, Context], Finished]", *, as_json: bool) -> int:
-    """Run `action`; what it raises is told as its last event, and its exit code returned.
+def run_action(
+    config: Path, command: str, action: "Callable[[Definitions, Context], Finished]", *, as_json: bool
+) -> int:
+    """Run `action`, report its result or error as the last event, and return the exit code.
 
-    `words` are what locks and history show of the call; they never hold a secret.
+    `command` names the action in locks and history; it never contains a secret.
     """
-    from conductor.commands.context import open_context
-    from conductor.output.events import Failed, Told
-    from conductor.output.printers import make_printer
+    from conductor.cancellation import SignalCancellation
+    from conductor.clock import Clock
+    from conductor.commands.context import make_context
+    from conductor.definitions.load import load
+    from conductor.output.events import Failed, Notice
+    from conductor.output.printers import make_output
 
-    report = make_printer(json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+    clock, cancellation = Clock(), SignalCancellation()
+    output = make_output(json=as_json, stdout=sys.stdout, stderr=sys.stderr, now=clock.now)
+    cancellation.on_deferred = lambda notice: output.emit(Notice(text=notice))
     try:
-        definitions, context = open_context(config, words, report)
-        context.clock.listen()
-        context.clock.on_late_signal = lambda words: report.emit(Told(words))
+        definitions = load(config)
+        context = make_context(definitions.host, config, command, output, cancellation, clock=clock)
+        cancellation.listen()
         try:
             finished = action(definitions, context)
         finally:
-            context.clock.stop_listening()
+            cancellation.stop_listening()
     except (ConductorError, OSError) as raised:
-        error = cannot_go_on(raised) if isinstance(raised, OSError) else raised
-        report.emit(Failed(error.sentence, error.details, error.hint, error.code))
+        error = system_error(raised) if isinstance(raised, OSError) else raised
+        output.emit(Failed(error=error.sentence, details=error.details, hint=error.hint, exit_code=error.code))
         return error.code
-    report.emit(finished)
+    output.emit(finished)
     return finished.exit_code
 
 
-def cannot_go_on(error: OSError) -> ConductorError:
-    """What no door has translated: a full disk, one that cannot be written, no more files. It is no bug."""
-    place = f": {error.filename}" if error.filename is not None else ""
-    return ConductorError(f"cannot go on: {error.strerror or type(error).__name__}{place}")
+def query_context(config: Path, command: str) -> "tuple[Definitions, Context]":
+    """Return the definitions and a context for a query, which prints no events."""
+    from conductor.cancellation import SignalCancellation
+    from conductor.commands.context import make_context
+    from conductor.definitions.load import load
+    from conductor.output.printers import NoOutput
+
+    definitions = load(config)
+    return definitions, make_context(definitions.host, config, command, NoOutput(), SignalCancellation())
+
+
+def system_error(error: OSError) -> ConductorError:
+    """Return the error for an `OSError` that no adapter translated, such as a full disk or too many open files."""
+    path = f": {error.filename}" if error.filename is not None else ""
+    return ConductorError(f"cannot continue: {error.strerror or type(error).__name__}{path}")

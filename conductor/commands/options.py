@@ -1,4 +1,4 @@
-"""Options that several verbs share, worded once."""
+"""Options that several commands share."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from conductor import DEFINITIONS
 
 
 def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """A callback: seconds from `30s`, `5m`, or a bare number of seconds; None when the option is not there."""
+    """Return the seconds of `30s`, `5m` or a bare number; None when the option is absent. A click callback."""
     from conductor.definitions.scalars import Seconds
 
     if value is None:
@@ -24,16 +24,16 @@ def _complete_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) 
     from conductor.errors import ConductorError
 
     try:
-        known = load(Path(ctx.params.get("config") or DEFINITIONS)).ids
+        ids = load(Path(ctx.params.get("config") or DEFINITIONS)).ids
     except ConductorError:
-        return []  # a shell's completion is no place for an error
-    return [i for i in known if i.startswith(incomplete)]
+        return []  # the shell shows no errors while it completes a word
+    return [service for service in ids if service.startswith(incomplete)]
 
 
-def _one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
-    """click alone would take the last of several, and say nothing."""
+def _only_one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
+    """Refuse a repeated --id, of which click would silently use the last."""
     if len(ids) > 1:
-        raise click.UsageError(f"cannot do this to several services at once: write --id once, not {len(ids)} times")
+        raise click.UsageError(f"cannot use several services: this command takes --id once, not {len(ids)} times")
     return ids[0] if ids else None
 
 
@@ -44,25 +44,24 @@ config_option = click.option(
     show_default=True,
     show_envvar=True,
     metavar="PATH",
-    type=click.Path(path_type=Path, readable=False),  # reading it says more
+    type=click.Path(path_type=Path, readable=False),  # loading it gives a better error than click's check
     help="The definitions file.",
 )
 ids_option = click.option(
-    "--id", "ids", multiple=True, required=True, shell_complete=_complete_ids, help="The service's id; repeatable."
-)
+    "--id", "ids", metavar="ID", multiple=True, required=True, shell_complete=_complete_ids,
+    help="The service to upgrade. Repeat the option to upgrade several services as one change.",
+)  # fmt: skip
 id_option = click.option(
-    "--id",
-    "service",
-    multiple=True,
-    callback=_one,
-    required=True,
-    shell_complete=_complete_ids,
-    help="The service's id.",
-)
-wait_option = click.option(
-    "--wait", "wait_seconds", callback=duration, default="0", metavar="D", help="Wait for a busy service."
-)
+    "--id", "service", metavar="ID", multiple=True, callback=_only_one, required=True, shell_complete=_complete_ids,
+    help="The service.",
+)  # fmt: skip
 optional_id_option = click.option(
-    "--id", "service", multiple=True, callback=_one, shell_complete=_complete_ids, help="Only this service."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output on stdout.")
+    "--id", "service", metavar="ID", multiple=True, callback=_only_one, shell_complete=_complete_ids,
+    help="Show only this service.",
+)  # fmt: skip
+revision_option = click.option("--revision", metavar="REV", help="Use this revision instead of the live one.")
+wait_option = click.option(
+    "--wait", "wait_seconds", callback=duration, default="0", metavar="DURATION",
+    help="Wait this long for another command on the service to end, for example 5m.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -1,1 +1,1 @@
-"""An app's crontab: read by Debian cron's own rules, and wrapped for `/etc/cron.d`. Pure: no file, process or clock."""
+"""An app's crontab: parsed by the rules of Debian's cron, and wrapped for `/etc/cron.d`. No file, process or clock."""

@@ -1,7 +1,7 @@
-"""When a job starts: five fields or a nickname, strictly as Debian's cron (3.0pl1-162) takes them, and the next time.
+"""Parse a crontab schedule as Debian's cron (3.0pl1-162) does, and compute its next run.
 
-Cron skips what follows a field it understood (`5#2` is 5, `*5` is every minute) and takes ranges that hold nothing, so
-this grammar is narrower than cron's code: whatever it accepts, cron reads the same way.
+Cron ignores the text after a field that it could parse (`5#2` is 5, `*5` is every minute) and accepts empty ranges.
+This grammar is stricter: it rejects such fields, and cron reads everything that it accepts in the same way.
 """
 
 import re
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from conductor.cron.words import shown
+from conductor.cron.words import excerpt
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -23,25 +23,31 @@ NICKNAMES = {
 REBOOT = "@reboot"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-# 29 February of a certain weekday comes after at most 40 years (2100 is no leap year).
-_DAYS_AHEAD = 41 * 366
+_MAX_DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+# The rarest schedule is 29 February on one weekday: at most 40 years apart, because 2100 is not a leap year.
+_MAX_DAYS_AHEAD = 41 * 366
 _VALUE = r"[0-9]{1,4}|[A-Za-z]+"
 _RANGE = re.compile(rf"(?:\*|({_VALUE})(?:-({_VALUE}))?)(?:/([0-9]{{1,4}}))?")
 
+_NAMES = "|".join((*_MONTHS, *_WEEKDAYS))
+_LIKE_FIELD = re.compile(
+    rf"[*?]|(?:[*?0-9]|(?:{_NAMES}|H)\b)(?:[*?0-9,/#-]|\b(?:{_NAMES}|[HLW])\b|(?<=[0-9])(?:LW?|W)\b)*|(?-i:LW?)",
+    re.IGNORECASE,
+)
+
 
 class Field(msgspec.Struct, frozen=True):
-    """One of the five: its name for people, its bounds, and the names of its values from the lowest on."""
+    """One of the five fields: its name in messages, its bounds, and the names of its values from the lowest up."""
 
     name: str
     low: int
     high: int
-    names: tuple[str, ...] = ()
+    value_names: tuple[str, ...] = ()
 
     @property
-    def grammar(self) -> str:
-        """What to write."""
-        names = f" or names ({self.names[0]}, {self.names[1]})" if self.names else ""
+    def syntax(self) -> str:
+        """The end of a message: what to write in the field."""
+        names = f" or names ({self.value_names[0]}, {self.value_names[1]})" if self.value_names else ""
         return (
             f"write * or numbers from {self.low} to {self.high}{names}, lists ({self.low},{self.high}), "
             f"ranges ({self.low}-{self.high}) and steps (*/2, {self.low}-{self.high}/2)"
@@ -58,8 +64,10 @@ FIELDS = (
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The values of each field; a weekday is 0 (Sunday) to 6. `either` says that a day of the month or a day of the
-    week is enough: cron wants both only when one of the two fields begins with `*`. With `reboot` the rest is empty.
+    """The values of each field; a weekday is 0 (Sunday) to 6. With `reboot`, the other fields are empty.
+
+    With `either_day`, a matching day of the month or a matching weekday is enough. Cron requires both only if one of
+    the two fields begins with `*`.
     """
 
     minutes: frozenset[int] = frozenset()
@@ -67,26 +75,31 @@ class Schedule(msgspec.Struct, frozen=True):
     days: frozenset[int] = frozenset()
     months: frozenset[int] = frozenset()
     weekdays: frozenset[int] = frozenset()
-    either: bool = False
+    either_day: bool = False
     reboot: bool = False
 
-    def on(self, day: datetime) -> bool:
-        """Whether a job starts on this day at all."""
+    def matches_day(self, day: datetime) -> bool:
+        """Return whether the job starts at any time on this day."""
         in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return day.month in self.months and (in_month or in_week if self.either else in_month and in_week)
+        return day.month in self.months and (in_month or in_week if self.either_day else in_month and in_week)
+
+
+def looks_like_field(word: str) -> bool:
+    """Return whether a word looks like a schedule field, either of cron or of a scheduler with more fields."""
+    return _LIKE_FIELD.fullmatch(word) is not None
 
 
 def parse(text: str) -> Schedule:
-    """Five fields or a nickname, without the command; `ValueError` with everything that is wrong and what to write."""
+    """Parse five fields or a nickname, without the command. Raise `ValueError` with all problems and what to write."""
     if text == REBOOT:
         return Schedule(reboot=True)
     if text.startswith("@") and text not in NICKNAMES:
         known = ", ".join([*NICKNAMES, REBOOT])
-        raise ValueError(f"{shown(text)} is no schedule that cron knows: write {known} (lower case) or five fields")
+        raise ValueError(f"unknown nickname {excerpt(text)}; write five fields or one of {known}")
     fields = NICKNAMES.get(text, text).split()
     if len(fields) != len(FIELDS):
         names = ", ".join(field.name for field in FIELDS)
-        raise ValueError(f"a line starts with a schedule of five fields ({names}) or a nickname such as @daily")
+        raise ValueError(f"no schedule; start the line with five fields ({names}) or a nickname such as @daily")
     sets: list[frozenset[int]] = []
     problems: list[str] = []
     for field, written in zip(FIELDS, fields, strict=True):
@@ -97,25 +110,26 @@ def parse(text: str) -> Schedule:
     if problems:
         raise ValueError("; ".join(problems))
     weekdays = frozenset(day % 7 for day in sets[4])
-    either = not (fields[2].startswith("*") or fields[4].startswith("*"))
-    if not either and not any(day <= _LONGEST[month - 1] for month in sets[3] for day in sets[2]):
-        raise ValueError(f"never comes: no month of {shown(fields[3])} has a day {shown(fields[2])}")
-    return Schedule(sets[0], sets[1], sets[2], sets[3], weekdays, either)
+    either_day = not (fields[2].startswith("*") or fields[4].startswith("*"))
+    if not either_day and not any(day <= _MAX_DAYS_OF_MONTH[month - 1] for month in sets[3] for day in sets[2]):
+        day, month = excerpt(fields[2]), excerpt(fields[3])
+        raise ValueError(f'cron never starts the job: month "{month}" has no day "{day}"; write a date that exists')
+    return Schedule(sets[0], sets[1], sets[2], sets[3], weekdays, either_day)
 
 
 def next_run(schedule: Schedule, after: datetime) -> datetime | None:
-    """The first minute after `after` (wall time of the host) that cron starts the job in; None for `@reboot`.
+    """Return the first minute after `after` (the host's wall time) in which cron starts the job; None for `@reboot`.
 
-    Where the wall clock jumps, cron makes up for it or does not repeat a job; this does not know of jumps.
+    Changes to and from summer time are not considered: cron then starts a skipped job late, or does not repeat it.
     """
     moment = after.replace(second=0, microsecond=0)
     if schedule.reboot:
         return None
     moment += timedelta(minutes=1)
-    for _ in range(_DAYS_AHEAD):
-        if schedule.on(moment):
-            now = (moment.hour, moment.minute)
-            times = [(h, m) for h in schedule.hours for m in schedule.minutes if (h, m) >= now]
+    for _ in range(_MAX_DAYS_AHEAD):
+        if schedule.matches_day(moment):
+            earliest = (moment.hour, moment.minute)
+            times = [(h, m) for h in schedule.hours for m in schedule.minutes if (h, m) >= earliest]
             if times:
                 hour, minute = min(times)
                 return moment.replace(hour=hour, minute=minute)
@@ -124,30 +138,38 @@ def next_run(schedule: Schedule, after: datetime) -> datetime | None:
 
 
 def _range(field: Field, text: str) -> range:
-    """One element of a list."""
+    """Parse one element of a list."""
     found = _RANGE.fullmatch(text)
     if not found:
-        raise ValueError(f'cannot read "{shown(text)}" as {field.name}: {field.grammar}')
+        raise _invalid(field, text)
     first, last, step = found.groups()
-    if first and step and not last:
-        raise ValueError(f'{field.name} "{shown(text)}" has a step but no range: write {first}-{field.high}/{step}')
     if step and int(step) == 0:
-        raise ValueError(f'{field.name} "{shown(text)}" has a step of 0: write 1 or more')
+        raise ValueError(f'{field.name} "{excerpt(text)}" has a step of 0; write a step of 1 or more')
+    if step and first == "H":  # H is Jenkins syntax
+        raise ValueError(f'{field.name} "{excerpt(text)}": cron does not support H; write */{step}')
     low = _number(field, first) if first else field.low
+    if first and step and not last:
+        raise ValueError(f'{field.name} "{excerpt(text)}" has a step but no range; write {first}-{field.high}/{step}')
     high = _number(field, last) if last else low if first else field.high
     if high < low:
-        # Sunday is also 7, so that fri-sun can be written; otherwise the range is two.
-        mended = f"{low}-7" if field.high == 7 and high == 0 else f"{low}-{field.high},{field.low}-{high}"
+        # Sunday is also 7, so fri-sun is one range, 5-7. Every other reversed range has to be written as two.
+        forward = f"{low}-7" if field.high == 7 and high == 0 else f"{low}-{field.high},{field.low}-{high}"
         raise ValueError(
-            f'{field.name} "{shown(text)}" runs backwards, so cron would never start the job: write {mended}'
+            f'{field.name} "{excerpt(text)}" is a reversed range, for which cron never starts the job; write {forward}'
         )
     return range(low, high + 1, int(step or 1))
 
 
 def _number(field: Field, text: str) -> int:
-    """A number or a name, within the field's bounds."""
-    if text.lower() in field.names:
-        return field.names.index(text.lower()) + field.low
+    """Parse a number or a name within the field's bounds."""
+    if text.lower() in field.value_names:
+        return field.value_names.index(text.lower()) + field.low
     if not text.isdecimal() or not field.low <= int(text) <= field.high:
-        raise ValueError(f'cannot read "{shown(text)}" as {field.name}: {field.grammar}')
+        raise _invalid(field, text)
     return int(text)
+
+
+def _invalid(field: Field, text: str) -> ValueError:
+    if text.startswith("H"):
+        return ValueError(f'{field.name} "{excerpt(text)}": cron does not support H; {field.syntax}')
+    return ValueError(f'invalid {field.name} "{excerpt(text)}"; {field.syntax}')

@@ -1,10 +1,10 @@
-"""A crontab's NAME=VALUE lines, read as Debian's cron does (`load_env` in env.c), and what of them is refused (pure)."""
+"""Read a crontab's NAME=VALUE lines as Debian's cron does (`load_env` in env.c), and find their problems (pure)."""
 
 import re
 
-from conductor.cron.words import shown
+from conductor.cron.words import excerpt
 
-LONGEST_BYTES = 998  # of a setting's line; cron cuts the rest off without a word. Commands have the same limit.
+MAX_BYTES = 998  # of the line of a setting; cron cuts off the rest without a message
 
 # Cron's isspace() is the ASCII one, as are its digits and letters.
 _SETTING = re.compile(
@@ -20,61 +20,64 @@ _EXPORT = re.compile(r"export[ \t]+([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
 
 
 def read(line: str) -> tuple[str, str] | None:
-    """Name and value as cron sets them, or None for a line that cron takes for a job. `line` has no blanks in front.
+    """Return the name and value that cron sets, or None for a line that cron reads as a job.
 
-    Beyond its first pair of quotes cron takes blanks off the value's end, and then a second pair of quotes.
+    `line` has no leading blanks. After the outer quotes, cron also removes trailing blanks and a second pair of quotes.
     """
     found = _SETTING.fullmatch(line)
     if not found:
         return None
-    value = _written(found).rstrip(_SPACE)
+    value = _written_value(found).rstrip(_SPACE)
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     return found["n1"] or found["n2"] or found["n3"] or "", value
 
 
 def too_long(line: str) -> bool:
-    """Whether cron would take the line, or what it sees of it, for a setting, and not see all of it."""
+    """Return whether the line is too long for a setting and cron reads it, or the part that it keeps, as one."""
     data = line.encode()
-    return len(data) > LONGEST_BYTES and bool(read(line) or read(data[:LONGEST_BYTES].decode(errors="replace")))
+    return len(data) > MAX_BYTES and bool(read(line) or read(data[:MAX_BYTES].decode(errors="replace")))
 
 
-def problem(line: str) -> str:
-    """Why a line that `read` takes is refused, with what to write instead; empty when it is fine."""
+def problem(line: str) -> str | None:
+    """Return the problem of a line that cron reads as a setting, with what to write instead; None if it has none."""
     found, setting = _SETTING.fullmatch(line), read(line)
     if found is None or setting is None:
-        return ""
+        return None
     name, value = setting
     if not _NAME.fullmatch(name):
         return (
-            'cron takes this for a setting, because "=" follows its first word: '
+            'cron reads this line as a setting, because "=" follows the first word; '
             "write a name of letters, digits and _, or a schedule of five fields"
         )
     if name == "CRON_TZ":
-        return "Debian's cron does not know CRON_TZ, so jobs would start by the host's clock: write their times in that"
+        return "Debian's cron does not support CRON_TZ; remove it, and write the schedules in the host's time zone"
     if name == "LOGNAME":
-        return "cron sets LOGNAME itself, over this: leave the line out"
+        return "cron sets LOGNAME itself and ignores this value; remove the line"
     if name == "SHELL" and not _PATH.fullmatch(value):
-        return "SHELL must be the path of a shell and nothing else: write SHELL=/bin/bash"
+        return "SHELL must be the path of a shell, without arguments; write for example SHELL=/bin/bash"
     if name == "HOME" and not value.startswith("/"):
-        return "HOME must be an absolute path: write HOME=/app"
-    if value != _written(found):
-        return f"cron takes quotes and blanks off inside the quotes of {shown(name)} too: write a value without them"
-    return ""
+        return "HOME must be an absolute path; write for example HOME=/app"
+    if value != _written_value(found):
+        removed = f"quotes and trailing blanks inside the quotes of {excerpt(name)}"
+        return f"cron also removes {removed}; write a value without them"
+    return None
 
 
-def mistaken(line: str) -> str:
-    """What to write instead of a line that was meant as a setting and is none; empty when it was not meant so."""
+def malformed(line: str) -> str | None:
+    """Return the problem of a line that looks like a setting but is none to cron; None if it does not look like one."""
     if _EMPTY.fullmatch(line):
-        return f'cron refuses a setting without a value: write {shown(line.partition("=")[0].strip())}=""'
+        return f'cron rejects a setting without a value; write {excerpt(line.partition("=")[0].strip())}=""'
     if found := _EXPORT.fullmatch(line):
-        return f"cron knows no export: write {shown(found[1])}=VALUE"
+        return f"cron does not support export; write {excerpt(found[1])}=VALUE"
     if re.match(r"[A-Za-z_][A-Za-z0-9_]*[ \t]*=", line):
-        return "cron cannot read this setting: put the whole value between two quotes that it does not hold itself"
-    return ""
+        return (
+            "cron cannot parse this setting; put the whole value in one pair of quotes that the value does not contain"
+        )
+    return None
 
 
-def _written(found: re.Match[str]) -> str:
-    """The value between its quotes, or without quotes less the blanks at its end."""
+def _written_value(found: re.Match[str]) -> str:
+    """Return the value inside its quotes, or without quotes and trailing blanks."""
     quoted = found["v1"] if found["v1"] is not None else found["v2"]
     return quoted if quoted is not None else found["v3"].rstrip(_SPACE)

@@ -1,1 +1,1 @@
-"""What is wanted: the definitions file, read into frozen, typed values. Knows nothing of Docker or nginx."""
+"""The definitions file as frozen, typed values. Nothing in here depends on Docker or nginx."""

@@ -1,7 +1,7 @@
-"""Why a tree is not what the model wants: every reason at once, in sentences (pure).
+"""Explain why a tree does not fit the model: every problem at once, in sentences (pure).
 
-msgspec decides what is right, and says only its first reason in its own words; this walks tree and types in parallel
-and finds all of them. It is only called for what msgspec refused.
+msgspec validates, but reports only the first problem, in its own words. `explain` walks tree and types in parallel and
+finds all of them. It is called only for what msgspec rejected.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,24 +13,22 @@ import msgspec
 
 from conductor.definitions.problems import nearest
 from conductor.definitions.scalars import ByteSize, Seconds
-from conductor.definitions.tree import Node, plain, under
-
-Finding = tuple[int, str, str]  # line, key path, sentence
+from conductor.definitions.tree import Finding, Node, child_key, plain
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """A plain value as the model's type; `msgspec.ValidationError` where it does not fit."""
+    """Return a plain value as the model's type. Raise `msgspec.ValidationError` if it does not fit."""
     return msgspec.convert(value, kind, strict=True, dec_hook=lambda leaf, written: leaf.parse(written))
 
 
 def explain(node: Node, kind: Any, *, partial: bool = False) -> Iterator[Finding]:
-    """Everything that keeps `node` from being a `kind`; `partial` asks for no required keys (`defaults`)."""
-    kind, meta = _bare(kind, node)
+    """Yield everything that prevents `node` from being a `kind`. With `partial`, no key is required (`defaults`)."""
+    kind, meta = _unwrap(kind, node)
     value, base = node.value, get_origin(kind) or kind
     if kind is Any:
         return
-    if isinstance(value, dict) and _is_shape(base):
-        yield from _shape(node, value, base, partial=partial)
+    if isinstance(value, dict) and _is_struct(base):
+        yield from _struct(node, value, base, partial=partial)
     elif isinstance(value, dict) and base is dict:
         yield from _mapping(value, kind, partial=partial)
     else:
@@ -40,16 +38,36 @@ def explain(node: Node, kind: Any, *, partial: bool = False) -> Iterator[Finding
             yield node.line, node.key, _sentence(node, kind, meta)
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
-    """The sentence for a key that is not there."""
-    known = list(known)
-    near = nearest(name, known)
-    return f"is not a key here: did you mean {near}?" if near else f"is not a key here: known are {', '.join(known)}"
+def without_unknown(node: Node, kind: Any) -> tuple[Node, list[str]]:
+    """Return `node` without the keys that the model does not have, and the key paths of what was left out."""
+    kind, _ = _unwrap(kind, node)
+    value, base = node.value, get_origin(kind) or kind
+    if not isinstance(value, dict) or not (base is dict or _is_struct(base)):
+        return node, []
+    kinds = (
+        dict.fromkeys(value, get_args(kind)[1])
+        if base is dict
+        else {name: field.type for name, field in _fields(base).items()}
+    )
+    unknown = [inner.key for name, inner in value.items() if name not in kinds]
+    known: dict[str, Node] = {}
+    for name, inner in value.items():
+        if name in kinds:
+            known[name], below = without_unknown(inner, kinds[name])
+            unknown += below
+    return node._replace(value=known), unknown
+
+
+def unknown_key(name: str, expected: Iterable[str]) -> str:
+    """Return the sentence for a key that the model does not have."""
+    expected = list(expected)
+    near = nearest(name, expected)
+    return f"unknown key; did you mean {near}?" if near else f"unknown key; expected one of {', '.join(expected)}"
 
 
 def describe(kind: Any) -> str:
-    """What a value of this kind must be."""
-    kind, meta = _bare(kind, Node(None, ""))
+    """Return what a value of this type must be, as a noun phrase."""
+    kind, meta = _unwrap(kind, Node(None, ""))
     if meta is not None and meta.description:
         return meta.description
     base = get_origin(kind) or kind
@@ -57,60 +75,60 @@ def describe(kind: Any) -> str:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if base is tuple:
         return f"a list of {len(get_args(kind))}" if Ellipsis not in get_args(kind) else "a list, for example [a, b]"
-    if _is_shape(base):
+    if _is_struct(base):
         return f"a mapping of {', '.join(_fields(base))}" if len(_fields(base)) < 10 else "a mapping"
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
     return names.get(base, "a duration" if base is Seconds else "a value")
 
 
-def _bare(kind: Any, node: Node) -> tuple[Any, msgspec.Meta | None]:
-    """The kind without its annotation; of `A | B` the one that the value looks like, of `A | None` always A."""
+def _unwrap(kind: Any, node: Node) -> tuple[Any, msgspec.Meta | None]:
+    """Return a type without its annotation: of `A | B` the one that the value resembles, of `A | None` always A."""
     meta = None
     if get_origin(kind) is Annotated:
         kind, meta = get_args(kind)
     if get_origin(kind) in {Union, UnionType}:
         kinds = [member for member in get_args(kind) if member is not type(None)]
-        shapes = [member for member in kinds if _is_shape(member)]
-        likely = shapes if isinstance(node.value, dict) and shapes else kinds
-        return _bare(likely[0], node)
+        structs = [member for member in kinds if _is_struct(member)]
+        likely = structs if isinstance(node.value, dict) and structs else kinds
+        return _unwrap(likely[0], node)
     return kind, meta
 
 
-def _is_shape(base: Any) -> bool:
+def _is_struct(base: Any) -> bool:
     return isinstance(base, type) and issubclass(base, msgspec.Struct)
 
 
 @cache
-def _fields(shape: type[msgspec.Struct]) -> Mapping[str, Any]:
-    return {field.name: field for field in msgspec.structs.fields(shape)}
+def _fields(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
+    return {field.name: field for field in msgspec.structs.fields(struct)}
 
 
-def _shape(node: Node, inside: dict[str, Node], shape: type[msgspec.Struct], *, partial: bool) -> Iterator[Finding]:
-    fields = _fields(shape)
+def _struct(node: Node, inside: dict[str, Node], struct: type[msgspec.Struct], *, partial: bool) -> Iterator[Finding]:
+    fields = _fields(struct)
     for name, inner in inside.items():
         if name in fields:
             yield from explain(inner, fields[name].type, partial=partial)
         else:
-            yield inner.line, inner.key, unknown(name, fields)
+            yield inner.line, inner.key, unknown_key(name, fields)
     for name, field in fields.items():
         if field.required and name not in inside and not partial:
-            yield node.line, under(node.key, name), f"is missing: write {describe(field.type)}"
+            yield node.line, child_key(node.key, name), f"missing required key; write {describe(field.type)}"
 
 
 def _mapping(inside: dict[str, Node], kind: Any, *, partial: bool) -> Iterator[Finding]:
-    of_names, of_values = get_args(kind)
+    name_kind, value_kind = get_args(kind)
     for name, inner in inside.items():
-        if not _fits(Node(name, ""), of_names):
-            yield inner.line, inner.key, f"its name must be {describe(of_names)}"
-        yield from explain(inner, of_values, partial=partial)
+        if not _fits(Node(name, ""), name_kind):
+            yield inner.line, inner.key, f"invalid name; expected {describe(name_kind)}"
+        yield from explain(inner, value_kind, partial=partial)
 
 
 def _items(value: list[Node], kind: Any) -> Iterator[Finding]:
     kinds = get_args(kind)
     if Ellipsis in kinds:
         kinds = (kinds[0],) * len(value)
-    for inner, of_item in zip(value, kinds, strict=False):
-        yield from explain(inner, of_item)
+    for inner, item_kind in zip(value, kinds, strict=False):
+        yield from explain(inner, item_kind)
 
 
 def _fits(node: Node, kind: Any) -> bool:
@@ -122,18 +140,18 @@ def _fits(node: Node, kind: Any) -> bool:
 
 
 def _sentence(node: Node, kind: Any, meta: msgspec.Meta | None) -> str:
-    value, what = node.value, describe(Annotated[kind, meta] if meta else kind)
+    value, expected = node.value, describe(Annotated[kind, meta] if meta else kind)
     if isinstance(kind, type) and issubclass(kind, Seconds | ByteSize):
         try:
             kind.parse(plain(node))
         except ValueError as error:
             return str(error)
     if value is None:
-        return f"is empty: write {what}"
+        return f"must not be empty; write {expected}"
     if kind is str and isinstance(value, bool | int | float):
-        return f"YAML reads this as {'true or false' if isinstance(value, bool) else 'a number'}: put it in quotes"
-    rooted = meta is not None and (meta.pattern or "").startswith("^(/")
-    if rooted and isinstance(value, str) and not value.startswith("/"):
+        return f"YAML reads this as {'true or false' if isinstance(value, bool) else 'a number'}; put it in quotes"
+    absolute_path = meta is not None and (meta.pattern or "").startswith("^(/")
+    if absolute_path and isinstance(value, str) and not value.startswith("/"):
         return 'must start with "/"'
     quoted = kind in {int, float, bool} and isinstance(value, str)
-    return f"must be {what}{', without quotes' if quoted else ''}"
+    return f"must be {expected}{', without quotes' if quoted else ''}"

@@ -1,7 +1,7 @@
-"""What single values of a definition must look like, as annotated types.
+"""Annotated types for single values of a definition.
 
-A `Meta.description` says what a value must be: it is both the schema's description and, after "must be", the sentence
-of a problem.
+A `Meta.description` is a noun phrase for what the value must be. It is the description in the JSON Schema, and the
+problem sentence is "must be" followed by it.
 """
 
 from typing import Annotated
@@ -12,12 +12,18 @@ SERVICE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 REVISION = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"  # Docker's grammar of a tag
 
 
+def tmpfs_mount(written: str) -> tuple[str, str]:
+    """Return the path of a `tmpfs` value and its mount options, which may be empty."""
+    path, _, options = written.partition(":")
+    return path, options
+
+
 def matching(pattern: str, description: str) -> Meta:
-    """All of a text matches; the lookahead is there because `$` alone lets a last newline through."""
+    """Return a constraint that the whole text matches. The lookahead is needed because `$` allows a final newline."""
     return Meta(pattern=rf"^({pattern})$(?!\n)", description=description)
 
 
-# `addresses` and `nginx` are the names of other locks.
+# Locks are named after services; `addresses` and `nginx` are the names of two other locks.
 ServiceId = Annotated[
     str,
     matching(
@@ -25,9 +31,9 @@ ServiceId = Annotated[
         "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx",
     ),
 ]
-Line = Annotated[str, matching(r"[^\x00-\x1f\x7f]+", "text on one line")]
+SingleLine = Annotated[str, matching(r"[^\x00-\x1f\x7f]+", "text on one line")]
 AbsolutePath = Annotated[str, matching(r"/[^\x00-\x1f\x7f]*", "an absolute path")]
-# What ends up inside nginx's files, a crontab or a unit: nothing that any of them would read as its own syntax.
+# A path that is written into nginx files, crontabs or units: no character has a meaning in their syntax.
 PlainPath = Annotated[
     str, matching(r"/[A-Za-z0-9_./@+=,:~-]*", "an absolute path of letters, digits and _ . / @ + = , : ~ -")
 ]
@@ -37,24 +43,25 @@ Name = Annotated[
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "letters, digits and _ . -, starting with a letter or digit, at most 128"
     ),
 ]
-EnvName = Annotated[
-    str, matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits and _ . -, starting with a letter or _")
-]
+# Docker's own rule: apps read names such as ConnectionStrings:Default.
+EnvName = Annotated[str, matching(r"[^=\s\x00-\x1f\x7f]+", "a name without = and spaces")]
 LabelName = Annotated[
-    str, matching(r"(?!conductor\.)[!-~]+", 'a label\'s name that does not start with "conductor." (our own)')
+    str, matching(r"(?!conductor\.)[!-~]+", 'a label name that does not start with "conductor.", which is reserved')
 ]
-Port = Annotated[int, Meta(ge=1, le=65535, description="a port number, 1 to 65535")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port number from 1 to 65535")]
 Count = Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
 Positive = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
-Words = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of words, for example [bin/web, --fast]")]
+Command = Annotated[
+    tuple[str, ...], Meta(min_length=1, description="a command as a list, for example [bin/web, --fast]")
+]
 SignalName = Annotated[
     str,
     matching(
         r"SIG(HUP|INT|QUIT|ABRT|KILL|USR1|USR2|ALRM|TERM|CONT|PWR|WINCH|RTMIN(\+[0-9]{1,2})?|RTMAX(-[0-9]{1,2})?)",
-        "a signal's name, for example SIGTERM or SIGQUIT",
+        "a signal name, for example SIGTERM or SIGQUIT",
     ),
 ]
-Network4 = Annotated[
+IPv4Network = Annotated[
     str, matching(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}", "an IPv4 network, for example 10.213.0.0/20")
 ]
 ImageName = Annotated[
@@ -62,20 +69,34 @@ ImageName = Annotated[
     matching(
         r"(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/)?"
         r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)*",
-        'an image\'s name in lower case without tag or digest, for example registry.example.com/shop (":REVISION" is added)',
+        "an image name in lower case without tag or digest, for example registry.example.com/shop "
+        '(Conductor adds ":REVISION")',
     ),
 ]
 Volume = Annotated[
     str,
     matching(
         r"(/[^:\x00-\x1f\x7f]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:\x00-\x1f\x7f]+(:(ro|rw))?",
-        "FROM:/TO or FROM:/TO:ro, where FROM is an absolute path or a volume's name",
+        "SOURCE:/TARGET or SOURCE:/TARGET:ro, where SOURCE is an absolute path or a volume name",
+    ),
+]
+Tmpfs = Annotated[
+    str,
+    matching(
+        r"/[^:\x00-\x1f\x7f]*(:{0}(,{0})*)?".format(
+            r"(ro|rw|(no)?(exec|suid|dev|atime|diratime)|a?sync"
+            r"|(size|nr_blocks|nr_inodes)=[0-9]+[kKmMgG%]?|mode=[0-7]{3,4}|[ug]id=[0-9]+)"
+        ),
+        "an absolute path, or one with mount options, for example /cache:size=64m,mode=1777",
     ),
 ]
 Listen = Annotated[
-    str, matching(r"[A-Za-z0-9 ._:*=/\[\]-]+", 'a value of nginx\'s listen, for example "443 ssl" (no ; { } or quotes)')
+    str,
+    matching(
+        r"[A-Za-z0-9 ._:*=/\[\]-]+", 'a value of nginx\'s listen directive, for example "443 ssl" (no ; { } or quotes)'
+    ),
 ]
-# A backslash at the end would swallow the space or semicolon after it.
+# A final backslash would escape the space or semicolon that follows the name in nginx's file.
 ServerName = Annotated[
     str,
     matching(

@@ -1,26 +1,33 @@
-"""The definitions file, read and judged: the good services, and everything that is wrong with the others.
+"""Load the definitions file: the valid services, and all problems of the others.
 
-The one door to definition files. A broken service does not stop commands on another one.
+This is the only module that reads definitions files. A broken service does not block commands on another one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from conductor.definitions.build import build_host, build_service, within
-from conductor.definitions.conflicts import clashes
-from conductor.definitions.explain import explain
+from conductor.definitions.build import build_host, build_service, digest, is_at_or_below
+from conductor.definitions.conflicts import conflicts
+from conductor.definitions.explain import explain, without_unknown
 from conductor.definitions.model import Definition, File, Host, Service
 from conductor.definitions.problems import DefinitionsError, Problem, in_order, nearest
-from conductor.definitions.tree import NOTHING, Node, find, merge, odd_text, tree
+from conductor.definitions.rules import health_kinds
+from conductor.definitions.tree import EMPTY, Node, find, merge, plain, tree, unwritable_texts
 from conductor.definitions.yaml_reader import read
 from conductor.errors import UsageError
 
+_NEVER_NULL = {"version", "services"}
+
 
 class Definitions(msgspec.Struct, frozen=True):
-    """One file: `services` are the good ones, `ids` all of them in the file's order, `problems` those of the whole file."""
+    """One definitions file.
+
+    `ids` are all its services, in the file's order. `services` are the valid ones, `broken` the others with their
+    problems. `problems` are those of the whole file.
+    """
 
     path: Path
     host: Host
@@ -30,93 +37,116 @@ class Definitions(msgspec.Struct, frozen=True):
     broken: dict[str, tuple[Problem, ...]]
 
     def service(self, service_id: str) -> Definition:
-        """The definition of a service; `UsageError` when it is unknown, `DefinitionsError` with its own problems."""
-        if service_id in self.services:
-            return self.services[service_id]
+        """Return a definition. Raise `UsageError` if it is unknown, `DefinitionsError` if it is broken."""
+        self.require_known(service_id)
         if service_id in self.broken:
             raise DefinitionsError(f'service "{service_id}"', self.broken[service_id])
+        return self.services[service_id]
+
+    def require_known(self, service_id: str, also: Collection[str] = ()) -> None:
+        """Raise `UsageError` unless the service is in this file, valid or broken, or in `also`."""
+        if service_id in self.ids or service_id in also:
+            return
         near = nearest(service_id, self.ids)
-        hint = f"did you mean {near}?" if near else f"it has {', '.join(self.ids) or 'no services'}"
-        raise UsageError(f'cannot find service "{service_id}": not in {self.path}', hint=hint)
+        hint = f"did you mean {near}?" if near else f"define it there, or use one of: {', '.join(self.ids) or '(none)'}"
+        raise UsageError(f'cannot find service "{service_id}": it is not in {self.path}', hint=hint)
 
 
 def load(path: Path) -> Definitions:
-    """Read a file. Raises only where nothing of it can be used: unreadable, no YAML, another version, a broken host."""
+    """Return the definitions in a file.
+
+    Raise `UsageError` if the file cannot be read. Raise `DefinitionsError` if none of it can be used: it is not valid
+    YAML, it has another version, its host section is broken, or a problem outside of single services and `defaults`
+    means that services may be missing from it.
+    """
     file = str(path)
-    root, problems = read(_text(path), file)
-    odd_text(root, lambda *finding: problems.append(Problem(file, *finding)))
+    root, problems = read(_read_text(path), file)
+    problems += [Problem(file, *finding) for finding in unwritable_texts(root)]
     if isinstance(root.value, dict):
-        root = root._replace(value={name: node for name, node in root.value.items() if node.value is not None})
+        kept = {name: node for name, node in root.value.items() if node.value is not None or name in _NEVER_NULL}
+        root = root._replace(value=kept)
     problems += [Problem(file, *finding) for finding in explain(root, File)]
     top = root.value
     if not isinstance(top, dict) or any(problem.key == "version" for problem in problems):
         raise DefinitionsError(file, [problem for problem in problems if problem.key in {"", "version"}])
-    defaults = merge(NOTHING, top.get("defaults", NOTHING))
+    defaults = merge(EMPTY, top.get("defaults", EMPTY))
     problems += [Problem(file, *finding) for finding in explain(defaults, Service, partial=True)]
-    services = top.get("services", NOTHING).value
+    services = top.get("services", EMPTY).value
     trees = (
         {service_id: merge(defaults, node) for service_id, node in services.items()}
         if isinstance(services, dict)
         else {}
     )
     definitions, broken = _services(file, trees, problems)
-    host, host_problems = build_host(file, merge(NOTHING, top.get("host", Node({}, "host"))), problems)
-    everything = in_order([*problems, *host_problems, *(problem for those in broken.values() for problem in those)])
-    if host is None:
-        raise DefinitionsError(file, everything)
-    return Definitions(path, host, tuple(trees), definitions, everything, broken)
+    host, host_problems = build_host(file, merge(EMPTY, top.get("host", Node({}, "host"))), problems)
+    all_problems = in_order([*problems, *host_problems, *(problem for found in broken.values() for problem in found)])
+    if host is None or any(_is_of_the_whole_file(problem.key, trees) for problem in problems):
+        raise DefinitionsError(file, all_problems)
+    return Definitions(path, host, tuple(trees), definitions, all_problems, broken)
 
 
 def restore(service_id: str, written: dict[str, Any]) -> Definition:
-    """A definition from what was stored of it (`Definition.written`); `DefinitionsError` as for a file."""
-    file, key = "stored definition", f"services.{service_id}"
-    node = merge(NOTHING, tree(written, key))
-    problems: list[Problem] = []
-    shell = Node({"version": Node(1, "version"), "services": Node({service_id: node}, "services")}, "")
-    problems += [Problem(file, *finding) for finding in explain(shell, File)]
-    odd_text(shell, lambda *finding: problems.append(Problem(file, *finding)))
-    definition, found = build_service(file, service_id, node, problems)
+    """Return a definition from its stored form (`Definition.written`), which another version may have stored.
+
+    Unlike in a file, unknown keys have no effect and are listed in `Definition.unknown`, and no rule about several keys
+    is checked: the version that stored the definition checked its own rules. Raise `DefinitionsError` if a value has a
+    wrong type.
+    """
+    file = "stored definition"
+    node = merge(EMPTY, tree(written, f"services.{service_id}"))
+    known, unknown = without_unknown(node, Service)
+    root = Node({"version": Node(1, "version"), "services": Node({service_id: known}, "services")}, "")
+    problems = [Problem(file, *finding) for finding in (*explain(root, File), *unwritable_texts(root))]
+    definition, found = build_service(file, service_id, known, problems, rules=False)
     if definition is None:
         raise DefinitionsError(f'the stored definition of "{service_id}"', found)
-    return definition
+    service, health = definition.service, definition.service.health
+    if health is not None and not health_kinds(health):  # a newer version has another kind of check
+        service = msgspec.structs.replace(service, health=msgspec.structs.replace(health, none=True))
+    stored = plain(node)
+    return Definition(id=service_id, service=service, written=stored, digest=digest(stored), unknown=tuple(unknown))
+
+
+def _is_of_the_whole_file(key: str, services: Iterable[str]) -> bool:
+    """Return whether a problem at `key` is outside of the host section, the defaults and every single service."""
+    return not any(
+        is_at_or_below(key, base) for base in ("host", "defaults", *(f"services.{name}" for name in services))
+    )
 
 
 def _services(
     file: str, trees: Mapping[str, Node], problems: list[Problem]
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
-    """Good and broken ones; what is wrong outside services and host (`defaults`, a stray key) breaks all of them."""
-    shared = [
-        problem for problem in problems if not within(problem.key, "host") and not problem.key.startswith("services.")
-    ]
-    good: dict[str, Definition] = {}
+    """Return the valid and the broken services. A problem in `defaults` breaks all of them."""
+    shared = [problem for problem in problems if is_at_or_below(problem.key, "defaults")]
+    valid: dict[str, Definition] = {}
     broken: dict[str, list[Problem]] = {}
     for service_id, node in trees.items():
-        known = [problem for problem in problems if within(problem.key, f"services.{service_id}")]
-        definition, found = build_service(file, service_id, node, [*shared, *known])
+        own = [problem for problem in problems if is_at_or_below(problem.key, f"services.{service_id}")]
+        definition, found = build_service(file, service_id, node, [*shared, *own])
         if definition:
-            good[service_id] = definition
+            valid[service_id] = definition
         else:
             broken[service_id] = found
-    for service_id, path, sentence in list(clashes(good.values())):
+    for service_id, path, sentence in list(conflicts(valid.values())):
         key = ".".join(("services", service_id, *map(str, path)))
         broken.setdefault(service_id, []).append(Problem(file, find(trees[service_id], path).line, key, sentence))
-        good.pop(service_id, None)
-    return good, {service_id: in_order(found) for service_id, found in broken.items()}
+        valid.pop(service_id, None)
+    return valid, {service_id: in_order(found) for service_id, found in broken.items()}
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise DefinitionsError(
-            str(path), [Problem(str(path), line, "", "is not UTF-8: save the file as UTF-8")]
-        ) from None
+        problem = Problem(str(path), line, "", "not valid UTF-8; save the file as UTF-8")
+        raise DefinitionsError(str(path), [problem]) from None
     except FileNotFoundError:
-        hint = "write it (`conductor config example` shows one), or name another with --config"
+        hint = "write it (`conductor config example` prints an example), or name another file with --config"
         raise UsageError(f"cannot read {path}: it does not exist", hint=hint) from None
     except PermissionError:
-        hint = "run as root, or as a user who may read it"
+        hint = "run the command as root, or as a user with read access"
         raise UsageError(f"cannot read {path}: permission denied", hint=hint) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error

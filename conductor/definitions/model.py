@@ -1,7 +1,7 @@
-"""The shape of a definitions file as frozen, typed values; `config check`, `schema` and `example` all come from here.
+"""The model of a definitions file as frozen, typed values. `config check`, `show`, `schema` and `example` all use it.
 
-Every key of the file is a field with its built-in default. What single values look like stands in `grammar.py`, what
-needs more than one key to judge in `rules.py`.
+Every key of the file is a field with its built-in default. `grammar.py` has the types of single values, `rules.py` the
+checks that involve more than one key.
 """
 
 from typing import Annotated, Any, Literal, dataclass_transform
@@ -13,22 +13,23 @@ from conductor.definitions.grammar import (
     REVISION,
     SERVICE_ID,
     AbsolutePath,
+    Command,
     Count,
     EnvName,
     ImageName,
+    IPv4Network,
     LabelName,
-    Line,
     Listen,
     Name,
-    Network4,
     PlainPath,
     Port,
     Positive,
     ServerName,
     ServiceId,
     SignalName,
+    SingleLine,
+    Tmpfs,
     Volume,
-    Words,
     matching,
 )
 from conductor.definitions.scalars import ByteSize, Period, Seconds
@@ -37,7 +38,7 @@ __all__ = ["REVISION", "SERVICE_ID"]
 
 
 def _seconds(number: float) -> Seconds:
-    """A default duration. A factory, because msgspec cannot put a subclass of float into a schema itself."""
+    """Return a field with a default duration, as a factory: msgspec cannot write a subclass of float into a schema."""
     return msgspec.field(default_factory=lambda: Seconds(number))
 
 
@@ -50,26 +51,33 @@ def _bytes(number: int) -> ByteSize:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What every mapping of the file has in common: frozen, and unknown keys are errors."""
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every mapping of the file: frozen, and unknown keys are errors."""
 
 
-class SecretRef(Shape):
-    """Where a secret stands; one trailing newline is dropped when it is read."""
+class SecretRef(Section):
+    """The file that holds a secret. Reading it drops one trailing newline."""
 
     file: AbsolutePath
 
 
-class Network(Shape):
-    """Conductor's own bridge network; services have fixed addresses outside the part that tasks and hooks draw from."""
+class EnvFile(Section):
+    """An env file in Docker's format. With `secret`, all its values are secrets, not only those that look like secrets."""
+
+    path: AbsolutePath
+    secret: bool = False
+
+
+class Network(Section):
+    """Conductor's own bridge network. Tasks and hooks use the addresses in `tasks`, services those outside it."""
 
     name: Name = "conductor"
-    subnet: Network4 = "10.213.0.0/20"
-    tasks: Network4 = "10.213.15.0/24"
+    subnet: IPv4Network = "10.213.0.0/20"
+    tasks: IPv4Network = "10.213.15.0/24"
 
 
-class HostNginx(Shape):
-    """Where the host's nginx is and how a cutover treats it."""
+class HostNginx(Section):
+    """The paths of the host's nginx, and how a cutover changes its upstreams."""
 
     include_dir: PlainPath = "/etc/nginx/conductor.d"
     config: PlainPath = "/etc/nginx/nginx.conf"
@@ -79,29 +87,30 @@ class HostNginx(Shape):
     longest_connection: Period = _period(3600)
 
 
-class HostCron(Shape):
-    """Where wrapped crontabs go and what they call."""
+class HostCron(Section):
+    """The directory of installed crontabs, and the command that their lines run."""
 
     dir: PlainPath = "/etc/cron.d"
     command: PlainPath = "/usr/local/bin/conductor"
 
 
-class HostSupervise(Shape):
-    """What `supervise` may do by itself."""
+class HostSupervise(Section):
+    """What `supervise` does about removed services and changed definitions, and how many replicas it starts at once."""
 
     undefined: Literal["keep", "stop"] = "keep"
     drift: Literal["show", "apply"] = "show"
     starts_at_once: Positive = 4
 
 
-class Host(Shape):
-    """The `host:` part of the file."""
+class Host(Section):
+    """The `host:` section of the file."""
 
     instance: Name = "default"
     docker: Annotated[
         str,
         matching(
-            r"(unix|tcp|http|https|npipe|ssh)://[!-~]+", "the daemon's address, for example unix:///run/docker.sock"
+            r"(unix|tcp|http|https)://[!-~]+",
+            "the address of the Docker daemon (unix, tcp, http or https), for example unix:///run/docker.sock",
         ),
     ] = "unix:///var/run/docker.sock"
     network: Network = msgspec.field(default_factory=Network)
@@ -113,25 +122,25 @@ class Host(Shape):
     keep: Positive = 5
 
 
-class Stop(Shape):
-    """How a container is asked to stop, and how long it may take before it is killed."""
+class Stop(Section):
+    """The signal that stops a container, and the time it has before it is killed."""
 
     signal: SignalName = "SIGTERM"
     grace: Seconds = _seconds(30)
 
 
-class Logging(Shape):
-    """Docker's log driver for the container."""
+class Logging(Section):
+    """Docker's log driver for the container, and its options."""
 
-    driver: Line = "json-file"
-    options: dict[Line, str] = {}
+    driver: SingleLine = "json-file"
+    options: dict[SingleLine, str] = {}
 
 
-class Health(Shape):
-    """When a container is healthy: exactly one of `path`, `command`, `tcp` and `none`."""
+class Health(Section):
+    """The health check of a container: exactly one of `path`, `command`, `tcp` and `none`."""
 
     path: Annotated[str, matching(r"/[!-~]*", 'a path that starts with "/" and has no spaces')] | None = None
-    command: Words | None = None
+    command: Command | None = None
     tcp: bool = False
     none: bool = False
     host_header: Annotated[str, matching(r"[!-~]+", "a host name without spaces")] | None = None
@@ -144,21 +153,22 @@ class Health(Shape):
     stable_for: Period = _period(5)
 
 
-class Tls(Shape):
-    """Certificate files of a server block."""
+class Tls(Section):
+    """The certificate and key files of a server block."""
 
     certificate: PlainPath
     key: PlainPath
 
 
-class Server(Shape):
-    """A whole nginx server block that Conductor renders."""
+class Server(Section):
+    """An nginx server block that Conductor renders."""
 
     listen: Annotated[
-        tuple[Listen, ...], Meta(min_length=1, description="a list of at least one, for example [443 ssl]")
+        tuple[Listen, ...], Meta(min_length=1, description="a list with at least one value, for example [443 ssl]")
     ]
     names: Annotated[
-        tuple[ServerName, ...], Meta(min_length=1, description="a list of at least one, for example [api.example.com]")
+        tuple[ServerName, ...],
+        Meta(min_length=1, description="a list with at least one name, for example [api.example.com]"),
     ]
     tls: Tls | None = None
     body_limit: ByteSize = _bytes(2**20)
@@ -166,47 +176,47 @@ class Server(Shape):
     template: PlainPath | None = None
 
 
-class Nginx(Shape):
-    """How nginx reaches the service; `upstream` is the service's id unless written."""
+class Nginx(Section):
+    """How nginx routes to the service. Without `upstream`, the service id is the upstream name."""
 
     upstream: Name | None = None
     drain: Period = _period(30)
     server: Server | None = None
 
 
-class Hook(Shape):
-    """A command run in the new revision's image before an upgrade."""
+class Hook(Section):
+    """A command that runs in a container of the new revision before an upgrade."""
 
-    command: Words
+    command: Command
     timeout: Period = _period(600)
 
 
-class Cron(Shape):
-    """The app's own crontab: the command that prints it, and how its jobs run."""
+class Cron(Section):
+    """The app's crontab: the command that prints it, and how its jobs run."""
 
-    generate: Words
+    generate: Command
     overlap: Literal["allow", "skip", "queue"] = "allow"
     timeout: Period | None = None
 
 
-class Ulimit(Shape):
-    """One resource limit of the container's processes; -1 is no limit."""
+class Ulimit(Section):
+    """One resource limit of the container's processes; -1 means no limit."""
 
-    soft: Annotated[int, Meta(ge=-1, description="a whole number; -1 is no limit")]
-    hard: Annotated[int, Meta(ge=-1, description="a whole number; -1 is no limit")]
+    soft: Annotated[int, Meta(ge=-1, description="a whole number, or -1 for no limit")]
+    hard: Annotated[int, Meta(ge=-1, description="a whole number, or -1 for no limit")]
 
 
-class Service(Shape):
+class Service(Section):
     """One service of the host."""
 
     image: ImageName
     count: Count = 1
-    command: Words | None = None
-    entrypoint: Words | None = None
+    command: Command | None = None
+    entrypoint: Command | None = None
     workdir: AbsolutePath | None = None
-    user: Line | None = None
+    user: SingleLine | None = None
     env: dict[EnvName, str | SecretRef] = {}
-    env_file: AbsolutePath | None = None
+    env_file: AbsolutePath | EnvFile | None = None
     port: Port | None = None
     publish: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21015]")] | None = None
     health: Health | None = None
@@ -220,40 +230,43 @@ class Service(Shape):
     init: bool = False
     read_only: bool = False
     volumes: tuple[Volume, ...] = ()
-    tmpfs: tuple[AbsolutePath, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
     cap_add: tuple[Name, ...] = ()
     cap_drop: tuple[Name, ...] = ()
     ulimits: dict[Name, Ulimit] = {}
-    extra_hosts: dict[Line, Line] = {}
+    extra_hosts: dict[SingleLine, SingleLine] = {}
     labels: dict[LabelName, str] = {}
     before_upgrade: Hook | None = None
-    console: Words | None = None
+    console: Command | None = None
     cron: Cron | None = None
-    notify: Words | None = None
+    notify: Command | None = None
 
 
-class File(Shape):
-    """A definitions file: which services run on this host, and how. `defaults` are merged under every service."""
+class File(Section, kw_only=True):
+    """A definitions file: the services of this host. `defaults` are merged under every service."""
 
-    version: Annotated[Literal[1], Meta(description="1, the only format there is")]
+    version: Annotated[Literal[1], Meta(description="1, the only supported format")]
     host: Host = msgspec.field(default_factory=Host)
     defaults: dict[str, Any] = {}
-    services: dict[ServiceId, Any] = {}
+    # Required, so that a truncated file or a misspelt key is never read as a host without services.
+    services: Annotated[dict[ServiceId, Any], Meta(description="a mapping of services ({} on a host without services)")]
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """One service as read: its typed value, and what was written (defaults of the file merged, built-in ones not).
+    """One service: its typed value, and its keys as written, with the file's `defaults` but without built-in defaults.
 
-    `written` holds secrets as references only, so it may be stored; `digest` covers what reaches the container.
+    `written` has secrets as references only, so it can be stored. `digest` covers the keys that reach the container.
+    `unknown` are the key paths of a stored definition that only a newer version of Conductor has; `written` keeps them.
     """
 
     id: str
     service: Service
     written: dict[str, Any]
     digest: str
+    unknown: tuple[str, ...] = ()
 
     @property
     def upstream(self) -> str:
-        """The name nginx knows the service by."""
+        """The name of the service's nginx upstream."""
         nginx = self.service.nginx
         return (nginx.upstream if nginx else None) or self.id

@@ -1,4 +1,4 @@
-"""What is wrong with a definition, said once: file, line, key path and a sentence with what to write instead."""
+"""A problem of a definition (file, line, key path, sentence), and the error that carries all problems of a file."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from conductor.errors import UsageError
 
 
 class Problem(NamedTuple):
-    """One thing to mend. `line` 0 is a place without lines (a stored definition), an empty `key` the file itself."""
+    """One thing to fix. `line` is 0 in a stored definition, which has no lines; `key` is empty for the whole file."""
 
     file: str
     line: int
@@ -21,7 +21,7 @@ class Problem(NamedTuple):
 
 
 class DefinitionsError(UsageError):
-    """Definitions with problems: all of them, in the order of the file."""
+    """Definitions cannot be used; `problems` has all problems, sorted by file and line."""
 
     def __init__(self, what: str, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
@@ -30,12 +30,12 @@ class DefinitionsError(UsageError):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each once, by line."""
+    """Return the problems without duplicates, sorted by file and line."""
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line)))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
+    """Return the known word that `word` is most likely a misspelling of, or None."""
     import difflib
 
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)

@@ -1,4 +1,4 @@
-"""A definition as it acts, with every built-in default filled in, in JSON's types; it reads back as the same (pure)."""
+"""Definitions with all built-in defaults filled in, as JSON's types. `load` reads them as the same values (pure)."""
 
 from typing import Any
 
@@ -9,30 +9,30 @@ from conductor.definitions.rules import health_keys
 from conductor.definitions.scalars import ByteSize, Seconds
 
 
-def effective(definition: Definition) -> dict[str, Any]:
-    """One service; secrets stay references."""
-    shown: dict[str, Any] = _shown(definition.service)
+def resolved(definition: Definition) -> dict[str, Any]:
+    """Return one service; secrets remain references."""
+    service: dict[str, Any] = _plain(definition.service)
     if definition.service.health:
-        # The model fills in every kind's keys; the ones of other kinds would be refused in a file.
+        # The model has the keys of every kind of check; a file may only have those of its own kind.
         keys = health_keys(definition.service.health)
-        shown["health"] = {key: value for key, value in shown["health"].items() if key in keys}
+        service["health"] = {key: value for key, value in service["health"].items() if key in keys}
     if definition.service.nginx:
-        shown["nginx"]["upstream"] = definition.upstream
-    return shown
+        service["nginx"]["upstream"] = definition.upstream
+    return service
 
 
 def document(host: Host, definitions: list[Definition]) -> dict[str, Any]:
-    """A whole definitions file that says everything."""
-    services = {definition.id: effective(definition) for definition in definitions}
-    return {"version": 1, "host": _shown(host), "services": services}
+    """Return a whole definitions file in which every key is written."""
+    services = {definition.id: resolved(definition) for definition in definitions}
+    return {"version": 1, "host": _plain(host), "services": services}
 
 
-def _shown(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, Seconds | ByteSize):
         return value.text
     if isinstance(value, msgspec.Struct):
         pairs = ((name, getattr(value, name)) for name in value.__struct_fields__)
-        return {name: _shown(inner) for name, inner in pairs if inner is not None}
+        return {name: _plain(inner) for name, inner in pairs if inner is not None}
     if isinstance(value, dict):
-        return {name: _shown(inner) for name, inner in value.items()}
-    return [_shown(inner) for inner in value] if isinstance(value, tuple) else value
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value

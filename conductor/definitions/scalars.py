@@ -1,4 +1,4 @@
-"""Leaf types of a definition: durations, sizes and secrets, each with its own grammar."""
+"""Scalar types of a definition: durations, sizes and secrets."""
 
 import re
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from typing import Self
 
 DURATION = r"[0-9]{1,12}(\.[0-9]{1,20})?(ms|s|m|h|d)?"
 SIZE = r"[0-9]{1,19}(\.[0-9]{1,20})?(B|[kKMGT]B|[KMGT]iB|[kKmMgG])?"
-_SPLIT = re.compile(r"([0-9.]+)([a-zA-Z]*)")
+_NUMBER_AND_UNIT = re.compile(r"([0-9.]+)([a-zA-Z]*)")
 _DURATION_UNITS: Mapping[str, Decimal | int] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 _SIZE_UNITS = {
     "": 1, "B": 1,
     "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-    "k": 2**10, "K": 2**10, "m": 2**20, "M": 2**20, "g": 2**30, "G": 2**30,  # as Docker reads them
+    "k": 2**10, "K": 2**10, "m": 2**20, "M": 2**20, "g": 2**30, "G": 2**30,  # the same as in Docker
 }  # fmt: skip
-_LONGEST = 3650 * 86400  # ten years: beyond it timers overflow
-_LARGEST = 2**60
+_MAX_SECONDS = 3650 * 86400  # ten years; timers overflow with much longer ones
+_MAX_BYTES = 2**60
 
 
 def _amount(written: object, grammar: str, units: Mapping[str, Decimal | int]) -> Decimal | None:
     text = "" if isinstance(written, bool) else str(written).strip()
-    match = _SPLIT.fullmatch(text) if re.fullmatch(grammar, text) else None
+    match = _NUMBER_AND_UNIT.fullmatch(text) if re.fullmatch(grammar, text) else None
     return Decimal(match[1]) * units[match[2]] if match else None
 
 
@@ -32,17 +32,17 @@ class Seconds(float):
 
     @classmethod
     def parse(cls, written: object) -> Self:
-        """Read what the file says; `ValueError` with what to write instead."""
+        """Return the value as written in a file. Raise `ValueError` with what to write instead."""
         amount = _amount(written, DURATION, _DURATION_UNITS)
         if amount is None:
-            raise ValueError("must be a duration: write for example 30s, 1500ms or 2m")
-        if amount > _LONGEST:
+            raise ValueError("must be a duration, for example 30s, 1500ms or 2m")
+        if amount > _MAX_SECONDS:
             raise ValueError("must be at most 3650d")
         return cls(round(amount, 9))
 
     @property
     def text(self) -> str:
-        """As a file would say it; `parse` reads it back."""
+        """The value as written in a file; `parse` returns the same value."""
         milliseconds = round(Decimal(self) * 1000, 6)
         for unit, amount in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
             if milliseconds % amount == 0 and milliseconds >= amount:
@@ -51,16 +51,16 @@ class Seconds(float):
 
 
 class Period(Seconds):
-    """A duration that is longer than nothing."""
+    """A duration longer than 0."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, written: object) -> Self:
-        """As for every duration, but 0 is refused."""
+        """Return the value as written in a file. Raise `ValueError` with what to write instead, also for 0."""
         period = super().parse(written)
         if not period:
-            raise ValueError("must be longer than 0: write for example 30s, 1500ms or 2m")
+            raise ValueError("must be a duration longer than 0, for example 30s, 1500ms or 2m")
         return period
 
 
@@ -71,17 +71,17 @@ class ByteSize(int):
 
     @classmethod
     def parse(cls, written: object) -> Self:
-        """Read what the file says; `ValueError` with what to write instead."""
+        """Return the value as written in a file. Raise `ValueError` with what to write instead."""
         amount = _amount(written, SIZE, _SIZE_UNITS)
         if amount is None:
-            raise ValueError("must be a size: write for example 512MiB or 1GiB")
-        if amount > _LARGEST:
+            raise ValueError("must be a size, for example 512MiB or 1GiB")
+        if amount > _MAX_BYTES:
             raise ValueError("must be at most 1048576TiB")
         return cls(int(amount))
 
     @property
     def text(self) -> str:
-        """As a file would say it; `parse` reads it back."""
+        """The value as written in a file; `parse` returns the same value."""
         for unit in ("GiB", "MiB", "KiB"):
             if self and self % _SIZE_UNITS[unit] == 0:
                 return f"{self // _SIZE_UNITS[unit]}{unit}"
@@ -89,7 +89,7 @@ class ByteSize(int):
 
 
 class Secret:
-    """A text that never shows itself: only `reveal()` gives it, and only the Docker door calls that."""
+    """A text that is printed redacted. Only `reveal()` returns the text itself."""
 
     __slots__ = ("_text",)
 

@@ -1,41 +1,44 @@
-"""The JSON Schema of a definitions file, from the model that validates it; for editors and for whoever renders files.
+"""The JSON Schema of a definitions file, made from the model that validates it. Editors and generators can use it.
 
-It refuses nothing that `load` accepts. What the merge of `defaults` decides (required keys, null) it leaves open.
+The schema accepts every file that `load` accepts. It has no required keys, and allows null, in services and
+defaults, because the merge of `defaults` decides about both.
 """
 
 from typing import Any
 
 import msgspec
 
-from conductor.definitions.model import File, Service, Shape
+from conductor.definitions.model import File, Section, Service
 from conductor.definitions.scalars import DURATION, SIZE, ByteSize, Period, Seconds
 
 
 def schema() -> dict[str, Any]:
-    """Draft 2020-12."""
-    (root, service), shapes = msgspec.json.schema_components([File, Service], schema_hook=_leaf)
-    for kind in Shape.__subclasses__():
-        shape = shapes[kind.__name__]
+    """Return the schema (draft 2020-12)."""
+    (root, service), components = msgspec.json.schema_components([File, Service], schema_hook=_scalar)
+    for kind in Section.__subclasses__():
+        section = components[kind.__name__]
         for field in msgspec.structs.fields(kind):
             if isinstance(default := _default(field), Seconds | ByteSize):
-                shape["properties"][field.name]["default"] = default.text
+                section["properties"][field.name]["default"] = default.text
         if kind is not File:
-            shape["required"] = []
-            shape["properties"] = {name: _or_null(inner) for name, inner in shape["properties"].items()}
-    properties = shapes["File"]["properties"]
+            section["required"] = []
+            section["properties"] = {name: _or_null(inner) for name, inner in section["properties"].items()}
+    properties = components["File"]["properties"]
     properties["services"]["additionalProperties"] = service
     for name, inner in {**properties, "defaults": service}.items():
-        properties[name] = inner if name == "version" else {"anyOf": [inner, {"type": "null"}]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": shapes}
+        properties[name] = inner if name in {"version", "services"} else {"anyOf": [inner, {"type": "null"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
 
 
-def _leaf(kind: type) -> dict[str, Any]:
+def _scalar(kind: type) -> dict[str, Any]:
     if issubclass(kind, Seconds):
-        least = {"exclusiveMinimum": 0} if issubclass(kind, Period) else {"minimum": 0}
-        words = "a duration: 30s, 1500ms, 2m, 1h; a bare number is seconds"
-        return {"type": ["string", "number"], "pattern": f"^\\s*{DURATION}\\s*$", **least, "description": words}
-    words = "a size: 512MiB, 1GiB; a bare number is bytes"
-    return {"type": ["string", "number"], "pattern": f"^\\s*{SIZE}\\s*$", "minimum": 0, "description": words}
+        minimum = {"exclusiveMinimum": 0} if issubclass(kind, Period) else {"minimum": 0}
+        description = "a duration: 30s, 1500ms, 2m, 1h; a bare number is seconds"
+        return {
+            "type": ["string", "number"], "pattern": f"^\\s*{DURATION}\\s*$", **minimum, "description": description,
+        }  # fmt: skip
+    description = "a size: 512MiB, 1GiB; a bare number is bytes"
+    return {"type": ["string", "number"], "pattern": f"^\\s*{SIZE}\\s*$", "minimum": 0, "description": description}
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
@@ -43,7 +46,7 @@ def _default(field: msgspec.structs.FieldInfo) -> object:
 
 
 def _or_null(inner: dict[str, Any]) -> dict[str, Any]:
-    """Null drops what `defaults` says, in mappings of free names as well."""
+    """Allow null, which drops a default, also as the values of a mapping with free names."""
     if isinstance(values := inner.get("additionalProperties"), dict):
         inner = {**inner, "additionalProperties": _or_null(values)}
     return {"anyOf": [inner, {"type": "null"}]}

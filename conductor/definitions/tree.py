@@ -1,62 +1,65 @@
-"""What a file says, before anybody judges it: values that know the line and the key path they were written at (pure)."""
+"""The contents of a file before validation: values with the line and the key path where they were written (pure)."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 Path = tuple[str | int, ...]
+Finding = tuple[int, str, str]  # line, key path, sentence
 Value: TypeAlias = "bool | int | float | str | list[Node] | dict[str, Node] | None"
+
+_UNWRITABLE = "must not contain a NUL character or an unpaired surrogate"
 
 
 class Node(NamedTuple):
-    """One value; `key` is where it was written (`defaults.stop.grace`), also after it was merged into a service."""
+    """One value. `key` is the path where it was written (`defaults.stop.grace`), also after a merge into a service."""
 
     value: Value
     key: str
     line: int = 0
 
 
-def under(key: str, name: str | int) -> str:
-    """The key path of what stands inside `key`."""
+EMPTY = Node({}, "")
+
+
+def child_key(key: str, name: str | int) -> str:
+    """Return the key path of a child of `key`: a key of a mapping, or an index of a list."""
     if isinstance(name, int):
         return f"{key}[{name}]"
     return f"{key}.{name}" if key else name
 
 
 def tree(value: Any, key: str) -> Node:
-    """The tree of a stored mapping (JSON's types), which has no lines."""
+    """Return the tree of a stored value (JSON's types), which has no lines."""
     if isinstance(value, dict):
-        return Node({name: tree(inner, under(key, name)) for name, inner in value.items()}, key)
+        return Node({name: tree(inner, child_key(key, name)) for name, inner in value.items()}, key)
     if isinstance(value, list | tuple):
-        return Node([tree(inner, under(key, index)) for index, inner in enumerate(value)], key)
+        return Node([tree(inner, child_key(key, index)) for index, inner in enumerate(value)], key)
     return Node(value, key)
 
 
 def plain(node: Node) -> Any:
-    """The value in JSON's types."""
+    """Return the value in JSON's types."""
     value = node.value
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list) else value
 
 
-def merge(below: Node, over: Node) -> Node:
-    """`over` on top of `below`: mappings deeply, everything else replaced, null removes (also where nothing was)."""
-    if not isinstance(over.value, dict):
-        return over
-    merged = dict(below.value) if isinstance(below.value, dict) else {}
-    for name, node in over.value.items():
+def merge(base: Node, override: Node) -> Node:
+    """Return `base` with `override` on top: mappings are merged deeply, other values replaced; null removes a key."""
+    if not isinstance(override.value, dict):
+        return override
+    merged = dict(base.value) if isinstance(base.value, dict) else {}
+    for name, node in override.value.items():
         if node.value is None:
             merged.pop(name, None)
         else:
-            merged[name] = merge(merged.get(name, NOTHING), node)
-    return over._replace(value=merged)
-
-
-NOTHING = Node({}, "")
+            merged[name] = merge(merged.get(name, EMPTY), node)
+    return override._replace(value=merged)
 
 
 def find(node: Node, path: Path) -> Node:
-    """What stands at `path`; where nothing was written, the place where it is missing."""
+    """Return the node at `path`; if it is missing, an empty node with the line of the mapping that lacks it."""
     for step, name in enumerate(path):
         inside = node.value
         if isinstance(inside, dict) and name in inside:
@@ -66,27 +69,27 @@ def find(node: Node, path: Path) -> Node:
         else:
             key = node.key
             for missing in path[step:]:
-                key = under(key, missing)
+                key = child_key(key, missing)
             return Node(None, key, node.line)
     return node
 
 
-def odd_text(node: Node, say: Callable[[int, str, str], None]) -> None:
-    """Tell of texts that no file name, argument or file can hold, wherever they stand."""
+def unwritable_texts(node: Node) -> Iterator[Finding]:
+    """Yield every text that cannot be a file name, an argument or part of a file."""
     value = node.value
     if isinstance(value, str):
-        if unwritable(value):
-            say(node.line, node.key, "must not contain a NUL or half a character")
+        if _unwritable(value):
+            yield node.line, node.key, _UNWRITABLE
     elif isinstance(value, list):
         for inner in value:
-            odd_text(inner, say)
+            yield from unwritable_texts(inner)
     elif isinstance(value, dict):
         for name, inner in value.items():
-            if unwritable(name):
-                say(inner.line, inner.key, "its name must not contain a NUL or half a character")
-            odd_text(inner, say)
+            if _unwritable(name):
+                yield inner.line, inner.key, f"name {_UNWRITABLE}"
+            yield from unwritable_texts(inner)
 
 
-def unwritable(text: str) -> bool:
-    """Whether a text cannot be an argument or stand in a file: NUL, or a surrogate (half of a UTF-16 pair)."""
+def _unwritable(text: str) -> bool:
+    """Return whether a text has a NUL or a surrogate (half of a UTF-16 pair)."""
     return "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text))

@@ -1,6 +1,6 @@
-"""A definitions file's text into a tree with lines; everything that YAML would quietly read in its own way is told.
+"""Read the text of a definitions file into a tree with lines, and report what YAML 1.1 would silently misread.
 
-YAML 1.1 has octal and base-60 numbers, dates and more; none of them has a place in a definitions file.
+YAML 1.1 reads 0123 as octal, 12:30 as base 60 and 2024-01-01 as a date; a definitions file must quote such texts.
 """
 
 import math
@@ -10,33 +10,38 @@ from typing import Any
 import yaml
 
 from conductor.definitions.problems import DefinitionsError, Problem
-from conductor.definitions.tree import Node, Value, under
+from conductor.definitions.tree import Node, Value, child_key
 
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _BOOL = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_DEEPEST = 40
-_MOST = 100_000  # values, aliases counted each time: a small file can say a billion of them
-_OTHERWISE = {
-    "int": "another number than it looks like",
-    "float": "another number than it looks like",
+_MAX_DEPTH = 40
+_MAX_VALUES = 100_000  # each use of an alias counts: a file of a few lines can expand to billions of values
+_MISREAD_AS = {
+    "int": "a number in another notation",
+    "float": "a number in another notation",
     "timestamp": "a date",
 }
+_TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep, or an alias that contains itself; remove levels"
+_TEMPLATE = "this looks like a template that was not rendered; render it, or put the text in quotes"
+_TEMPLATE_TAG = re.compile(r"\{\{|\{%|<%")
+# The start of a word that YAML reads as text only in quotes, for example the server name *.example.com.
+_NEEDS_QUOTES = re.compile(r"(?:^|[\s\[{,])[*&%@`]\S*$")
 
 
 def read(text: str, file: str) -> tuple[Node, list[Problem]]:
-    """The tree, and what is wrong with the text itself. `DefinitionsError` when it is no YAML at all."""
+    """Return the tree and the problems of the text itself. Raise `DefinitionsError` if it is not valid YAML."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         root = yaml.compose(text, Loader=loader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise _not_yaml(error, text, file) from None
+        raise _invalid_yaml(error, text, file) from None
     reader = _Reader(file)
     return (reader.node(root, "", 1) if root else Node(None, "", 1)), reader.problems
 
 
 class _Reader:
-    """StartLimit composed nodes into ours, counting them."""
+    """Convert PyYAML's nodes into `Node` values, counting them."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -44,59 +49,59 @@ class _Reader:
         self._count = 0
 
     def node(self, node: yaml.Node, key: str, line: int, depth: int = 0) -> Node:
-        """`line` is that of the key, where there is one."""
+        """Convert one node. `line` is the line of its key, or of the value itself if it has no key."""
         self._count += 1
-        if depth > _DEEPEST:
-            raise self._refused(line, "is nested too deeply, or contains itself")
-        if self._count > _MOST:
-            raise self._refused(line, f"has more than {_MOST} values")
+        if depth > _MAX_DEPTH:
+            raise self._error(line, _TOO_DEEP)
+        if self._count > _MAX_VALUES:
+            raise self._error(line, f"more than {_MAX_VALUES} values, counting each use of an alias; remove some")
         value: Value
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, key, line, depth + 1)
         elif isinstance(node, yaml.SequenceNode):
             value = [
-                self.node(inner, under(key, index), inner.start_mark.line + 1, depth + 1)
+                self.node(inner, child_key(key, index), inner.start_mark.line + 1, depth + 1)
                 for index, inner in enumerate(node.value)
             ]
         else:
             value = self._scalar(node, key, line)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in {_TAG + "map", _TAG + "seq"}:
-            self._say(
-                line, key, f"the tag {node.tag.removeprefix(_TAG)} has no meaning here: write the value without it"
-            )
+            self._unsupported_tag(node, key, line)
         return Node(value, key, line)
 
     def _mapping(self, node: yaml.MappingNode, key: str, line: int, depth: int) -> dict[str, Node]:
         inside: dict[str, Node] = {}
-        shared: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
         for name_node, node_value in node.value:
-            at = name_node.start_mark.line + 1
+            name_line = name_node.start_mark.line + 1
             if name_node.tag == _TAG + "merge":
-                self._share(shared, node_value, key, at, depth)
+                self._merge_key(merged, node_value, key, name_line, depth)
                 continue
-            name = self._name(name_node, key, at)
-            path = under(key, name)
+            name = self._name(name_node, key, name_line)
+            path = child_key(key, name)
             if name in inside:
-                self._say(at, path, f"is written twice: first on line {inside[name].line}; keep one")
+                self._problem(name_line, path, f"duplicate key, first on line {inside[name].line}; remove one")
             else:
-                inside[name] = self.node(node_value, path, at, depth)
-        return shared | inside if shared else inside
+                inside[name] = self.node(node_value, path, name_line, depth)
+        return merged | inside if merged else inside
 
-    def _share(self, shared: dict[str, Node], node: yaml.Node, key: str, line: int, depth: int) -> None:
-        """`<<: *anchor`: what it brings, under what is written beside it; of several, the first one wins."""
+    def _merge_key(self, merged: dict[str, Node], node: yaml.Node, key: str, line: int, depth: int) -> None:
+        """Add the keys of `<<: *anchor` or `<<: [*a, *b]` to `merged`; the first anchor that has a key wins."""
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            brought = self.node(source, key, line, depth).value
-            if isinstance(brought, dict):
-                shared.update({name: value for name, value in brought.items() if name not in shared})
+            value = self.node(source, key, line, depth).value
+            if isinstance(value, dict):
+                merged.update({name: inner for name, inner in value.items() if name not in merged})
             else:
-                self._say(line, under(key, "<<"), "must be a mapping, for example *anchor")
+                self._problem(line, child_key(key, "<<"), "must be a mapping, for example *anchor")
 
     def _name(self, node: yaml.Node, key: str, line: int) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            self._say(line, key, "has a key that is no text: write the key as one word")
+            is_template = isinstance(node, yaml.MappingNode) and node.flow_style
+            sentence = _TEMPLATE if is_template else "a key must be text, not a list or a mapping; write it as one word"
+            self._problem(line, key, sentence)
             return "?"
         if node.tag not in {_TAG + "str", _TAG + "value"}:
-            self._say(line, under(key, node.value), "YAML does not read this key as text: put the key in quotes")
+            self._problem(line, child_key(key, node.value), "YAML does not read this key as text; put it in quotes")
         return str(node.value)
 
     def _scalar(self, node: yaml.Node, key: str, line: int) -> Any:
@@ -111,17 +116,20 @@ class _Reader:
             return int(text)
         if tag == "float" and "_" not in text and (number := _float(text)) is not None:
             return number
-        if tag in _OTHERWISE:
-            self._say(line, key, f"YAML reads this as {_OTHERWISE[tag]}: put it in quotes")
+        if tag in _MISREAD_AS:
+            self._problem(line, key, f"YAML reads this as {_MISREAD_AS[tag]}; put it in quotes")
         else:
-            self._say(line, key, f"the tag {tag} has no meaning here: write the value without it")
+            self._unsupported_tag(node, key, line)
         return text
 
-    def _refused(self, line: int, why: str) -> DefinitionsError:
-        return DefinitionsError(self.file, [Problem(self.file, line, "", why)])
+    def _error(self, line: int, sentence: str) -> DefinitionsError:
+        return DefinitionsError(self.file, [Problem(self.file, line, "", sentence)])
 
-    def _say(self, line: int, key: str, sentence: str) -> None:
+    def _problem(self, line: int, key: str, sentence: str) -> None:
         self.problems.append(Problem(self.file, line, key, sentence))
+
+    def _unsupported_tag(self, node: yaml.Node, key: str, line: int) -> None:
+        self._problem(line, key, f"unsupported YAML tag {node.tag.replace(_TAG, '!!')}; remove the tag")
 
 
 def _float(text: str) -> float | None:
@@ -132,21 +140,24 @@ def _float(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _not_yaml(error: yaml.YAMLError | RecursionError, text: str, file: str) -> DefinitionsError:
-    """Where the text stops being YAML, and why."""
+def _invalid_yaml(error: yaml.YAMLError | RecursionError, text: str, file: str) -> DefinitionsError:
+    """Return the error with the line where the text is not valid YAML, and the reason."""
     mark = getattr(error, "problem_mark", None)
-    line, why = 1, "is nested too deeply"
+    line, sentence = 1, _TOO_DEEP
     if isinstance(error, yaml.reader.ReaderError):
-        # Its position counts bytes or letters, depending on the loader.
+        # The position in the error counts bytes or characters, depending on the loader, so search for the character.
         line = text.count("\n", 0, text.find(chr(error.character))) + 1
-        why = f"is not YAML: the character #x{error.character:04x} is not allowed"
+        sentence = f"invalid YAML: the character #x{error.character:04x} is not allowed; remove it"
     elif mark is not None:
         line = mark.line + 1
         parts = (getattr(error, "context", None), getattr(error, "problem", None))
-        why = "is not YAML: " + ", ".join(part for part in parts if part)
+        sentence = "invalid YAML: " + ", ".join(part for part in parts if part)
         lines = text.splitlines()
+        near = lines[max(line - 2, 0) : line]  # the parser may notice the error on the next line
         if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
-            why = "is not YAML: indentation must be spaces, here is a tab"
-        elif "nesting depth" in why:  # newer libyamls have a limit of their own, and no class of error for it
-            why = "is nested too deeply"
-    return DefinitionsError(file, [Problem(file, line, "", why)])
+            sentence = "invalid YAML: a tab in the indentation; indent with spaces"
+        elif any(_TEMPLATE_TAG.search(written) for written in near):
+            sentence = f"invalid YAML: {_TEMPLATE}"
+        elif line <= len(lines) and _NEEDS_QUOTES.search(lines[line - 1][: mark.column + 1]):
+            sentence += "; put the text in quotes"
+    return DefinitionsError(file, [Problem(file, line, "", sentence)])

@@ -1,4 +1,4 @@
-"""One health check of one replica, in whichever of the four ways its definition asks for."""
+"""One health check of one replica, of the kind that its definition requires."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,7 +8,7 @@ import msgspec
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.health.probe import probe
-from conductor.plan.values import Attempt, Container
+from conductor.plan.replica import CheckResult, Replica
 from conductor.runtime.port import Runtime
 
 SHOWN_CHARACTERS = 200  # of an answer, for the operator
@@ -17,31 +17,33 @@ SHOWN_CHARACTERS = 200  # of an answer, for the operator
 class HealthChecker(Protocol):
     """Makes health checks."""
 
-    def check(self, container: Container, health: Health, redact: Callable[[str], str]) -> Attempt:
-        """Make one check, within `health.timeout`; secrets are removed from the answer by `redact`."""
+    def check(self, replica: Replica, health: Health, redact: Callable[[str], str]) -> CheckResult:
+        """Make one check, within `health.timeout`. `redact` removes secrets from the answer."""
 
 
 class HealthChecks:
-    """Implements `HealthChecker`: over the network, inside the container, or by whether it runs."""
+    """Implements `HealthChecker`: over the network, inside the container, or by whether the container runs."""
 
-    def __init__(self, runtime: Runtime, probe: Callable[[str, Health], Attempt] = probe) -> None:
+    def __init__(self, runtime: Runtime, probe: Callable[[str, Health], CheckResult] = probe) -> None:
         self._runtime = runtime
         self._probe = probe
 
-    def check(self, container: Container, health: Health, redact: Callable[[str], str]) -> Attempt:
-        """Remove secrets first, then shorten: the first or last character shown may be in the middle of one."""
-        attempt = self._check(container, health)
-        head = redact(attempt.head)
-        head = head[-SHOWN_CHARACTERS:] if attempt.status is None else head[:SHOWN_CHARACTERS]
-        return msgspec.structs.replace(attempt, head=head, error=redact(attempt.error))
+    def check(self, replica: Replica, health: Health, redact: Callable[[str], str]) -> CheckResult:
+        """Remove secrets before the answer is shortened: a secret that is cut would not be recognised."""
+        result = self._check(replica, health)
+        output = redact(result.output)
+        output = output[-SHOWN_CHARACTERS:] if result.status is None else output[:SHOWN_CHARACTERS]
+        return msgspec.structs.replace(result, output=output, error=redact(result.error))
 
-    def _check(self, container: Container, health: Health) -> Attempt:
+    def _check(self, replica: Replica, health: Health) -> CheckResult:
         if health.command:
-            return self._runtime.execute(container.id, health.command, health.timeout)
+            return self._runtime.execute(replica.id, health.command, health.timeout)
         if not health.none:
-            return self._probe(container.address, health)
+            return self._probe(replica.address, health)
         try:
-            state = self._runtime.inspect(container.id)
+            state = self._runtime.inspect(replica.id)
         except ConductorError as error:
-            return Attempt(ok=False, seconds=0.0, error=error.sentence, unknown=True)
-        return Attempt(ok=state is not None and state.running, seconds=0.0, error=str(state or "gone"))
+            return CheckResult(ok=False, seconds=0.0, error=error.sentence, unknown=True)
+        return CheckResult(
+            ok=state is not None and state.running, seconds=0.0, error=str(state or "the container does not exist")
+        )

@@ -1,6 +1,6 @@
-"""The health of every container, asked for ever, each at its own moment: probes never come in bursts.
+"""The health of all replicas of a host, each checked at its own time, so that checks are spread evenly.
 
-A container that hangs keeps one thread busy and nobody else waiting.
+A check that hangs occupies one thread and delays no other replica.
 """
 
 import contextlib
@@ -14,162 +14,175 @@ import msgspec
 
 from conductor.definitions.model import Health
 from conductor.plan.reconcile import Condition
-from conductor.plan.values import Attempt, Container
+from conductor.plan.replica import CheckResult, Replica
 
-SPARE_THREADS = 3  # that wait; one that ends and another that begins cost more, and so do many that take turns
-FIRST_SECONDS = 0.5  # one that may be starting is asked soon
+SPARE_THREADS = 3  # threads that wait for the next check; further ones end, and are started again when all are busy
+FIRST_SECONDS = 0.5  # a starting replica is checked within this time
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A running container, what its definition asks of it, and whether it may still be starting."""
+    """A running replica, its health check, and whether it may still be starting."""
 
-    container: Container
+    replica: Replica
     health: Health
     starting: bool
 
 
 class _Watched(msgspec.Struct):
-    """How one container has answered so far: `streak` counts equal answers in a row."""
+    """The results of one replica: `streak` counts equal results in a row, `phase` is its own time within the interval."""
 
     target: Target
     since: float
     condition: Condition
-    phase: float  # where in its interval it is asked
+    phase: float
     ok: bool = True
     streak: int = 0
-    last: str = ""
-    asking: bool = False
+    checking: bool = False
 
 
 class HealthMonitor:
-    """`ask` makes one check and raises nothing; `changed` is called when the condition of a container has changed."""
+    """Checks replicas in threads.
+
+    `check` makes one check and does not raise. `changed` is called when the condition of a replica changed.
+    """
 
     def __init__(
-        self, ask: Callable[[Target], Attempt], changed: Callable[[], None], monotonic: Callable[[], float]
+        self, check: Callable[[Target], CheckResult], changed: Callable[[], None], monotonic: Callable[[], float]
     ) -> None:
-        self._ask = ask
+        self._check = check
         self._changed = changed
-        self._now = monotonic
+        self._monotonic = monotonic
         self._watched: dict[str, _Watched] = {}
         self._due: list[tuple[float, int, _Watched]] = []
-        self._number = itertools.count()  # of equal moments the first one first
+        self._sequence = itertools.count()  # orders equal times
         self._wake = threading.Condition()
-        self._over = False
-        self._waiting = 0  # threads that ask nobody now
-        self._start()
+        self._stopped = False
+        self._waiting = 0  # threads that make no check now
+        self._start_thread()
 
     def watch(self, targets: Iterable[Target]) -> None:
-        """Exactly these from now on; what is known of those that stay is kept."""
-        wanted = {target.container.id: target for target in targets}
+        """Check exactly these from now on. Replicas that were watched before keep their results."""
+        wanted = {target.replica.id: target for target in targets}
         with self._wake:
             for gone in self._watched.keys() - wanted.keys():
                 del self._watched[gone]
-            for name, target in wanted.items():
-                if name in self._watched:
-                    self._watched[name].target = target
-                    continue
-                now, interval = self._now(), target.health.interval
-                spread = zlib.crc32(name.encode()) / 2**32
-                condition: Condition = "starting" if target.starting and not target.health.none else "good"
-                watched = self._watched[name] = _Watched(target, now, condition, spread * interval)
-                if not target.health.none:  # else the list of containers says whether it runs
-                    first = min(interval, FIRST_SECONDS) if target.starting else interval
-                    self._push(now + first * spread, watched)
+            for replica, target in wanted.items():
+                if replica in self._watched:
+                    self._watched[replica].target = target
+                else:
+                    self._watched[replica] = self._begin(target)
             self._wake.notify_all()
 
-    def condition(self, container: str) -> Condition:
-        """How a running container is; one that is not watched yet counts as good."""
-        with self._wake:
-            watched = self._watched.get(container)
-            return watched.condition if watched else "good"
+    def _begin(self, target: Target) -> _Watched:
+        now, health = self._monotonic(), target.health
+        spread = zlib.crc32(target.replica.id.encode()) / 2**32
+        starting = target.starting and not health.none
+        condition = Condition.STARTING if starting else Condition.HEALTHY
+        watched = _Watched(target, now, condition, spread * health.interval)
+        if not health.none:  # otherwise the list of containers shows whether it runs
+            first = min(health.interval, FIRST_SECONDS) if starting else health.interval
+            self._push(now + first * spread, watched)
+        return watched
 
-    def last(self, container: str) -> str:
-        """What it answered last, when that was not good."""
+    def condition(self, replica: str) -> Condition:
+        """Return the condition of a running replica; `HEALTHY` when it is not watched yet."""
         with self._wake:
-            watched = self._watched.get(container)
-            return "" if watched is None or watched.ok else watched.last
+            watched = self._watched.get(replica)
+            return watched.condition if watched else Condition.HEALTHY
 
     @property
-    def is_sure(self) -> bool:
-        """Whether nobody who has time left to become good uses it any more."""
+    def is_conclusive(self) -> bool:
+        """True once no starting replica is within its start timeout."""
         with self._wake:
-            now = self._now()
-            starting = [w for w in self._watched.values() if w.condition == "starting"]
-            return all(now - w.since > w.target.health.start_timeout + w.target.health.timeout for w in starting)
+            now = self._monotonic()
+            starting = [one for one in self._watched.values() if one.condition == Condition.STARTING]
+            return all(
+                now - one.since > one.target.health.start_timeout + one.target.health.timeout for one in starting
+            )
 
     def stop(self) -> None:
-        """Ask nobody any more."""
+        """Make no more checks."""
         with self._wake:
-            self._over = True
+            self._stopped = True
             self._wake.notify_all()
 
     def _work(self) -> None:
-        while (watched := self._wait()) is not None:
-            self._one(watched)
+        while (watched := self._next_due()) is not None:
+            self._check_one(watched)
 
-    def _wait(self) -> _Watched | None:
-        """The next one to be asked, at its time; None when it is all over, or enough other threads wait. Each thread waits
-        for the one that it will ask: one that keeps the time for all costs a fifth more CPU a check (measured)."""
+    def _next_due(self) -> _Watched | None:
+        """Return the next replica to check, at its time; None when this thread must end.
+
+        Each thread waits for the check that it will make. Measured: one thread that waits for all costs a fifth more CPU time
+        per check.
+        """
         with self._wake:
             if self._waiting == SPARE_THREADS:
                 return None
             self._waiting += 1
-            while not self._over:
+            while not self._stopped:
                 claimed = heapq.heappop(self._due) if self._due else None
-                now = self._now()
+                now = self._monotonic()
                 if claimed is None or claimed[0] > now:
                     self._wake.wait(claimed[0] - now if claimed is not None else None)
-                    if claimed is not None:  # by now another one may be due earlier
+                    if claimed is not None:  # another one may be due earlier by now
                         heapq.heappush(self._due, claimed)
                     continue
-                due, _, watched = claimed
-                if self._watched.get(watched.target.container.id) is not watched:
-                    continue
-                self._push(_next(watched, due, now), watched)
-                if not watched.asking:
-                    watched.asking = True
+                if self._claim(claimed[2], claimed[0], now):
                     self._waiting -= 1
                     if not self._waiting:
-                        self._start()
-                    return watched
+                        self._start_thread()
+                    return claimed[2]
         return None
 
-    def _start(self) -> None:
-        """Another thread that waits. When memory or pids are short there is none, until those that ask are done."""
+    def _claim(self, watched: _Watched, due: float, now: float) -> bool:
+        """Schedule the check after this one; return True if this one must be made now."""
+        if self._watched.get(watched.target.replica.id) is not watched:
+            return False
+        self._push(_next(watched, due, now), watched)
+        if watched.checking:
+            return False
+        watched.checking = True
+        return True
+
+    def _start_thread(self) -> None:
+        """Start one more thread. When memory or pids are short there is none, and the existing threads continue."""
         with contextlib.suppress(RuntimeError):
             threading.Thread(target=self._work, name="probe", daemon=True).start()
 
     def _push(self, due: float, watched: _Watched) -> None:
-        heapq.heappush(self._due, (due, next(self._number), watched))
+        heapq.heappush(self._due, (due, next(self._sequence), watched))
 
-    def _one(self, watched: _Watched) -> None:
-        attempt = self._ask(watched.target)
+    def _check_one(self, watched: _Watched) -> None:
+        result = self._check(watched.target)
         with self._wake:
-            watched.asking = False
-            if attempt.unknown:
+            watched.checking = False
+            if result.unknown:
                 return
-            watched.streak = watched.streak + 1 if attempt.ok == watched.ok else 1
-            watched.ok, watched.last = attempt.ok, str(attempt)
+            watched.streak = watched.streak + 1 if result.ok == watched.ok else 1
+            watched.ok = result.ok
             before, watched.condition = watched.condition, self._judge(watched)
-            told = watched.condition != before and self._watched.get(watched.target.container.id) is watched
-        if told:
+            is_watched = self._watched.get(watched.target.replica.id) is watched
+            changed = watched.condition != before and is_watched
+        if changed:
             self._changed()
 
     def _judge(self, watched: _Watched) -> Condition:
         health = watched.target.health
         if watched.ok and watched.streak >= health.successes:
-            return "good"
-        if watched.condition == "starting":
-            return "bad" if self._now() - watched.since >= health.start_timeout else "starting"
+            return Condition.HEALTHY
+        if watched.condition == Condition.STARTING:
+            timed_out = self._monotonic() - watched.since >= health.start_timeout
+            return Condition.UNHEALTHY if timed_out else Condition.STARTING
         if not watched.ok and watched.streak >= health.failures:
-            return "bad"
+            return Condition.UNHEALTHY
         return watched.condition
 
 
 def _next(watched: _Watched, due: float, now: float) -> float:
-    """When it is asked again: soon while it starts, then always in its own part of the interval."""
+    """Return the time of the next check: soon while the replica starts, then always in its own part of the interval."""
     health = watched.target.health
-    if watched.condition == "starting":
+    if watched.condition == Condition.STARTING:
         return max(due + health.gate_interval, now)
     wait = health.interval - (now - watched.phase) % health.interval
     return now + (wait if wait > health.interval / 10 else wait + health.interval)

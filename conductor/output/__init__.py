@@ -1,1 +1,1 @@
-"""What the user is told: events go in, lines, a live line or JSON come out. No other part prints."""
+"""What people and scripts see: events become lines, a live line or JSON. No other package prints."""

@@ -1,59 +1,74 @@
-"""What happens during an action, as values; one stream of these feeds every printer."""
+"""The events of an action. Every printer receives the same stream of them."""
 
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
-    """What every event has: nothing but its name."""
+class ServiceResult(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """What an action did to one service. `changed` is False when there was nothing to do; `from` and `to` are revisions."""
+
+    service: str
+    action: str
+    changed: bool
+    from_: str | None = None
+    to: str | None = None
 
 
-class Began(Event, frozen=True):
-    """A step of an action began; `text` says what it does and why."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """What all events have: when (RFC 3339, UTC), and the change and services they belong to, where there are any."""
+
+    time: str = ""
+    change: str = ""
+    service_ids: tuple[str, ...] = ()
+
+
+class StepStarted(Event, frozen=True, tag="step-started"):
+    """A step began. `text` describes it."""
 
     step: str
     text: str
 
 
-class Waiting(Event, frozen=True):
-    """What a step waits for right now."""
+class Progress(Event, frozen=True, tag="progress"):
+    """What a step is waiting for."""
 
     step: str
     text: str
 
 
-class Ended(Event, frozen=True):
-    """A step ended well."""
+class StepFinished(Event, frozen=True, tag="step-finished"):
+    """A step is done."""
 
     step: str
     seconds: float
-    text: str = ""
 
 
-class Told(Event, frozen=True):
-    """Something worth a line."""
-
-    text: str
-
-
-class Warned(Event, frozen=True):
-    """Done, but not quite as it should be; counted at the end."""
+class Notice(Event, frozen=True, tag="notice"):
+    """A line for people."""
 
     text: str
 
 
-class Failed(Event, frozen=True):
-    """An action failed: a sentence, lines of detail, and what to do next."""
+class Warned(Event, frozen=True, tag="warning"):
+    """Something is done, but needs attention. Warnings are counted at the end."""
 
     text: str
+
+
+class Failed(Event, frozen=True, tag="failed"):
+    """The action failed: a sentence, details, one hint, and the exit code."""
+
+    error: str
     details: tuple[str, ...]
     hint: str
     exit_code: int
+    services: tuple[ServiceResult, ...] = ()
 
 
-class Finished(Event, frozen=True):
-    """An action is done."""
+class Finished(Event, frozen=True, tag="finished"):
+    """The action is done. `text` is its last line for people, `seconds` its duration."""
 
     text: str
     seconds: float
-    warnings: int
-    exit_code: int
+    warnings: int = 0
+    exit_code: int = 0
+    services: tuple[ServiceResult, ...] = ()

@@ -1,39 +1,78 @@
-"""Events to lines: plain ones for logs, one that transitions on a terminal, JSON for programs.
+"""Prints events: plain lines for logs, a live line on a terminal, JSON for programs.
 
-A closed stream never stops an action: from the first failed write on a printer is silent.
+Control characters in texts are escaped, because a text may contain the output of an app.
+
+A closed stream never stops an action: after the first failed write, a printer prints nothing more.
 """
 
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Protocol, TextIO
 
 import msgspec
 
-from conductor.output.events import Began, Ended, Event, Failed, Finished, Told, Waiting, Warned
+from conductor.output.events import (
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Progress,
+    StepFinished,
+    StepStarted,
+    Warned,
+)
+from conductor.output.printable import printable
 
 REDRAW_SECONDS = 0.1
-SLOW_STEP_SECONDS = 5.0  # a plain log says what is waited for at most this often
+PROGRESS_SECONDS = 5.0  # a plain log reports progress at most this often
 
 
-class Reporter(Protocol):
-    """Where events go; safe to call from several threads."""
+class Output(Protocol):
+    """Takes the events of an action; safe to call from several threads."""
 
     def emit(self, event: Event) -> None:
-        """Tell it."""
+        """Print the event."""
 
 
-def make_printer(*, json: bool, stdout: TextIO, stderr: TextIO) -> Reporter:
-    """JSON events on stdout, or text on stderr: live on a terminal, plain lines elsewhere."""
-    if json:
-        return JsonPrinter(stdout)
-    if stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        return LivePrinter(stderr, colour="NO_COLOR" not in os.environ)
-    return LinePrinter(stderr)
+class ChangeOutput:
+    """Adds the id of a change and its services to each event."""
+
+    def __init__(self, output: Output, change: str, services: tuple[str, ...]) -> None:
+        self._output = output
+        self._change = change
+        self._services = services
+
+    def emit(self, event: Event) -> None:
+        """Pass the event on."""
+        self._output.emit(msgspec.structs.replace(event, change=self._change, service_ids=self._services))
+
+
+class Outputs:
+    """Prints each event on several outputs."""
+
+    def __init__(self, *outputs: Output) -> None:
+        self._outputs = outputs
+
+    def emit(self, event: Event) -> None:
+        """Pass the event to all."""
+        for output in self._outputs:
+            output.emit(event)
+
+
+def make_output(*, json: bool, stdout: TextIO, stderr: TextIO, now: Callable[[], str]) -> Output:
+    """Return text on stderr, live on a terminal and plain lines elsewhere; with `json` also JSON events on stdout.
+
+    `now` returns the time of an event.
+    """
+    live = stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    text: Output = LivePrinter(stderr, colour="NO_COLOR" not in os.environ) if live else LinePrinter(stderr)
+    return Outputs(text, JsonPrinter(stdout, now)) if json else text
 
 
 class _Writer:
-    """One stream that may vanish at any time."""
+    """A stream whose reader may be gone at any time."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -52,114 +91,121 @@ class _Writer:
 class JsonPrinter:
     """Newline-delimited JSON, one event a line."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, now: Callable[[], str]) -> None:
         self._writer = _Writer(stream)
         self._lock = threading.Lock()
+        self._now = now
 
     def emit(self, event: Event) -> None:
-        """Write the event at once."""
+        """Write the event with its time."""
         with self._lock:
-            self._writer.write(msgspec.json.encode(event).decode() + "\n")
+            stamped = msgspec.structs.replace(event, time=self._now())
+            self._writer.write(printable(msgspec.json.encode(stamped).decode()) + "\n")
 
 
-def line(event: Event) -> str | None:
-    """An event as plain text without a final newline; None for one that has no line of its own."""
+def line(event: Event) -> str:
+    """Return an event as plain text without a final newline."""
     match event:
-        case Began(step, text):
-            return f"{step:>8}  {text}"
-        case Waiting(step, text):
-            return f"{step:>8}  … {text}"
-        case Ended(step, seconds, text):
-            return f"{step:>8}  done in {seconds:.2f}s" + (f": {text}" if text else "")
-        case Told(text):
-            return text
-        case Warned(text):
-            return f"warning: {text}"
-        case Failed(text, details, hint, _):
-            return "\n".join([f"error: {text}", *(f"  {d}" for d in details), *([f"  {hint}"] if hint else [])])
-        case Finished(text, seconds, warnings, _):
-            counted = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
-            return f"{text} ({seconds:.1f}s{counted})"
-    return None
+        case StepStarted():
+            return f"{event.step:>8}  {event.text}"
+        case Progress():
+            return f"{event.step:>8}  … {event.text}"
+        case StepFinished():
+            return f"{event.step:>8}  done in {event.seconds:.2f}s"
+        case Warned():
+            return f"warning: {event.text}"
+        case Failed():
+            return error_text(event.error, event.details, event.hint)
+        case Finished():
+            warnings = f", {event.warnings} warning{'s' * (event.warnings != 1)}" if event.warnings else ""
+            return f"{event.text} ({event.seconds:.1f}s{warnings})"
+        case Notice():
+            return event.text
+        case _:
+            raise TypeError(f"no text for {event!r}")
+
+
+def error_text(sentence: str, details: Sequence[str], hint: str) -> str:
+    """Return an error as lines: its sentence, indented details, and the hint."""
+    return "\n".join([f"error: {sentence}", *(f"  {detail}" for detail in details), *([f"  {hint}"] if hint else [])])
 
 
 class LinePrinter:
-    """A line an event, for logs; what is waited for is told only now and then."""
+    """One line per event, for logs; progress only now and then."""
 
     def __init__(self, stream: TextIO) -> None:
         self._writer = _Writer(stream)
         self._lock = threading.Lock()
-        self._told = time.monotonic()
+        self._last = time.monotonic()
 
     def emit(self, event: Event) -> None:
         """Write the event's line."""
         with self._lock:
             now = time.monotonic()
-            if isinstance(event, Waiting) and now - self._told < SLOW_STEP_SECONDS:
+            if isinstance(event, Progress) and now - self._last < PROGRESS_SECONDS:
                 return
-            self._told = now
-            text = line(event)
-            if text is not None:
-                self._writer.write(text + "\n")
+            self._last = now
+            self._writer.write(printable(line(event)) + "\n")
 
 
 class LivePrinter:
-    """On a terminal: finished steps stay as lines, the one under way is redrawn with its time and what it waits for."""
+    """For a terminal: finished steps stay as lines; the current one is redrawn with its duration and progress."""
 
     def __init__(self, stream: TextIO, *, colour: bool) -> None:
         self._writer = _Writer(stream)
         self._stream = stream
         self._colour = colour
         self._lock = threading.Lock()
-        self._began: Began | None = None
+        self._step: StepStarted | None = None
         self._since = 0.0
-        self._waiting = ""
+        self._progress = ""
         threading.Thread(target=self._redraw, daemon=True).start()
 
     def emit(self, event: Event) -> None:
         """Show the event."""
         with self._lock:
             match event:
-                case Began():
-                    self._began, self._since, self._waiting = event, time.monotonic(), ""
-                case Waiting():
-                    self._waiting = event.text
-                case Ended(step, seconds, text):
-                    began, self._began = self._began, None
-                    said = text or (began.text if began else "")
-                    self._line(f"{self._mark('32', '✓')} {step:<8} {said} ({seconds:.2f}s)")
+                case StepStarted():
+                    self._step, self._since, self._progress = event, time.monotonic(), ""
+                case Progress():
+                    self._progress = event.text
+                case StepFinished():
+                    step, self._step = self._step, None
+                    text = step.text if step else ""
+                    self._line(f"{event.step:<8} {text} ({event.seconds:.2f}s)", self._mark("32", "✓"))
                 case Failed():
-                    self._began = None
-                    self._line(f"{self._mark('31', '✗')} {line(event)}")
+                    self._step = None
+                    self._line(line(event), self._mark("31", "✗"))
                 case Warned():
-                    self._line(f"{self._mark('33', '!')} {event.text}")
+                    self._line(event.text, self._mark("33", "!"))
                 case _:
-                    self._line(line(event) or "")
+                    self._line(line(event))
 
     def _mark(self, code: str, sign: str) -> str:
-        return f"\x1b[{code}m{sign}\x1b[0m" if self._colour else sign
+        return f"\x1b[{code}m{sign}\x1b[0m " if self._colour else f"{sign} "
 
-    def _line(self, text: str) -> None:
-        self._writer.write(f"\r\x1b[K{text}\n")
+    def _line(self, text: str, mark: str = "") -> None:
+        self._writer.write(f"\r\x1b[K{mark}{printable(text)}\n")
 
     def _redraw(self) -> None:
         while True:
             time.sleep(REDRAW_SECONDS)
             with self._lock:
-                if self._began is not None:
-                    self._writer.write(f"\r\x1b[K{self._moving(self._began)}")
+                if self._step is not None:
+                    self._writer.write(f"\r\x1b[K{self._current(self._step)}")
 
-    def _moving(self, began: Began) -> str:
+    def _current(self, step: StepStarted) -> str:
         try:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         except (OSError, ValueError):
             columns = 80
-        waiting = f": {self._waiting}" if self._waiting else ""
-        return f"… {began.step:<8} {began.text} {time.monotonic() - self._since:.1f}s{waiting}"[: columns - 1]
+        progress = f": {self._progress}" if self._progress else ""
+        text = f"… {step.step:<8} {step.text} {time.monotonic() - self._since:.1f}s{progress}"
+        return printable(text)[: columns - 1]
 
 
-class Silent:
-    """For queries, whose answer is not a stream of events."""
+class NoOutput:
+    """For queries, which have no events."""
 
     def emit(self, event: Event) -> None:
-        """Say nothing."""
+        """Print nothing."""

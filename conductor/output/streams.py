@@ -1,25 +1,27 @@
-"""Answers of queries on stdout, remarks on stderr; a reader who has left is no failure, a full disk is one."""
+"""Writes to stdout and stderr, with control characters escaped. A closed pipe is not an error; a full disk behind
+stdout is."""
 
 import errno
 import sys
 
 from conductor.errors import ConductorError
+from conductor.output.printable import printable
 
 
-def answer(text: str, end: str = "\n") -> None:
-    """Write to stdout, to its end. Whoever read it and left has seen enough."""
+def write_stdout(text: str, end: str = "\n") -> None:
+    """Write the result of a query to stdout. A reader that has closed the pipe is no error."""
     try:
-        sys.stdout.write(text + end)
+        sys.stdout.write(printable(text) + end)
         sys.stdout.flush()
     except OSError as error:
         if error.errno != errno.EPIPE:
-            raise ConductorError(f"cannot write the answer: {error.strerror}") from error
+            raise ConductorError(f"cannot write to stdout: {error.strerror}") from error
 
 
-def remark(text: str) -> None:
-    """A line on stderr; when nobody reads it, the exit code still says what happened."""
+def write_stderr(text: str) -> None:
+    """Write a line to stderr. Failures are ignored: the exit code reports the outcome too."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         return

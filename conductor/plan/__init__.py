@@ -1,1 +1,1 @@
-"""What to do: values and decisions, no input or output. Everything that acts imports this; this imports none of it."""
+"""What to do: values and decisions without input or output. Everything that acts imports this package."""

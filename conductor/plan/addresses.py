@@ -1,4 +1,4 @@
-"""Which addresses new containers get: a cursor walks the range, and nothing still known to anybody is dealt (pure)."""
+"""Chooses addresses for new replicas: a cursor moves through the range, so a freed address is reused last (pure)."""
 
 import ipaddress
 from collections.abc import Collection, Iterator
@@ -7,59 +7,56 @@ import msgspec
 
 from conductor.definitions.model import Network, Service
 from conductor.errors import ConductorError
-from conductor.plan.values import Worker
+
+LOOPBACK = "127.0.0.1:"
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
-    """`addresses.json`. `cursor` is the last address dealt per range; `reserved` maps an address to its change;
-    `quarantine` maps an address to the nginx workers that knew it and still lived when its container went.
-    """
+    """`addresses.json`. `cursor` is the last address given out in each range, `reserved` maps an address to its change."""
 
     version: int = 1
     cursor: dict[str, str] = {}
     reserved: dict[str, str] = {}
-    quarantine: dict[str, tuple[Worker, ...]] = {}
 
-    def without_dead(self, alive: Collection[Worker]) -> "Addresses":
-        """The same, less the quarantine that ended because none of its workers lives any more."""
-        kept = {a: w for a, w in self.quarantine.items() if any(worker in alive for worker in w)}
-        return msgspec.structs.replace(self, quarantine=kept)
-
-    def released(self, change: str, addresses: Collection[str], workers: tuple[Worker, ...]) -> "Addresses":
-        """The same after a change ended: its reservations gone, `addresses` quarantined while `workers` live."""
-        reserved = {a: c for a, c in self.reserved.items() if c != change}
-        extra = dict.fromkeys(addresses, workers) if workers else {}
-        return msgspec.structs.replace(self, reserved=reserved, quarantine={**self.quarantine, **extra})
+    def released(self, change: str) -> "Addresses":
+        """Return the same without the reservations of a change that ended."""
+        return msgspec.structs.replace(self, reserved={a: c for a, c in self.reserved.items() if c != change})
 
 
-def _candidates(service: Service, network: Network) -> tuple[str, Iterator[str]]:
-    if service.publish is not None:
-        low, high = service.publish
-        return f"publish:{low}-{high}", (f"127.0.0.1:{port}" for port in range(low, high + 1))
-    subnet, tasks = ipaddress.IPv4Network(network.subnet), ipaddress.IPv4Network(network.tasks)
-    hosts = list(subnet.hosts())[1:]  # the first is the bridge's own
-    return network.subnet, (f"{ip}:{service.port or 0}" for ip in hosts if ip not in tasks)
-
-
-def pick(
+def reserve(
     book: Addresses, service: Service, network: Network, *, change: str, count: int, used: Collection[str]
 ) -> tuple[Addresses, tuple[str, ...]]:
-    """Reserve `count` addresses for a change, from the cursor on. `used` are IPs or `127.0.0.1:PORT` in use now."""
-    key, every = _candidates(service, network)
+    """Reserve `count` addresses for a change, from the cursor on: `IP:PORT`, or `IP` for a service without a port.
+
+    `used` are IPs, `IP:PORT` or `127.0.0.1:PORT` that are in use or still known to the traffic layer.
+    """
+    range_name, every = _range(service, network)
     order = list(every)
-    position = order.index(book.cursor[key]) + 1 if book.cursor.get(key) in order else 0
-    taken = {_place(a) for a in (*book.reserved, *book.quarantine, *used)}
-    free = [a for a in order[position:] + order[:position] if _place(a) not in taken][:count]
+    places = [_unique(address) for address in order]  # the last address may have had another service's port
+    last = _unique(book.cursor.get(range_name, ""))
+    start = places.index(last) + 1 if last in places else 0
+    taken = {_unique(address) for address in (*book.reserved, *used)}
+    free = [address for address in order[start:] + order[:start] if _unique(address) not in taken][:count]
     if len(free) < count:
         raise ConductorError(
-            f"cannot find {count} free addresses in {key}: {len(order)} in all, {len(taken)} in use or in quarantine",
-            "widen the range, or wait until nginx workers from before earlier upgrades are gone",
+            f"cannot reserve {count} addresses in {range_name}: {len(free)} of {len(order)} are free",
+            "widen the range, or wait until old nginx workers have exited",
         )
     reserved = {**book.reserved, **dict.fromkeys(free, change)}
-    cursor = {**book.cursor, key: free[-1]} if free else book.cursor
+    cursor = {**book.cursor, range_name: free[-1]} if free else book.cursor
     return msgspec.structs.replace(book, reserved=reserved, cursor=cursor), tuple(free)
 
 
-def _place(address: str) -> str:
-    """What must not be dealt twice: an IP of the network, or a loopback port."""
-    return address if address.startswith("127.0.0.1:") else address.partition(":")[0]
+def _range(service: Service, network: Network) -> tuple[str, Iterator[str]]:
+    if service.publish is not None:
+        low, high = service.publish
+        return f"publish:{low}-{high}", (f"{LOOPBACK}{port}" for port in range(low, high + 1))
+    subnet, tasks = ipaddress.IPv4Network(network.subnet), ipaddress.IPv4Network(network.tasks)
+    hosts = list(subnet.hosts())[1:]  # the first one is the gateway
+    port = f":{service.port}" if service.port else ""
+    return network.subnet, (f"{ip}{port}" for ip in hosts if ip not in tasks)
+
+
+def _unique(address: str) -> str:
+    """Return what must be unique of an address: the IP, or the port on the loopback interface."""
+    return address if address.startswith(LOOPBACK) else address.partition(":")[0]

@@ -1,17 +1,33 @@
-"""One container, in full, before anybody makes it: services and tasks are both rendered from this (pure)."""
+"""The full specification of one container: replicas and tasks are both created from it (pure)."""
+
+from collections.abc import Iterable
 
 import msgspec
 
+from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.model import Definition, Logging, Stop, Ulimit
 from conductor.definitions.scalars import Secret
-from conductor.plan.values import Kind, Release
+from conductor.plan import labels
+from conductor.plan.release import Release
+from conductor.plan.replica import Kind
 
-LABEL = "conductor."
+
+def is_file(volume: str) -> bool:
+    """True when the source of a volume (`SOURCE:TARGET[:ro]`) has the name of a file: its last part has a suffix."""
+    last = volume.partition(":")[0].rpartition("/")[2]
+    return volume.startswith("/") and "." in last.lstrip(".")
+
+
+def unmounted(paths: Iterable[str], volumes: Iterable[str], tmpfs: Iterable[str]) -> tuple[str, ...]:
+    """Return those `VOLUME` paths of an image at which a container mounts nothing."""
+    mounted = [*(one.split(":")[1] for one in volumes), *(tmpfs_mount(one)[0] for one in tmpfs)]
+    targets = {target.rstrip("/") for target in mounted}
+    return tuple(path for path in paths if path.rstrip("/") not in targets)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon is asked to create. `ip` is a fixed address on the network, `publish` (container, host) ports; with `tty` or
-    `stdin` somebody is attached to it."""
+    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). `tty` and
+    `stdin` are for a client that attaches."""
 
     name: str
     image_id: str
@@ -49,29 +65,33 @@ def container_spec(
     instance: str,
     network: str,
     kind: Kind,
+    change: str,
     name: str,
     address: str = "",
     command: tuple[str, ...] | None = None,
 ) -> ContainerSpec:
-    """A container of a release. `name` is the last part of its own, `address` is `IP:PORT`, or empty for one without a
-    fixed address; `command` replaces the service's.
+    """Return the specification of a container of `release`, created by `change`.
+
+    `name` is the last part of its name. `address` is `IP:PORT`, `IP` (without a port), or empty for a container without a
+    fixed address. `command` replaces the service's.
     """
     service = definition.service
-    host, _, port = address.rpartition(":")
+    host, _, port = address.partition(":")
     published = service.publish is not None and bool(address)
     return ContainerSpec(
-        name=f"{definition.id}-{release.revision[:12]}-{release.change}-{name}",
+        name=f"{definition.id}-{release.revision[:12]}-{change}-{name}",
         image_id=release.image_id,
         network=network,
         labels={
             **service.labels,
-            LABEL + "instance": instance,
-            LABEL + "service": definition.id,
-            LABEL + "revision": release.revision,
-            LABEL + "kind": kind,
-            LABEL + "definition": definition.digest,
-            LABEL + "upgrade": release.change,
-            LABEL + "address": address,
+            labels.INSTANCE: instance,
+            labels.SERVICE: definition.id,
+            labels.REVISION: release.revision,
+            labels.KIND: kind,
+            labels.DEFINITION: definition.digest,
+            labels.RELEASE: release.id,
+            labels.CHANGE: change,
+            labels.ADDRESS: address,
         },
         environment=environment,
         command=command or service.command,

@@ -1,54 +1,56 @@
-"""When a new container counts as healthy, and when to ask it again (pure)."""
+"""When a new replica is healthy, and when to check it again (pure)."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from conductor.definitions.model import Health
-from conductor.plan.values import Attempt
+from conductor.plan.replica import CheckResult
 
-# Most apps are up within seconds: asking often makes the upgrade that much shorter. Through the daemon it costs a process.
+# Most apps start within seconds: frequent checks make the upgrade shorter. A check through the daemon costs a process.
 FAST_INTERVAL_SECONDS = 0.02
 DAEMON_INTERVAL_SECONDS = 0.2
 FAST_SECONDS = 5.0
 
 
 def interval(health: Health, elapsed: float) -> float:
-    """Seconds until the next check of a container that has been up for `elapsed`."""
+    """Return the seconds until the next check of a replica that started `elapsed` seconds ago."""
     fast = FAST_INTERVAL_SECONDS if health.path or health.tcp else DAEMON_INTERVAL_SECONDS
     return min(fast, health.gate_interval) if elapsed < FAST_SECONDS else health.gate_interval
 
 
-def budget(health: Health) -> float:
-    """Seconds a container has to become healthy."""
+def start_timeout(health: Health) -> float:
+    """Return the seconds that a replica has to become healthy."""
     return max(health.start_timeout, health.stable_for * 2) if health.none else health.start_timeout
 
 
-def passed(health: Health, attempts: list[Attempt], elapsed: float) -> bool:
-    """Enough checks in a row; with `health: none`, having run for `stable_for`."""
+def passed(health: Health, results: Sequence[CheckResult], elapsed: float) -> bool:
+    """True after enough successful checks in a row; for `health: none`, after running for `stable_for`."""
     if health.none:
-        return attempts[-1].ok and elapsed >= health.stable_for
-    return streak(attempts) >= health.successes
+        return results[-1].ok and elapsed >= health.stable_for
+    return streak(results) >= health.successes
 
 
-def wording(health: Health) -> str:
-    """What a container has to do, in words."""
+def requirement(health: Health) -> str:
+    """Return what each replica has to do, for people."""
     if health.none:
-        return f"runs for {health.stable_for:g}s without an exit"
-    what = health.path or ("a TCP connection" if health.tcp else " ".join(health.command or ()))
-    return f"{health.successes} checks in a row of {what}"
+        return f"each replica must run for {health.stable_for:g}s without an exit"
+    check = health.path or ("a TCP connection" if health.tcp else " ".join(health.command or ()))
+    number = "1 check" if health.successes == 1 else f"{health.successes} checks in a row"
+    return f"each replica must pass {number} ({check})"
 
 
-def streak(attempts: list[Attempt]) -> int:
-    """How many checks in a row have passed, counted from the last."""
-    passed = 0
-    for attempt in reversed(attempts):
-        if not attempt.ok:
+def streak(results: Sequence[CheckResult]) -> int:
+    """Return how many of the last checks succeeded in a row."""
+    count = 0
+    for result in reversed(results):
+        if not result.ok:
             break
-        passed += 1
-    return passed
+        count += 1
+    return count
 
 
-def summary(attempts: list[Attempt], most: int = 3) -> list[str]:
-    """The last kinds of answer, newest last, equal ones counted: what an operator wants to read first."""
-    counts = Counter(str(a) for a in attempts)
-    last = list(dict.fromkeys(str(a) for a in reversed(attempts)))[:most]
+def summary(results: Sequence[CheckResult], most: int = 3) -> list[str]:
+    """Return the last different answers, newest last, with how often each one came."""
+    counts = Counter(str(one) for one in results)
+    last = list(dict.fromkeys(str(one) for one in reversed(results)))[:most]
     return [f"{text} (×{counts[text]})" if counts[text] > 1 else text for text in reversed(last)]

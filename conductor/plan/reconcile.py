@@ -1,269 +1,302 @@
-"""What `supervise` does about one service, decided from what is wanted, what is seen, and what was tried before (pure).
+"""What `supervise` does about one service, decided from what is wanted, what one pass observed, and earlier attempts (pure).
 
-Level-triggered: nothing is remembered but the last attempts, so a pass that is missed or made twice changes nothing.
+It is level-triggered: only the latest attempts are remembered, so a pass that is missed or made twice changes nothing.
 """
 
-from typing import Literal
+from enum import StrEnum
+from typing import ClassVar, Literal
 
 import msgspec
 
 from conductor.definitions.model import Definition
-from conductor.plan.values import Container, Wanted
+from conductor.plan.backoff import RESET_SECONDS, SPACING_SECONDS, Attempts, RetryState
+from conductor.plan.reason import (
+    AnyReason,
+    AsWanted,
+    Drifted,
+    InterruptedChange,
+    Mismatch,
+    NeverDeployed,
+    Paused,
+    Starting,
+    StoppedWithHost,
+    WrongTraffic,
+)
+from conductor.plan.release import Hold, Wanted
+from conductor.plan.replica import Replica
 
-SPACING_SECONDS = 5.0  # between two corrective actions on one service
-DELAYS_SECONDS = (0.0, 5.0, 10.0, 20.0, 40.0, 60.0)  # by how often it was tried without 60 s of peace; never given up
-PEACE_SECONDS = 60.0  # healthy for so long, and the delays begin anew
-JITTER = 0.1  # upwards only, so that services that died together are not retried together
 
-Condition = Literal["good", "starting", "bad", "exited"]
+class Condition(StrEnum):
+    """The condition of one replica. `STARTING` is within its start timeout."""
+
+    HEALTHY = "healthy"
+    STARTING = "starting"
+    UNHEALTHY = "unhealthy"
+    EXITED = "exited"
 
 
 class ReplicaHealth(msgspec.Struct, frozen=True):
-    """A container of the service and how it is: `starting` has time left to become good."""
+    """A replica and its condition."""
 
-    container: Container
+    replica: Replica
     condition: Condition
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """One service now. `served` are the addresses that nginx sends requests to (None: it has no nginx), `count` how many
-    containers shall run, `dead_change` whether a journal has no process any more, `paused` why it is to be left alone,
-    `daemon_was_away` whether this is the first look since the daemon came (back), `drift` the definition that is to be
-    applied, as it has changed since the release."""
+    """What one pass saw of a service.
+
+    `count` is the wanted number of replicas. `serving` are the endpoints that requests go to (None: not routed). `interrupted`:
+    the journal has a change that no process carries out. `paused` is the pause that is in force. `runtime_restarted`: a
+    restart of the host or of Docker may have stopped the exited replicas. `drift` is a changed definition to apply.
+    """
 
     wanted: Wanted
-    seen: tuple[ReplicaHealth, ...]
+    replicas: tuple[ReplicaHealth, ...]
     count: int
-    served: frozenset[str] | None = None
-    dead_change: bool = False
-    paused: str = ""
-    daemon_was_away: bool = False
+    serving: frozenset[str] | None = None
+    interrupted: bool = False
+    paused: Hold | None = None
+    runtime_restarted: bool = False
     drift: Definition | None = None
 
+    def live(self, *conditions: Condition) -> tuple[Replica, ...]:
+        """Return the replicas of the live release in one of these conditions, in the order of the conditions."""
+        release = self.wanted.release.id if self.wanted.release else None
+        return tuple(
+            one.replica
+            for condition in conditions
+            for one in self.replicas
+            if one.condition == condition and one.replica.release == release
+        )
 
-class Past(msgspec.Struct, frozen=True, kw_only=True):
-    """What was tried: `attempts` since it last had peace, `last` when the latest one ended, `calm_since` since when all is
-    as wanted; `settles` and `settled` likewise for a change that died, `applies` and `applied` for the definition `drift`,
-    `removals` and `removed` for what only has to go; `pointed` when nginx was last told, `unpointable` whether that failed.
-    `change` is the latest commit, `ours` the one that an attempt of our own makes. Times in seconds of one clock; None is never."""
-
-    change: str = ""
-    ours: str = ""
-    attempts: int = 0
-    last: float | None = None
-    calm_since: float | None = None
-    settles: int = 0
-    settled: float | None = None
-    drift: Definition | None = None
-    applies: int = 0
-    applied: float | None = None
-    removals: int = 0
-    removed: float | None = None
-    pointed: float | None = None
-    unpointable: bool = False
+    @property
+    def is_healthy(self) -> bool:
+        """True when the wanted number is healthy. Replicas that only have to be removed do not matter."""
+        return not self.interrupted and len(self.live(Condition.HEALTHY)) == self.count
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """Nothing to do, for a reason; `until` when it is only not yet."""
+    """Do nothing. `until` is when an action is due; None when none is needed."""
 
-    why: str
+    reason: AnyReason
     until: float | None = None
 
 
-class Settle(msgspec.Struct, frozen=True):
-    """Finish or undo a change that died."""
+class Recover(msgspec.Struct, frozen=True):
+    """Finish or roll back an interrupted change."""
+
+    name: ClassVar[Literal["recover"]] = "recover"
+
+    @property
+    def reason(self) -> InterruptedChange:
+        """Why."""
+        return InterruptedChange()
 
 
-class Revive(msgspec.Struct, frozen=True):
-    """Start containers again where they are: the host or the daemon went down under them."""
+class Start(msgspec.Struct, frozen=True):
+    """Start exited replicas again in place, because a restart of the host or of Docker stopped them."""
 
-    containers: tuple[Container, ...]
+    name: ClassVar[Literal["start-again"]] = "start-again"
+
+    replicas: tuple[Replica, ...]
+
+    @property
+    def reason(self) -> StoppedWithHost:
+        """Why."""
+        return StoppedWithHost(len(self.replicas))
 
 
-class Point(msgspec.Struct, frozen=True):
-    """Send requests to exactly these addresses."""
+class Reroute(msgspec.Struct, frozen=True):
+    """Send requests to exactly these endpoints."""
 
-    addresses: tuple[str, ...]
+    name: ClassVar[Literal["reroute"]] = "reroute"
+
+    endpoints: tuple[str, ...]
+
+    @property
+    def reason(self) -> WrongTraffic:
+        """Why."""
+        return WrongTraffic(self.endpoints)
 
 
-class Correct(msgspec.Struct, frozen=True, kw_only=True):
-    """Keep these containers, start what is missing of `count`, and let all others go. Meanwhile requests go to `serving`,
-    unless it is empty."""
+class Repair(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep some replicas, start what is missing of `count`, and remove all others.
 
-    keep: tuple[Container, ...]
+    Until the new ones are healthy, requests go to `serving`, unless it is empty.
+    """
+
+    name: ClassVar[Literal["repair"]] = "repair"
+
+    keep: tuple[Replica, ...]
     count: int
-    why: str
+    reason: Mismatch
     serving: tuple[str, ...] = ()
 
     @property
     def starts(self) -> bool:
-        """Whether containers are started, or only removed."""
+        """True when replicas are started, False when some are only removed."""
         return self.count > len(self.keep)
 
 
-class Apply(msgspec.Struct, frozen=True):
-    """Start the live revision anew with this definition, and let go of all that runs."""
+class ApplyDrift(msgspec.Struct, frozen=True):
+    """Replace all replicas by ones of the live revision with this definition."""
+
+    name: ClassVar[Literal["apply-drift"]] = "apply-drift"
 
     definition: Definition
 
+    @property
+    def reason(self) -> Drifted:
+        """Why."""
+        return Drifted()
 
-Action = Settle | Revive | Point | Correct | Apply
+
+Action = Recover | Start | Reroute | Repair | ApplyDrift
 Decision = Leave | Action
 
 
-def remember(past: Past, observation: Observation, now: float) -> Past:
-    """The past as of this look: peace ends the delays, and so does whatever somebody else has committed."""
+def updated(state: RetryState, observation: Observation, now: float) -> RetryState:
+    """Return the retry state as of this pass. A commit of a command resets the delays, and so does a healthy service."""
     change = observation.wanted.change
-    if change != past.change:
-        attempts = past.attempts if change == past.ours else 0
-        past = msgspec.structs.replace(past, change=change, attempts=attempts)
-    if not observation.dead_change:
-        past = msgspec.structs.replace(past, settles=0, settled=None)
-    if observation.drift != past.drift:
-        past = msgspec.structs.replace(past, drift=observation.drift, applies=0)
-    if _correct(observation) is None:
-        past = msgspec.structs.replace(past, removals=0)
-    if not _calm(observation):
-        return msgspec.structs.replace(past, calm_since=None)
-    since = now if past.calm_since is None else past.calm_since
-    attempts = 0 if now - since >= PEACE_SECONDS else past.attempts
-    return msgspec.structs.replace(past, calm_since=since, attempts=attempts)
-
-
-def tried(past: Past, decided: "Decision", now: float, *, failed: bool) -> Past:
-    """The past once `decided` has been done, or has failed."""
-    if isinstance(decided, Settle):
-        return msgspec.structs.replace(past, settles=past.settles + 1, settled=now)
-    if isinstance(decided, Point):
-        return msgspec.structs.replace(past, pointed=now, unpointable=failed)
-    if isinstance(decided, Apply):
-        return msgspec.structs.replace(past, applies=past.applies + 1, applied=now, calm_since=None)
-    if isinstance(decided, Correct) and not decided.starts:
-        return msgspec.structs.replace(past, removals=past.removals + 1, removed=now)
-    more = 0 if isinstance(decided, Revive) and not failed else 1  # that the host went down is no fault of the service
-    return msgspec.structs.replace(past, attempts=past.attempts + more, last=now, calm_since=None)
-
-
-def decide(observation: Observation, past: Past, now: float, jitter: float) -> Decision:
-    """What to do now; `jitter` is a random number from 0 to 1."""
-    if observation.paused:
-        return Leave(observation.paused)
-    if observation.dead_change:
-        due = _due(past.settles, past.settled, jitter)
-        return Settle() if now >= due else Leave("a change died; it could not be settled", due)
-    if observation.wanted.release is None:
-        return Leave("never deployed")
-    free = max(_due(0, moment, 0.0) for moment in (past.last, past.applied, past.removed))
-    due = max(_due(past.attempts, past.last, jitter), free)
-    applies_at = max(_due(past.applies, past.applied, jitter), free)
-    revive = _revivable(observation)
-    if revive:
-        return Revive(revive) if now >= due else Leave(f"{len(revive)} stopped with the host or with Docker", due)
-    point, correct = _point(observation), _correct(observation)
-    if correct is not None and not correct.starts:
-        due = max(_due(past.removals, past.removed, jitter), free)
-    if observation.drift is not None and (correct is None or past.attempts) and now >= applies_at:
-        return Apply(observation.drift)  # also when correcting has failed: the new definition may be the cure
-    if correct is not None and now >= due:
-        return msgspec.structs.replace(correct, serving=point.addresses) if point else correct
-    pointable = _pointable(past, observation, point) if point else 0.0
-    if point is not None and now >= pointable:
-        return point
-    if correct is not None:
-        return Leave(correct.why, due)
-    if observation.drift is not None and point is None:
-        return Leave("the definition has changed; it could not be applied", applies_at)
-    if point is not None:
-        return Leave("healthy again, joins nginx", pointable)
-    return Leave("as wanted" if _calm(observation) else "waits for what starts")
-
-
-def reason(decided: Decision) -> str:
-    """Why, for people."""
-    match decided:
-        case Leave() | Correct():
-            return decided.why
-        case Settle():
-            return "a change died: finish or undo it"
-        case Revive():
-            return f"{len(decided.containers)} stopped with the host or with Docker: start them again"
-        case Apply():
-            return "the definition has changed: start it anew"
-        case Point():
-            return f"requests go to {', '.join(decided.addresses)}"
-
-
-def _due(attempts: int, last: float | None, jitter: float) -> float:
-    """When the next action may begin."""
-    if last is None:
-        return 0.0
-    delay = max(SPACING_SECONDS, DELAYS_SECONDS[min(attempts, len(DELAYS_SECONDS) - 1)])
-    return last + delay * (1 + JITTER * jitter)
-
-
-def _pointable(past: Past, observation: Observation, point: Point) -> float:
-    """A bad one leaves nginx at once, and when all are bad they are back at once; one that is good again has time, and so
-    has an nginx that cannot be told."""
-    urgent = set(point.addresses) < (observation.served or frozenset()) or not _live(observation, "good")
-    if past.pointed is None or (urgent and not past.unpointable):
-        return 0.0
-    return past.pointed + SPACING_SECONDS
-
-
-def _calm(observation: Observation) -> bool:
-    """What only has to go, and may not be removable, disturbs nobody."""
-    return not observation.dead_change and len(_live(observation, "good")) == observation.count
-
-
-def _live(observation: Observation, *conditions: Condition) -> tuple[Container, ...]:
-    """Containers of the live release in one of these conditions, in the order of the conditions."""
-    change = observation.wanted.release.change if observation.wanted.release else ""
-    return tuple(
-        one.container
-        for condition in conditions
-        for one in observation.seen
-        if one.condition == condition and one.container.change == change
+    repair = state.repair if change in {state.change, state.own_change} else state.repair.reset()
+    healthy_since = None
+    if observation.is_healthy:
+        healthy_since = now if state.healthy_since is None else state.healthy_since
+        repair = repair.reset() if now - healthy_since >= RESET_SECONDS else repair
+    return msgspec.structs.replace(
+        state,
+        change=change,
+        healthy_since=healthy_since,
+        repair=repair,
+        remove=state.remove.reset() if _repair(observation) is None else state.remove,
+        recover=state.recover if observation.interrupted else Attempts(),
+        apply_drift=state.apply_drift if observation.drift == state.drift else state.apply_drift.reset(),
+        drift=observation.drift,
     )
 
 
-def _revivable(observation: Observation) -> tuple[Container, ...]:
-    if not observation.daemon_was_away:
+def attempted(state: RetryState, action: Action, now: float, *, failed: bool) -> RetryState:
+    """Return the retry state after an attempt that ended `now`."""
+    match action:
+        case Recover():
+            return msgspec.structs.replace(state, recover=state.recover.after(now))
+        case Reroute():
+            before = state.reroute if failed else Attempts()
+            return msgspec.structs.replace(state, reroute=before.after(now, counts=failed))
+        case ApplyDrift():
+            return msgspec.structs.replace(state, apply_drift=state.apply_drift.after(now), healthy_since=None)
+        case Repair(starts=False):
+            return msgspec.structs.replace(state, remove=state.remove.after(now))
+        case _:
+            counts = failed or isinstance(
+                action, Repair
+            )  # a restart of the host or of Docker is not a failure of the service
+            return msgspec.structs.replace(state, repair=state.repair.after(now, counts=counts), healthy_since=None)
+
+
+def decide(observation: Observation, state: RetryState, now: float, jitter: float) -> Decision:
+    """Return what to do now. `jitter` is a random number from 0 to 1."""
+    if observation.paused is not None:
+        return Leave(Paused(observation.paused))
+    if observation.interrupted:
+        due = state.recover.due(jitter)
+        return Recover() if now >= due else Leave(InterruptedChange(), due)
+    if observation.wanted.release is None:
+        return Leave(NeverDeployed())
+    due = max(state.repair.due(jitter), state.spaced_until)
+    if stopped := _stopped_with_host(observation):
+        start = Start(stopped)
+        return start if now >= due else Leave(start.reason, due)
+    repair = _repair(observation)
+    if repair is not None and not repair.starts:
+        due = max(state.remove.due(jitter), state.spaced_until)
+    drift_due = max(state.apply_drift.due(jitter), state.spaced_until)
+    return _choose(observation, state, now, repair=repair, repair_due=due, drift_due=drift_due)
+
+
+def _choose(
+    observation: Observation,
+    state: RetryState,
+    now: float,
+    *,
+    repair: Repair | None,
+    repair_due: float,
+    drift_due: float,
+) -> Decision:
+    """Return the first action that is due, or `Leave` with what to wait for."""
+    reroute = _reroute(observation)
+    # A failed repair does not delay the new definition, which may fix the failure.
+    if observation.drift is not None and (repair is None or state.repair.count) and now >= drift_due:
+        return ApplyDrift(observation.drift)
+    if repair is not None and now >= repair_due:
+        return msgspec.structs.replace(repair, serving=reroute.endpoints) if reroute else repair
+    reroute_due = _reroute_due(state, observation, reroute) if reroute else 0.0
+    if reroute is not None and now >= reroute_due:
+        return reroute
+    if repair is not None:
+        return Leave(repair.reason, repair_due)
+    if reroute is not None:
+        return Leave(reroute.reason, reroute_due)
+    if observation.drift is not None:
+        return Leave(Drifted(), drift_due)
+    return Leave(AsWanted() if observation.is_healthy else Starting())
+
+
+def _reroute_due(state: RetryState, observation: Observation, reroute: Reroute) -> float:
+    """Return when requests may be rerouted.
+
+    An unhealthy replica loses traffic at once, and gets it back at once when all are unhealthy. A replica that is healthy again
+    waits, and so does a reroute that failed before.
+    """
+    removes = set(reroute.endpoints) < (observation.serving or frozenset())
+    urgent = removes or not observation.live(Condition.HEALTHY)
+    if state.reroute.last is None or (urgent and not state.reroute.count):
+        return 0.0
+    return state.reroute.last + SPACING_SECONDS
+
+
+def _stopped_with_host(observation: Observation) -> tuple[Replica, ...]:
+    if not observation.runtime_restarted:
         return ()
-    missing = observation.count - len(_live(observation, "good", "starting", "bad"))
-    return _live(observation, "exited")[: max(0, missing)]
+    running = observation.live(Condition.HEALTHY, Condition.STARTING, Condition.UNHEALTHY)
+    return observation.live(Condition.EXITED)[: max(0, observation.count - len(running))]
 
 
-def _point(observation: Observation) -> Point | None:
-    """Where requests should go: to the good ones; when none is good, to all that are bad, as none is better, and to those
-    starting that they go to already; else to all that start. None: they do already."""
-    if observation.served is None or observation.count == 0:
+def _reroute(observation: Observation) -> Reroute | None:
+    """Return where requests should go; None when they already do.
+
+    Healthy replicas get the requests. When there is none, the unhealthy ones and the starting ones that have traffic already;
+    when there is none of these either, all that are starting.
+    """
+    if observation.serving is None or observation.count == 0:
         return None
-    starting = [c for c in _live(observation, "starting") if c.address in observation.served]
-    good = [*_live(observation, "good"), *starting][: observation.count]
-    known = [*starting, *_live(observation, "bad")] or _live(observation, "starting")
-    to = good if _live(observation, "good") else known[: observation.count]
-    addresses = tuple(c.address for c in to)
-    return Point(addresses) if addresses and set(addresses) != observation.served else None
+    healthy, starting = observation.live(Condition.HEALTHY), observation.live(Condition.STARTING)
+    known = [one for one in starting if one.endpoint in observation.serving]
+    others = [*known, *observation.live(Condition.UNHEALTHY)] or list(starting)
+    chosen = ([*healthy, *known] if healthy else others)[: observation.count]
+    endpoints = tuple(one.endpoint for one in chosen if one.endpoint is not None)
+    return Reroute(endpoints) if endpoints and set(endpoints) != observation.serving else None
 
 
-def _correct(observation: Observation) -> Correct | None:
-    """All bad ones are replaced one at a time: a shared cause must not empty the service. Those that start and are not in
-    nginx are waited for: one that is kept joins it."""
-    well, bad = _live(observation, "good", "starting"), _live(observation, "bad")
-    keep = (well or bad[1:])[: observation.count]
-    if len(keep) == observation.count and len(observation.seen) == len(keep):
+def _repair(observation: Observation) -> Repair | None:
+    """Return the repair that the service needs.
+
+    When all replicas are unhealthy they are replaced one at a time: a shared cause must not empty the service. Starting
+    replicas without traffic are waited for, because one that is kept would get traffic now.
+    """
+    well, unhealthy = observation.live(Condition.HEALTHY, Condition.STARTING), observation.live(Condition.UNHEALTHY)
+    keep = (well or unhealthy[1:])[: observation.count]
+    if len(keep) == observation.count and len(observation.replicas) == len(keep):
         return None
-    joining = {c.address for c in _live(observation, "starting") if c in keep}
-    if observation.served is not None and not joining <= observation.served:
+    joining = {one.endpoint for one in observation.live(Condition.STARTING) if one in keep}
+    if observation.serving is not None and not joining <= observation.serving:
         return None
-    return Correct(keep=keep, count=observation.count, why=_why(observation, len(well), len(bad)))
-
-
-def _why(observation: Observation, well: int, bad: int) -> str:
-    exited = len(_live(observation, "exited"))
-    said = [
-        f"{well} of {observation.count} run and are healthy" if observation.count else f"{well} run, none are wanted"
-    ]
-    said += [f"{bad} unhealthy"] * bool(bad) + [f"{exited} exited"] * bool(exited)
-    strays = len(observation.seen) - well - bad - exited
-    return ", ".join([*said, *[f"{strays} of no live release"] * bool(strays)])
+    exited = len(observation.live(Condition.EXITED))
+    reason = Mismatch(
+        wanted=observation.count,
+        healthy=len(well),
+        unhealthy=len(unhealthy),
+        exited=exited,
+        other_release=len(observation.replicas) - len(well) - len(unhealthy) - exited,
+    )
+    return Repair(keep=keep, count=observation.count, reason=reason)

@@ -1,4 +1,4 @@
-"""What a one-off task is: a command in the same image and configuration as a service (pure)."""
+"""One-off tasks: a command in the image and configuration of a service; and the last result of a cron job (pure)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +7,17 @@ import msgspec
 
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import LABEL, ContainerSpec, container_spec
-from conductor.plan.values import Kind, Release
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec, container_spec
+from conductor.plan.release import Release
+from conductor.plan.replica import Kind
 
-GENERATE = "generate-cron"  # the job of a container that prints a crontab: it has a time limit, whoever made it
-GENERATE_SECONDS = 60.0
+GENERATE = "generate-cron"  # the job key of a container that prints a crontab
+GENERATE_SECONDS = 60.0  # its time limit
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish. `env` is over that of the service; `job` is the key of a cron job, or empty; `timeout` in seconds."""
+    """A task to run. `env` overrides the service's, `job` is the key of a cron job or empty, `timeout` is in seconds."""
 
     service: str
     kind: Kind
@@ -31,6 +33,32 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     job: str = ""
 
 
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The last run of a cron job. `exit_code` is None while it runs; `output` is the end of both streams, without secrets.
+
+    `skipped` counts the runs that were skipped since it began, because another run was in progress.
+    """
+
+    service: str
+    job: str
+    version: int = 1
+    revision: str = ""
+    began: str = ""
+    seconds: float | None = None
+    exit_code: int | None = None
+    output: str = ""
+    skipped: int = 0
+
+
+def job_locks(service: str, job: str) -> tuple[str, str, str]:
+    """Return the names of a job's locks: of its run, of the run that waits, of its last result.
+
+    No service id contains a dot, so none of them is a service's lock.
+    """
+    run = f"{service}.{job}"
+    return run, f"{run}.next", f"{run}.result"
+
+
 def task_spec(
     task: Task,
     definition: Definition,
@@ -42,11 +70,13 @@ def task_spec(
     change: str,
     logging: Logging | None = None,
 ) -> ContainerSpec:
-    """Its container: that of the service, without an address. `change` tells it apart from all others, `logging` is instead of the
-    service's."""
+    """Return the container of a task: that of the service, without a fixed address.
+
+    `change` is an id of its own. `logging` replaces the service's.
+    """
     spec = container_spec(
-        definition, msgspec.structs.replace(release, change=change), {**environment, **task.env}, instance=instance,
-        network=network, kind=task.kind, name=task.kind, command=task.command,
+        definition, release, {**environment, **task.env}, instance=instance, network=network, kind=task.kind,
+        change=change, name=task.kind, command=task.command,
     )  # fmt: skip
     more: dict[str, Any] = {"tty": task.tty, "stdin": task.stdin}
     if task.name:
@@ -56,5 +86,16 @@ def task_spec(
     if logging:
         more["logging"] = logging
     if task.job:
-        more["labels"] = {**spec.labels, f"{LABEL}job": task.job}
+        more["labels"] = {**spec.labels, labels.JOB: task.job}
     return msgspec.structs.replace(spec, **more)
+
+
+def with_deadline(spec: ContainerSpec, now: float, timeout: float | None) -> ContainerSpec:
+    """Return the specification with the task's deadline as a label, in seconds since 1970. Without a `timeout` there is none.
+
+    A label remains when the `conductor run` that enforces the timeout is killed.
+    """
+    if timeout is None:
+        return spec
+    deadline = f"{now + timeout + spec.stop.grace:.0f}"
+    return msgspec.structs.replace(spec, labels={**spec.labels, labels.DEADLINE: deadline})

@@ -1,190 +1,219 @@
-"""What each verb wants of one service (pure): which containers stay, how many there shall be, what is committed.
+"""The transition that each command makes of one service: which replicas stay, how many are added, what is committed (pure).
 
-All verbs are one kind of transition, walked by the same steps (`steps.py`) with the same gate, cutover, drain and undo.
+Every command is a transition, carried out by the same steps (`steps.py`) with the same gate, cutover, drain and rollback.
 """
 
 from collections.abc import Collection
-from typing import Literal
 
 import msgspec
 
 from conductor.definitions.model import Definition, Hook
 from conductor.errors import ConductorError
-from conductor.plan.values import Container, Held, Release, Wanted
+from conductor.plan.journal import ChangeAction
+from conductor.plan.release import Hold, Release, Wanted
+from conductor.plan.replica import Replica
 
-Action = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "supervise"]
-
-
-KEEPS_CRONTAB = {"scale", "supervise"}
+KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair"}
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
-    """One service from `old` to `new`. `definition` is that of the release; `keep` are the containers that stay,
-    `gone` all others of the service, `count` how many shall run in the end; `why` where no person has asked for it."""
+    """One service from `old` to `new`. `definition` is that of the release, `count` the number of replicas in the end.
 
-    action: Action
+    The replicas in `keep` stay, those in `remove` leave. `unfit` are the ids of those that fail their check now: they get no
+    traffic while others do. `reason` is why `supervise` makes the change.
+    """
+
+    action: ChangeAction
     definition: Definition
     old: Wanted
     new: Wanted
     count: int
-    keep: tuple[Container, ...] = ()
-    gone: tuple[Container, ...] = ()
+    keep: tuple[Replica, ...] = ()
+    remove: tuple[Replica, ...] = ()
+    unfit: frozenset[str] = frozenset()
     hook: Hook | None = None
-    why: str = ""
+    reason: str = ""
 
     @property
-    def through_nginx(self) -> bool:
-        """Whether nginx sends requests to it, or did: then it has to be told."""
-        was = self.old.release is not None and self.old.release.definition.get("nginx") is not None
-        return was or self.definition.service.nginx is not None
+    def service(self) -> str:
+        """The id of the service."""
+        return self.definition.id
+
+    @property
+    def add(self) -> int:
+        """The number of replicas to start."""
+        return max(0, self.count - len(self.keep))
+
+    @property
+    def routed(self) -> bool:
+        """True when the traffic layer serves the old or the new release."""
+        return self.definition.service.nginx is not None or was_routed(self.old)
+
+    @property
+    def stop_first(self) -> bool:
+        """True when old replicas must stop before new ones start, by the old or the new definition."""
+        before = self.old.release.definition.get("order") if self.old.release else None
+        return self.add > 0 and "stop-first" in {before, self.definition.service.order}
 
     @property
     def generate(self) -> tuple[str, ...]:
-        """The command that prints the crontab, when it has to be printed anew: a rollback has it in its release."""
+        """The command that prints the crontab. Empty for a rollback, whose release has its crontab."""
         cron = self.definition.service.cron
         return cron.generate if cron and self.action in {"upgrade", "restart"} else ()
 
     @property
     def installs_crontab(self) -> bool:
-        """Whether there is one, or was; nothing of it changes when the count does, or when a container is replaced."""
-        was = self.old.release is not None and self.old.release.crontab
-        return self.action not in KEEPS_CRONTAB and bool(self.definition.service.cron or was)
+        """True when a crontab is installed or removed."""
+        had = self.old.release is not None and self.old.release.crontab
+        return self.action not in KEEPS_CRONTAB and bool(self.definition.service.cron or had)
 
     @property
-    def added(self) -> int:
-        """How many containers are started."""
-        return max(0, self.count - len(self.keep))
+    def changes_nothing(self) -> bool:
+        """True when the service is as wanted already."""
+        same = self.new == msgspec.structs.replace(self.old, change=self.new.change)
+        return same and not self.add and not self.remove
+
+
+def was_routed(wanted: Wanted) -> bool:
+    """True when the live release is served through the traffic layer."""
+    return wanted.release is not None and wanted.release.definition.get("nginx") is not None
 
 
 def wanted_count(wanted: Wanted, definition: Definition) -> int:
-    """None when stopped; the count by hand (`scale`), else the definition's."""
+    """Return 0 for a stopped service, else the count set by `scale`, else the definition's."""
     if wanted.stopped is not None:
         return 0
     return wanted.scale if wanted.scale is not None else definition.service.count
 
 
 def drifted(wanted: Wanted, defined: Definition) -> bool:
-    """Whether the definition has changed since the release; the count follows the file without a new one."""
+    """True when the definition differs from the live release's. The count follows the file and is no drift."""
     if wanted.release is None:
         return False
-    was, now = wanted.release.definition, defined.written
-    return {**was, "count": None} != {**now, "count": None}
+    return {**wanted.release.definition, "count": None} != {**defined.written, "count": None}
 
 
-def release(definition: Definition, revision: str, image_id: str, change: str) -> Release:
-    """A new release, as it will be committed."""
+def new_release(definition: Definition, revision: str, image_id: str, change: str, *, digest: str = "") -> Release:
+    """Return the release that `change` creates. `digest` is the image's name in its registry."""
     return Release(
+        id=change,
         service=definition.id,
         revision=revision,
         image=f"{definition.service.image}:{revision}",
         image_id=image_id,
+        image_digest=digest,
         digest=definition.digest,
-        change=change,
         definition=definition.written,
     )
 
 
-def live_release(wanted: Wanted) -> Release:
-    """The committed release; a sentence when nothing was deployed yet."""
-    if wanted.release is None:
-        raise ConductorError(
-            f"cannot find a release of {wanted.service}: nothing of it was deployed here yet",
-            f"conductor service upgrade --id {wanted.service} --revision REV",
-        )
-    return wanted.release
-
-
-def named_release(wanted: Wanted, revision: str | None) -> Release | None:
-    """The live release without a revision, else the live or kept one of that name; None when it never ran here."""
-    if revision is None:
-        return live_release(wanted)
-    known = {one.revision: one for one in (*reversed(wanted.kept), wanted.release) if one}
-    return known.get(revision)
-
-
-def previous_release(wanted: Wanted, revision: str | None) -> Release:
-    """The kept release of `revision`, or without one the release before the live one."""
-    live = live_release(wanted)
-    kept = {r.revision: r for r in reversed(wanted.kept)}
+def rollback_target(wanted: Wanted, revision: str | None) -> Release:
+    """Return the kept release of `revision`; without one, the release before the live one."""
+    live = wanted.live
     if revision is None and wanted.kept:
         return wanted.kept[0]
-    if revision is not None and revision in kept:
-        return kept[revision]
+    found = next((one for one in wanted.kept if one.revision == revision), None)
+    if found:
+        return found
     if revision == live.revision:
-        raise ConductorError(f"cannot roll {wanted.service} back: {revision} is live already", "restart makes it anew")
-    known = ", ".join(r.revision for r in wanted.kept) or "none"
-    what = f"release {revision}" if revision else f"a release before {live.revision}"
-    raise ConductorError(f"cannot roll {wanted.service} back: {what} is not kept", f"kept are: {known}")
+        raise ConductorError(
+            f"cannot roll back {wanted.service}: {revision} is the live revision",
+            f"conductor service restart --id {wanted.service}",
+        )
+    kept = ", ".join(one.revision for one in wanted.kept) or "none"
+    missing = f"revision {revision}" if revision else f"a release before {live.revision}"
+    raise ConductorError(f"cannot roll back {wanted.service}: {missing} is not kept; kept revisions: {kept}")
 
 
-def replace_all(
-    action: Action,
+def replace(
+    action: ChangeAction,
     wanted: Wanted,
     definition: Definition,
-    to: Release,
-    containers: Collection[Container],
+    release: Release,
+    replicas: Collection[Replica],
     *,
     keep_releases: int,
     hook: Hook | None = None,
-    counted: Definition | None = None,
+    count_from: Definition | None = None,
 ) -> Transition:
-    """Upgrade, rollback and restart: every container is a new one, and a stopped service (`refuse_stopped`) is started.
-    `counted`: the definition whose count holds, where it is another one."""
-    new = msgspec.structs.replace(wanted.with_release(to, keep_releases), change=to.change, stopped=None)
-    count, gone = wanted_count(new, counted or definition), _services(containers)
-    return Transition(action=action, definition=definition, old=wanted, new=new, count=count, gone=gone, hook=hook)
+    """Upgrade, rollback and restart: every replica is new, and a stopped service starts.
+
+    `count_from` is the definition whose count applies, when it is not `definition`.
+    """
+    new = msgspec.structs.replace(wanted.with_release(release, keep_releases), change=release.id, stopped=None)
+    return Transition(
+        action=action,
+        definition=definition,
+        old=wanted,
+        new=new,
+        count=wanted_count(new, count_from or definition),
+        remove=tuple(replicas),
+        hook=hook,
+    )
 
 
-def adjust(
-    action: Action,
+def resize(
+    action: ChangeAction,
     wanted: Wanted,
     new: Wanted,
     definition: Definition,
-    containers: Collection[Container],
+    replicas: Collection[Replica],
     *,
-    counted: Definition | None = None,
+    count_from: Definition | None = None,
+    unfit: frozenset[str] = frozenset(),
 ) -> Transition:
-    """Start, stop and scale: containers of the live release stay as far as they are wanted."""
-    live = live_release(wanted)
-    count = wanted_count(new, counted or definition)
-    mine = _services(containers)
-    keep = tuple(c for c in mine if c.running and c.change == live.change)[:count]
-    gone = tuple(c for c in mine if c not in keep)
-    return Transition(action=action, definition=definition, old=wanted, new=new, count=count, keep=keep, gone=gone)
+    """Start, stop and scale: replicas of the live release stay, as many as are wanted. Unfit ones leave first."""
+    live = wanted.live
+    count = wanted_count(new, count_from or definition)
+    running = [one for one in replicas if one.running and one.release == live.id]
+    keep = sorted(running, key=lambda one: one.id in unfit)[:count]
+    transition = _keeping(action, wanted, new, definition, replicas, keep={one.id for one in keep}, count=count)
+    return msgspec.structs.replace(transition, unfit=unfit)
 
 
-def correct(
+def repair(
     wanted: Wanted,
     definition: Definition,
-    containers: Collection[Container],
+    replicas: Collection[Replica],
     *,
     keep: Collection[str],
     count: int,
     change: str,
+    reason: str,
 ) -> Transition:
-    """What `supervise` does: the live release at its count, with the containers whose ids are in `keep`."""
-    mine = _services(containers)
+    """`supervise`: the live release at `count` replicas, of which those with the ids in `keep` stay."""
+    new = msgspec.structs.replace(wanted, change=change)
+    transition = _keeping("repair", wanted, new, definition, replicas, keep=keep, count=count)
+    return msgspec.structs.replace(transition, reason=reason)
+
+
+def _keeping(
+    action: ChangeAction,
+    wanted: Wanted,
+    new: Wanted,
+    definition: Definition,
+    replicas: Collection[Replica],
+    *,
+    keep: Collection[str],
+    count: int,
+) -> Transition:
     return Transition(
-        action="supervise",
+        action=action,
         definition=definition,
         old=wanted,
-        new=msgspec.structs.replace(wanted, change=change),
+        new=new,
         count=count,
-        keep=tuple(c for c in mine if c.id in keep),
-        gone=tuple(c for c in mine if c.id not in keep),
+        keep=tuple(one for one in replicas if one.id in keep),
+        remove=tuple(one for one in replicas if one.id not in keep),
     )
 
 
 def refuse_stopped(wanted: Wanted) -> None:
-    """A stopped service is not deployed onto behind the back of who stopped it."""
-    held: Held | None = wanted.stopped
-    if held is not None:
+    """Raise when the service is stopped: only `start`, or an upgrade with --start, starts it again."""
+    hold: Hold | None = wanted.stopped
+    if hold is not None:
         raise ConductorError(
-            f"cannot deploy: {wanted.service} is stopped: {held.who} stopped it at {held.since}"
-            + f" ({held.reason})" * bool(held.reason),
-            f"conductor service start --id {wanted.service} starts it again; an upgrade does both with --start",
+            f"{wanted.service} is stopped: {hold.who} stopped it at {hold.since}"
+            + f" ({hold.reason})" * bool(hold.reason),
+            f"conductor service start --id {wanted.service}   (or upgrade with --start)",
         )
-
-
-def _services(containers: Collection[Container]) -> tuple[Container, ...]:
-    return tuple(c for c in containers if c.kind == "service")

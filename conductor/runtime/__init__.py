@@ -1,1 +1,1 @@
-"""Doing it: the daemon and health checks, behind Protocols."""
+"""The port to what runs containers, and its implementation for Docker."""

@@ -1,1 +1,1 @@
-"""The host as `status` and `cron list` show it."""
+"""The host as `service list`, `service status` and `cron list` show it."""

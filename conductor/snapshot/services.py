@@ -1,12 +1,14 @@
-"""What `list` and `status` show: wanted and running side by side, with every reason for a difference.
+"""The services of this host: wanted and running side by side, with a note for every difference.
 
-Nothing here fails for all because of one: a state file that is damaged, a definition that is broken, a service that is
-no longer defined is a row that says so.
+A problem of one service never hides the others: a damaged state file, an invalid definition or a service that is no longer
+defined is a condition of that service's row.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -15,56 +17,138 @@ from conductor.definitions.environment import redaction
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.plan.transition import drifted, wanted_count
-from conductor.plan.values import Container, Held, Wanted
-from conductor.state.supervisor_status import ServiceNote, read_notes
+from conductor.plan.release import Hold, Wanted
+from conductor.plan.replica import CheckResult, Replica
+from conductor.plan.transition import drifted, wanted_count, was_routed
+from conductor.snapshot import notes
+from conductor.snapshot.notes import Note
+from conductor.state.supervisor_status import ServiceStatus, read_status
 
-AT_ONCE = 16  # services looked at side by side, and containers of each
+CALLS_AT_ONCE = 16  # services at once, and replicas of each
+VERSION = 1  # of the JSON document
 
 
-class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One container; `health` is one check made now, by the definition it was started with."""
+class ServiceCondition(StrEnum):
+    """The condition of a service. If several apply, it is the first one."""
 
+    DAMAGED_STATE = "damaged-state"
+    UNDEFINED = "undefined"
+    INVALID_DEFINITION = "invalid-definition"
+    NEVER_DEPLOYED = "never-deployed"
+    MISSING = "missing"
+    SURPLUS = "surplus"
+    UNHEALTHY = "unhealthy"
+    TRAFFIC_DOWN = "traffic-down"
+    STOPPED = "stopped"
+    OK = "ok"
+
+
+class CheckOutcome(StrEnum):
+    """The result of one health check made now. `NOT_CHECKED`: the replica is not running or has no health check."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"  # the check could not be made
+    NOT_CHECKED = "not-checked"
+
+
+class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica, checked by the definition of the live release. `answer` is that of a failed check, without secrets."""
+
+    id: str
     name: str
+    node: str
     revision: str
-    address: str
+    endpoint: str | None
     state: str
-    health: str
+    health: CheckOutcome
+    answer: str = ""
+
+    @property
+    def passes(self) -> bool:
+        """True unless a check failed."""
+        return self.health in {CheckOutcome.HEALTHY, CheckOutcome.NOT_CHECKED}
+
+    def describe(self) -> str:
+        """Return the health for people."""
+        if self.health is CheckOutcome.NOT_CHECKED:
+            return "-"
+        return self.answer or self.health.value
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `running` counts running containers of the live release, `healthy` those of them that pass a check
-    now, `count` those wanted; `scale` is a count by hand."""
+class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One service. `wanted` is the wanted number of replicas, `running` counts running ones of the live release, `healthy`
+    those of them that pass a check now. `scale` is the count set by an operator, `paused` a pause that is not over."""
 
     service: str
-    revision: str | None
-    count: int
+    revision: str | None = None
+    wanted: int = 0
     running: int
-    healthy: int
-    summary: str
-    scale: int | None
-    stopped: Held | None
-    notes: tuple[str, ...]
-    containers: tuple[ContainerRow, ...]
+    healthy: int = 0
+    condition: ServiceCondition
+    scale: int | None = None
+    stopped: Hold | None = None
+    paused: Hold | None = None
+    notes: tuple[Note, ...] = ()
+    replicas: tuple[ReplicaRow, ...] = ()
+
+    def describe(self) -> str:
+        """Return the condition for people, in a few words."""
+        match self.condition:
+            case ServiceCondition.DAMAGED_STATE:
+                return "damaged state"
+            case ServiceCondition.UNDEFINED:
+                return "not defined"
+            case ServiceCondition.INVALID_DEFINITION:
+                return "invalid definition"
+            case ServiceCondition.NEVER_DEPLOYED:
+                return "never deployed"
+            case ServiceCondition.MISSING:
+                return f"{self.wanted - self.running} missing"
+            case ServiceCondition.SURPLUS:
+                return f"{self.running - self.wanted} too many"
+            case ServiceCondition.UNHEALTHY:
+                return f"{self.healthy} of {self.running} healthy"
+            case ServiceCondition.TRAFFIC_DOWN:
+                return "nginx is not running"
+            case ServiceCondition.STOPPED | ServiceCondition.OK:
+                return self.condition.value
 
 
-def look(definitions: Definitions, context: Context, only: str | None = None) -> list[Row]:
-    """A row for each service of the file and for each that is left of an earlier one; or for one of them."""
-    found = context.runtime.containers(only)
-    left = {*context.store.services(), *(c.service for c in found)}.difference(definitions.ids)
-    ids = [service for service in (*definitions.ids, *sorted(left)) if only in (None, service)]
-    if only is not None and not ids:
-        definitions.service(only)  # says that there is no such service, and which is nearest
-    noted = _noted(context)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda service: _row(definitions, context, service, found, noted), ids))
+def document(rows: Sequence[ServiceRow]) -> dict[str, Any]:
+    """Return the rows as the JSON document of `service list` and `service status`."""
+    return {"version": VERSION, "services": [_row_document(row) for row in rows]}
 
 
-def _noted(context: Context) -> Mapping[str, ServiceNote]:
-    """What a `supervise` that runs is waiting for."""
+def _row_document(row: ServiceRow) -> dict[str, Any]:
+    texts = [{**msgspec.to_builtins(note), "text": note.describe()} for note in row.notes]
+    return {**msgspec.to_builtins(row), "notes": texts}
+
+
+def service_rows(definitions: Definitions, context: Context, only: str | None = None) -> list[ServiceRow]:
+    """Return a row for each defined service and each other one that has a state or replicas; or only for `only`."""
+    found = context.runtime.containers(only).replicas
+    others = {*context.store.services(), *(one.service for one in found)}.difference(definitions.ids)
+    ids = (*definitions.ids, *sorted(others))
+    if only is not None:
+        definitions.require_known(only, ids)
+    statuses, traffic_runs = _supervisor_statuses(context), context.traffic.is_running()
+
+    def row(service: str) -> ServiceRow:
+        replicas = [one for one in found if one.service == service]
+        return _row(
+            definitions, context, service, replicas, status=statuses.get(service), traffic_runs=traffic_runs
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        return list(pool.map(row, (service for service in ids if only in {None, service})))
+
+
+def _supervisor_statuses(context: Context) -> Mapping[str, ServiceStatus]:
+    """Return what a running `supervise` published, by service."""
     with contextlib.suppress(ConductorError):
-        notes = read_notes(context.host.runtime_dir)
-        return notes.services if notes is not None else {}
+        status = read_status(context.host.runtime_dir, context.locks)
+        return status.services if status is not None else {}
     return {}
 
 
@@ -72,136 +156,157 @@ def _row(
     definitions: Definitions,
     context: Context,
     service: str,
-    found: tuple[Container, ...],
-    noted: Mapping[str, ServiceNote],
-) -> Row:
-    containers = [c for c in found if c.service == service and c.kind == "service"]
+    replicas: Sequence[Replica],
+    *,
+    status: ServiceStatus | None,
+    traffic_runs: bool,
+) -> ServiceRow:
     try:
         wanted = context.store.wanted(service)
-    except ConductorError as damaged:
-        return _damaged(service, containers, damaged)
+        released = restore(service, wanted.release.definition) if wanted.release else None
+    except ConductorError as error:
+        return _damaged(service, replicas, error)
     defined = definitions.services.get(service)
-    shown = _shown(context, _released(wanted) or defined, containers)
-    live = [row for c, row in zip(containers, shown, strict=True) if c.running and _is_live(c, wanted)]
-    healthy = sum(row.health in {"healthy", "-"} for row in live)
-    counted = defined or _released(wanted)
-    count = wanted_count(wanted, counted) if counted else len(live)
-    notes = [*_broken(definitions, service), *_held(context, wanted, defined), *_change(context, service)]
-    notes += [f"supervise: {noted[service]}"] if service in noted and _waits(wanted, noted[service]) else []
-    return Row(
+    rows = _checked(context, released or defined, replicas)
+    live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
+    healthy = sum(row.passes for row in live)
+    count_from = defined or released
+    count = wanted_count(wanted, count_from) if count_from else len(live)
+    down = was_routed(wanted) and count > 0 and not traffic_runs
+    paused = wanted.paused if wanted.paused and not wanted.paused.is_over(context.clock.now()) else None
+    return ServiceRow(
         service=service,
         revision=wanted.release.revision if wanted.release else None,
-        count=count,
+        wanted=count,
         running=len(live),
         healthy=healthy,
-        summary=_summary(definitions, wanted, count, len(live), healthy),
+        condition=_condition(definitions, wanted, count, len(live), healthy, traffic_down=down),
         scale=wanted.scale,
         stopped=wanted.stopped,
-        notes=(*notes, *_differences(wanted, defined, containers)),
-        containers=tuple(shown),
+        paused=paused,
+        notes=(
+            *_definition_notes(definitions, service, released),
+            *_operator_notes(wanted, paused, defined),
+            *_change_notes(context, service),
+            *_supervise_notes(wanted, status),
+            *_difference_notes(wanted, defined, replicas),
+            *((notes.TrafficDown(),) if down else ()),
+            *_image_notes(context, wanted),
+        ),
+        replicas=tuple(rows),
     )
 
 
-def _damaged(service: str, containers: list[Container], error: ConductorError) -> Row:
-    rows = tuple(_container_row(c, "-") for c in containers)
-    running = sum(c.running for c in containers)
-    return Row(
-        service=service, revision=None, count=0, running=running, healthy=0, summary="damaged", scale=None,
-        stopped=None, notes=(f"{error.sentence}; {error.hint}",), containers=rows,
-    )  # fmt: skip
+def _damaged(service: str, replicas: Sequence[Replica], error: ConductorError) -> ServiceRow:
+    return ServiceRow(
+        service=service,
+        running=sum(one.running for one in replicas),
+        condition=ServiceCondition.DAMAGED_STATE,
+        notes=(notes.DamagedState.of(error),),
+        replicas=tuple(_replica_row(one, None) for one in replicas),
+    )
 
 
-def _released(wanted: Wanted) -> Definition | None:
-    """The definition of the live release, where there is one that this Conductor reads."""
-    with contextlib.suppress(ConductorError):
-        return restore(wanted.service, wanted.release.definition) if wanted.release else None
-    return None
+def _is_live(replica: Replica, wanted: Wanted) -> bool:
+    return wanted.release is not None and replica.release == wanted.release.id
 
 
-def _is_live(container: Container, wanted: Wanted) -> bool:
-    return wanted.release is not None and container.change == wanted.release.change
-
-
-def _summary(definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int) -> str:
-    """The worst that can be said, in three words."""
+def _condition(
+    definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int, *, traffic_down: bool
+) -> ServiceCondition:
     if wanted.service not in definitions.ids:
-        return "not in the definitions"
+        return ServiceCondition.UNDEFINED
     if wanted.service not in definitions.services:
-        return "broken definition"
+        return ServiceCondition.INVALID_DEFINITION
     if wanted.release is None:
-        return "never deployed"
-    if running < count:
-        return f"{count - running} missing"
-    if running > count:
-        return f"{running - count} too many"
+        return ServiceCondition.NEVER_DEPLOYED
+    if running != count:
+        return ServiceCondition.MISSING if running < count else ServiceCondition.SURPLUS
     if healthy < running:
-        return f"{healthy} of {running} healthy"
-    return "stopped" if wanted.stopped else "ok"
+        return ServiceCondition.UNHEALTHY
+    if traffic_down:
+        return ServiceCondition.TRAFFIC_DOWN
+    return ServiceCondition.STOPPED if wanted.stopped else ServiceCondition.OK
 
 
-def _broken(definitions: Definitions, service: str) -> list[str]:
-    problems = definitions.broken.get(service, ())
-    return [f"its definition is broken: {problem}" for problem in problems[:1]]
+def _definition_notes(definitions: Definitions, service: str, released: Definition | None) -> Iterator[Note]:
+    for problem in definitions.broken.get(service, ())[:1]:
+        yield notes.InvalidDefinition(problem=str(problem))
+    if released and released.unknown:
+        yield notes.UnknownKeys(keys=released.unknown)
 
 
-def _waits(wanted: Wanted, note: ServiceNote) -> bool:
-    """Whether the note says more than the rest of the row."""
-    return wanted.paused is None and (bool(note.until) or not note.why.startswith(("as wanted", "never deployed")))
-
-
-def _held(context: Context, wanted: Wanted, defined: Definition | None) -> list[str]:
-    """What a person has decided by hand."""
-    notes = []
-    for word, held in (("stopped", wanted.stopped), ("paused", wanted.paused)):
-        if held is not None and not held.is_over(context.clock.now()):
-            until = f" until {held.until}" if held.until else ""
-            notes.append(f"{word} by {held.who} at {held.since}{until}" + (f": {held.reason}" if held.reason else ""))
+def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | None) -> Iterator[Note]:
+    if wanted.stopped:
+        yield notes.Stopped(hold=wanted.stopped)
+    if paused:
+        yield notes.Paused(hold=paused)
     if wanted.scale is not None:
-        written = f" (the definition says {defined.service.count})" if defined else ""
-        notes.append(f"scaled by hand to {wanted.scale}{written}; conductor service scale --reset ends that")
-    return notes
+        yield notes.Scaled(
+            service=wanted.service, count=wanted.scale, defined=defined.service.count if defined else None
+        )
 
 
-def _change(context: Context, service: str) -> list[str]:
-    """One under way, or one that died."""
+def _change_notes(context: Context, service: str) -> Iterator[Note]:
     if (holder := context.locks.holder(service)) is not None:
-        return [f"busy: {holder}"]
+        yield notes.Busy.of(holder)
+        return
     try:
         journal = context.store.journal(service)
-    except ConductorError as damaged:
-        return [f"{damaged.sentence}; {damaged.hint}"]
-    if journal is None:
-        return []
-    return [f"the {journal.action} to {journal.release.revision} begun {journal.began} died; the next one settles it"]
+    except ConductorError as error:
+        yield notes.DamagedState.of(error)
+        return
+    if journal is not None:
+        yield notes.Interrupted.of(journal)
 
 
-def _differences(wanted: Wanted, defined: Definition | None, containers: list[Container]) -> list[str]:
-    notes = []
+def _supervise_notes(wanted: Wanted, status: ServiceStatus | None) -> Iterator[Note]:
+    if status is not None and status.needs_attention and wanted.paused is None:
+        yield notes.Supervise(status=status)
+
+
+def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequence[Replica]) -> Iterator[Note]:
     if defined and drifted(wanted, defined):
-        notes.append("drifted: the definition has changed since the release; upgrade or restart to apply it")
-    others = [c.name for c in containers if not _is_live(c, wanted)]
-    if others:
-        notes.append(f"not of the live release: {', '.join(others)}")
-    return notes
+        yield notes.Drifted()
+    if others := tuple(one.name for one in replicas if not _is_live(one, wanted)):
+        yield notes.Stray(names=others)
 
 
-def _shown(context: Context, definition: Definition | None, containers: list[Container]) -> list[ContainerRow]:
-    """Each container with one check made now; "-" where there is nothing to check."""
+def _image_notes(context: Context, wanted: Wanted) -> Iterator[Note]:
+    if wanted.release and context.runtime.image(wanted.release.image_id) is None:
+        yield notes.MissingImage(image=wanted.release.image)
+
+
+def _checked(context: Context, definition: Definition | None, replicas: Sequence[Replica]) -> list[ReplicaRow]:
+    """Return a row for each replica, after one check of each running one."""
     health = definition.service.health if definition else None
     if definition is None or health is None:
-        return [_container_row(c, "-") for c in containers]
-    redact = redaction(definition.service)  # what an app answers may hold its secrets
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        attempts = list(pool.map(lambda c: context.health.check(c, health, redact) if c.running else None, containers))
-    said = ["-" if a is None else "healthy" if a.ok else str(a) for a in attempts]
-    return [_container_row(c, text) for c, text in zip(containers, said, strict=True)]
+        return [_replica_row(one, None) for one in replicas]
+    redact = redaction(definition.service)  # an app's answer may contain its secrets
+
+    def row(replica: Replica) -> ReplicaRow:
+        return _replica_row(replica, context.health.check(replica, health, redact) if replica.running else None)
+
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        return list(pool.map(row, replicas))
 
 
-def _container_row(container: Container, health: str) -> ContainerRow:
-    return ContainerRow(
-        name=container.name,
-        revision=container.revision,
-        address=container.address,
-        state=container.state,
-        health=health,
+def _replica_row(replica: Replica, result: CheckResult | None) -> ReplicaRow:
+    return ReplicaRow(
+        id=replica.id,
+        name=replica.name,
+        node=replica.node,
+        revision=replica.revision,
+        endpoint=replica.endpoint,
+        state=replica.state,
+        health=_health(result),
+        answer="" if result is None or result.ok else str(result),
     )
+
+
+def _health(result: CheckResult | None) -> CheckOutcome:
+    if result is None:
+        return CheckOutcome.NOT_CHECKED
+    if result.unknown:
+        return CheckOutcome.UNKNOWN
+    return CheckOutcome.HEALTHY if result.ok else CheckOutcome.UNHEALTHY

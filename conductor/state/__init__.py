@@ -1,1 +1,1 @@
-"""What Conductor remembers: small versioned files, written whole or not at all, and locks that die with their holder."""
+"""What Conductor stores: small versioned files, and locks that are released when their holder exits."""

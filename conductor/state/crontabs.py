@@ -1,4 +1,4 @@
-"""The door to the host's cron: the files that Conductor installs, and the opinion of `crontab -n`."""
+"""The host's cron: the files that Conductor installs, and the verdict of `crontab -n`."""
 
 import contextlib
 import os
@@ -13,24 +13,29 @@ CHECK_SECONDS = 10.0
 
 
 class Crontabs:
-    """The files `conductor-ID` in cron's directory, by service. Cron reads them when the directory changes."""
+    """The files `conductor-ID` in cron's directory. Cron reads them when the directory changes."""
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
 
     def path(self, service: str) -> Path:
-        """Where the service's file is: without a dot, which cron would pass over."""
+        """Return the path of a service's file. Cron skips names with a dot."""
         return self._directory / f"conductor-{service}"
 
     def check(self) -> None:
-        """Refuse, before anything is begun, when no file could be put there, or taken away."""
+        """Raise if files cannot be installed in the directory or removed from it. Called before anything is changed."""
         if not self._directory.is_dir():
-            raise ConductorError(f"cannot install a crontab: {self._directory} is no directory", "install cron")
+            raise ConductorError(
+                f"cannot install a crontab: {self._directory} is not a directory", "apt-get install cron"
+            )
         if not os.access(self._directory, os.W_OK):
-            raise ConductorError(f"cannot change a crontab: {self._directory} cannot be written", "mount it writable")
+            raise ConductorError(
+                f"cannot install a crontab: {self._directory} is not writable",
+                "run as root, on a file system mounted read-write",
+            )
 
     def read(self, service: str) -> str | None:
-        """The installed text, or None."""
+        """Return the installed text, or None."""
         try:
             return self.path(service).read_text(errors="surrogateescape")
         except FileNotFoundError:
@@ -39,7 +44,7 @@ class Crontabs:
             raise ConductorError(f"cannot read {self.path(service)}: {error.strerror}") from error
 
     def put(self, service: str, text: str | None) -> bool:
-        """Install the text in one rename, for root's eyes only, or remove the file; whether that changed anything."""
+        """Install the text in one rename, mode 0600, or remove the file; True when that changed anything."""
         if self.read(service) == text:
             return False
         path = self.path(service)
@@ -50,14 +55,17 @@ class Crontabs:
             files.write_bytes(path, text.encode(errors="surrogateescape"), 0o600)
         for changed in (path, self._directory):
             if 0 < _seconds(changed) <= before:
-                with contextlib.suppress(OSError):  # it is installed; cron may only notice later
+                with contextlib.suppress(OSError):  # it is installed; cron reads it a minute later
                     os.utime(changed, (before + 1, before + 1))
         return True
 
 
 def _seconds(path: Path) -> int:
-    """When it was changed. cron compares that by the second: a table that is replaced within the second in which cron read
-    its predecessor would never be read (measured on 3.0pl1-162), so that the old revision's jobs would run on."""
+    """Return the modification time in whole seconds, as cron compares it.
+
+    A table that replaces another within the second in which cron read that one is never read (measured on 3.0pl1-162): the
+    old revision's jobs would keep running.
+    """
     try:
         return int(path.stat().st_mtime)
     except OSError:
@@ -65,7 +73,7 @@ def _seconds(path: Path) -> int:
 
 
 def refused_by_cron(table: bytes) -> str | None:
-    """What `crontab -n` says against a user's crontab; None when it takes it, or is not on this host."""
+    """Return the error of `crontab -n` for a user's crontab; None when it accepts it, or is not installed."""
     program = shutil.which("crontab")
     if program is None:
         return None
@@ -74,5 +82,5 @@ def refused_by_cron(table: bytes) -> str | None:
             [program, "-n", "-"], input=table, capture_output=True, timeout=CHECK_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None  # its opinion is one more; the rules are our own
+        return None  # only a second opinion: Conductor has parsed the table itself
     return None if done.returncode == 0 else done.stderr.decode(errors="replace").strip()

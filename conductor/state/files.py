@@ -1,4 +1,4 @@
-"""The door to state files: written beside, fsynced, renamed, directory fsynced; refused by name when newer or damaged."""
+"""Atomic files: written beside the target, fsynced and renamed. A file of a newer version or a damaged file is refused."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """The directory, made with exactly `mode` if absent; missing parents are open to all, as nginx's workers pass them."""
+    """Create a directory with `mode` if absent; missing parents get 0755, because nginx's workers must be able to enter them."""
     try:
         if not path.is_dir():
             if not path.parent.is_dir():
@@ -22,18 +22,18 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
             path.mkdir(exist_ok=True)
             path.chmod(mode)
     except OSError as error:
-        raise ConductorError(f"cannot make {path}: {error.strerror}") from error
+        raise ConductorError(f"cannot create {path}: {error.strerror}") from error
     return path
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace `path` at once: after a crash at any point it holds the old bytes or the new ones.
+    """Replace `path` atomically: after a crash at any point it holds the old bytes or the new ones.
 
-    The name beside it starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
+    The temporary name starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
     """
-    beside = _beside(path)
+    temporary = _temporary(path)
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         try:
             os.fchmod(handle, mode)
             with os.fdopen(handle, "wb", closefd=False) as stream:
@@ -41,27 +41,27 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-        beside.replace(path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
-            beside.unlink()  # on a full disk every byte counts
+            temporary.unlink()  # a full disk needs every byte
         raise ConductorError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
-def remove_beside(path: Path) -> None:
-    """Remove what a writer of `path` that was killed has left; to be called by whoever may write it now."""
+def remove_temporary(path: Path) -> None:
+    """Remove the temporary file that a killed writer of `path` left. Only the process that may write `path` calls this."""
     with contextlib.suppress(OSError):
-        _beside(path).unlink(missing_ok=True)
+        _temporary(path).unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
-    """Remove `path` for good; already gone is fine."""
-    remove_beside(path)
+    """Remove `path` durably. A missing file is no error."""
+    remove_temporary(path)
     try:
         path.unlink(missing_ok=True)
         sync_directory(path.parent)
@@ -79,12 +79,15 @@ def sync_directory(path: Path) -> None:
 
 
 def write(path: Path, value: object) -> None:
-    """Replace `path` by `value` as JSON, 0600; its directory is there."""
+    """Replace `path` by `value` as JSON, mode 0600. Its directory exists."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def read(path: Path, shape: type[T]) -> T | None:
-    """What `path` holds, or None when there is no such file. A newer or damaged file is refused by name."""
+def read(path: Path, shape: type[T], *, repair: str = "restore the file from a backup") -> T | None:
+    """Return the value in `path`, or None when there is no such file.
+
+    Raise for a newer or damaged file; `repair` is the hint for a damaged one.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -95,11 +98,9 @@ def read(path: Path, shape: type[T]) -> T | None:
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("version")
         if version is not None and int(bytes(version)) > FORMAT:
             raise ConductorError(
-                f"cannot use {path}: it has format {int(bytes(version))}, this Conductor reads up to {FORMAT}",
+                f"cannot read {path}: its format is {int(bytes(version))}, this version of Conductor reads up to {FORMAT}",
                 "upgrade Conductor",
             )
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, ValueError) as error:
-        raise ConductorError(
-            f"cannot use {path}: it is damaged ({error})", "restore it, or remove it if nothing runs"
-        ) from error
+        raise ConductorError(f"cannot read {path}: it is damaged ({error})", repair) from error

@@ -1,47 +1,59 @@
-"""Locks by `flock`: freed by the kernel when their holder dies, so none is ever left behind.
+"""Locks by `flock`: the kernel releases them when their holder exits, so none is ever left behind.
 
-Order, so that nobody waits in a circle: service ids (sorted), `addresses`, `nginx`.
+Order, against deadlocks: service ids (sorted), `addresses`, `nginx`.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
+from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.errors import BusyError, ConductorError
+from conductor.errors import BusyError, ConductorError, LockHolder
 from conductor.state.files import make_directory
 
-POLL_SECONDS = 0.05  # how often a waiter looks again
-SUPERVISE = "supervise"  # the command of the one holder that lets go when it is asked to
-YIELDS_SECONDS = 60.0  # it does so between two steps; no step that cannot be left takes longer
-GLANCE_SECONDS, GLANCE_POLL_SECONDS = 0.1, 0.002  # who only asks whether it is held, holds it himself for microseconds
+# How long a command waits for each lock. For a service's lock, the command's --wait decides.
+ADDRESSES_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
+NGINX_SECONDS = 120.0  # cutovers of other services take about a second each
+RESULT_SECONDS = 10.0  # of a cron job's last result
+POLL_SECONDS = 0.05  # between two attempts of a waiting command
+YIELD_SECONDS = 60.0  # a holder that yields does so between two steps, and no step takes longer
+SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # a call of `holder` or `is_held` takes the lock for microseconds
 
 
 class Locks:
-    """The locks of one runtime directory. `command` is told to others who find a lock held."""
+    """The locks of one runtime directory. `command` names the holder to others.
 
-    def __init__(self, directory: Path, command: str, clock: Clock) -> None:
+    With `yields`, this process releases a lock when `has_waiters` is True, and is itself never counted as a waiter.
+    """
+
+    def __init__(
+        self, directory: Path, command: str, clock: Clock, cancellation: Cancellation, *, yields: bool = False
+    ) -> None:
         self._directory = directory
         self._command = command
         self._clock = clock
+        self._cancellation = cancellation
+        self._yields = yields
         self.held: set[str] = set()
 
     @contextlib.contextmanager
     def hold(self, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
-        """Hold lock `name`; `BusyError` naming the holder when it is not free within `wait_seconds`.
+        """Hold lock `name`; `BusyError` when it is not free within `wait_seconds`.
 
-        `supervise` lets go of a lock that somebody waits for, so it is waited for in any case.
+        A command always waits up to `YIELD_SECONDS` for a holder that yields.
         """
         handle = self._open(name)
         try:
             self._acquire(handle, name, wait_seconds)
-            holder = {"pid": os.getpid(), "command": self._command, "since": self._clock.now()}
-            with contextlib.suppress(OSError):  # a full disk: the lock itself is what counts
+            holder = LockHolder(os.getpid(), self._command, self._clock.now(), self._yields)
+            with contextlib.suppress(OSError):  # a full disk: the lock itself is held
                 os.ftruncate(handle, 0)
-                os.pwrite(handle, json.dumps(holder).encode(), 0)
+                os.pwrite(handle, msgspec.json.encode(holder._asdict()), 0)
             self.held.add(name)
             yield
         finally:
@@ -57,62 +69,81 @@ class Locks:
             raise ConductorError(f"cannot lock {name}: {path}: {error.strerror}") from error
 
     def _acquire(self, handle: int, name: str, wait_seconds: float) -> None:
-        if _free(handle):
+        if _take(handle):
             return
         began = self._clock.monotonic()
-        with self._waiting(name):
-            while not _free(handle):
+        with self._registered_as_waiter(name):
+            while not _take(handle):
                 waited = self._clock.monotonic() - began
-                holder = self._holder(handle)
-                least = YIELDS_SECONDS if f"({SUPERVISE})" in holder else GLANCE_SECONDS
-                if waited >= max(wait_seconds, least if self._command != SUPERVISE else GLANCE_SECONDS):
-                    raise BusyError(f"cannot lock {name}: {holder}", "wait for it with --wait 5m, or try again later")
-                self._clock.wait(POLL_SECONDS if waited >= GLANCE_SECONDS else GLANCE_POLL_SECONDS)
+                holder = _holder(handle)
+                least = YIELD_SECONDS if holder and holder.yields and not self._yields else SHORT_WAIT_SECONDS
+                if waited >= max(wait_seconds, least):
+                    raise BusyError(name, holder)
+                self._cancellation.wait(POLL_SECONDS if waited >= SHORT_WAIT_SECONDS else SHORT_POLL_SECONDS)
 
     @contextlib.contextmanager
-    def _waiting(self, name: str) -> Iterator[None]:
-        """Shown by a lock of its own, shared by all who wait."""
+    def _registered_as_waiter(self, name: str) -> Iterator[None]:
+        """Hold a second, shared lock while waiting: `has_waiters` finds it."""
         handle = self._open(f"{name}.waiting")
         try:
-            if self._command != SUPERVISE:
+            if not self._yields:
                 fcntl.flock(handle, fcntl.LOCK_SH)
             yield
         finally:
             os.close(handle)
 
-    def wanted(self, name: str) -> bool:
-        """Whether somebody waits for lock `name`."""
+    def has_waiters(self, name: str) -> bool:
+        """True when a command waits for lock `name`."""
         handle = self._open(f"{name}.waiting")
         try:
-            return not _free(handle)
+            return not _take(handle)
         finally:
             os.close(handle)
 
-    def holder(self, name: str) -> str | None:
-        """Who holds lock `name` now, as a sentence's end; None when it is free."""
+    def remove(self, name: str) -> None:
+        """Remove the files of lock `name`, unless it is held. Only for a name that no process begins to use any more."""
+        for part in (name, f"{name}.waiting"):
+            path = self._directory / f"{part}.lock"
+            with contextlib.suppress(OSError):
+                handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if _take(handle):
+                        path.unlink(missing_ok=True)
+                finally:
+                    os.close(handle)
+
+    def is_held(self, name: str) -> bool:
+        """True when a process holds lock `name` now."""
+        return self._inspect(name)[0]
+
+    def holder(self, name: str) -> LockHolder | None:
+        """Return the process that holds lock `name` now; None when it is free, or its holder has not written its name."""
+        return self._inspect(name)[1]
+
+    def _inspect(self, name: str) -> tuple[bool, LockHolder | None]:
         try:
             handle = os.open(self._directory / f"{name}.lock", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return None
+            return False, None
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return self._holder(handle)
+            return True, _holder(handle)
         else:
-            return None
+            return False, None
         finally:
             os.close(handle)
 
-    @staticmethod
-    def _holder(handle: int) -> str:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            held = json.loads(os.pread(handle, 4096, 0))
-            if Path(f"/proc/{held['pid']}").exists():  # else a new holder has not said yet who it is
-                return f"process {held['pid']} ({held['command']}) has held it since {held['since']}"
-        return "another process holds it"
+
+def _holder(handle: int) -> LockHolder | None:
+    with contextlib.suppress(OSError, msgspec.DecodeError, TypeError):
+        found = LockHolder(**msgspec.json.decode(os.pread(handle, 4096, 0)))
+        if Path(f"/proc/{found.pid}").exists():  # otherwise the file is that of an earlier holder
+            return found
+    return None
 
 
-def _free(handle: int) -> bool:
+def _take(handle: int) -> bool:
     """Take the lock if it is free."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

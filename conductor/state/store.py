@@ -1,19 +1,15 @@
-"""Everything under the state directory, by name: wanted state, journals, addresses, history (DESIGN section 2)."""
+"""The state directory: wanted states, journals, addresses, job results and kept logs."""
 
 import contextlib
-import os
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from conductor.errors import ConductorError
 from conductor.plan.addresses import Addresses
-from conductor.plan.jobs import JobResult
-from conductor.plan.values import Journal, Wanted
+from conductor.plan.journal import Journal
+from conductor.plan.release import Wanted
+from conductor.plan.tasks import JobResult
 from conductor.state import files
 
-KEPT_LOGS = 100
+KEPT_LOGS = 50  # of each service
 
 
 class Store:
@@ -28,11 +24,11 @@ class Store:
         files.write(path, value)
 
     def wanted(self, service: str) -> Wanted:
-        """The wanted state; a service that was never deployed wants nothing."""
+        """Return the wanted state; an empty one for a service that has never been deployed."""
         return files.read(self.directory / "services" / f"{service}.json", Wanted) or Wanted(service=service)
 
     def stamp(self, service: str) -> object:
-        """Another one whenever the wanted state was written again."""
+        """Return a value that changes whenever the wanted state is written."""
         try:
             found = (self.directory / "services" / f"{service}.json").stat()
         except OSError:
@@ -40,7 +36,7 @@ class Store:
         return found.st_mtime_ns, found.st_ino
 
     def stamp_of_all(self) -> object:
-        """Another one whenever any wanted state or journal was written or removed."""
+        """Return a value that changes whenever any wanted state or journal is written or removed."""
         found = []
         for name in ("services", "journal"):
             with contextlib.suppress(OSError):
@@ -48,35 +44,35 @@ class Store:
         return tuple(found)
 
     def write_wanted(self, wanted: Wanted) -> None:
-        """Commit: from the moment this returns, `wanted` is what should run."""
+        """Commit: once this returns, `wanted` is what should run."""
         self._write(self.directory / "services" / f"{wanted.service}.json", wanted)
 
     def services(self) -> tuple[str, ...]:
-        """Every service that was ever deployed here."""
+        """Return every service that has ever been deployed on this host."""
         return tuple(sorted(path.stem for path in (self.directory / "services").glob("[!.]*.json")))
 
-    def under_way(self) -> tuple[str, ...]:
-        """Every service with a journal: one that is deployed for the first time has nothing else yet."""
+    def in_progress(self) -> tuple[str, ...]:
+        """Return every service with a change in progress. A first deploy has a journal and no wanted state yet."""
         return tuple(sorted(path.stem for path in (self.directory / "journal").glob("[!.]*.json")))
 
     def journal(self, service: str) -> Journal | None:
-        """The change under way, if any."""
+        """Return the change in progress, if any."""
         return files.read(self._journal(service), Journal)
 
     def write_journal(self, journal: Journal) -> None:
-        """Note what is about to happen, before it happens."""
+        """Write ahead what is about to happen."""
         self._write(self._journal(journal.service), journal)
 
     def remove_journal(self, service: str) -> None:
-        """The change is over, and what a process that died in it was writing is worth nothing."""
-        files.remove_beside(self.directory / "services" / f"{service}.json")
+        """End the change in progress, and remove a file that a killed process left unfinished."""
+        files.remove_temporary(self.directory / "services" / f"{service}.json")
         files.remove(self._journal(service))
 
     def _journal(self, service: str) -> Path:
         return self.directory / "journal" / f"{service}.json"
 
     def addresses(self) -> Addresses:
-        """Addresses handed out and in quarantine; read and written under the `addresses` lock."""
+        """Return the reserved addresses; read and written under the `addresses` lock."""
         return files.read(self.directory / "addresses.json", Addresses) or Addresses()
 
     def write_addresses(self, addresses: Addresses) -> None:
@@ -84,17 +80,29 @@ class Store:
         self._write(self.directory / "addresses.json", addresses)
 
     def job(self, service: str, job: str) -> JobResult | None:
-        """The last run of a cron job, if any."""
+        """Return the last result of a cron job, if any."""
         return files.read(self.directory / "jobs" / service / f"{job}.json", JobResult)
 
     def write_job(self, result: JobResult) -> None:
-        """Replace what is known of the job's last run."""
+        """Replace the last result of a cron job."""
         files.make_directory(files.make_directory(self.directory) / "jobs")
         self._write(self.directory / "jobs" / result.service / f"{result.job}.json", result)
 
-    def keep_log(self, container: str, lines: list[str]) -> None:
-        """Keep what a container said; the oldest of more than `KEPT_LOGS` go. Others may do the same at this moment."""
-        directory = files.make_directory(files.make_directory(self.directory) / "logs")
+    def jobs(self, service: str) -> tuple[str, ...]:
+        """Return the keys of all cron jobs with a last result."""
+        return tuple(sorted(path.stem for path in (self.directory / "jobs" / service).glob("[!.]*.json")))
+
+    def remove_job(self, service: str, job: str) -> None:
+        """Remove the last result of a cron job."""
+        files.remove(self.directory / "jobs" / service / f"{job}.json")
+
+    def keep_log(self, service: str, container: str, lines: list[str]) -> None:
+        """Store the log of a removed container, and delete the service's oldest of more than `KEPT_LOGS`.
+
+        Safe beside other processes.
+        """
+        logs = files.make_directory(files.make_directory(self.directory) / "logs")
+        directory = files.make_directory(logs / service)
         files.write_bytes(directory / f"{container}.log", "\n".join([*lines, ""]).encode(errors="replace"))
         ages = []
         for path in directory.glob("[!.]*.log"):
@@ -102,18 +110,3 @@ class Store:
                 ages.append((path.stat().st_mtime_ns, path))
         for _, path in sorted(ages)[:-KEPT_LOGS]:
             path.unlink(missing_ok=True)
-
-    def record(self, entry: dict[str, Any]) -> None:
-        """Append one line to the history, on disk when this returns. A torn last line is closed first."""
-        path = files.make_directory(self.directory) / "history.jsonl"
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                size = os.fstat(handle).st_size
-                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-                os.write(handle, (b"\n" if torn else b"") + msgspec.json.encode(entry) + b"\n")
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise ConductorError(f"cannot write {path}: {error.strerror}") from error

@@ -1,1 +1,1 @@
-"""`conductor supervise`: the right number of healthy containers, for ever."""
+"""`conductor supervise`: keeps the wanted number of healthy replicas of every service running."""

@@ -1,201 +1,221 @@
-"""One corrective action on one service, under its lock, which is given up to whoever waits for it.
+"""One corrective action on one service, under its lock.
 
-Given up is left as it is: the journal says what was begun, and the next holder of the lock finishes or undoes it.
+When the lock is yielded, nothing is undone: the journal records how far the change is, and the next holder of the lock
+recovers it.
 """
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from conductor.caller import who
-from conductor.change.actions import Now, restart
-from conductor.change.cleanup import reap
+from conductor.caller import current_user
+from conductor.change.actions import CurrentState, restart
+from conductor.change.change import carry_out
+from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
-from conductor.change.recover import settle
-from conductor.change.runbook import run
-from conductor.clock import Clock
+from conductor.change.gate import GateFailed
+from conductor.change.recover import recover
+from conductor.change.service_change import start_at
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.definitions.unsupported import refuse_unsupported
 from conductor.errors import BusyError, ConductorError, LockYielded
-from conductor.plan.reconcile import Action, Apply, Correct, Decision, Observation, Point, Revive, Settle, reason
-from conductor.plan.transition import Transition, correct, live_release
-from conductor.plan.values import Container, Cutover
-from conductor.traffic.nginx import NginxNotRunning, NginxRefuses
-from conductor.traffic.render import Route
-
-LOOK_SECONDS = 0.2  # how often it is looked whether somebody waits
-
-
-class YieldingClock(Clock):
-    """A clock whose waits end when somebody wants the lock, or when `supervise` ends."""
-
-    def __init__(self, wanted: Callable[[], bool]) -> None:
-        super().__init__()
-        self._wanted = wanted
-        self._looked = 0.0
-
-    def finishing(self) -> None:
-        """Committed: what is left is finished by the next holder, should this one be asked to go."""
-
-    def check(self) -> None:
-        """Raise `LockYielded`, wherever an interrupted change would be undone, and while it drains."""
-        now = self.monotonic()
-        if now - self._looked >= LOOK_SECONDS and not self.is_shielded:
-            self._looked = now
-            if self._wanted():
-                raise LockYielded
-        super().check()
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.reason import describe
+from conductor.plan.reconcile import Action, ApplyDrift, Observation, Recover, Repair, Reroute, Start
+from conductor.plan.replica import Replica
+from conductor.plan.route import Cutover, Route
+from conductor.plan.transition import Transition, repair
 
 
 def act(
     context: Context,
     service: str,
-    decided: Action,
+    action: Action,
     observation: Observation,
     change: str,
     *,
-    begins: Callable[[], None],
+    started: Callable[[], None],
 ) -> bool:
-    """Do it, if all is still as it was seen; whether it was done. Raises what keeps it from being done. `begins` is called
-    before anything is."""
-    if isinstance(decided, Settle):
-        return _settle(context, service, begins)
-    if context.locks.wanted(service):
-        return False  # whoever waits goes first
+    """Carry out `action` if the service is still as observed; return False when it is not, or a command waits for it.
+
+    `change` is the id of a change that the action makes. `started` is called before anything is changed.
+    """
+    if isinstance(action, Recover):
+        return _recover(context, service, started)
+    if context.locks.has_waiters(service):
+        return False
     with context.locks.hold(service):
-        wanted = observation.wanted
-        if context.store.wanted(service) != wanted or context.store.journal(service) is not None:
-            return False  # somebody was faster
-        mine = tuple(c for c in context.runtime.containers(service) if c.kind == "service")
-        if not _as_seen(mine, observation, decided):
+        if context.store.wanted(service) != observation.wanted or context.store.journal(service) is not None:
             return False
-        definition = restore(service, live_release(wanted).definition)
-        begins()
-        if isinstance(decided, Revive | Point):
-            context.store.record(
-                {
-                    "at": context.clock.now(), "who": who(), "command": context.command, "service": service,
-                    "action": "start again" if isinstance(decided, Revive) else "point", "outcome": "begun",
-                    "reason": reason(decided),
-                }
-            )  # fmt: skip
-        if isinstance(decided, Revive):
-            _revive(context, decided.containers)
-        elif isinstance(decided, Apply):
-            now = Now(wanted=wanted, containers=mine, defined=decided.definition, change=change)
-            _apply(context, decided.definition, now)
-        elif isinstance(decided, Point):
-            _point(context, definition, decided.addresses)
-        else:
-            keep = {c.id for c in decided.keep}
-            transition = correct(wanted, definition, mine, keep=keep, count=decided.count, change=change)
-            _correct(context, msgspec.structs.replace(transition, why=decided.why), decided.serving, change)
+        replicas = context.runtime.containers(service).replicas
+        if not _is_as_observed(replicas, observation, action):
+            return False
+        definition, template = restore(service, observation.wanted.live.definition), observation.wanted.live.template
+        started()
+        match action:
+            case Start():
+                with _recorded(context, service, action):
+                    _start(context, action.replicas)
+            case Reroute():
+                with _recorded(context, service, action):
+                    context.traffic.switch([Route(definition, action.endpoints, template)], lambda _cutover: None)
+            case ApplyDrift():
+                _apply_drift(context, observation, action.definition, replicas, change)
+            case Repair():
+                _repair(context, observation, action, replicas, definition=definition, change=change)
     return True
 
 
-def reap_tasks(context: Context, service: str) -> None:
-    """Remove what `conductor run` has left behind; another time, when somebody works on the service."""
+def clean_up(context: Context, service: str) -> None:
+    """Remove tasks whose `conductor run` is gone, unless the service is busy."""
     with contextlib.suppress(BusyError), context.locks.hold(service):
-        reap(context, service)
+        clean_up_tasks(context, service)
 
 
-def load_files(context: Context) -> None:
-    """Let nginx load what is on disk, if it has not: whoever was killed between writing and reloading has left that."""
-    with contextlib.suppress(NginxNotRunning):  # it will, when it starts
-        context.traffic.switch((), lambda _cutover: None, force=False)
+def _is_as_observed(replicas: Sequence[Replica], observation: Observation, action: Action) -> bool:
+    """True when the replicas are the same and those to keep run. The list may still show exited ones as running."""
+    keep = {one.id for one in action.keep} if isinstance(action, Repair) else set()
+    same = {one.id for one in replicas} == {one.replica.id for one in observation.replicas}
+    return same and keep <= {one.id for one in replicas if one.state in {"running", "paused"}}
 
 
-def _as_seen(mine: Sequence[Container], observation: Observation, decided: Decision) -> bool:
-    """The same containers, and those that stay are still there; what died may seem to, as the daemon's list is late."""
-    keep = {c.id for c in decided.keep} if isinstance(decided, Correct) else set()
-    same = {c.id for c in mine} == {one.container.id for one in observation.seen}
-    return same and keep <= {c.id for c in mine if c.state in {"running", "paused"}}
+@contextlib.contextmanager
+def _recorded(context: Context, service: str, action: Start | Reroute) -> Iterator[None]:
+    """Write a history entry at the end of an action that is no change and has no journal."""
+    began = context.clock.now()
+
+    def record(outcome: Outcome, reason: str) -> None:
+        context.history.append(
+            HistoryEntry(
+                at=context.clock.now(), service=service, action=action.name, outcome=outcome, who=current_user(),
+                command=context.command, began=began, reason=reason,
+            )
+        )  # fmt: skip
+
+    try:
+        yield
+    except (ConductorError, LockYielded) as error:
+        failed = isinstance(error, ConductorError)
+        with contextlib.suppress(ConductorError):  # the first error is the one to report
+            record(Outcome.FAILED if failed else Outcome.STARTED, str(error) if failed else describe(action.reason))
+        raise
+    record(Outcome.DONE, describe(action.reason))
 
 
-def _settle(context: Context, service: str, begins: Callable[[], None]) -> bool:
-    """Under the locks of all that moved together, in their order: of several that find it, the first one settles it."""
+def _recover(context: Context, service: str, started: Callable[[], None]) -> bool:
+    """Recover an interrupted change under the locks of all its services, unless one of them is paused."""
     journal = context.store.journal(service)
-    if journal is None or any(context.locks.wanted(one) for one in journal.group):
+    if journal is None or any(context.locks.has_waiters(one) for one in journal.services):
         return False
-    for one in journal.group:
-        held = context.store.wanted(one).paused
-        if held is not None and not held.is_over(context.clock.now()):
+    for one in journal.services:
+        hold = context.store.wanted(one).paused
+        if hold is not None and not hold.is_over(context.clock.now()):
             raise ConductorError(
-                f"a change of {', '.join(journal.group)} died, and {one} is paused: left alone until it is resumed "
-                f"(conductor supervise resume --id {one})"
+                f"cannot recover the {journal.action} of {', '.join(journal.services)}: {one} is paused",
+                details=(f"conductor supervise resume --id {one}",),
             )
     with contextlib.ExitStack() as locks:
-        for one in sorted({service, *journal.group}):
+        for one in sorted({service, *journal.services}):
             locks.enter_context(context.locks.hold(one))
-        begins()
-        settle(context, service)
+        started()
+        recover(context, service)
     return True
 
 
-def _revive(context: Context, containers: Sequence[Container]) -> None:
-    """One after the other: several services at once are already as many as may start. One that cannot keeps no other one
-    from it."""
-    failed: list[ConductorError] = []
-    for container in containers:
-        context.clock.check()
+def _start(context: Context, replicas: Sequence[Replica]) -> None:
+    """Start replicas one after the other, because other services start at the same time. All are tried before an error."""
+    errors: list[ConductorError] = []
+    for replica in replicas:
+        context.cancellation.check()
         try:
-            _start_again(context, container)
+            start_at(context, replica.id, replica.name, replica.address)
         except ConductorError as error:
-            failed.append(error)
-    if failed:
-        raise failed[0]
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
-def _start_again(context: Context, container: Container) -> None:
-    context.runtime.start(container.id)
-    state = context.runtime.inspect(container.id)
-    if state is not None and state.running and state.address != container.address:
-        raise ConductorError(f"cannot use {container.name}: it has address {state.address}, not {container.address}")
-
-
-def _point(context: Context, definition: Definition, addresses: tuple[str, ...]) -> None:
-    context.traffic.switch((Route(definition, addresses),), lambda _cutover: None, force=False)
-
-
-def _apply(context: Context, definition: Definition, now: Now) -> None:
-    """As `service restart` does."""
+def _apply_drift(
+    context: Context, observation: Observation, definition: Definition, replicas: tuple[Replica, ...], change: str
+) -> None:
+    """Carry out what `service restart` does."""
     refuse_unsupported(context.host, definition)
-    transition = msgspec.structs.replace(restart(definition)(context, now), why="the definition has changed")
-    run(context, [transition], now.change, context.clock.monotonic())
+    current = CurrentState(wanted=observation.wanted, replicas=replicas, defined=definition, change=change)
+    transition = restart(definition)(context, current)
+    transition = msgspec.structs.replace(transition, reason=describe(ApplyDrift(definition).reason))
+    carry_out(context, [transition], change, context.clock.monotonic())
 
 
-def _correct(context: Context, transition: Transition, serving: tuple[str, ...], change: str) -> None:
-    """Bad ones leave nginx while their replacements start: neither waits for the other."""
-
-    def unless_late(_: Cutover) -> None:
-        """Called under the nginx lock: what the change itself has told nginx since is not taken back."""
-        journal = context.store.journal(transition.definition.id)
-        reached = journal is not None and journal.change == change and journal.cutover is not None
-        if reached or context.store.wanted(transition.definition.id).change == change:
-            raise LockYielded
-
-    def point() -> None:
+def _repair(
+    context: Context,
+    observation: Observation,
+    action: Repair,
+    replicas: tuple[Replica, ...],
+    *,
+    definition: Definition,
+    change: str,
+) -> None:
+    """Carry out the repair. Unhealthy replicas lose their traffic at once, while their replacements start."""
+    keep = {one.id for one in action.keep}
+    transition = repair(
+        observation.wanted, definition, replicas, keep=keep, count=action.count, change=change,
+        reason=describe(action.reason),
+    )  # fmt: skip
+    with _rerouted(context, transition, action.serving, change):
         try:
-            context.traffic.switch((Route(transition.definition, serving),), unless_late, force=False)
-        except (ConductorError, LockYielded):
-            return  # the cutover that follows says it, or mends it
-
-    pointing = threading.Thread(target=point)
-    ahead = bool(serving) and transition.added > 0  # else the cutover comes at once
-    if ahead:
-        pointing.start()
-    try:
-        finished = run(context, [transition], change, context.clock.monotonic())
-    except (NginxNotRunning, NginxRefuses):
-        # It cannot be told of others: where it sends requests to, somebody should be.
-        served = context.traffic.served(transition.definition.id)
-        _revive(context, [c for c in transition.gone if not c.running and c.address in served])
-        raise
-    finally:
-        if ahead:
-            pointing.join()
-    if finished.exit_code:  # something has to be removed by hand
+            finished = carry_out(context, [transition], change, context.clock.monotonic())
+        except GateFailed:
+            raise
+        except (ConductorError, OSError):
+            _start_in_place(context, transition)
+            raise
+    if finished.exit_code:
         raise ConductorError(finished.text)
+
+
+def _start_in_place(context: Context, transition: Transition) -> None:
+    """Start exited replicas again, because no replacement can be created: nginx, a secret or a template is missing.
+
+    Skipped while the repair is not rolled back: its new replicas may run.
+    """
+    if context.store.journal(transition.service) is None:
+        live = transition.new.live.id
+        exited = [one for one in transition.remove if not one.running and one.release == live]
+        _start(context, exited[: transition.add])
+
+
+class _SupersededError(Exception):
+    """The cutover of the repair came first."""
+
+
+@contextlib.contextmanager
+def _rerouted(context: Context, transition: Transition, serving: tuple[str, ...], change: str) -> Iterator[None]:
+    """Send requests to `serving` in a thread during the block. Skipped when the cutover of the repair comes at once."""
+    service = transition.service
+
+    def refuse_if_superseded(_cutover: Cutover) -> None:
+        """Raise when the repair itself has switched traffic. The traffic layer calls this before it changes anything."""
+        journal = context.store.journal(service)
+        switched = journal is not None and journal.change == change and journal.cutover is not None
+        if switched or context.store.wanted(service).change == change:
+            raise _SupersededError
+
+    def reroute() -> None:
+        # The cutover of the repair follows, and reports or fixes what fails here.
+        with contextlib.suppress(ConductorError, LockYielded, _SupersededError):
+            context.traffic.switch(
+                [Route(transition.definition, serving, transition.new.live.template)], refuse_if_superseded
+            )
+
+    if not serving or not transition.add:
+        yield
+        return
+    thread = threading.Thread(target=reroute)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

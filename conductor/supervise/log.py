@@ -1,94 +1,111 @@
-"""What `supervise` says: one line a decision, never the same failure again and again."""
+"""The supervisor log: one line per action on stderr, and the same failure in a row only once."""
 
 import os
-import re
-from pathlib import Path
-from typing import Any
+import traceback
+from collections.abc import Callable
 
+from conductor.errors import ConductorError
 from conductor.output.events import Event, Warned
-from conductor.output.streams import remark
-from conductor.state.store import Store
+from conductor.output.streams import write_stderr
+from conductor.plan.reason import describe
+from conductor.plan.reconcile import Action
 
 INFO, WARNING = 6, 4  # sd-daemon(3)
-_VARYING = re.compile(r"\b[0-9a-f]{6,}\b|\d+")
+Identity = tuple[tuple[type[BaseException], str, int], ...]
 
 
 class SupervisorLog:
-    """Lines on stderr, with priorities where the journal reads them; equal failures in a row are counted, not repeated."""
+    """Writes lines to stderr, with priorities when the journal reads them.
 
-    def __init__(self) -> None:
-        self._journal = "JOURNAL_STREAM" in os.environ
-        self._failures: dict[str, tuple[str, int]] = {}
+    A failure is written in full; when it repeats, only how often, after 2, 4, 8 … times.
+    """
+
+    def __init__(self, write: Callable[[str], None] = write_stderr) -> None:
+        self._write = write
+        self._priorities = "JOURNAL_STREAM" in os.environ
+        self._failures: dict[str, tuple[Identity, int]] = {}
+        self._warnings: dict[str, str] = {}  # the latest one of each service
 
     @property
-    def troubled(self) -> bool:
-        """Whether something that failed is not well again."""
+    def has_failures(self) -> bool:
+        """True while a failure has not been followed by `recovered`."""
         return bool(self._failures)
 
-    def say(self, text: str, priority: int = INFO) -> None:
-        """One line."""
+    def info(self, text: str) -> None:
+        """Write a line."""
+        self._lines(text, INFO)
+
+    def warn(self, text: str) -> None:
+        """Write a warning."""
+        self._lines(text, WARNING)
+
+    def _lines(self, text: str, priority: int) -> None:
         for line in text.splitlines():
-            remark(f"<{priority}>{line}" if self._journal else line)
+            self._write(f"<{priority}>{line}" if self._priorities else line)
 
-    def acting(self, service: str, why: str) -> None:
-        """What is begun now, and why; a retry of what has failed is told by how it ends."""
+    def started(self, service: str, action: Action) -> None:
+        """Report that an action begins. The retry of a failed one is reported only when it ends."""
         if service not in self._failures:
-            self.say(f"{service}: {why}: acting")
+            self.info(f"{service}: {action.name} started: {describe(action.reason)}")
 
-    def done(self, service: str, why: str) -> None:
-        """What was begun has ended well."""
-        self.say(f"{service}: done: {why}")
+    def done(self, service: str, action: Action) -> None:
+        """Report that an action succeeded."""
+        self.info(f"{service}: {action.name} done")
 
-    def failed(self, service: str, text: str) -> None:
-        """A failure: in full the first time; after that only a count, at 2, 4, 8 and so on."""
-        before, times = self._failures.get(service, ("", 0))
-        times = times + 1 if _same(before, text) else 1
-        self._failures[service] = (text, times)
+    def yielded(self, service: str, action: Action) -> None:
+        """Report that an action stopped, because another command waits for the lock or `supervise` ends."""
+        self.info(f"{service}: {action.name} stopped: yielded the lock")
+
+    def warned(self, service: str, warning: Warned) -> None:
+        """Report a warning of an action; an equal one in a row once."""
+        if self._warnings.get(service) != warning.text:
+            self._warnings[service] = warning.text
+            self.warn(f"{service}: {warning.text}")
+
+    def failed(self, subject: str, error: BaseException) -> None:
+        """Report a failure of a service or of a part of `supervise`."""
+        same = identity(error)
+        before, times = self._failures.get(subject, ((), 0))
+        times = times + 1 if same == before else 1
+        self._failures[subject] = (same, times)
         if times == 1:
-            self.say(f"{service}: {text}", WARNING)
+            details = error.details if isinstance(error, ConductorError) else ()
+            self.warn("\n".join([f"{subject}: {sentence(error)}", *details]))
         elif times & (times - 1) == 0:
-            self.say(f"{service}: failed in the same way {times} times: {text.splitlines()[0]}", WARNING)
+            self.warn(f"{subject}: failed {times} times: {sentence(error)}")
 
-    def well(self, service: str) -> None:
-        """As wanted again."""
-        self._failures.pop(service, None)
+    def recovered(self, subject: str) -> None:
+        """End the counting: the next failure of `subject` is written in full."""
+        self._failures.pop(subject, None)
 
 
-class Warnings:
-    """A reporter that tells what an action warns of, and of the same thing in a row once."""
+class WarningOutput:
+    """Implements `Output` for one action: writes its warnings to the log."""
 
-    def __init__(self, teller: SupervisorLog, service: str) -> None:
-        self._teller = teller
+    def __init__(self, log: SupervisorLog, service: str) -> None:
+        self._log = log
         self._service = service
 
-    _last: dict[str, str] = {}  # noqa: RUF012 (one for all that are opened: one each action)
-
     def emit(self, event: Event) -> None:
-        """Say it, if it is a warning."""
-        if isinstance(event, Warned) and Warnings._last.get(self._service) != event.text:
-            Warnings._last[self._service] = event.text
-            self._teller.say(f"{self._service}: {event.text}", WARNING)
+        """Write the event if it is a warning."""
+        if isinstance(event, Warned):
+            self._log.warned(self._service, event)
 
 
-class QuietStore(Store):
-    """A history without repetitions: of equal failures of `supervise` in a row only the first is written."""
-
-    _last: dict[tuple[Path, str], str] = {}  # noqa: RUF012 (one for all that are opened: one each action)
-
-    def record(self, entry: dict[str, Any]) -> None:
-        """As `Store.record`."""
-        key = (self.directory, str(entry.get("service")))
-        said = f"{entry.get('outcome')} {entry.get('reason', '')}"
-        if said == QuietStore._last.get(key) and not said.startswith("done"):
-            return
-        QuietStore._last[key] = said
-        super().record(entry)
+def sentence(error: BaseException) -> str:
+    """Return the one line of an error."""
+    if isinstance(error, ConductorError):
+        return error.sentence
+    return f"this is a bug in Conductor: {type(error).__name__}: {error}"
 
 
-def _same(before: str, after: str) -> bool:
-    """Names, ids and seconds differ from one attempt to the next."""
-    return _shape(before) == _shape(after)
-
-
-def _shape(text: str) -> str:
-    return _VARYING.sub("#", text.partition("\n")[0])
+def identity(error: BaseException) -> Identity:
+    """Return what makes two failures the same: type and place where it was raised, of the error and each of its causes."""
+    found: dict[int, tuple[type[BaseException], str, int]] = {}
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in found:  # an error that is raised from itself is its own cause
+        frames = list(traceback.walk_tb(cause.__traceback__))
+        place = (frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else ("", 0)
+        found[id(cause)] = (type(cause), *place)
+        cause = cause.__cause__
+    return tuple(found.values())

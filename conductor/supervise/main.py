@@ -1,4 +1,4 @@
-"""From the command line to the loop: definitions that may change, signals, systemd, and the threads beside the loop."""
+"""Connects the parts of `supervise` and runs its loop: signals, systemd, and changed files."""
 
 import contextlib
 import ctypes
@@ -11,189 +11,180 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
-
-from conductor.change.context import Context
 from conductor.clock import Clock
-from conductor.definitions.load import Definitions, load
-from conductor.errors import ConductorError
-from conductor.health.check import HealthChecks
+from conductor.errors import BusyError, ConductorError
 from conductor.health.monitor import HealthMonitor, Target
-from conductor.plan.values import Attempt
-from conductor.runtime.docker.client import DockerRuntime
-from conductor.state.crontabs import Crontabs
-from conductor.state.locks import SUPERVISE, Locks
-from conductor.supervise.act import YieldingClock
-from conductor.supervise.log import WARNING, QuietStore, SupervisorLog, Warnings
-from conductor.supervise.loop import Loop, said
+from conductor.plan.replica import CheckResult
+from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
+from conductor.supervise.actions import Actions, InProgress
+from conductor.supervise.contexts import Contexts, MakeContext
+from conductor.supervise.crontabs import CrontabFollower
+from conductor.supervise.definitions_file import DefinitionsFile
+from conductor.supervise.log import SupervisorLog
+from conductor.supervise.loop import Loop
 from conductor.supervise.observe import Observer
-from conductor.supervise.runtime_events import follow
+from conductor.supervise.pass_results import PassResults
+from conductor.supervise.reconciler import Reconciler
+from conductor.supervise.retries import Retries
+from conductor.supervise.route_loader import RouteLoader
+from conductor.supervise.runtime_events import EventHandler, follow
+from conductor.supervise.runtime_state import RuntimeState
+from conductor.supervise.status_file import StatusFile
 from conductor.supervise.systemd import notify, watchdog_seconds
-from conductor.traffic.reload.reload import ReloadTraffic
+from conductor.supervise.task_cleanup import TaskCleanup
 
-END_SECONDS = 0.5  # what is under way may come to a step's end; SIGTERM ends us within a second
-LOOK_AT_FILES_SECONDS = 1.0
+END_SECONDS = 0.5  # actions may reach the end of a step; SIGTERM ends `supervise` within a second
+CHECK_FILES_SECONDS = 1.0
+DEFINITIONS = "definitions file"  # in the log; no service id contains a space
 M_ARENA_MAX = -8  # malloc.h
-ALONE = "supervise.loop"  # no service's id has a dot
-LAST_GOOD = "the last good definitions stay in force"
 
 
-class Current:
-    """The last good definitions of a file, of each service for itself; what is broken is told once and changes nothing."""
+def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once: bool) -> int:
+    """Run until SIGTERM or SIGINT, or for one pass. Containers keep running.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp = self._look()
-        self.definitions = load(path)
-        self.problem = _broken(self.definitions)
-
-    def read_again(self, *, asked: bool) -> bool:
-        """When asked to, or when it is another file; whether that was so."""
-        stamp = self._look()
-        if stamp == self._stamp and not asked:
-            return False
-        self._stamp = stamp
-        before = self.definitions
-        try:
-            found = load(self._path)
-        except ConductorError as error:
-            more = f" ({error.details[0]})" if error.details else ""
-            self.problem = f"{error.sentence}{more}; {LAST_GOOD}"
-            return True
-        kept = {service: before.services[service] for service in found.broken if service in before.services}
-        self.problem = _broken(found)
-        if found.host != before.host:
-            self.problem = self.problem or "host: has changed; systemctl restart conductor-supervise to apply it"
-        self.definitions = msgspec.structs.replace(found, host=before.host, services={**kept, **found.services})
-        return True
-
-    def _look(self) -> object:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
-
-
-def _broken(definitions: Definitions) -> str:
-    first = next((str(found[0]) for found in definitions.broken.values()), "")
-    return f"{first}; {LAST_GOOD}" if first else ""
-
-
-class Hands:
-    """Context for the parts of `supervise`: one set for each action, whose clock gives up when its lock is wanted."""
-
-    def __init__(self, current: Current, clock: Clock, teller: SupervisorLog, over: threading.Event) -> None:
-        self._current = current
-        self._clock = clock
-        self._teller = teller
-        self._over = over
-        host = current.definitions.host
-        self._runtime = DockerRuntime(host.docker, host.instance, clock)  # its connections are used again and again
-
-    def open(self, service: str = "") -> Context:
-        """Everything for one service, or for a look at all."""
-        host = self._current.definitions.host
-        directory = Path(host.runtime_dir) / "locks"
-        looking = Locks(directory, SUPERVISE, self._clock)
-        clock = YieldingClock(lambda: self._over.is_set() or looking.wanted(service)) if service else self._clock
-        locks = Locks(directory, SUPERVISE, clock)
-        return Context(
-            host=host,
-            runtime=self._runtime,
-            traffic=ReloadTraffic(host, locks, clock),
-            health=HealthChecks(self._runtime),
-            store=QuietStore(Path(host.state_dir)),
-            locks=locks,
-            crontabs=Crontabs(host.cron.dir),
-            report=Warnings(self._teller, service),
-            clock=clock,
-            config=self._current.definitions.path,
-            command=SUPERVISE,
-        )
-
-
-def supervise(config: Path, *, once: bool) -> int:
-    """Run until SIGTERM or SIGINT; containers stay as they are."""
-    _share_heaps()
-    current, clock, teller = Current(config), Clock(), SupervisorLog()
-    over, signals = threading.Event(), queue.SimpleQueue[int]()
-    hands = Hands(current, clock, teller, over)
-    looking = hands.open()
-    alone = contextlib.ExitStack()  # until this process ends
-    alone.enter_context(looking.locks.hold(ALONE, END_SECONDS))
-
-    def ask(target: Target) -> Attempt:
-        try:
-            return looking.health.check(target.container, target.health, str)
-        except Exception as error:  # noqa: BLE001 (a bug in a check is nobody's ill health, and must not end the asking)
-            teller.failed(f"health of {target.container.service}", said(error))
-            return Attempt(ok=False, seconds=0.0, unknown=True)
-
-    def definitions() -> Definitions:
-        return current.definitions
-
-    watcher = HealthMonitor(ask, lambda: loop.urge(), clock.monotonic)  # noqa: PLW0108 (it is made below)
-    loop = Loop(
-        clock=clock, teller=teller, observer=Observer(watcher, lambda: looking, definitions), open_context=hands.open,
-        definitions=definitions, over=over,
-    )  # fmt: skip
+    `state_dir` has the last valid host section, for a start with a broken definitions file.
+    """
+    _limit_heaps()
+    log, clock, ended = SupervisorLog(), Clock(), threading.Event()
+    file = usable_definitions(config, state_dir, log, clock)
+    contexts = Contexts(make_context, file.definitions, clock, log, ended)
+    lock = contextlib.ExitStack()  # held until the process ends
+    try:
+        lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))
+    except BusyError as busy:
+        raise BusyError("supervise", busy.holder, "systemctl stop conductor-supervise") from busy
+    supervisor = Supervisor(file, contexts, log, ended)
     if once:
-        return _end(0 if loop.one_pass(watcher) else 1)
-    # Not an event: whom a signal interrupts may hold its lock.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: signals.put(number))
-    follow(looking.runtime, loop.heard, loop.lost, over, clock.monotonic)
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: looking through it again and again costs CPU
-    notify(READY="1", STATUS="looking for the first time")
-    teller.say(f"supervising {len(current.definitions.ids)} services of {config}")
-    if current.problem:
-        teller.say(current.problem, WARNING)
-        loop.problem = current.problem
-    _turn(loop, current, teller, clock, signals)
-    notify(STOPPING="1")
-    watcher.stop()
-    loop.end(END_SECONDS)
-    return _end(0)
+        _exit(0 if supervisor.one_pass() else 1)
+    supervisor.run()
+    _exit(0)
 
 
-def _share_heaps() -> None:
-    """glibc gives each thread a heap of its own, of which little is ever given back: with 27 threads a process of 40 MiB
-    grew by half in twenty minutes of trouble (measured)."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library has no such thing
+def usable_definitions(config: Path, state_dir: Path, log: SupervisorLog, clock: Clock) -> DefinitionsFile:
+    """Return the definitions. Under systemd wait for usable ones, because each exit would only lead to the next start."""
+    while True:
+        try:
+            return DefinitionsFile(config, state_dir)
+        except ConductorError as error:
+            if not notify(READY="1", WATCHDOG="1", STATUS=f"waiting for a usable definitions file: {error.sentence}"):
+                raise
+            log.failed(DEFINITIONS, error)
+        clock.sleep(CHECK_FILES_SECONDS)
+
+
+class Supervisor:
+    """The parts of `supervise`, and how they are connected."""
+
+    def __init__(self, file: DefinitionsFile, contexts: Contexts, log: SupervisorLog, ended: threading.Event) -> None:
+        self._file = file
+        self._contexts = contexts
+        self._log = log
+        host, clock = contexts.passes.host, contexts.passes.clock
+        self._in_progress = InProgress(self._wake)
+        self._monitor = HealthMonitor(self._check, self._wake_now, clock.monotonic)
+        observer = Observer(self._monitor, contexts.passes, lambda: file.definitions)
+        retries = Retries(clock, previous_services(host.runtime_dir))
+        reconciler = Reconciler(
+            monotonic=clock.monotonic, log=log, retries=retries, in_progress=self._in_progress,
+            actions=Actions(contexts, log, host.supervise.starts_at_once, ended),
+            route_loader=RouteLoader(contexts, self._in_progress, log),
+            task_cleanup=TaskCleanup(contexts, self._in_progress),
+            crontabs=CrontabFollower(contexts, self._in_progress, log, lambda: file.definitions),
+        )  # fmt: skip
+        runtime = RuntimeState(log)
+        status = StatusFile(host.runtime_dir, clock, log, lambda: file.problem)
+        self._results = PassResults(runtime, reconciler, retries, status)
+        self._loop = Loop(clock, observer, self._results, runtime, ended)
+        self._events = EventHandler(observer.exited, self._in_progress, self._loop.wake, self._loop.wake_now)
+
+    def _wake(self) -> None:  # the loop is made after the parts that wake it
+        self._loop.wake()
+
+    def _wake_now(self) -> None:
+        self._loop.wake_now()
+
+    def _check(self, target: Target) -> CheckResult:
+        try:
+            return self._contexts.passes.health.check(target.replica, target.health, str)
+        except Exception as error:  # noqa: BLE001 (a bug in a check shows nothing about the replica)
+            self._log.failed(f"health of {target.replica.service}", error)
+            return CheckResult(ok=False, seconds=0.0, unknown=True)
+
+    def one_pass(self) -> bool:
+        """Run one pass and the actions that follow; return True when all of it succeeded."""
+        self._loop.one_pass(self._monitor)
+        self._in_progress.finish()
+        return self._results.succeeded and not self._log.has_failures
+
+    def run(self) -> None:
+        """Run until a signal ends the loop. Actions in progress may reach the end of a step."""
+        signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        # A queue and no event: a signal may interrupt the thread that holds the lock of an event.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: signals.put(number))
+        passes = self._contexts.passes
+        follow(passes.runtime, self._events.handle, self._loop.events_lost, self._loop.ended, passes.clock.monotonic)
+        gc.collect()
+        gc.freeze()  # later collections need not examine what is loaded by now
+        notify(READY="1", STATUS="running the first pass")
+        count = len(self._file.definitions.ids)
+        self._log.info(f"supervising {count} service{'s' * (count != 1)} defined in {self._file.definitions.path}")
+        if self._file.problem:
+            self._log.warn(self._file.problem)
+        run_loop(self._loop, self._file, self._log, passes.clock, signals)
+        notify(STOPPING="1")
+        self._monitor.stop()
+        self._in_progress.wait(END_SECONDS)
+
+
+def run_loop(
+    loop: Loop, file: DefinitionsFile, log: SupervisorLog, clock: Clock, signals: "queue.SimpleQueue[int]"
+) -> None:
+    """Run the loop until SIGTERM or SIGINT. Files are checked once a second.
+
+    Ticks feed systemd's watchdog while passes complete, so that systemd replaces a process whose pass is stuck.
+    """
+    fed = checked = float("-inf")
+    feed_seconds = (watchdog_seconds() or 60.0) / 4
+    while not loop.ended.is_set():
+        received = {signals.get() for _ in range(signals.qsize())}
+        if received - {signal.SIGHUP}:
+            loop.ended.set()
+            return
+        now = clock.monotonic()
+        if now - fed >= feed_seconds and not loop.is_stuck:
+            fed = now
+            notify(WATCHDOG="1")
+        if now - checked >= CHECK_FILES_SECONDS or received:
+            checked = now
+            _reload(loop, file, log, force=bool(received))
+            loop.check_state_files()
+        loop.tick()
+
+
+def _reload(loop: Loop, file: DefinitionsFile, log: SupervisorLog, *, force: bool) -> None:
+    """Read the definitions file again, if it changed or SIGHUP arrived."""
+    was_valid = not file.problem
+    if file.reload(force=force):
+        if file.problem:
+            log.warn(file.problem)
+        elif not was_valid:
+            log.info("the definitions are valid again")
+        loop.wake()
+
+
+def _limit_heaps() -> None:
+    """Let all threads share two heaps of glibc, because memory of a thread's own heap is rarely returned.
+
+    Measured: with 27 threads and failing services, a process of 40 MiB grew by half in twenty minutes.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
-def _end(code: int) -> NoReturn:
-    """At once: what is under way is in its journal, and Python would wait for every thread that waits for something."""
+def _exit(code: int) -> NoReturn:
+    """End at once. Actions in progress are in their journals, and Python would wait for every thread."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
     os._exit(code)
-
-
-def _turn(loop: Loop, current: Current, teller: SupervisorLog, clock: Clock, signals: "queue.SimpleQueue[int]") -> None:
-    """The loop, with the watchdog fed from it, and files looked at once a second."""
-    fed = files_seen = float("-inf")
-    pause = (watchdog_seconds() or 60.0) / 4
-    while not loop.over.is_set():
-        came = {signals.get() for _ in range(signals.qsize())}
-        asked = signal.SIGHUP in came
-        if came - {signal.SIGHUP}:
-            loop.over.set()
-            return
-        now = clock.monotonic()
-        if now - fed >= pause:
-            fed = now
-            notify(WATCHDOG="1")
-        if now - files_seen >= LOOK_AT_FILES_SECONDS or asked:
-            files_seen = now
-            was = current.problem
-            if current.read_again(asked=asked):
-                if current.problem != was:
-                    teller.say(current.problem or "the definitions are good again", WARNING if current.problem else 6)
-                loop.problem = current.problem
-                loop.wake()
-            loop.look_at_state()
-        loop.tick()

@@ -1,149 +1,200 @@
-"""One look at everything: one list of containers for the whole host, state files as far as they have changed."""
+"""One pass of observation: one list of containers for the whole host, and the state files that have changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from conductor.change.cleanup import reapable
+from conductor.change.cleanup import is_due
 from conductor.change.context import Context
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.reconcile import Condition, Observation, ReplicaHealth
+from conductor.plan.release import Wanted
+from conductor.plan.replica import Replica
 from conductor.plan.transition import drifted, wanted_count
-from conductor.plan.values import Container, Held, Wanted
 
-LIST_IS_LATE_SECONDS = 5.0  # at most; from then on it is right, whatever event was missed
+# After an exit event the list still shows the replica as running for 50 ms and more, and `inspect` answers only once Docker
+# has cleaned up, up to 1 s under load (both measured with Docker events). After this time the list is right in any case.
+LATE_LIST_SECONDS = 5.0
+
+
+class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pass saw. `services` are all that were ever deployed or are being deployed for the first time.
+
+    `observations` are those of them that no other process works on. `problems` are errors by service, `cleanup` the services
+    with tasks to clean up, `crontabs` those whose crontab does not follow the definitions, `running` is the number of running
+    replicas. `traffic_down`: a service is routed, and the traffic layer is not running.
+    """
+
+    services: frozenset[str]
+    observations: dict[str, Observation]
+    problems: dict[str, ConductorError]
+    cleanup: frozenset[str]
+    crontabs: frozenset[str]
+    running: int
+    traffic_down: bool = False
+
+
+class StoredStates:
+    """Wanted states and their definitions, read again only when the file changed."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._wanted: dict[str, tuple[object, Wanted]] = {}
+        self._definitions: dict[str, tuple[tuple[str, str], Definition]] = {}
+
+    def read(self, service: str) -> tuple[Wanted, Definition | None]:
+        """Return the wanted state and the definition of the live release, if any."""
+        stamp = self._store.stamp(service)
+        known = self._wanted.get(service)
+        if known is None or known[0] != stamp:
+            known = self._wanted[service] = (stamp, self._store.wanted(service))
+        release = known[1].release
+        if release is None:
+            return known[1], None
+        identity = (release.id, release.digest)
+        definition = self._definitions.get(service)
+        if definition is None or definition[0] != identity:
+            definition = self._definitions[service] = (identity, restore(service, release.definition))
+        return known[1], definition[1]
+
+
+class ExitedReplicas:
+    """Replicas for which an exit event arrived while the runtime still lists them as running. Safe to change from any thread."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._exited: dict[str, float] = {}
+
+    def add(self, container: str) -> None:
+        """Record an exit."""
+        self._exited[container] = self._monotonic()
+
+    def discard(self, container: str) -> None:
+        """Forget an exit, because a later event made it obsolete."""
+        self._exited.pop(container, None)
+
+    def corrected(self, replica: Replica) -> Replica:
+        """Return the replica with the state that the event implies."""
+        at = self._exited.get(replica.id)
+        if at is None:
+            return replica
+        if not replica.running or self._monotonic() - at > LATE_LIST_SECONDS:
+            self.discard(replica.id)
+            return replica
+        return msgspec.structs.replace(replica, state="exited")
 
 
 class Observer:
-    """Looks through `context`, which it has for itself. `problems` are services that cannot be read, and why."""
+    """Makes passes through `context`, and gives the health monitor its targets. `exited` corrects the list of containers."""
 
-    def __init__(
-        self, watcher: HealthMonitor, context: Callable[[], Context], definitions: Callable[[], Definitions]
-    ) -> None:
-        self._watcher = watcher
+    def __init__(self, monitor: HealthMonitor, context: Context, definitions: Callable[[], Definitions]) -> None:
+        self._monitor = monitor
         self._context = context
         self._definitions = definitions
-        self._read: dict[str, tuple[object, Wanted]] = {}
-        self._released: dict[str, tuple[str, Definition]] = {}
-        self.problems: dict[str, str] = {}
-        self.died: dict[str, float] = {}  # when the daemon has told so; changed by any thread
-        self._rested: set[str] = set()  # what was seen not to run: when it does, it starts anew
-        self.to_reap: set[str] = set()
-        self.services: set[str] = set()
-        self.containers = 0
-
-    def look(self, *, daemon_was_away: bool) -> dict[str, Observation]:
-        """Every service that was ever deployed here, or is for the first time, but for those that somebody else works on
-        right now. Containers that did not run before, or may not have while the daemon was away, may be starting."""
-        context = self._context()
-        found = [self._now(context, container) for container in context.runtime.containers()]
-        self._rested = {c.id for c in found if c.id in self._rested or not c.running}
-        self.containers = sum(c.kind == "service" and c.running for c in found)
-        wall = context.clock.wall()
-        self.to_reap = {c.service for c in found if reapable(c, wall)}
-        mine: dict[str, list[Container]] = {}
-        for container in found:
-            if container.kind == "service":
-                mine.setdefault(container.service, []).append(container)
-        read: dict[str, tuple[Wanted, Definition | None]] = {}
-        problems: dict[str, str] = {}
-        targets: list[Target] = []
-        for service in sorted({*context.store.services(), *context.store.under_way()}):
-            try:
-                wanted, definition = read[service] = self._wanted(context, service)
-                targets += self._targets(wanted, definition, mine.get(service, []), starting=daemon_was_away)
-            except ConductorError as error:  # one broken service keeps nobody else waiting
-                problems[service] = error.sentence
-        self._watcher.watch(targets)
-        self.services = {*read, *problems}
-        observations: dict[str, Observation] = {}
-        for service, (wanted, definition) in read.items():
-            try:
-                if context.locks.holder(service) is None:
-                    observations[service] = self._situation(
-                        context, wanted, definition, mine.get(service, []), daemon_was_away=daemon_was_away
-                    )
-            except ConductorError as error:
-                problems[service] = error.sentence
-        self.problems = problems
-        return observations
-
-    def _now(self, context: Context, container: Container) -> Container:
-        """The daemon's list knows a death 50 ms and more after its event (measured), and asked about the one container it
-        answers only when it has cleaned up: up to a second under load (measured)."""
-        told = self.died.get(container.id)
-        if told is not None and (not container.running or context.clock.monotonic() - told > LIST_IS_LATE_SECONDS):
-            self.died.pop(container.id, None)
-            return container
-        return container if told is None else msgspec.structs.replace(container, state="exited")
+        self._stored = StoredStates(context)
+        self._not_running: set[str] = (
+            set()
+        )  # replicas that were seen not running; once such a replica runs again, it is starting
+        self.exited = ExitedReplicas(context.clock.monotonic)
 
     def stamp(self) -> object:
-        """Another one whenever a file of the wanted states or the journals was renamed or removed."""
-        return self._context().store.stamp_of_all()
+        """Return a value that changes whenever a wanted state or a journal is written or removed."""
+        return self._context.store.stamp_of_all()
 
-    def _wanted(self, context: Context, service: str) -> tuple[Wanted, Definition | None]:
-        """As on disk; read anew only when the file is another one."""
-        stamp = context.store.stamp(service)
-        known = self._read.get(service)
-        if known is None or known[0] != stamp:
-            known = self._read[service] = (stamp, context.store.wanted(service))
-        wanted = known[1]
-        if wanted.release is None:
-            return wanted, None
-        released = self._released.get(service)
-        if released is None or released[0] != wanted.release.change + wanted.release.digest:
-            definition = restore(service, wanted.release.definition)
-            released = self._released[service] = (wanted.release.change + wanted.release.digest, definition)
-        return wanted, released[1]
+    def observe(self, *, runtime_restarted: bool) -> HostObservation:
+        """Make one pass. With `runtime_restarted` every running replica may still be starting."""
+        context = self._context
+        replicas, tasks = context.runtime.containers()
+        replicas = tuple(self.exited.corrected(one) for one in replicas)
+        self._not_running = {one.id for one in replicas if one.id in self._not_running or not one.running}
+        by_service: dict[str, list[Replica]] = {}
+        for replica in replicas:
+            by_service.setdefault(replica.service, []).append(replica)
+        problems: dict[str, ConductorError] = {}
+        stored = self._read(by_service, problems, starting=runtime_restarted)
+        observations: dict[str, Observation] = {}
+        crontabs: set[str] = set()
+        for service, (wanted, definition) in stored.items():
+            try:
+                if not context.locks.is_held(service):
+                    one = observations[service] = self._observation(wanted, definition, by_service.get(service, []))
+                    if not one.interrupted and one.paused is None and not self._crontab_follows(wanted):
+                        crontabs.add(service)
+            except ConductorError as error:
+                problems[service] = error
+        if runtime_restarted:
+            observations = {
+                service: msgspec.structs.replace(one, runtime_restarted=True) for service, one in observations.items()
+            }
+        wall = context.clock.wall()
+        return HostObservation(
+            services=frozenset({*stored, *problems}),
+            observations=observations,
+            problems=problems,
+            cleanup=frozenset(one.service for one in tasks if is_due(one, wall)),
+            crontabs=frozenset(crontabs),
+            running=sum(one.running for one in replicas),
+            traffic_down=any(one.serving is not None and one.count for one in observations.values())
+            and not context.traffic.is_running(),
+        )
 
-    def _situation(
-        self,
-        context: Context,
-        wanted: Wanted,
-        definition: Definition | None,
-        mine: list[Container],
-        *,
-        daemon_was_away: bool,
-    ) -> Observation:
-        definitions, wishes = self._definitions(), context.host.supervise
+    def _read(
+        self, replicas: Mapping[str, list[Replica]], problems: dict[str, ConductorError], *, starting: bool
+    ) -> dict[str, tuple[Wanted, Definition | None]]:
+        """Return the stored states that can be read, and watch the health of their replicas."""
+        store = self._context.store
+        found: dict[str, tuple[Wanted, Definition | None]] = {}
+        targets: list[Target] = []
+        for service in sorted({*store.services(), *store.in_progress()}):
+            try:
+                wanted, definition = found[service] = self._stored.read(service)
+                targets += self._targets(wanted, definition, replicas.get(service, []), starting=starting)
+            except ConductorError as error:  # a service that cannot be read does not delay the others
+                problems[service] = error
+        self._monitor.watch(targets)
+        return found
+
+    def _observation(self, wanted: Wanted, definition: Definition | None, replicas: list[Replica]) -> Observation:
+        context = self._context
+        definitions, settings = self._definitions(), context.host.supervise
         defined = definitions.services.get(wanted.service)
-        counted = defined or definition
-        if wishes.undefined == "stop" and wanted.service not in definitions.ids:
-            counted = None
-        drift = defined if wishes.drift == "apply" and wanted.stopped is None else None
-        nginx = definition is not None and definition.service.nginx is not None
+        count_from = defined or definition
+        if settings.undefined == "stop" and wanted.service not in definitions.ids:
+            count_from = None
+        drift = defined if settings.drift == "apply" and wanted.stopped is None else None
+        routed = definition is not None and definition.service.nginx is not None
+        paused = wanted.paused
         return Observation(
             wanted=wanted,
-            seen=tuple(ReplicaHealth(c, self._condition(c)) for c in mine),
-            count=wanted_count(wanted, counted) if counted else 0,
-            served=context.traffic.served(wanted.service) if nginx else None,
-            dead_change=context.store.journal(wanted.service) is not None,
-            paused=_paused(context, wanted.paused),
-            daemon_was_away=daemon_was_away,
+            replicas=tuple(ReplicaHealth(one, self._condition(one)) for one in replicas),
+            count=wanted_count(wanted, count_from) if count_from else 0,
+            serving=context.traffic.serving(wanted.service) if routed else None,
+            interrupted=context.store.journal(wanted.service) is not None,
+            paused=None if paused is None or paused.is_over(context.clock.now()) else paused,
             drift=drift if drift is not None and drifted(wanted, drift) else None,
         )
 
-    def _condition(self, container: Container) -> Condition:
-        if container.running:
-            return self._watcher.condition(container.id)
-        return "bad" if container.state == "paused" else "exited"
+    def _crontab_follows(self, wanted: Wanted) -> bool:
+        """True unless the crontab has to be removed, or installed again. An invalid definition changes nothing."""
+        definitions = self._definitions()
+        if wanted.service not in definitions.ids:
+            return self._context.crontabs.read(wanted.service) is None
+        return not (wanted.crontab_removed and wanted.service in definitions.services)
+
+    def _condition(self, replica: Replica) -> Condition:
+        if replica.running:
+            return self._monitor.condition(replica.id)
+        return Condition.UNHEALTHY if replica.state == "paused" else Condition.EXITED
 
     def _targets(
-        self, wanted: Wanted, definition: Definition | None, mine: list[Container], *, starting: bool
+        self, wanted: Wanted, definition: Definition | None, replicas: list[Replica], *, starting: bool
     ) -> list[Target]:
-        """Those of the live release that run; others are not asked, they go."""
+        """Return the running replicas of the live release; all others are going to be removed."""
         if definition is None or definition.service.health is None or wanted.release is None:
             return []
-        health, live = definition.service.health, wanted.release.change
-        running = [c for c in mine if c.running and c.change == live]
-        return [Target(c, health, starting or c.id in self._rested) for c in running]
-
-
-def _paused(context: Context, held: Held | None) -> str:
-    if held is None or held.is_over(context.clock.now()):
-        return ""
-    until = f" until {held.until}" if held.until else ""
-    return f"paused by {held.who}{until}: {held.reason}"
+        health, live = definition.service.health, wanted.release.id
+        running = [one for one in replicas if one.running and one.release == live]
+        return [Target(one, health, starting or one.id in self._not_running) for one in running]

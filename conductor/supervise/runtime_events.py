@@ -1,32 +1,63 @@
-"""Docker's events about our containers, only to look sooner: what is lost is seen by the next look."""
+"""Events of the runtime. They only make passes run sooner: the next pass sees what a lost event was about."""
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
-from conductor.runtime.port import Change, Runtime
+from conductor.runtime.port import ContainerEvent, Runtime
+from conductor.supervise.observe import ExitedReplicas
 
-AGAIN_SECONDS = 1.0  # after a stream that ended as soon as it was begun: the daemon is away
+RETRY_SECONDS = 1.0  # between two streams; a stream that ended sooner was never open, because Docker is not running
 
 
 def follow(
     runtime: Runtime,
-    heard: Callable[[Change], None],
+    handle: Callable[[ContainerEvent], None],
     lost: Callable[[], None],
-    over: threading.Event,
+    ended: threading.Event,
     monotonic: Callable[[], float],
 ) -> None:
-    """Call `heard` for each, for ever; a stream that ends is begun anew. `lost` is called when one that was open ends:
-    events may have been missed, and the daemon restarted."""
+    """Call `handle` for each event, in a thread, until `ended` is set. A stream that ends is opened again.
+
+    `lost` is called when an open stream ends: events may be missing, and Docker may have restarted.
+    """
 
     def run() -> None:
-        while not over.is_set():
+        while not ended.is_set():
             began = monotonic()
-            with contextlib.suppress(Exception):  # whatever it was, the next stream may do better
-                for change in runtime.changes():
-                    heard(change)
-            if monotonic() - began >= AGAIN_SECONDS:
+            with contextlib.suppress(Exception):  # whatever failed, the next stream may work
+                for event in runtime.events():
+                    handle(event)
+            if monotonic() - began >= RETRY_SECONDS:
                 lost()
-            over.wait(AGAIN_SECONDS)
+            ended.wait(RETRY_SECONDS)
 
     threading.Thread(target=run, name="events", daemon=True).start()
+
+
+class EventHandler:
+    """Reacts to an event: a replica that exits unexpectedly causes a pass at once, any other event one within a second."""
+
+    def __init__(
+        self,
+        exited: ExitedReplicas,
+        in_progress: Container[str],
+        wake: Callable[[], None],
+        wake_now: Callable[[], None],
+    ) -> None:
+        self._exited = exited
+        self._in_progress = in_progress
+        self._wake = wake
+        self._wake_now = wake_now
+
+    def handle(self, event: ContainerEvent) -> None:
+        """Handle one event. Replicas of a service with an action in progress are expected to exit."""
+        unexpected = event.fewer and event.service not in self._in_progress
+        if event.exited and unexpected:
+            self._exited.add(event.container)
+        else:
+            self._exited.discard(event.container)
+        if unexpected:
+            self._wake_now()
+        else:
+            self._wake()

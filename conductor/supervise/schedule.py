@@ -1,40 +1,41 @@
-"""When `supervise` looks next: soon after what has died, and in any case every few seconds (pure; it is told the time)."""
+"""When the next pass runs: soon after a replica exited, and in any case every few seconds (pure)."""
 
 from collections import deque
 from math import inf
 
-PASS_SECONDS = 5.0  # the longest pause between two looks
-# What has died is looked at soon, and once more. So many looks may follow one another closely within a pass; then they
-# are a second apart, as after all else that happens.
-AGAIN_SECONDS = 0.15
-CLOSE_SECONDS, CLOSE_LOOKS, CALM_SECONDS = 0.1, 12, 1.0
+PASS_SECONDS = 5.0  # the longest time between two passes
+# After an exit a pass runs at once, and another one `REPEAT_SECONDS` later, because the list of the runtime may be late. Such
+# passes are at least `BURST_SECONDS` apart, and there are at most `BURST_PASSES` of them in `PASS_SECONDS`. All other passes are
+# at least `EVENT_SECONDS` apart.
+REPEAT_SECONDS = 0.15
+BURST_SECONDS, BURST_PASSES, EVENT_SECONDS = 0.1, 12, 1.0
 
 
 class PassScheduler:
-    """Seconds of one clock. `wake` and `urge` may be called by any thread."""
+    """Computes the time of the next pass, in seconds of one clock. Any thread may call `request` and `request_now`."""
 
     def __init__(self) -> None:
-        self._looks = deque([-inf], CLOSE_LOOKS)
-        self._woken = False
-        self._urgent = self._again = inf
+        self._passes = deque([-inf], BURST_PASSES)  # when the latest ones began
+        self._requested = False
+        self._urgent = self._repeat = inf
 
-    def wake(self) -> None:
-        """Look within a second."""
-        self._woken = True
+    def request(self) -> None:
+        """Run a pass within `EVENT_SECONDS`."""
+        self._requested = True
 
-    def urge(self, now: float) -> None:
-        """Look now, if that is not too often."""
+    def request_now(self, now: float) -> None:
+        """Run a pass now, unless that is too often."""
         self._urgent = now
 
     @property
     def next(self) -> float:
-        """The moment of the next look."""
-        last, urgent = self._looks[-1], min(self._urgent, self._again)
-        at = last + (CALM_SECONDS if self._woken or urgent < inf else PASS_SECONDS)
-        return min(at, max(urgent, last + CLOSE_SECONDS, self._looks[0] + PASS_SECONDS))
+        """The time of the next pass."""
+        last, urgent = self._passes[-1], min(self._urgent, self._repeat)
+        at = last + (EVENT_SECONDS if self._requested or urgent < inf else PASS_SECONDS)
+        return min(at, max(urgent, last + BURST_SECONDS, self._passes[0] + PASS_SECONDS))
 
-    def looks(self, now: float) -> None:
-        """One begins; after an urgent one comes another, lest the daemon's list was late."""
-        urgent, self._woken, self._urgent = self._urgent < inf, False, inf
-        self._again = now + AGAIN_SECONDS if urgent and self._again == inf else inf
-        self._looks.append(now)
+    def begin(self, now: float) -> None:
+        """Record that a pass begins; an urgent one is repeated."""
+        urgent, self._requested, self._urgent = self._urgent < inf, False, inf
+        self._repeat = now + REPEAT_SECONDS if urgent and self._repeat == inf else inf
+        self._passes.append(now)

@@ -1,4 +1,4 @@
-"""A limit on starts in progress, so that a whole host's recovery does not stampede."""
+"""The start limit: how many services may be starting at once, so that the recovery of a host does not overload it."""
 
 import contextlib
 import threading
@@ -6,35 +6,39 @@ from collections.abc import Iterator
 
 from conductor.errors import LockYielded
 
-LOOK_SECONDS = 0.25  # how often who waits for a turn looks whether it is all over
-START_SECONDS = 5.0  # a turn lasts no longer, so that starts that hang keep no other one waiting
+POLL_SECONDS = 0.25  # between two checks for the end of `supervise`
+START_SECONDS = 5.0  # a slower start no longer counts, so that starts that hang do not block others
 
 
 class StartLimit:
-    """So many `at_once`; `over` ends the waiting."""
+    """At most `at_once` starts. `ended` is set when `supervise` ends."""
 
-    def __init__(self, at_once: int, over: threading.Event) -> None:
+    def __init__(self, at_once: int, ended: threading.Event, start_seconds: float = START_SECONDS) -> None:
         self._free = threading.BoundedSemaphore(at_once)
-        self._over = over
+        self._ended = ended
+        self._start_seconds = start_seconds
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one's turn, and give it on when it is done, or takes long. `LockYielded` when it is all over."""
-        while not self._free.acquire(timeout=LOOK_SECONDS):
-            if self._over.is_set():
+    def slot(self) -> Iterator[None]:
+        """Wait for a free slot and keep it during the block, at most for `start_seconds`.
+
+        Raise `LockYielded` when `supervise` ends.
+        """
+        while not self._free.acquire(timeout=POLL_SECONDS):
+            if self._ended.is_set():
                 raise LockYielded
         once = threading.Lock()
 
-        def give_on() -> None:
+        def release() -> None:
             if once.acquire(blocking=False):
                 self._free.release()
 
-        late = threading.Timer(START_SECONDS, give_on)
-        late.daemon = True
+        timer = threading.Timer(self._start_seconds, release)
+        timer.daemon = True
         try:
             with contextlib.suppress(RuntimeError):  # no thread can be started
-                late.start()
+                timer.start()
             yield
         finally:
-            late.cancel()
-            give_on()
+            timer.cancel()
+            release()

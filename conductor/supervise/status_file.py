@@ -1,77 +1,98 @@
-"""What `supervise` thinks now, written down: for `status`, for the `supervise` that comes after it, and in a sentence for
-systemd.
-"""
+"""Publishing the supervisor status: the file for `status` and for the next `supervise`, and a line for systemd."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
-from conductor.plan.reconcile import Decision, Leave, Past, reason
+from conductor.plan.backoff import RetryState
+from conductor.plan.reason import AnyReason, AsWanted, Busy, Unreadable, describe
+from conductor.plan.reconcile import Decision, Leave
 from conductor.state import files
-from conductor.state.supervisor_status import Notes, ServiceNote, former_notes, notes_file
+from conductor.state.supervisor_status import ServiceStatus, SupervisorStatus, status_path
 from conductor.supervise.log import SupervisorLog
-from conductor.supervise.observe import Observer
+from conductor.supervise.observe import HostObservation
 from conductor.supervise.systemd import notify
 
+SUBJECT = "status file"  # no service id contains a space
 
-class Noter:
-    """Writes only what is new. `former` is what the `supervise` before this one has noted of each service."""
 
-    def __init__(self, runtime_dir: str, clock: Clock, teller: SupervisorLog) -> None:
-        self._file = notes_file(runtime_dir)
+class StatusFile:
+    """Writes the status when it differs from the one before. `problem` returns what is wrong with the definitions file."""
+
+    def __init__(self, runtime_dir: str, clock: Clock, log: SupervisorLog, problem: Callable[[], str]) -> None:
+        self._path = status_path(runtime_dir)
         self._clock = clock
-        self._teller = teller
+        self._log = log
+        self._problem = problem
         self._since = clock.now()
-        self._noted: Notes | None = None
-        self._untils: dict[str, tuple[float, str]] = {}
-        self.former = former_notes(runtime_dir)
+        self._written: SupervisorStatus | None = None
+        self._due: dict[str, tuple[float, str]] = {}
 
-    def note(
+    def publish(
         self,
+        observed: HostObservation | None,
         decisions: Mapping[str, Decision],
-        pasts: Mapping[str, Past],
-        observer: Observer,
-        waits_for: str,
-        problem: str,
+        states: Mapping[str, RetryState],
+        waiting_for: str,
     ) -> None:
-        """After a look, or one that failed: then `waits_for` says what for."""
+        """Publish the status after a pass. `waiting_for` is why the pass failed, empty when it did not."""
         services = {}
-        for service, past in pasts.items():
-            decided = decisions.get(service, Leave("somebody else works on it"))
-            if decided == Leave("as wanted") and not past.attempts:
-                continue
-            last = None if past.last is None else ceil(past.last + self._clock.wall() - self._clock.monotonic())
-            services[service] = ServiceNote(
-                why=observer.problems.get(service, reason(decided)), until=self._until(service, decided),
-                attempts=past.attempts, last=last, change=past.change,
-            )  # fmt: skip
-        services |= {s: ServiceNote(why=why) for s, why in observer.problems.items() if s not in services}
-        backing_off = sum(bool(note.until) for note in services.values())
-        text = f"{len(observer.services)} services, {observer.containers} containers"
-        text += f", {backing_off} backing off" if backing_off else ""
-        text = f"waiting for Docker: {waits_for}" if waits_for else text
-        self._write(Notes(pid=os.getpid(), since=self._since, text=text, problem=problem, services=services))
+        problems = observed.problems if observed else {}
+        for service, state in states.items():
+            decision = decisions.get(service, Leave(Busy()))
+            if service in problems:
+                services[service] = self._status(service, Unreadable(problems[service].sentence), decision, state)
+            elif decision != Leave(AsWanted()) or state.repair.count:
+                services[service] = self._status(service, decision.reason, decision, state)
+        for service, error in problems.items():
+            if service not in services:
+                services[service] = self._status(service, Unreadable(error.sentence), Leave(Busy()), RetryState())
+        text = f"waiting for Docker: {waiting_for}" if waiting_for else _summary(observed, services)
+        self._write(
+            SupervisorStatus(
+                pid=os.getpid(), since=self._since, text=text, problem=self._problem(), services=services,
+                traffic_down=observed is not None and observed.traffic_down,
+            )
+        )  # fmt: skip
 
-    def _write(self, notes: Notes) -> None:
-        if notes == self._noted:
-            return
-        notify(STATUS=notes.text)
-        try:
-            files.write(self._file, notes)
-        except ConductorError as error:
-            self._teller.failed("status", error.sentence)
-        else:
-            self._noted = notes
-            self._teller.well("status")
+    def _status(self, service: str, reason: AnyReason, decision: Decision, state: RetryState) -> ServiceStatus:
+        last = state.repair.last
+        return ServiceStatus(
+            reason=reason,
+            text=describe(reason),
+            until=self._until(service, decision),
+            attempts=state.repair.count,
+            last=None if last is None else ceil(last + self._clock.wall() - self._clock.monotonic()),
+            change=state.change,
+        )
 
-    def _until(self, service: str, decided: Decision) -> str:
-        """In wall time, worded once, so that the notes stay the same."""
-        until = decided.until if isinstance(decided, Leave) else None
+    def _until(self, service: str, decision: Decision) -> str:
+        """Return when an action is due as wall time. It is computed once, so that the status does not change each pass."""
+        until = decision.until if isinstance(decision, Leave) else None
         if until is None:
-            self._untils.pop(service, None)
+            self._due.pop(service, None)
             return ""
-        if self._untils.get(service, (None, ""))[0] != until:
-            self._untils[service] = (until, self._clock.later(until - self._clock.monotonic()))
-        return self._untils[service][1]
+        if self._due.get(service, (None, ""))[0] != until:
+            self._due[service] = (until, self._clock.later(until - self._clock.monotonic()))
+        return self._due[service][1]
+
+    def _write(self, status: SupervisorStatus) -> None:
+        if status == self._written:
+            return
+        notify(STATUS=status.text)
+        try:
+            files.write(self._path, status)
+        except ConductorError as error:
+            self._log.failed(SUBJECT, error)
+        else:
+            self._written = status
+            self._log.recovered(SUBJECT)
+
+
+def _summary(observed: HostObservation | None, services: Mapping[str, ServiceStatus]) -> str:
+    count, running = (len(observed.services), observed.running) if observed else (0, 0)
+    waiting = sum(bool(one.until) for one in services.values())
+    text = f"{count} service{'s' * (count != 1)}, {running} container{'s' * (running != 1)}"
+    return text + (f", {waiting} backing off" if waiting else "")

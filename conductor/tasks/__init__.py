@@ -1,1 +1,1 @@
-"""One-off tasks, consoles and cron jobs: a container of a release with somebody's streams or terminal on it."""
+"""One-off tasks, consoles and cron jobs: containers of a release, attached to the caller's streams or terminal."""

@@ -1,27 +1,31 @@
-"""What a task goes through; light, as cron opens it every minute: no SDK, no templates."""
+"""What a task needs from outside. It imports neither the Docker SDK nor templates: cron calls `conductor run` every minute."""
 
 import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
 from conductor.definitions.load import Definitions, load
 from conductor.definitions.model import Host
 from conductor.runtime.docker.attach import TaskRuntime
+from conductor.state.history import History, HistoryWriter
 from conductor.state.locks import Locks
 from conductor.state.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskContext:
-    """`command` is what the user asked for, for locks and history."""
+    """`command` names the task in locks and history."""
 
     definitions: Definitions
-    daemon: TaskRuntime
+    runtime: TaskRuntime
     store: Store
+    history: HistoryWriter
     locks: Locks
     clock: Clock
+    cancellation: SignalCancellation
     command: str
 
     @property
@@ -30,20 +34,22 @@ class TaskContext:
         return self.definitions.host
 
 
-def open_task_context(config: Path, command: str) -> TaskContext:
-    """Nothing outside is touched yet."""
+def make_task_context(config: Path, command: str) -> TaskContext:
+    """Return the context of a task on this host. Nothing outside is contacted yet."""
     definitions = load(config)
-    host, clock = definitions.host, Clock()
+    host, clock, cancellation = definitions.host, Clock(), SignalCancellation()
     return TaskContext(
         definitions=definitions,
-        daemon=TaskRuntime(host.docker, host.instance),
+        runtime=TaskRuntime(host.docker, host.instance),
         store=Store(Path(host.state_dir)),
-        locks=Locks(Path(host.runtime_dir) / "locks", command, clock),
+        history=History(Path(host.state_dir)),
+        locks=Locks(Path(host.runtime_dir) / "locks", command, clock, cancellation),
         clock=clock,
+        cancellation=cancellation,
         command=command,
     )
 
 
 def host_name() -> str:
-    """What people call this machine."""
+    """Return the name of this host, for people."""
     return socket.gethostname() or os.uname().nodename

@@ -1,4 +1,4 @@
-"""A cron job's turn: one run at a time where the definition says so, across revisions."""
+"""A cron job's overlap: `allow`, `skip` or `queue` a run while another one, of any revision, is in progress."""
 
 import contextlib
 import math
@@ -6,35 +6,49 @@ from collections.abc import Iterator
 
 from conductor.definitions.model import Cron
 from conductor.errors import BusyError
-from conductor.plan.tasks import Task
+from conductor.plan.tasks import Task, job_locks
 from conductor.tasks.context import TaskContext
+from conductor.tasks.results import record_overdue
 
-LOOK_SECONDS = 1.0  # how often a container whose `conductor run` died is looked at again
+POLL_SECONDS = 1.0  # between two checks for a container whose `conductor run` was killed
+CREATED_SECONDS = 60.0  # after this time, a created container will not be started: its `conductor run` was killed
 
 
 @contextlib.contextmanager
-def turn(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
-    """Whether it may run now. With `skip` not beside another run; with `queue` after it, and one waits at most.
+def exclusive(context: TaskContext, task: Task, cron: Cron | None) -> Iterator[bool]:
+    """Yield whether the job may run now. With `queue`, wait for the other run, unless another run is waiting already.
 
-    A container of the job counts, whatever became of its `conductor run`.
+    A running container of the job counts as a run until its deadline, even if its `conductor run` was killed.
     """
     overlap = cron.overlap if cron else "allow"
     if overlap == "allow":
         yield True
         return
-    name = f"{task.service}.{task.job}"  # no service's id has a dot, so it is no service's lock
+    run, next_run, _ = job_locks(task.service, task.job)
     with contextlib.ExitStack() as held:
         with contextlib.ExitStack() as queued:
             try:
                 if overlap == "queue":
-                    queued.enter_context(context.locks.hold(f"{name}.next"))
-                held.enter_context(context.locks.hold(name, math.inf if overlap == "queue" else 0.0))
+                    queued.enter_context(context.locks.hold(next_run))
+                held.enter_context(context.locks.hold(run, math.inf if overlap == "queue" else 0.0))
             except BusyError:
                 yield False
                 return
-            while context.daemon.running(task.service, task.job):
+            while _runs(context, task):
                 if overlap == "skip":
                     yield False
                     return
-                context.clock.wait(LOOK_SECONDS)
+                context.cancellation.wait(POLL_SECONDS)
         yield True
+
+
+def _runs(context: TaskContext, task: Task) -> bool:
+    """Return whether a container of the job runs or is about to. Remove those that are past their deadline."""
+    runs, wall = False, context.clock.wall()
+    for container in context.runtime.unfinished(task.service, task.job):
+        if container.is_overdue(wall):
+            context.runtime.remove(container.id)
+            record_overdue(context, container)
+        elif container.state != "created" or wall - container.created < CREATED_SECONDS:
+            runs = True
+    return runs

@@ -1,25 +1,25 @@
-"""What is remembered of a task: a line in the history, and for a cron job its last run. Nothing of it fails the task."""
+"""The records of a task: an entry in the history, and the last result of a cron job. A failure here never fails the task."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from conductor.caller import who
+from conductor.caller import current_user
 from conductor.definitions.redaction import redactor, without_cut_secret
-from conductor.errors import ConductorError
-from conductor.output.streams import remark
-from conductor.plan.jobs import JobResult
-from conductor.plan.tasks import Task
-from conductor.tasks.attach import End
+from conductor.errors import ConductorError, Interrupted
+from conductor.output.streams import write_stderr
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.replica import TaskContainer
+from conductor.plan.tasks import JobResult, Task, job_locks
+from conductor.state.locks import RESULT_SECONDS
+from conductor.tasks.attach import TaskEnd
 from conductor.tasks.context import TaskContext
 
-KEPT_BYTES = 16384  # of the output of a cron job's last run
-RESULT_LOCK_SECONDS = 10.0
+KEPT_BYTES = 16384  # from the end of the output of a cron job's last run
 
 
-class Record:
-    """One run of a task at a revision. `redact` takes secrets out of what the app has said."""
+class TaskRecord:
+    """The records of one run of a task at a revision. `secrets` are removed from its output."""
 
     def __init__(self, context: TaskContext, task: Task, revision: str) -> None:
         self._context = context
@@ -31,61 +31,94 @@ class Record:
         self.secrets: tuple[object, ...] = ()
 
     def keep(self, data: bytes) -> None:
-        """Remember the end of the output; by one thread."""
+        """Keep the end of the output. Called by one thread."""
         if self._task.job:
             self._output = (self._output + data)[-KEPT_BYTES:]
 
     def began(self) -> None:
-        """The job's turn has come; runs skipped from here on are counted anew."""
+        """Record that the job runs now. Skipped runs are counted from here."""
         task = self._task
-        fresh = JobResult(service=task.service, job=task.job, revision=self._revision, began=self._began)
-        self._note(lambda _: fresh)
+        result = JobResult(service=task.service, job=task.job, revision=self._revision, began=self._began)
+        self._update_result(lambda _: result)
 
     def skipped(self) -> None:
-        """Another run of the job was under way."""
-        self._note(lambda was: msgspec.structs.replace(was, skipped=was.skipped + 1))
+        """Record that the job was skipped, because another run was in progress."""
+        self._update_result(lambda last: msgspec.structs.replace(last, skipped=last.skipped + 1))
 
-    def ended(self, end: End) -> None:
-        """With an exit code, of its own or of the end by force."""
-        cut = {"": "", "timeout": "stopped: its time was over", "hangup": "stopped: its terminal was gone"}[end.cut]
-        said = self._output.decode(errors="replace")
-        if len(self._output) == KEPT_BYTES:  # then it may begin in the middle of a letter, or of a secret
-            said = without_cut_secret(said.lstrip("\ufffd"), self.secrets)
-        self._write(end.code, end.seconds, cut or "done", said)
+    def ended(self, end: TaskEnd) -> None:
+        """Record the end of the task."""
+        output = self._output.decode(errors="replace")
+        if len(self._output) == KEPT_BYTES:  # it may begin inside a character or a secret
+            output = without_cut_secret(output.lstrip("\ufffd"), self.secrets)
+        self._write(end.outcome, exit_code=end.exit_code, seconds=end.seconds, output=output)
 
     def detached(self) -> None:
-        """It runs, and nobody stays to see how it ends."""
-        self._write(None, None, "started, left to itself", "")
+        """Record that the task was started and is not followed."""
+        self._write(Outcome.STARTED)
 
     def failed(self, error: ConductorError) -> None:
-        """It could not be run, or how it ended is not known."""
-        self._write(error.code, None, error.sentence, error.sentence)
+        """Record that the task could not be run, or that its end is unknown."""
+        outcome = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.FAILED
+        self._write(outcome, exit_code=error.code, output=error.sentence, reason=error.sentence)
 
-    def _write(self, code: int | None, seconds: float | None, outcome: str, output: str) -> None:
+    def _write(
+        self,
+        outcome: Outcome,
+        *,
+        exit_code: int | None = None,
+        seconds: float | None = None,
+        output: str = "",
+        reason: str = "",
+    ) -> None:
         task, context = self._task, self._context
-        line: dict[str, Any] = {
-            "at": context.clock.now(), "began": self._began, "who": who(), "command": context.command, "action": task.kind,
-            "service": task.service, "to": self._revision, "container": self.container, "seconds": seconds,
-            "exit_code": code, "outcome": outcome,
-        }  # fmt: skip
-        try:
-            context.store.record(line)
-        except ConductorError as error:
-            remark(f"warning: {error.sentence}")
+        entry = HistoryEntry(
+            at=context.clock.now(),
+            service=task.service,
+            action=task.kind,
+            outcome=outcome,
+            who=current_user(),
+            command=context.command,
+            began=self._began,
+            to=self._revision,
+            reason=reason,
+            container=self.container,
+            seconds=seconds,
+            exit_code=exit_code,
+        )
+        _append(context, entry)
         if not task.job:
             return
-        mine = {"revision": self._revision, "began": self._began, "seconds": seconds, "exit_code": code}
-        said = redactor(self.secrets)(output)
-        self._note(lambda was: msgspec.structs.replace(was, **mine, output=said))
+        redacted = redactor(self.secrets)(output)
+        self._update_result(
+            lambda last: msgspec.structs.replace(
+                last, revision=self._revision, began=self._began, seconds=seconds, exit_code=exit_code, output=redacted
+            )
+        )
 
-    def _note(self, change: Callable[[JobResult], JobResult]) -> None:
-        """Under a lock of its own: of two runs that end at once neither is lost."""
+    def _update_result(self, update: Callable[[JobResult], JobResult]) -> None:
+        """Change the job's last result under its own lock, so that two runs that end at once are both recorded."""
         task, context = self._task, self._context
         if not task.job:
             return
         try:
-            with context.locks.hold(f"{task.service}.{task.job}.result", RESULT_LOCK_SECONDS):
-                was = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
-                context.store.write_job(change(was))
+            with context.locks.hold(job_locks(task.service, task.job)[-1], RESULT_SECONDS):
+                last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
+                context.store.write_job(update(last))
         except ConductorError as error:
-            remark(f"warning: {error.sentence}")
+            write_stderr(f"warning: {error.sentence}")
+
+
+def record_overdue(context: TaskContext, container: TaskContainer) -> None:
+    """Record that a task was removed after its deadline because its own `conductor run` had been killed."""
+    entry = HistoryEntry(
+        at=context.clock.now(), service=container.service, action=container.kind, outcome=Outcome.OVERDUE,
+        to=container.revision, container=container.name,
+    )  # fmt: skip
+    _append(context, entry)
+
+
+def _append(context: TaskContext, entry: HistoryEntry) -> None:
+    try:
+        context.history.append(entry)
+    except ConductorError as error:
+        write_stderr(f"warning: {error.sentence}")

@@ -1,7 +1,8 @@
-"""`conductor run`: find the release, wait for the job's turn, follow the task, and write down how it ended."""
+"""`conductor run`: find the release, wait for the job's overlap lock, run the task, and record how it ended."""
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,85 +10,114 @@ from conductor.definitions.environment import environment
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.output.streams import answer, remark
+from conductor.output.streams import write_stderr, write_stdout
 from conductor.plan.container_spec import ContainerSpec
-from conductor.plan.tasks import Task, task_spec
-from conductor.plan.transition import named_release, release
-from conductor.plan.values import Image, Release
-from conductor.runtime.docker.attach import DaemonGoneError
-from conductor.tasks.attach import End, Follower
+from conductor.plan.history import Outcome
+from conductor.plan.release import Image, Release
+from conductor.plan.tasks import Task, task_spec, with_deadline
+from conductor.plan.transition import new_release
+from conductor.runtime.port import RuntimeUnavailable
+from conductor.state.locks import ADDRESSES_SECONDS
+from conductor.tasks.attach import AttachedTask, TaskEnd
 from conductor.tasks.context import TaskContext, host_name
-from conductor.tasks.overlap import turn
-from conductor.tasks.results import Record
+from conductor.tasks.overlap import exclusive
+from conductor.tasks.results import TaskRecord
+
+if TYPE_CHECKING:
+    from conductor.output.printers import Output
+    from conductor.runtime.port import Runtime
 
 TIMED_OUT = 124
-NETWORK_LOCK_SECONDS = 180.0  # as long as an upgrade may hold it
-DOCKER_LOOK_SECONDS = 0.5
+DOCKER_POLL_SECONDS = 0.5
 
 
 def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -> int:
-    """The task's own exit code, or 124 when its time was over; a `ConductorError` when it could not be run.
+    """Run a task and return its exit code, or 124 after its timeout; raise `ConductorError` when it could not be run.
 
-    A daemon that is not there (yet) is waited for.
+    Wait at most `docker_wait_seconds` for a daemon that does not answer.
     """
-    context.clock.listen()
-    if docker_wait_seconds:
-        _await_daemon(context, docker_wait_seconds)
-    found, definition = resolve(context, task)
-    record = Record(context, task, found.revision)
+    context.cancellation.listen()
     try:
-        end = _run(context, task, found, definition, record)
+        if docker_wait_seconds:
+            _await_daemon(context, docker_wait_seconds)
+        release, definition = resolve(context, task)
+    except ConductorError as error:
+        if task.job:  # so that `cron list` shows the failure
+            TaskRecord(context, task, task.revision or "").failed(error)
+        raise
+    record = TaskRecord(context, task, release.revision)
+    try:
+        end = _run(context, task, release, definition, record)
     except ConductorError as error:
         record.failed(error)
         raise
     if end is None:
         return 0
     record.ended(end)
-    return end.code
+    return end.exit_code
 
 
 def _await_daemon(context: TaskContext, seconds: float) -> None:
     until = context.clock.monotonic() + seconds
     while True:
         try:
-            context.daemon.ping()
-        except DaemonGoneError:
+            context.runtime.ping()
+        except RuntimeUnavailable:
             if context.clock.monotonic() >= until:
                 raise
-            context.clock.wait(DOCKER_LOOK_SECONDS)
+            context.cancellation.wait(DOCKER_POLL_SECONDS)
         else:
             return
 
 
 def resolve(context: TaskContext, task: Task) -> tuple[Release, Definition]:
-    """The live release; with a revision the kept release of that name, or one that was never deployed here, as the
-    definitions file has it now, its image pulled if absent.
+    """Return the live release, or with a revision the kept release of that name.
+
+    A revision without one is resolved by the definitions file, and its image is pulled if absent.
     """
-    if task.service not in context.store.services():
-        context.definitions.service(task.service)  # says that there is no such service, and which is nearest
-    found = named_release(context.store.wanted(task.service), task.revision)
+    context.definitions.require_known(task.service, context.store.services())
+    found = context.store.wanted(task.service).find(task.revision)
     if found:
         return found, restore(task.service, found.definition)
     definition, revision = context.definitions.service(task.service), task.revision or ""
     image = _image(context, f"{definition.service.image}:{revision}")
-    return release(definition, revision, image.id, ""), definition
+    return new_release(definition, revision, image.id, ""), definition
 
 
 def _image(context: TaskContext, reference: str) -> Image:
-    """Nothing of the service may ever have run on this host: then there is no network either. This costs the SDK."""
-    from conductor.change.image import pull
-    from conductor.output.printers import make_printer
+    """Return the image, pulled if absent. The network is created too: on this host the service may never have run."""
+    from conductor.change.prerequisites import pull
+
+    runtime, output = _docker(context)
+    return runtime.image(reference) or pull(runtime, reference, output, context.clock, context.cancellation)
+
+
+def _restore_prerequisites(context: TaskContext, release: Release) -> None:
+    """Create the network and pull the image of a release when they were removed, for example by `docker system prune`."""
+    if context.runtime.has_network(context.host.network.name) and context.runtime.has_image(release.image_id):
+        return
+    from conductor.change.prerequisites import require_image
+
+    runtime, output = _docker(context)
+    require_image(runtime, release, output, context.clock, context.cancellation)
+
+
+def _docker(context: TaskContext) -> "tuple[Runtime, Output]":
+    """Create the network, and return the runtime and the output. Only a task that lacks something imports the Docker SDK."""
+    from conductor.output.printers import make_output
     from conductor.runtime.docker.client import DockerRuntime
 
-    runtime = DockerRuntime(context.host.docker, context.host.instance, context.clock)
-    with context.locks.hold("addresses", NETWORK_LOCK_SECONDS):
-        runtime.ensure_network(context.host.network)
-    report = make_printer(json=False, stdout=sys.stdout, stderr=sys.stderr)
-    return runtime.image(reference) or pull(runtime, reference, report, context.clock)
+    host = context.host
+    runtime = DockerRuntime(host.docker, host.instance, context.clock, context.cancellation)
+    with context.locks.hold("addresses", ADDRESSES_SECONDS):
+        runtime.ensure_network(host.network)
+    return runtime, make_output(json=False, stdout=sys.stdout, stderr=sys.stderr, now=context.clock.now)
 
 
-def _run(context: TaskContext, task: Task, found: Release, definition: Definition, record: Record) -> End | None:
-    """None when nobody follows it: it was skipped, or is detached."""
+def _run(
+    context: TaskContext, task: Task, release: Release, definition: Definition, record: TaskRecord
+) -> TaskEnd | None:
+    """Return None when the task is not followed: it was skipped, or is detached."""
     if task.kind == "console":
         task = _console(task, definition)
     cron = definition.service.cron if task.job else None
@@ -96,40 +126,43 @@ def _run(context: TaskContext, task: Task, found: Release, definition: Definitio
     values = environment(definition.service)
     record.secrets = tuple(values.values())
     spec = task_spec(
-        task, definition, found, values, instance=context.host.instance, network=context.host.network.name,
-        change=os.urandom(4).hex(),  # importing `secrets` costs 5 ms
+        task, definition, release, values, instance=context.host.instance, network=context.host.network.name,
+        change=os.urandom(4).hex(),  # importing `secrets` takes 5 ms
     )  # fmt: skip
     record.container = spec.name
     if task.kind == "console":
-        remark(f"{' '.join(task.command)} in {task.service} {found.revision} on {host_name()} (container {spec.name})")
-    with turn(context, task, cron) as mine:
-        if not mine:
+        write_stderr(
+            f"{' '.join(task.command)} in {task.service} {release.revision} on {host_name()} (container {spec.name})"
+        )
+    with exclusive(context, task, cron) as may_run:
+        if not may_run:
             record.skipped()
             return None
         record.began()
-        return _follow(context, task, spec, record)
+        _restore_prerequisites(context, release)
+        return _start(context, task, with_deadline(spec, context.clock.wall(), task.timeout), record)
 
 
 def _console(task: Task, definition: Definition) -> Task:
     if not definition.service.console:
         raise ConductorError(
-            f"cannot open a console of {task.service}: its definition has none",
-            "write for example console: [bin/rails, console], and upgrade or restart",
+            f"cannot open a console of {task.service}: its definition has no `console` key",
+            f"add one, for example console: [bin/rails, console], then: conductor service restart --id {task.service}",
         )
     return msgspec.structs.replace(task, command=definition.service.console)
 
 
-def _follow(context: TaskContext, task: Task, spec: ContainerSpec, record: Record) -> End | None:
-    daemon, command = context.daemon, task.command[0]
+def _start(context: TaskContext, task: Task, spec: ContainerSpec, record: TaskRecord) -> TaskEnd | None:
+    runtime, command = context.runtime, task.command[0]
     if task.detach:
-        with daemon.starting(spec) as container:
-            context.clock.check()
-            daemon.start(container, command)
+        with runtime.starting(spec) as container:
+            context.cancellation.check()
+            runtime.start(container, command)
         record.detached()
-        answer(spec.name)
+        write_stdout(spec.name)
         return None
-    end = Follower(daemon, context.clock, spec, command).follow(task.timeout, record.keep)
-    if end.cut != "timeout":
+    end = AttachedTask(runtime, context.clock, context.cancellation, spec, command).run(task.timeout, record.keep)
+    if end.outcome is not Outcome.TIMED_OUT:
         return end
-    remark(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
-    return msgspec.structs.replace(end, code=TIMED_OUT)
+    write_stderr(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
+    return msgspec.structs.replace(end, exit_code=TIMED_OUT)

@@ -1,1 +1,1 @@
-"""Traffic: what nginx is told, when it has truly heard it, and when the old containers have nothing left to do."""
+"""Traffic: what nginx serves, the proof that it does, and the proof that old replicas are drained."""

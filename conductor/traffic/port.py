@@ -1,60 +1,92 @@
-"""What the rest of Conductor asks of the thing that carries traffic; one implementation until there is a second."""
+"""The traffic port: what Conductor needs from whatever routes requests. Independent of the implementation."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from conductor.plan.values import Cutover, Worker
-from conductor.traffic.render import Former, Route
+from conductor.errors import ConductorError
+from conductor.plan.route import Cutover, Route
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
-    """How a drain ended. `cut` counts requests that were still with an old container at the deadline, `silent` client
-    connections that had sent none; `survivors` are old workers that live on."""
+    """How a drain ended: `cut` requests were still with an old replica at the deadline, and `silent` client connections
+    had sent no request."""
 
-    survivors: tuple[Worker, ...] = ()
     cut: int = 0
     silent: int = 0
 
 
+class ManagedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that Conductor writes: the wanted text, and the present one (None: absent)."""
+
+    path: Path
+    wanted: str
+    present: str | None
+
+
+class TrafficUnavailable(ConductorError):  # noqa: N818 (a state that `install` accepts)
+    """The traffic layer is not running."""
+
+
+class TrafficRefused(ConductorError):  # noqa: N818 (the refusal of a configuration)
+    """The traffic layer refuses its configuration."""
+
+
 class Traffic(Protocol):
-    """The host's nginx."""
+    """The traffic layer of this host."""
 
-    def check(self, routes: tuple[Route, ...]) -> None:
-        """Refuse now, changing nothing, what would make a cutover to `routes` fail: a broken tree, nginx not running."""
+    def is_running(self) -> bool:
+        """True when the traffic layer answers."""
 
-    def in_force(self, routes: tuple[Route, ...]) -> bool:
-        """Whether running workers already serve exactly `routes`."""
+    def check(self, routes: Collection[Route]) -> tuple[str, ...]:
+        """Refuse, before anything is changed, what would make a switch to `routes` fail.
 
-    def switch(self, to: tuple[Route | Former, ...], ahead: Callable[[Cutover], None], *, force: bool) -> None:
-        """Send new requests to `to`, proven; an error when it cannot be proven.
+        Return a warning for each of their server names whose requests may not reach the service.
+        """
 
-        `ahead` is told what nginx is before anything is changed, and again what is left of it when the change is proven.
-        Without `force` nothing is done when running workers serve exactly that already; with it, no worker that was
-        told something else accepts anybody afterwards.
+    def serves(self, routes: Collection[Route]) -> bool:
+        """True when exactly `routes` are in force."""
+
+    def switch(self, routes: Collection[Route], record: Callable[[Cutover], None]) -> None:
+        """Send new requests to `routes`, and verify this; raise when that fails. Do nothing when they are in force.
+
+        `record` is called before anything changes, and again with what is left to drain once the switch is verified.
+        """
+
+    def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
+        """Restore what was in force before the switch that recorded `cutover`, and verify it; raise when that fails.
+
+        Only `services` are restored: others of the switch may have changed since. `record` is called as in `switch`, and
+        an undo of what it recorded restores the same state.
         """
 
     def drain(
-        self, cutover: Cutover, addresses: tuple[str, ...], seconds: float, waiting: Callable[[str], None]
+        self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
     ) -> Drained:
-        """Wait until no request can reach, or is in, `addresses` through the workers of `cutover`; at most `seconds`."""
+        """Wait until no request can reach, or is in, `endpoints` (`IP:PORT`) any more; at most `seconds`."""
 
-    def install(self, routes: tuple[Route, ...], defined: Collection[str]) -> tuple[str, ...]:
-        """Write the files of `routes`, and remove those of services not `defined` that nothing refers to; what changed."""
-
-    def texts(self, routes: tuple[Route, ...]) -> dict[str, tuple[str, str | None]]:
-        """The files as they should be, by name, each with the text in place."""
-
-    def drop_in(self) -> dict[Path, tuple[str, str | None]]:
-        """The file for nginx's main context as it should be, by path, with the text in place; empty without a place."""
-
-    def served(self, service: str) -> frozenset[str]:
-        """The addresses that the service's file sends requests to."""
+    def serving(self, service: str) -> frozenset[str]:
+        """Return the endpoints that requests for the service go to."""
 
     def known(self) -> frozenset[str]:
-        """Every address that a file of Conductor's sends requests to."""
+        """Return every endpoint that a request may still be sent to. None of these may be given to a new replica."""
 
-    def living(self, workers: Iterable[Worker]) -> frozenset[Worker]:
-        """Those of `workers` that live."""
+    def load(self) -> None:
+        """Load what is configured, if a process was killed before it loaded it."""
+
+    def install(self, routes: Collection[Route], keep: Collection[str]) -> tuple[str, ...]:
+        """Write `routes`, and remove the routes of services that are not in `keep` and not referred to.
+
+        Return the names of what changed.
+        """
+
+    def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
+        """Return the files that a switch to `routes` would write."""
+
+    def notices(self) -> tuple[str, ...]:
+        """Return a notice for each setting that has no effect on this host."""
+
+    def installed_files(self) -> tuple[ManagedFile, ...]:
+        """Return the files that only `install` writes."""

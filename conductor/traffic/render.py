@@ -1,51 +1,27 @@
-"""The files nginx includes, as text (pure but for templates): upstreams, server blocks, Conductor's own servers.
+"""The files that nginx includes, as text: upstreams, server blocks, Conductor's own servers.
 
-The generation is a digest of all files of the include directory, so equal bytes are an equal generation and no reload.
+The generation is a digest of all files of the include directory: equal bytes are an equal generation and need no reload.
 """
 
 import functools
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
-import msgspec
 
-from conductor.definitions.model import Definition, Host
-from conductor.errors import UsageError
+from conductor.definitions.model import Host
+from conductor.errors import ConductorError, UsageError
+from conductor.plan.route import Route
 
-OWN = "_conductor.conf"  # no service id starts with "_"
-STAMP = "# Written by Conductor; changes are overwritten.\n"
-
-
-class Route(msgspec.Struct, frozen=True):
-    """One service as nginx shall see it: with no address it answers 503."""
-
-    definition: Definition
-    addresses: tuple[str, ...]
-
-    @property
-    def file_name(self) -> str:
-        """Its file in the include directory."""
-        return f"{self.definition.id}.conf"
-
-
-class Former(msgspec.Struct, frozen=True):
-    """A file as it was; None: it was not there."""
-
-    file_name: str
-    text: str | None
-
-
-def addresses_in(text: str | None) -> tuple[str, ...]:
-    """The addresses that a file of Conductor's sends requests to."""
-    return tuple(re.findall(r"^ +server (\d[\d.]*:\d+) ", text or "", re.MULTILINE))
+OWN_FILE = "_conductor.conf"  # no service id starts with "_"
+INCLUDES = ("server.inc", "location.inc")
+HEADER = "# Written by Conductor; changes are overwritten.\n"
 
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    """One for all: `supervise` renders again and again, and compiled templates take room."""
+    """One environment per process: `supervise` renders again and again, and compiled templates take memory."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("conductor"),
         undefined=jinja2.StrictUndefined,
@@ -54,8 +30,13 @@ def _templates() -> jinja2.Environment:
     )
 
 
+def file_name(service: str) -> str:
+    """Return the name of a service's file in the include directory."""
+    return f"{service}.conf"
+
+
 class Renderer:
-    """Renders for one host; `runtime` is `host.runtime_dir`/nginx."""
+    """Renders for one host. `runtime` is `host.runtime_dir`/nginx, for the announce flag and Conductor's sockets."""
 
     def __init__(self, host: Host) -> None:
         self._include_dir = host.nginx.include_dir
@@ -65,52 +46,74 @@ class Renderer:
         self.unavailable = self.runtime / "unavailable.sock"
         self._templates = _templates()
 
-    def candidate(self, present: Mapping[str, str], to: tuple[Route | Former, ...]) -> dict[str, str]:
-        """Every file of the include directory as it should be: `present` ones, with those of `to` and our own written anew."""
-        files = {name: text for name, text in present.items() if name != OWN}
-        for name in ("server.inc", "location.inc"):
-            files[name] = STAMP + self._templates.get_template(f"{name}.j2").render(flag=self.flag)
-        texts = {one.file_name: self.route(one) if isinstance(one, Route) else one.text for one in to}
-        files = {name: text for name, text in {**files, **texts}.items() if text is not None}
+    def candidate(self, present: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+        """Return every file of the include directory as it should be: those present, with `changes` and Conductor's own.
+
+        A None in `changes` removes a file. Raises when a file of that name was not written by Conductor.
+        """
+        own = {f: HEADER + self._templates.get_template(f"{f}.j2").render(flag=self.flag) for f in INCLUDES}
+        for name in (*changes, *own, OWN_FILE):
+            if not present.get(name, HEADER).startswith(HEADER):
+                raise ConductorError(
+                    f"cannot write {self._include_dir}/{name}: the file was not written by Conductor",
+                    f"move it to another name: mv {self._include_dir}/{name} {self._include_dir}/other-{name}",
+                )
+        texts = {name: text for name, text in present.items() if name != OWN_FILE} | own | dict(changes)
+        files = {name: text for name, text in texts.items() if text is not None}
         generation = self.generation(files)
-        files[OWN] = STAMP + self._templates.get_template("conductor.conf.j2").render(
+        files[OWN_FILE] = HEADER + self._templates.get_template("conductor.conf.j2").render(
             flag=self.flag, generation=generation, status_socket=self.status_socket, unavailable=self.unavailable
         )
         return files
 
     @staticmethod
     def generation(files: Mapping[str, str]) -> str:
-        """16 hex digits over names and texts of all files but our own."""
+        """Return 16 hex digits over names and texts of all files but Conductor's own."""
         digest = hashlib.sha256()
         for name, text in sorted(files.items()):
-            if name != OWN:
+            if name != OWN_FILE:
                 digest.update(f"{len(name)}:{name}{len(text)}:{text}".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
+    def tmpfiles(self) -> str:
+        """Return the tmpfiles.d entry for the directories that nginx needs when it starts."""
+        modes = {self.runtime.parent: "0755", self.runtime: "0755", self.status_socket.parent: "0700"}
+        return HEADER + "".join(f"d {path} {mode} root root -\n" for path, mode in modes.items())
+
+    def unit_drop_in(self) -> str:
+        """Return the drop-in for nginx's unit that removes the sockets of a killed nginx before the next start."""
+        return f"{HEADER}[Service]\nExecStartPre=-/bin/rm -f {self.status_socket} {self.unavailable}\n"
+
     def route(self, route: Route) -> str:
-        """The upstream of a service, and its server block where Conductor writes that."""
+        """Return the upstream of a service, and its server block where Conductor writes that.
+
+        The order of the endpoints does not matter: the same replicas are the same bytes.
+        """
         definition = route.definition
         nginx = definition.service.nginx
         upstream = self._templates.get_template("upstream.conf.j2").render(
-            upstream=definition.upstream, addresses=route.addresses, unavailable=self.unavailable
+            upstream=definition.upstream, addresses=sorted(route.endpoints), unavailable=self.unavailable
         )
-        text = f"{STAMP}# Service {definition.id}.\n{upstream}"
+        text = f"{HEADER}# Service {definition.id}.\n{upstream}"
         if nginx is None or nginx.server is None:
             return text
         values = {
             "upstream": definition.upstream,
             "server": nginx.server,
             "include_dir": self._include_dir,
-            "header_timeout_ms": max(1, int(nginx.drain * 800)),  # below drain, so that silence never outlasts it
+            "header_timeout_ms": max(
+                1, int(nginx.drain * 800)
+            ),  # below `drain`, so that silent clients end before its deadline
             "service": definition.id,
         }
-        return text + self._server(nginx.server.template, values)
+        return text + self._server(nginx.server.template, route.template, values)
 
-    def _server(self, template: str | None, values: dict[str, object]) -> str:
+    def _server(self, template: str | None, text: str | None, values: dict[str, object]) -> str:
         if template is None:
             return self._templates.get_template("server.conf.j2").render(values)
         try:
-            return self._templates.from_string(Path(template).read_text()).render(values)
+            text = Path(template).read_text() if text is None else text
+            return self._templates.from_string(text).render(values)
         except OSError as error:
             raise UsageError(f"cannot read template {template}: {error.strerror}") from error
         except Exception as error:

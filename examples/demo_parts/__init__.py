@@ -1,1 +1,1 @@
-"""The demo once everything is installed: `examples/demo` is the command."""
+"""The demo after installation; `examples/demo` runs it."""

@@ -1,8 +1,8 @@
-# Bakes a host that serves by itself as soon as it boots: packer build -var revision=… -only=amazon-ebs.host .
+# Builds an image of a host that serves as soon as it boots: packer build -var revision=… -only=amazon-ebs.host .
 #
-# Conductor deploys on the machine that is being baked; what it has started is stopped with it and is on its disk. After the
-# boot of a host made of the image, `conductor supervise` starts the same containers again: no deploy, no registry.
-# (Packer 1.7 and newer fetch a builder as a plugin: packer plugins install github.com/hashicorp/amazon)
+# Conductor deploys on the build machine, so the image contains the stopped containers. When a host of this image boots,
+# `conductor supervise` starts them again, without a deploy or a registry.
+# Packer 1.7 and newer need a plugin: packer plugins install github.com/hashicorp/amazon
 
 variable "revision" {
   type = string
@@ -19,13 +19,13 @@ variable "services" {
 
 variable "definitions" {
   type        = string
-  description = "What becomes /etc/conductor/services.yml."
+  description = "The file to install as /etc/conductor/services.yml."
   default     = "services.yml"
 }
 
 variable "wheels" {
   type        = string
-  description = "A directory with Conductor and what it needs, from: pip wheel --wheel-dir wheels PATH_OF_CONDUCTOR."
+  description = "Wheels of Conductor and its dependencies, from: pip wheel --wheel-dir wheels CONDUCTOR_REPOSITORY"
   default     = "wheels"
 }
 
@@ -44,7 +44,7 @@ build {
     destination = "/tmp/bake/services.yml"
   }
 
-  # Where Chef prepares your hosts, its provisioner stands here instead, with the cookbook of chef_templates/.
+  # If you use Chef, replace this with its provisioner and the cookbook in chef_templates/.
   provisioner "shell" {
     script          = "${path.root}/prepare-host"
     execute_command = "sudo -n bash {{ .Path }} /tmp/bake"
@@ -57,7 +57,7 @@ build {
     ]
   }
 
-  # What must differ from host to host is made at the first boot: the keys by ssh-host-keys.service.
+  # Remove what must be unique on each host. ssh-host-keys.service creates new keys at the first boot.
   provisioner "shell" {
     inline = [
       "rm -rf /tmp/bake",

@@ -1,5 +1,5 @@
-# Where the host is baked: a machine of Amazon's, whose disk becomes the image, or one that you have booted yourself and take
-# the image of (any cloud's, or a virtual machine): packer build -only=null.host -var host=… -var key=… .
+# Where the image is built: on an EC2 instance, or on a machine that you have booted yourself and whose disk you copy
+# afterwards: packer build -only=null.host -var host=… -var key=… .
 
 variable "host" {
   type    = string
@@ -13,7 +13,7 @@ variable "user" {
 
 variable "key" {
   type        = string
-  description = "The user's private key; the user may do everything with sudo while the host is baked."
+  description = "The user's private key. The user needs unrestricted sudo during the build."
   default     = null
 }
 
@@ -31,7 +31,7 @@ source "amazon-ebs" "host" {
   ami_name      = "shop-${substr(var.revision, 0, 12)}-{{ timestamp }}"
 
   source_ami_filter {
-    owners      = ["136693071363"] # Debian's
+    owners      = ["136693071363"] # Debian
     most_recent = true
     filters = {
       name                = "debian-12-amd64-*"

@@ -1,4 +1,4 @@
-"""An upgrade costs the same whatever else the host runs: alone, and beside 100 services with 200 containers."""
+"""The duration of an upgrade alone on a host, and beside 100 services with 200 containers."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,13 @@ ROUNDS, SERVICES, BOUND = 7, 100, 1.25
 
 def start_others(host: TestHost) -> None:
     def start(number: int) -> None:
-        labels = {"instance": host.instance, "service": f"other{number // 2}", "kind": "service", "upgrade": "c"}
+        labels = {
+            "instance": host.instance,
+            "service": f"other{number // 2}",
+            "kind": "service",
+            "release": "c",
+            "change": "c",
+        }
         words = [word for key, value in labels.items() for word in ("--label", f"conductor.{key}={value}")]
         run = ["docker", "run", "-d", "--network", "bridge", *words, BASE, "sleep", "3600"]
         subprocess.run(run, check=True, capture_output=True)

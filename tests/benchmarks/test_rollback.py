@@ -1,7 +1,7 @@
-"""A rollback against the upgrade that it takes back: two containers, boot 0.3 s, in turns.
+"""A rollback against the upgrade that it rolls back: two replicas, boot 0.3 s, in turns.
 
-The upgrade is a deploy as it is: its image comes from a registry (here on 127.0.0.1) with one new layer of 48 MiB, the
-app's code and assets. The plain ratio, against an upgrade whose image is there already, is printed too.
+The upgrade pulls its image from a registry on 127.0.0.1, with one new layer of 48 MiB for the app's code and assets. The
+ratio to an upgrade whose image is present is printed too.
 """
 
 import statistics
@@ -29,8 +29,8 @@ def test_at_most_nine_tenths_of_an_upgrade(images):
         host.daemon.remove_all()
     upgrade_s, rollback_s, local_s = (statistics.median(taken[1:]) for taken in (pulled, back, again))
     print(
-        f"\nrollback of 2 containers {rollback_s:.2f} s, upgrade with its pull {upgrade_s:.2f} s: "
-        f"{rollback_s / upgrade_s:.2f} times; upgrade to an image that is there {local_s:.2f} s: "
+        f"\nrollback of 2 replicas {rollback_s:.2f} s, upgrade with its pull {upgrade_s:.2f} s: "
+        f"{rollback_s / upgrade_s:.2f} times; upgrade to a present image {local_s:.2f} s: "
         f"{rollback_s / local_s:.2f} times (medians of {ROUNDS})"
     )
     assert rollback_s <= BOUND * upgrade_s

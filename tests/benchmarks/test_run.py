@@ -1,6 +1,6 @@
 """`conductor run` against `docker run --rm`: same image, network and command, whole processes, in turns.
 
-Cron calls it every minute for every job, so what it costs beside Docker itself is a promise.
+Cron calls it every minute for every job, so its cost beside that of Docker is bounded.
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """An upgrade against a hand-written script that makes the same calls: both in turns, in one run, as whole processes.
 
-Two containers, boot 0.3 s, announce 500 ms, no load. The bound is the issue's: at most 1.2 times the script.
+Two replicas, boot 0.3 s, announce 500 ms, no load. The bound is 1.2 times the script.
 """
 
 import os
@@ -76,6 +76,6 @@ def test_at_most_a_fifth_slower_than_by_hand(images):
                 assert host.get().revision == revision
     ours_s, theirs_s = statistics.median(conductor[1:]), statistics.median(script[1:])
     print(
-        f"\nupgrade of 2 containers, median of {ROUNDS}: {ours_s:.2f} s, by hand {theirs_s:.2f} s: {ours_s / theirs_s:.2f} times"
+        f"\nupgrade of 2 replicas, median of {ROUNDS}: {ours_s:.2f} s, by hand {theirs_s:.2f} s: {ours_s / theirs_s:.2f} times"
     )
     assert ours_s <= BOUND * theirs_s

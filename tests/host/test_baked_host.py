@@ -1,4 +1,4 @@
-"""A host baked by examples/packer, and a second one made of it: it serves with no deploy, and takes what an operator adds."""
+"""A host built by examples/packer and a second host from its image: it serves without a deploy, and accepts the examples."""
 
 import json
 import os
@@ -29,24 +29,24 @@ SERVICES = {
     "shop_worker": {"image": APP, "command": ["sleep", "infinity"], "init": True, "health": {"none": True}},
 }
 HISTORY = "/var/lib/conductor/history.jsonl"
-APPS_BOOT_SECONDS = 2.0  # the fixture app needs a tenth of it, on a machine that has nothing else to do
-WITHIN_SECONDS = 10.0  # what issue 6 promises after Docker is up, beside that
+APP_BOOT_SECONDS = 2.0  # ten times what the fixture app needs on an idle machine
+RECOVERY_SECONDS = 10.0  # after Docker is up, without the app's own boot
 
 
 @pytest.fixture(scope="module")
 def baked(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """Bare at first; off when it is baked, like a machine whose disk becomes an image."""
+    """A bare machine that Packer has built and that is powered off, like the source of an image."""
     with Machine("bakery") as machine:
         machine.load_images(f"{APP}:r1")
         machine.run("docker", "tag", f"{APP}:r1", f"{APP}:{REVISION}")
-        said = bake(machine, tmp_path_factory.mktemp("packer"))
-        assert f"shop_web  {REVISION}  2/2  ok" in said, said
+        build(machine, tmp_path_factory.mktemp("packer"))
+        settle(Site(machine, PORTS), REVISION, {"shop_web": 2, "shop_worker": 1})
         machine.power_off()
         yield machine
 
 
-def bake(machine: Machine, directory: Path) -> str:
-    """`packer build` from here, over SSH, with the template as it is."""
+def build(machine: Machine, directory: Path) -> None:
+    """Run `packer build` over SSH with the unchanged template."""
     shutil.copytree(EXAMPLES / "packer", directory / "packer")
     (directory / "services.yml").write_text(json.dumps({"version": 1, "services": SERVICES}))
     key = directory / "key"
@@ -68,12 +68,11 @@ def bake(machine: Machine, directory: Path) -> str:
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr + machine.describe()
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def module_site(baked: Machine) -> Iterator[Site]:
-    """Another host, with another name and address, of a copy of the first one's disk."""
+    """Another host with its own name and address, from a copy of the first host's disk."""
     image = f"conductor-test-baked:{baked.network.token}"
     subprocess.run(["docker", "commit", baked.container, image], check=True, capture_output=True)
     network = Network()
@@ -94,18 +93,18 @@ def site(module_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
         print(module_site.machine.describe())
 
 
-def test_it_serves_as_soon_as_it_is_up_with_no_deploy(site: Site) -> None:
-    began = time.monotonic()  # systemd is up and Docker answers by now
+def test_it_serves_after_boot_without_a_deploy(site: Site) -> None:
+    began = time.monotonic()  # systemd and Docker are up
     settle(site, REVISION, {"shop_web": 2, "shop_worker": 1})
     took = time.monotonic() - began
     print(f"served {took:.1f} s after the host was up")
-    assert took < APPS_BOOT_SECONDS + WITHIN_SECONDS
+    assert took < APP_BOOT_SECONDS + RECOVERY_SECONDS
     actions = [json.loads(line)["action"] for line in site.machine.read(HISTORY).splitlines()]
-    assert actions.count("upgrade") == 2, "those of the bakery"
+    assert actions.count("upgrade") == 2, "only those of the build"
     assert site.machine.run("systemctl", "--failed", "--no-legend").stdout == ""
 
 
-def test_it_is_a_host_of_its_own_and_can_be_deployed_to(site: Site, baked: Machine) -> None:
+def test_it_has_its_own_identity_and_can_be_upgraded(site: Site, baked: Machine) -> None:
     assert site.machine.run("hostname").stdout == "web7\n"
     assert site.machine.address != baked.address
     assert len(site.machine.read("/etc/machine-id").strip()) == 32
@@ -118,7 +117,7 @@ def test_it_is_a_host_of_its_own_and_can_be_deployed_to(site: Site, baked: Machi
 
 
 # systemd/conductor-supervise.service.d/site.conf
-def test_the_drop_in_is_taken_and_stops_no_container(site: Site) -> None:
+def test_the_drop_in_is_loaded_and_stops_no_container(site: Site) -> None:
     machine, before = site.machine, site.machine.run("docker", "ps", "--quiet", "--no-trunc").stdout
     drop_in = EXAMPLES / "systemd" / "conductor-supervise.service.d" / "site.conf"
     machine.put("/etc/systemd/system/conductor-supervise.service.d/site.conf", drop_in.read_bytes())
@@ -137,7 +136,7 @@ def test_the_drop_in_is_taken_and_stops_no_container(site: Site) -> None:
 
 
 # prometheus/conductor-metrics, prometheus/conductor-metrics.service and prometheus/conductor-metrics.timer
-def test_the_timer_writes_metrics_again_and_again(site: Site) -> None:
+def test_the_timer_writes_metrics_repeatedly(site: Site) -> None:
     machine, path = site.machine, "/var/lib/prometheus/node-exporter/conductor.prom"
     machine.put("/usr/local/bin/conductor-metrics", (EXAMPLES / "prometheus" / "conductor-metrics").read_bytes(), 0o755)
     for name in ("conductor-metrics.service", "conductor-metrics.timer"):
@@ -151,13 +150,13 @@ def test_the_timer_writes_metrics_again_and_again(site: Site) -> None:
     assert "conductor_supervise_up 1\n" in first
     machine.run("systemctl", "stop", "conductor-supervise")
     try:
-        machine.wait_for(lambda: "conductor_supervise_up 0\n" in machine.read(path), "the next ones", 45)
+        machine.wait_for(lambda: "conductor_supervise_up 0\n" in machine.read(path), "the next metrics", 45)
     finally:
         machine.run("systemctl", "start", "conductor-supervise")
 
 
-def test_the_history_is_rotated_under_changes_and_no_line_is_lost(site: Site) -> None:
-    """logrotate/conductor, as root's logrotate runs it, between lines that are being written."""
+def test_history_rotation_during_changes_loses_no_line(site: Site) -> None:
+    """logrotate/conductor, run repeatedly while changes write lines."""
     machine, lines = site.machine, 12
     machine.put("/etc/logrotate.d/conductor", (EXAMPLES / "logrotate" / "conductor").read_bytes())
     before = len(machine.read(HISTORY).splitlines())
@@ -165,7 +164,7 @@ def test_the_history_is_rotated_under_changes_and_no_line_is_lost(site: Site) ->
     with machine.spawn("sh", "-c", script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as changes:
         while changes.poll() is None:
             machine.run("logrotate", "--force", "/etc/logrotate.d/conductor")
-            time.sleep(1.1)  # the names of old ones have their second in them
+            time.sleep(1.1)  # names of rotated files contain the second
     assert changes.returncode == 0
     machine.run("conductor", "service", "scale", "--id", "shop_worker", "--reset", "--wait", "30s")
     names = machine.run("sh", "-c", f"ls {HISTORY}*").stdout.split()

@@ -26,9 +26,9 @@ COOKBOOK = """
 """
 # DESIGN section 2: regular expressions of whole paths.
 DESIGN = r"""
-/var/lib/conductor(/history\.jsonl|/addresses\.json)?
+/var/lib/conductor(/(history\.jsonl|(addresses|traffic|host)\.json))?
 /var/lib/conductor/(services|journal)(/(shop|api|worker|jobs)\.json)?
-/var/lib/conductor/logs(/(shop|api|worker|jobs)-[^/]+\.log)?
+/var/lib/conductor/logs(/(shop|api|worker|jobs)(/[^/]+\.log)?)?
 /var/lib/conductor/jobs(/jobs(/[0-9a-f]+\.json)?)?
 /run/conductor(/supervise\.json|/locks(/[a-z0-9.]+\.lock)?)?
 /run/conductor/nginx(/announce|/unavailable\.sock|/private(/drafts(/.*)?|/status\.sock)?)?
@@ -125,7 +125,7 @@ def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
         result = load.stop()
     assert failed.code == 1, failed
     assert "the configuration is missing its moon phase" in failed.stderr
-    assert "api r1 still runs: 1 container" in failed.stderr
+    assert "api still runs r1: 1 replica" in failed.stderr
     assert result.lost == 0, result
     assert site.containers() == before
 

@@ -1,4 +1,4 @@
-"""Three hosts and two roles, deployed to from a fourth by the examples as they are: Capistrano, Fabric, and a CI job."""
+"""The Capistrano, Fabric and CI examples deploy unchanged from an operator's machine to three hosts with two roles."""
 
 import contextlib
 import signal
@@ -32,14 +32,14 @@ def shop(module_shop: Shop, request: pytest.FixtureRequest) -> Iterator[Shop]:
         print(module_shop.fleet.describe())
 
 
-def typed(shop: Shop, directory: str, command: str) -> Ran:
-    """What the operator types, and how it ended."""
+def run(shop: Shop, directory: str, command: str) -> Ran:
+    """Run a command on the operator's machine."""
     return shop.operator.run("bash", "-c", f"cd /root/{directory} && {command}", check=False, timeout=300)
 
 
 @contextlib.contextmanager
 def load_on_each(shop: Shop) -> Iterator[dict[str, LoadResult]]:
-    """Busy and idle clients on every host; what they counted is there at the end."""
+    """Run busy and idle clients on every host; their results are available at the end."""
     results: dict[str, LoadResult] = {}
     with contextlib.ExitStack() as stack:
         loads = {
@@ -51,26 +51,26 @@ def load_on_each(shop: Shop) -> Iterator[dict[str, LoadResult]]:
         print(f"{name}: {result}")
 
 
-def nothing_lost(results: dict[str, LoadResult], *revisions: str) -> None:
+def assert_no_request_lost(results: dict[str, LoadResult], *revisions: str) -> None:
     for name, result in results.items():
         assert result.lost == 0, f"{name}: {result}"
         assert list(result.revisions) == [REVISIONS[r] for r in revisions], f"{name}: {result}"
 
 
 def everywhere(*revisions: str) -> dict[str, set[str]]:
-    """One for each host, or the same for all."""
+    """Return one revision per host, or the same for all."""
     each = revisions if len(revisions) == len(WEBS) else revisions * len(WEBS)
     return {name: {REVISIONS[revision]} for name, revision in zip(WEBS, each, strict=True)}
 
 
 def test_capistrano_deploys_to_all_hosts(shop: Shop) -> None:
-    first = typed(shop, "capistrano", f"cap production deploy REVISION={R1}")
+    first = run(shop, "capistrano", f"cap production deploy REVISION={R1}")
     assert first.code == 0, first
     with load_on_each(shop) as results:
-        second = typed(shop, "capistrano", f"cap production deploy REVISION={R2}")
+        second = run(shop, "capistrano", f"cap production deploy REVISION={R2}")
         time.sleep(0.5)
     assert second.code == 0, second
-    nothing_lost(results, R1, R2)
+    assert_no_request_lost(results, R1, R2)
     assert shop.revisions() == everywhere(R2)
     assert [name for name in WEBS if shop.sites[name].machine.exists("/etc/cron.d/conductor-shop_cron")] == [WEBS[2]]
     history = shop.sites[WEBS[0]].machine.read("/var/lib/conductor/history.jsonl")
@@ -81,61 +81,59 @@ def test_a_broken_revision_stops_at_the_first_host(shop: Shop) -> None:
     shop.break_revision(R3, *WEBS)
     before = {name: site.containers() for name, site in shop.sites.items()}
     with load_on_each(shop) as results:
-        broken = typed(shop, "capistrano", f"cap production deploy REVISION={R3}")
+        broken = run(shop, "capistrano", f"cap production deploy REVISION={R3}")
     assert broken.code == 1, broken
-    assert "the configuration is missing its moon phase" in broken.output, "the app's own last words"
-    assert f"shop_web {R2} still runs" in broken.output, broken
-    assert f"upgrade stopped at {WEBS[0]}: Conductor's words are above" in broken.stderr
-    assert f"not touched: {WEBS[1]}, {WEBS[2]}" in broken.stderr
-    nothing_lost(results, R2)
+    assert "the configuration is missing its moon phase" in broken.output, "the app's own error"
+    assert f"upgrade stopped at {WEBS[0]}: " in broken.stderr
+    assert f"  hosts not reached: {WEBS[1]}, {WEBS[2]}" in broken.stderr.splitlines()
+    assert_no_request_lost(results, R2)
     assert {name: site.containers() for name, site in shop.sites.items()} == before
     for name in WEBS[1:]:
         assert R3 not in shop.sites[name].machine.read("/var/lib/conductor/history.jsonl")
 
 
-def test_one_that_is_broken_on_the_second_host_only_is_taken_back_by_what_it_says(shop: Shop) -> None:
+def test_the_reported_command_rolls_back_a_deploy_that_failed_at_the_second_host(shop: Shop) -> None:
     shop.break_revision(R3, WEBS[1])
     with load_on_each(shop) as results:
-        broken = typed(shop, "capistrano", f"cap production deploy REVISION={R3}")
+        broken = run(shop, "capistrano", f"cap production deploy REVISION={R3}")
         assert broken.code == 1, broken
         assert shop.revisions() == everywhere(R3, R2, R2)
-        back = broken.stderr.partition("take back what was done: ")[2].splitlines()[0]
-        assert back == f"cap production rollback HOSTS={WEBS[0]}"
-        taken = typed(shop, "capistrano", back)
-    assert taken.code == 0, taken
+        rollback = broken.stderr.partition("to roll back the changed hosts: ")[2].splitlines()[0]
+        assert rollback == f"cap production rollback HOSTS={WEBS[0]}"
+        rolled_back = run(shop, "capistrano", rollback)
+    assert rolled_back.code == 0, rolled_back
     assert shop.revisions() == everywhere(R2)
     assert [list(results[name].revisions) for name in WEBS] == [["r2", "r3"], ["r2"], ["r2"]]
     assert [results[name].lost for name in WEBS] == [0, 0, 0], results
 
 
-def test_what_conductor_says_comes_live(shop: Shop) -> None:
-    """Its lines come while it works, not all at its end."""
+def test_progress_is_shown_live(shop: Shop) -> None:
     shop.break_revision(R5)
     command = f"cd /root/capistrano && cap production deploy REVISION={R4} HOSTS={WEBS[0]}"
     with shop.operator.spawn("bash", "-c", command, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         seen = [(time.monotonic(), line) for line in process.stdout]
     assert process.returncode == 0
-    ours = [moment for moment, line in seen if "shop_web" in line and "sudo" not in line]
-    assert ours[-1] - ours[0] > 1.0, seen
-    assert typed(shop, "capistrano", f"cap production deploy REVISION={R4}").code == 0
+    progress = [moment for moment, line in seen if "shop_web" in line and "sudo" not in line]
+    assert progress[-1] - progress[0] > 1.0, seen
+    assert run(shop, "capistrano", f"cap production deploy REVISION={R4}").code == 0
 
 
-def test_fabric_does_the_same(shop: Shop) -> None:
+def test_fabric_deploys_and_rolls_back(shop: Shop) -> None:
     shop.break_revision(R5, WEBS[1])
     with load_on_each(shop) as results:
-        done = typed(shop, "fabric", f"fab deploy --revision={R2}")
+        done = run(shop, "fabric", f"fab deploy --revision={R2}")
         assert done.code == 0, done
         assert shop.revisions() == everywhere(R2)
-        broken = typed(shop, "fabric", f"fab deploy --revision={R5}")
+        broken = run(shop, "fabric", f"fab deploy --revision={R5}")
         assert broken.code == 1, broken
         assert "the configuration is missing its moon phase" in broken.output
-        assert f"upgrade stopped at {WEBS[1]}: Conductor's words are above" in broken.stderr
-        assert f"not touched: {WEBS[2]}" in broken.stderr
+        assert f"upgrade stopped at {WEBS[1]}: " in broken.stderr
+        assert f"  hosts not reached: {WEBS[2]}" in broken.stderr.splitlines()
         assert shop.revisions() == everywhere(R5, R2, R2)
-        back = broken.stderr.partition("take back what was done: ")[2].splitlines()[0]
-        taken = typed(shop, "fabric", back)
-    assert taken.code == 0, taken
+        rollback = broken.stderr.partition("to roll back the changed hosts: ")[2].splitlines()[0]
+        rolled_back = run(shop, "fabric", rollback)
+    assert rolled_back.code == 0, rolled_back
     assert shop.revisions() == everywhere(R2)
     assert [results[name].lost for name in WEBS] == [0, 0, 0], results
 
@@ -148,40 +146,44 @@ def test_fabric_does_the_same(shop: Shop) -> None:
         ("ci", f"./deploy {R4}", R4),
     ],
 )
-def test_an_upgrade_outlives_the_deploy(shop: Shop, directory: str, command: str, revision: str) -> None:
-    """The operator's program is killed, and its connection with it, while the first host is at work."""
+def test_an_upgrade_continues_after_the_deploy_is_killed(
+    shop: Shop, directory: str, command: str, revision: str
+) -> None:
+    """The deploy and its connection are killed during the upgrade of the first host."""
     site = shop.sites[WEBS[0]]
-    group = f"setsid {command} >/tmp/said 2>&1 & echo $! >/tmp/group; wait $!"
+    group = f"setsid {command} >/tmp/output 2>&1 & echo $! >/tmp/group; wait $!"
     with shop.operator.spawn("bash", "-c", f"cd /root/{directory}; {group}", stdout=None, stderr=None) as process:
-        site.machine.wait_for(lambda: site.machine.exists("/var/lib/conductor/journal/shop_web.json"), "it to begin")
+        site.machine.wait_for(
+            lambda: site.machine.exists("/var/lib/conductor/journal/shop_web.json"), "the upgrade to start"
+        )
         shop.operator.run("bash", "-c", "kill -KILL -- -$(cat /tmp/group)")
         assert process.wait(20) == 128 + signal.SIGKILL
     settle(site, revision, {"shop_web": 2, "shop_worker": 1})
     assert shop.revisions() == {WEBS[0]: {REVISIONS[revision]}, WEBS[1]: {"r2"}, WEBS[2]: {"r2"}}
 
 
-def test_all_are_the_same_again(shop: Shop) -> None:
-    assert typed(shop, "ci", f"./deploy {R2}").code == 0
+def test_a_later_deploy_upgrades_all_hosts(shop: Shop) -> None:
+    assert run(shop, "ci", f"./deploy {R2}").code == 0
     assert shop.revisions() == everywhere(R2)
 
 
-def test_a_host_that_is_not_known_is_refused(shop: Shop) -> None:
+def test_an_unknown_host_is_rejected(shop: Shop) -> None:
     for directory, command in {
         "capistrano": f"cap production deploy REVISION={R1}",
         "fabric": f"fab deploy --revision={R1}",
         "ci": f"./deploy {R1}",
     }.items():
-        refused = typed(
+        rejected = run(
             shop,
             directory,
             f"mv ~/.ssh/known_hosts ~/known; {command}; code=$?; mv ~/known ~/.ssh/known_hosts; exit $code",
         )
-        assert refused.code != 0, refused
-        assert shop.revisions() == everywhere(R2), refused
+        assert rejected.code != 0, rejected
+        assert shop.revisions() == everywhere(R2), rejected
 
 
 def test_the_jobs_of_github_and_gitlab(shop: Shop) -> None:
-    """Their own steps, in a checkout of the repository that has ci/deploy, as another user with only what they were given."""
+    """Run the jobs' steps in a checkout with ci/deploy, as a user who has only the jobs' secrets."""
     operator = shop.operator
     operator.run(
         "sh",
@@ -219,9 +221,9 @@ def test_the_jobs_of_github_and_gitlab(shop: Shop) -> None:
     assert shop.revisions() == everywhere(R2)
 
 
-def test_the_ci_script_ends_with_conductors_exit_code(shop: Shop) -> None:
+def test_the_ci_script_exits_with_conductors_exit_code(shop: Shop) -> None:
     shop.break_revision(R5, WEBS[1])
-    broken = typed(shop, "ci", f"./deploy {R5}")
+    broken = run(shop, "ci", f"./deploy {R5}")
     assert broken.code == 1, broken
-    assert f"stopped at {WEBS[1]} (exit code 1), see above; done before: {WEBS[0]}" in broken.stderr
+    assert f"stopped at {WEBS[1]} with exit code 1; completed before: {WEBS[0]}" in broken.stderr
     assert shop.revisions() == everywhere(R5, R2, R2)

@@ -123,7 +123,7 @@ def test_a_broken_file_keeps_the_last_good_one(site: Site) -> None:
         site.machine.put(config, before.replace('"count": 2', '"count": "two"', 1), 0o640)
         site.machine.run("systemctl", "reload", UNIT)
         said = lambda: site.machine.run("journalctl", "-u", UNIT, "-n", "5", "--no-pager").stdout  # noqa: E731
-        site.machine.wait_for(lambda: "the last good definitions stay in force" in said(), "the problem to be told")
+        site.machine.wait_for(lambda: "the last valid definitions stay in effect" in said(), "the problem to be told")
         site.machine.run("sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=shop)")
         site.settle(ALL, BACKED_OFF_SECONDS)
     finally:

@@ -1,4 +1,4 @@
-"""What integration tests need before any of them runs: root, the Docker daemon and nginx. `tests/run` sees to it."""
+"""Fixtures of the integration tests, which need root, the Docker daemon and nginx; `tests/run` provides them."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ def real_parts() -> None:
 
 @pytest.fixture(scope="module")
 def module_host(images: None) -> Iterator[TestHost]:
-    """The host behind `serving`."""
+    """The host of `serving`."""
     with TestHost() as made:
         yield made
 
 
 @pytest.fixture
 def serving(module_host: TestHost, request: pytest.FixtureRequest) -> Iterator[TestHost]:
-    """A host where one container of `web` r1 serves. A module's tests share it, so each leaves it as `aftermath` says."""
+    """A host where one container of `web` r1 serves. The tests of a module share it."""
     module_host.define({"web": QUICK})
     if not is_as_left(module_host):
         module_host.upgrade("r1", "web", "--force", check=True)
@@ -38,7 +38,7 @@ def serving(module_host: TestHost, request: pytest.FixtureRequest) -> Iterator[T
 
 @pytest.fixture
 def web(serving: TestHost) -> Iterator[TestHost]:
-    """`serving`, whose next test may upgrade again."""
+    """`serving`, with its definition, its count and its running state restored after the test."""
     yield serving
     serving.define({"web": QUICK})
     if (serving.wanted() or {}).get("stopped"):
@@ -48,27 +48,26 @@ def web(serving: TestHost) -> Iterator[TestHost]:
 
 @pytest.fixture
 def uploading(serving: TestHost) -> Iterator[Callable[[float], SlowUpload]]:
-    """Begins an upload to `web` that takes so many seconds."""
+    """Start an upload to `web` that takes so many seconds."""
     with contextlib.ExitStack() as stack:
         yield lambda seconds: stack.enter_context(contextlib.closing(SlowUpload(serving.url(), seconds=seconds)))
 
 
 @pytest.fixture
 def sup(host: TestHost) -> Iterator[Supervised]:
-    """Two containers of `web` serve; `supervise` is not begun yet."""
+    """Two replicas of `web` serve; `supervise` is not started yet."""
     made = Supervised(host)
     try:
         host.define({"web": made.service()})
         host.upgrade("r1", check=True)
         yield made
     finally:
-        if made.said:
-            print(f"supervise said:\n{made.said}")
+        print(f"log of supervise:\n{made.log}")
         made.end()
 
 
 def is_as_left(host: TestHost) -> bool:
-    """Nothing to do between two tests: most leave r1 serving."""
+    """True when r1 serves and nothing else is left, as after most tests."""
     try:
         nothing_left_behind(host, "r1")
     except (AssertionError, OSError):

@@ -1,4 +1,4 @@
-"""The announce flag's bounce: whatever a location does, it does the same while clients are told to close."""
+"""The announce flag changes nothing in a location but the header that closes the connection."""
 
 import json
 from contextlib import closing
@@ -39,8 +39,8 @@ LOCATIONS = """
 
 
 class Case(NamedTuple):
-    """What is asked and what comes back, announced or not; `path` is what the app saw, None when nginx answered itself;
-    `closes` where nginx ends the connection anyway, as it does after a 413 or a 500."""
+    """A request and its answer, with and without the flag. `path` is the path that the app received, None when nginx
+    answered itself. `closes`: nginx closes the connection in any case, as after a 413 or a 500."""
 
     request: str
     status: int
@@ -78,7 +78,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def announced(module_host: TestHost) -> TestHost:
-    """The operator's block in full, and one container, while the flag stands."""
+    """The full block of the operator, and one container."""
     host = module_host
     host.define({"web": merged(UPSTREAM_ONLY, QUICK)})
     files = host.directory / "files"
@@ -92,13 +92,13 @@ def announced(module_host: TestHost) -> TestHost:
 
 
 def ask(host: TestHost, case: Case) -> tuple[int, bytes, bool, bytes]:
-    """Status, body, whether the connection closes after it, and the head."""
+    """Return status, body, whether the connection closes, and the head."""
     with closing(Raw(host.url())) as connection:
         return connection.ask(case)
 
 
 class Raw(OneConnection):
-    """Sends a request's line as it is."""
+    """Sends the request line unchanged."""
 
     def ask(self, case: Case) -> tuple[int, bytes, bool, bytes]:
         head = f"{case.request} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(case.body)}\r\n\r\n"
@@ -122,12 +122,12 @@ def test_the_same_answer_with_and_without_the_flag(announced: TestHost, case: Ca
 
 
 def seen(body: bytes) -> str | None:
-    """The path that the app says it was asked for."""
+    """Return the path that the app received."""
     return str(json.loads(body)["path"]) if body.startswith(b"{") else None
 
 
 def test_a_rate_limit_still_counts(announced: TestHost) -> None:
-    """One a minute: the first passes, the next is refused, and the flag changes neither."""
+    """One request per minute: the first passes, the next is refused, with the flag too."""
     flag = announced.runtime_dir / "nginx" / "announce"
     flag.touch(0o644)
     try:
@@ -137,7 +137,7 @@ def test_a_rate_limit_still_counts(announced: TestHost) -> None:
     assert [(status, closes) for status, _, closes, _ in answers] == [(200, True), (503, True), (503, True)]
 
 
-def test_a_websocket_and_an_upload_begun_while_the_flag_stands(announced: TestHost) -> None:
+def test_a_websocket_and_an_upload_that_start_while_the_flag_exists(announced: TestHost) -> None:
     flag = announced.runtime_dir / "nginx" / "announce"
     flag.touch(0o644)
     try:

@@ -1,4 +1,4 @@
-"""Exit code 3: what nobody thought of becomes a sentence and a report, and what was begun is undone."""
+"""Exit code 3: an unexpected exception becomes an error and a report, and the change is rolled back."""
 
 import re
 from pathlib import Path
@@ -19,9 +19,9 @@ def test_a_bug_is_a_sentence_and_a_report_without_secrets(serving: TestHost) -> 
     serving.define({"web": merged(QUICK, {"env": {"TOKEN": {"file": str(secret)}}})})
     env = {"PYTHONPATH": f"{library}:{ROOT}", "TMPDIR": str(serving.directory)}
     result = serving.upgrade("r2", env=env).expect(3)
-    said = re.fullmatch(r"error: this is a bug in Conductor; please send in the report: (\S+)\n", result.stderr)
-    assert said, str(result)
-    path = Path(said[1])
+    error = re.fullmatch(r"error: this is a bug in Conductor\n  please report it and attach (\S+)\n", result.stderr)
+    assert error, str(result)
+    path = Path(error[1])
     report = path.read_text()
     path.unlink()
     assert report.endswith("ZeroDivisionError: the library is not itself today\n")

@@ -1,4 +1,4 @@
-"""The cookbook converged for real on a layer over this machine: Conductor from its wheel, and what bad data bags leave alone."""
+"""The cookbook converged on an overlay of this machine: it installs Conductor from its wheel, and bad data bags change nothing."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def wheel() -> Path:
 
 
 def environment() -> str:
-    """The name of its environment."""
+    """Return the directory name of the wheel's virtual environment."""
     return hashlib.sha256(wheel().read_bytes()).hexdigest()[:12]
 
 
@@ -38,15 +38,15 @@ def chef(machine: Overlay, *recipes: str, data_bags: dict[str, Any] | None = Non
         "deploy_users": ["deploy"],
     }
     names = [f"conductor::{name}" for name in recipes]
-    asked = request(recipes=names, attributes=attributes, data_bags=data_bags or bags(), perform=True)
+    document = request(recipes=names, attributes=attributes, data_bags=data_bags or bags(), perform=True)
     outcome: dict[str, Any] = json.loads(
-        machine.checked("ruby", "-W", str(RUBY / "converge.rb"), given=json.dumps(asked))
+        machine.checked("ruby", "-W", str(RUBY / "converge.rb"), given=json.dumps(document))
     )
     return outcome
 
 
 def state(machine: Overlay) -> str:
-    """Definitions and secrets: bytes, owners, modes and times."""
+    """Return the contents, owners, modes and times of definitions and secrets."""
     return machine.checked(
         "sh", "-c", "cd /etc/conductor && find . -type f -exec stat -c '%n %a %u %Y %i' {} + -exec cat {} +"
     )
@@ -54,7 +54,7 @@ def state(machine: Overlay) -> str:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Overlay]:
-    """After a first converge, which found an installation that had broken off."""
+    """A machine after its first converge, which completed an interrupted installation."""
     with Overlay() as made:
         made.checked("python3", "-m", "venv", "--without-pip", f"/opt/conductor/{environment()}")
         outcome = chef(made, "default")
@@ -65,7 +65,7 @@ def machine() -> Iterator[Overlay]:
 def test_conductor_is_installed_and_its_files_are_in_place(machine: Overlay) -> None:
     assert machine.checked("/usr/local/bin/conductor", "--version").startswith("conductor ")
     assert machine.checked("readlink", "/usr/local/bin/conductor") == f"/opt/conductor/{environment()}/bin/conductor\n"
-    assert machine.checked("conductor", "config", "check", "--files") == f"{CONFIG}: 2 services, no problems\n"
+    machine.checked("conductor", "config", "check", "--files")
     where = [
         "/etc/conductor/secrets",
         "/etc/conductor/secrets/shop_web",
@@ -83,8 +83,8 @@ def test_conductor_is_installed_and_its_files_are_in_place(machine: Overlay) -> 
     assert "parsed OK" in machine.checked("visudo", "-c")
 
 
-def test_a_secret_reaches_conductor_as_it_is(machine: Overlay) -> None:
-    """By the installed Conductor's own reading of the installed files."""
+def test_a_secret_reaches_conductor_unchanged(machine: Overlay) -> None:
+    """The installed Conductor reads the installed files."""
     code = (
         "from pathlib import Path; from conductor.definitions.load import load;"
         "from conductor.definitions.environment import environment;"
@@ -102,14 +102,14 @@ def test_a_second_converge_changes_nothing(machine: Overlay) -> None:
     assert state(machine) == before
 
 
-def test_what_nginx_lacks_is_put_back_by_the_next_converge(machine: Overlay) -> None:
+def test_the_next_converge_restores_a_removed_nginx_file(machine: Overlay) -> None:
     path = "/etc/nginx/modules-enabled/90-conductor.conf"
     machine.checked("rm", path)
     assert chef(machine, "nginx")["updated"] == ["execute[conductor nginx install]"]
     assert "worker_shutdown_timeout" in machine.checked("cat", path)
 
 
-def test_why_nginx_cannot_be_looked_at_is_said(machine: Overlay) -> None:
+def test_a_failed_nginx_check_is_reported(machine: Overlay) -> None:
     try:
         machine.checked("mv", CONFIG, "/etc/conductor/away")
         outcome = chef(machine, "nginx")
@@ -120,30 +120,23 @@ def test_why_nginx_cannot_be_looked_at_is_said(machine: Overlay) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "change", "said"),
+    ("service", "change", "keys"),
     [
-        ("shop_web", {"image": None}, ["services.shop_web.image: is missing: write an image's name"]),
+        ("shop_web", {"image": None}, ["shop_web.image"]),
         (
             "shop_worker",
             {"port": 80, "nginx": {"upstream": "shop"}},
-            [
-                "services.shop_web.nginx.upstream: is also the upstream of shop_worker",
-                "services.shop_worker.nginx.upstream: is also the upstream of shop_web",
-            ],
+            ["shop_web.nginx.upstream", "shop_worker.nginx.upstream"],
         ),
-        (
-            "shop_web",
-            {"env": {"A": {"file": "/etc/conductor/none"}}},
-            ["/etc/conductor/none: services.shop_web.env.A: cannot be read: No such file or directory"],
-        ),
-        ("shop_web", {"env_file": "/etc/conductor/none"}, ["services.shop_web.env_file: cannot be read: "]),
-        ("shop_web", {"helth": {"path": "/"}}, ["services.shop_web.helth: is not a key here: did you mean health?"]),
-        ("shop_web", {"env": {"N": 3}}, ["services.shop_web.env.N: YAML reads this as a number: put it in quotes"]),
+        ("shop_web", {"env": {"A": {"file": "/etc/conductor/none"}}}, ["shop_web.env.A"]),
+        ("shop_web", {"env_file": "/etc/conductor/none"}, ["shop_web.env_file"]),
+        ("shop_web", {"helth": {"path": "/"}}, ["shop_web.helth"]),
+        ("shop_web", {"env": {"N": 3}}, ["shop_web.env.N"]),
     ],
-    ids=["no image", "one upstream", "no secret", "no env file", "unknown key", "number"],
+    ids=["no image", "same upstream", "no secret file", "no env file", "unknown key", "number"],
 )
-def test_what_conductor_refuses_leaves_the_old_files(
-    machine: Overlay, service: str, change: dict[str, Any], said: list[str]
+def test_definitions_that_conductor_rejects_leave_the_current_files(
+    machine: Overlay, service: str, change: dict[str, Any], keys: list[str]
 ) -> None:
     before = state(machine)
     bad = bags()
@@ -151,11 +144,11 @@ def test_what_conductor_refuses_leaves_the_old_files(
     item = bad["conductor_services"][service] | change
     bad["conductor_services"][service] = {key: value for key, value in item.items() if value is not None}
     outcome = chef(machine, "definitions", data_bags=bad)
-    first, *lines = outcome["error"].splitlines()
-    assert first.endswith("services.ID.KEY is KEY of item ID in data bag conductor_services")
-    assert f"cannot write {CONFIG}: Conductor refuses it, the old file stays; " in first
-    assert len(lines) == len(said)
-    assert all(wanted in line for wanted, line in zip(said, lines, strict=True)), lines
+    first, _, *lines = outcome["error"].splitlines()
+    assert first.startswith(f"ConductorCookbook::Error: cannot write {CONFIG}: ")
+    assert len(lines) == len(keys)
+    assert all(f" services.{key}: " in line for key, line in zip(keys, lines, strict=True)), lines
+    assert ".chef-" not in outcome["error"]
     assert outcome["updated"] == []
     assert state(machine) == before
 
@@ -165,7 +158,7 @@ def test_what_conductor_refuses_leaves_the_old_files(
     [{"runs_on": {"hosts": ["app9"]}}, {"secrets": ["NONE"]}, {"env": ["A=1"]}],
     ids=["no host", "no secret", "no mapping"],
 )
-def test_what_data_bags_show_leaves_everything(machine: Overlay, change: dict[str, Any]) -> None:
+def test_invalid_data_bags_leave_the_current_files(machine: Overlay, change: dict[str, Any]) -> None:
     before = state(machine)
     bad = bags()
     bad["conductor_services"]["shop_web"] |= change
@@ -176,17 +169,17 @@ def test_what_data_bags_show_leaves_everything(machine: Overlay, change: dict[st
     assert state(machine) == before
 
 
-def test_a_secret_alone_is_judged_too(machine: Overlay) -> None:
-    """Definitions that stay as they are Chef does not verify."""
+def test_a_changed_secret_alone_is_checked_too(machine: Overlay) -> None:
+    """Chef does not verify definitions that do not change."""
     before = state(machine)
     bad = bags()
     bad["conductor_secrets"]["shop_web"]["DATABASE_URL"] = "a\0b"
     outcome = chef(machine, "definitions", data_bags=bad)
-    assert "item shop_web: DATABASE_URL: must not contain a NUL" in outcome["error"]
+    assert "item shop_web: DATABASE_URL: " in outcome["error"]
     assert (outcome["updated"], state(machine)) == ([], before)
 
 
-def test_a_changed_secret_is_replaced_after_the_definitions_are_accepted(machine: Overlay) -> None:
+def test_a_changed_secret_is_replaced_after_the_definitions_pass_the_check(machine: Overlay) -> None:
     path, good = "/etc/conductor/secrets/shop_worker/DATABASE_URL", bags()
     good["conductor_secrets"]["shop_worker"]["DATABASE_URL"] = "another"
     good["conductor_services"]["shop_worker"]["count"] = 5
@@ -196,7 +189,7 @@ def test_a_changed_secret_is_replaced_after_the_definitions_are_accepted(machine
     chef(machine, "definitions")
 
 
-def test_superseded_environments_go_but_for_two(machine: Overlay) -> None:
+def test_two_previous_environments_are_kept(machine: Overlay) -> None:
     machine.checked(
         "sh",
         "-c",
@@ -204,14 +197,14 @@ def test_superseded_environments_go_but_for_two(machine: Overlay) -> None:
         "mkdir lib 0000; touch -d 2019-01-01 lib 0000 pyvenv.cfg; ln -s lib lib64",
     )
     assert chef(machine, "install")["updated"] == ["directory[/opt/conductor/000000000001]"]
-    theirs = ["lib", "lib64", "pyvenv.cfg", "0000"]  # as an environment of Conductor's that stands there itself has
-    expected = [environment(), "000000000002", "000000000003", *theirs]
+    others = ["lib", "lib64", "pyvenv.cfg", "0000"]  # an installation without the cookbook has these in /opt/conductor
+    expected = [environment(), "000000000002", "000000000003", *others]
     assert sorted(machine.checked("ls", "/opt/conductor").split()) == sorted(expected)
     assert machine.checked("conductor", "--version").startswith("conductor ")
 
 
-def test_a_first_run_that_is_refused_asks_for_no_unit_that_is_not_there() -> None:
-    """Chef does what is delayed after a failure as well: Conductor is installed by then, its unit is not."""
+def test_a_failed_first_run_does_not_restart_a_missing_unit() -> None:
+    """Chef runs delayed notifications after a failure, when Conductor is installed and its unit is not."""
     bad = bags()
     bad["conductor_services"]["shop_web"]["runs_on"] = {"hosts": ["app9"]}
     with Overlay() as bare:
@@ -219,5 +212,5 @@ def test_a_first_run_that_is_refused_asks_for_no_unit_that_is_not_there() -> Non
         outcome = chef(bare, "default", data_bags=bad)
     assert any(name.startswith("execute[link /usr/local/bin/conductor ") for name in outcome["updated"])
     assert outcome["error"].splitlines()[1:] == [outcome["error"].splitlines()[-1]]
-    assert "runs_on.hosts: app9 does not exist" in outcome["error"]
+    assert "runs_on.hosts: " in outcome["error"]
     assert [one for one in outcome["recorded"] if "supervise" in one["resource"]] == []

@@ -1,4 +1,4 @@
-"""The cookbook's recipes and custom resources on a recorder: what Chef would be told, in which order, and what is refused."""
+"""The cookbook's recipes and custom resources on a recorder: resources and actions in order, and rejected data bags."""
 
 import json
 import os
@@ -13,10 +13,10 @@ import pytest
 from tests.support.chef_runs import converge, example_bags
 
 UNIT = "# a unit as the installed Conductor prints it\n"
-SHOW, INSTALL = "/usr/local/bin/conductor nginx show", "execute[conductor nginx install]"
+CHECK, INSTALL = "/usr/local/bin/conductor nginx show --check", "execute[conductor nginx install]"
 ANSWERS: dict[str, str | None] = {
     "/usr/local/bin/conductor supervise --print-unit": UNIT,
-    SHOW: "### /etc/nginx/conductor.d/server.inc (differs: run conductor nginx install)\n",
+    CHECK: None,  # fails
 }
 SUPERVISE = "systemd_unit[conductor-supervise.service]"
 RESTART = "execute[restart conductor-supervise]"
@@ -24,11 +24,11 @@ DROP_IN = "template[/etc/systemd/system/conductor-supervise.service.d/conductor.
 RECIPES = ("install", "definitions", "nginx", "supervise", "logs", "deploys")
 
 
-def recipe(*names: str, **asked: Any) -> dict[str, Any]:
+def recipe(*names: str, **options: Any) -> dict[str, Any]:
     recipes = [f"conductor::{name}" for name in names]
-    attributes = {"wheel": __file__, "deploy_users": ["deploy"], **asked.pop("attributes", {})}
-    answers = ANSWERS | asked.pop("answers", {})
-    return converge(recipes=recipes, answers=answers, attributes=attributes, **asked)
+    attributes = {"wheel": __file__, "deploy_users": ["deploy"], **options.pop("attributes", {})}
+    answers = ANSWERS | options.pop("answers", {})
+    return converge(recipes=recipes, answers=answers, attributes=attributes, **options)
 
 
 def definitions(bags: dict[str, Any], node: str = "app1") -> dict[str, Any]:
@@ -37,7 +37,7 @@ def definitions(bags: dict[str, Any], node: str = "app1") -> dict[str, Any]:
 
 
 def changed(bag: str, item: str, /, **keys: Any) -> dict[str, Any]:
-    """The example's bags with another item, or with keys of one replaced; None removes."""
+    """Return the example bags with one item added or changed; None removes a key."""
     bags = example_bags()
     bags[bag][item] = {**bags[bag].get(item, {"id": item}), **keys}
     bags[bag][item] = {key: value for key, value in bags[bag][item].items() if value is not None}
@@ -55,8 +55,7 @@ def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
     order = [
         "conductor_install[", "execute[link /usr/local/bin/conductor to ", "conductor_definitions[",
         "file[/etc/conductor/secrets/shop_web/DATABASE_URL]", "template[/etc/conductor/services.yml]",
-        "directory[/run/conductor/nginx/private]", "template[/etc/tmpfiles.d/conductor.conf]",
-        "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
+        "directory[/etc/nginx/conductor.d]", "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
         "template[/etc/logrotate.d/conductor]", "template[/etc/sudoers.d/conductor]",
     ]  # fmt: skip
     names = [one["resource"] for one in whole["recorded"]]
@@ -64,18 +63,18 @@ def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
     assert places == sorted(places)
 
 
-def test_nothing_deploys_and_supervise_rereads_at_the_end(whole: dict[str, Any]) -> None:
+def test_nothing_is_deployed_and_supervise_reloads_at_the_end(whole: dict[str, Any]) -> None:
     assert [(one["resource"], one["action"]) for one in whole["recorded"][-2:]] == [
         (RESTART, "run"),
         (SUPERVISE, "reload"),
     ]
-    said = json.dumps([one.get("command", one["resource"]) for one in whole["recorded"]])
-    assert "upgrade" not in said
-    assert "service restart" not in said
+    commands = json.dumps([one.get("command", one["resource"]) for one in whole["recorded"]])
+    assert "upgrade" not in commands
+    assert "service restart" not in commands
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_each_recipe_stands_alone(name: str) -> None:
+def test_each_recipe_works_alone(name: str) -> None:
     outcome = recipe(name)
     assert "error" not in outcome, outcome
     assert [one for one in outcome["recorded"] if one["resource"] == RESTART] == (
@@ -84,16 +83,14 @@ def test_each_recipe_stands_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "installs"),
-    [("### /etc/nginx/conductor.d/server.inc (in place)\n", False), (ANSWERS[SHOW], True), (None, True)],
-    ids=["in place", "differs", "cannot be asked"],
+    ("check", "installs"), [("", False), (None, True)], ids=["in place", "differs or cannot be checked"]
 )
-def test_nginx_gets_what_it_lacks_and_no_failure_is_hidden(said: str | None, installs: bool) -> None:
-    recorded = recipe("nginx", answers={SHOW: said})["recorded"]
+def test_nginx_install_runs_only_when_its_check_fails(check: str | None, installs: bool) -> None:
+    recorded = recipe("nginx", answers={CHECK: check})["recorded"]
     assert (INSTALL in [one["resource"] for one in recorded]) == installs
 
 
-def test_the_command_is_there_at_every_moment_of_a_switch(tmp_path: Path) -> None:
+def test_the_command_exists_at_every_moment_of_an_upgrade(tmp_path: Path) -> None:
     link = tmp_path / "conductor"
     link.symlink_to("before")
     properties = {"command": str(link), "install_dir": str(tmp_path)}
@@ -101,12 +98,12 @@ def test_the_command_is_there_at_every_moment_of_a_switch(tmp_path: Path) -> Non
     command = next(one["command"] for one in recorded if one["resource"].startswith(f"execute[link {link} to "))
     missing, over = [], threading.Event()
 
-    def look() -> None:
+    def watch() -> None:
         while not over.is_set():
             missing.extend([] if os.path.lexists(link) else ["gone"])
 
     with ThreadPoolExecutor() as pool:
-        pool.submit(look)
+        pool.submit(watch)
         for _ in range(100):
             subprocess.run(command, check=True)
         over.set()
@@ -132,7 +129,7 @@ def test_the_unit_is_the_one_that_conductor_prints(whole: dict[str, Any]) -> Non
     assert units[0]["content"] == UNIT
 
 
-def test_only_secrets_of_services_that_run_here_are_fetched(whole: dict[str, Any]) -> None:
+def test_only_secrets_of_services_on_the_host_are_fetched(whole: dict[str, Any]) -> None:
     fetched = {name for name in whole["fetched"] if name.startswith("conductor_secrets/")}
     assert fetched == {"conductor_secrets/shop_web", "conductor_secrets/shop_worker"}
     jobs = definitions(example_bags(), "jobs1")
@@ -142,7 +139,7 @@ def test_only_secrets_of_services_that_run_here_are_fetched(whole: dict[str, Any
     }
 
 
-def test_without_deploy_users_the_sudoers_file_goes() -> None:
+def test_without_deploy_users_the_sudoers_file_is_removed() -> None:
     outcome = recipe("deploys", attributes={"deploy_users": []})
     assert [(one["resource"], one["action"]) for one in outcome["recorded"]] == [
         ("template[/etc/sudoers.d/conductor]", "delete")
@@ -150,13 +147,13 @@ def test_without_deploy_users_the_sudoers_file_goes() -> None:
 
 
 @pytest.mark.parametrize("user", ["ALL", "deploy ALL", "deploy\nroot", "", "#0", "deploy,root"])
-def test_an_odd_deploy_user_is_refused(user: str) -> None:
+def test_an_invalid_deploy_user_is_rejected(user: str) -> None:
     outcome = recipe("deploys", attributes={"deploy_users": ["deploy", user]})
-    assert outcome["error"].startswith("ConductorCookbook::Refused: cannot write sudoers: ")
+    assert outcome["error"].startswith("ConductorCookbook::Error: cannot write sudoers: ")
     assert outcome["recorded"] == []
 
 
-def test_moved_paths_reach_every_file() -> None:
+def test_moved_paths_are_used_everywhere() -> None:
     paths = {
         "state_dir": "/srv/c2",
         "runtime_dir": "/run/c2",
@@ -165,12 +162,12 @@ def test_moved_paths_reach_every_file() -> None:
     }
     outcome = recipe("nginx", "supervise", attributes={"host": paths})
     resources = {one["resource"]: one for one in outcome["recorded"]}
-    for wanted in ("/run/c2", "/run/c2/nginx", "/run/c2/nginx/private", "/srv/n2", "/srv/c2"):
+    for wanted in ("/srv/n2", "/srv/c2"):
         assert f"directory[{wanted}]" in resources
     assert resources[DROP_IN]["variables"]["paths"] == ["/srv/c2", "/run/c2", "/srv/n2", "/c2"]
 
 
-def test_a_changed_host_section_changes_the_drop_in_which_asks_for_a_restart() -> None:
+def test_a_changed_host_section_changes_the_drop_in_and_restarts_supervise() -> None:
     outcomes = [recipe("supervise", attributes={"host": host}) for host in ({}, {"keep": 4})]
     drop_ins = [next(one for one in outcome["recorded"] if one["resource"] == DROP_IN) for outcome in outcomes]
     assert drop_ins[0]["variables"] != drop_ins[1]["variables"]
@@ -178,49 +175,49 @@ def test_a_changed_host_section_changes_the_drop_in_which_asks_for_a_restart() -
 
 
 @pytest.mark.parametrize(
-    ("bags", "said"),
+    ("bags", "problems"),
     [
         (
             changed("conductor_services", "shop_web", runs_on={"hosts": ["app9"], "roles": ["ap"]}),
             [
-                "data bag conductor_services, item shop_web: runs_on.hosts: app9 does not exist: data bag conductor_hosts has app1, app2, jobs1",
-                "data bag conductor_services, item shop_web: runs_on.roles: ap does not exist: data bag conductor_hosts has app, jobs",
+                "data bag conductor_services, item shop_web: runs_on.hosts: unknown host app9; expected one of app1, app2, jobs1 (data bag conductor_hosts)",
+                "data bag conductor_services, item shop_web: runs_on.roles: unknown role ap; expected one of app, jobs (data bag conductor_hosts)",
             ],
         ),
         (
             changed("conductor_services", "shop_web", runs_on=None),
-            ["data bag conductor_services, item shop_web: runs_on: must say where: "],
+            ["data bag conductor_services, item shop_web: runs_on: must be "],
         ),
         (
             changed("conductor_services", "shop_web", runs_on={"host": ["app1"]}),
-            ["data bag conductor_services, item shop_web: runs_on: must say where: "],
+            ["data bag conductor_services, item shop_web: runs_on: must be "],
         ),
         (
             changed("conductor_secrets", "shop_web", DATABASE_URL=None, SECRET_KEY_BASE=7),
             [
-                "data bag conductor_secrets, item shop_web: DATABASE_URL: is missing: ",
-                "data bag conductor_secrets, item shop_web: SECRET_KEY_BASE: must be a text, not integer: ",
+                "data bag conductor_secrets, item shop_web: DATABASE_URL: missing, ",
+                "data bag conductor_secrets, item shop_web: SECRET_KEY_BASE: must be a string, not integer",
             ],
         ),
         (
             changed("conductor_services", "shop_worker", secrets=["PASSWORD"]),
-            ["data bag conductor_secrets, item shop_worker: PASSWORD: is missing: "],
+            ["data bag conductor_secrets, item shop_worker: PASSWORD: missing, "],
         ),
         (
             changed("conductor_services", "shop_web", env={"DATABASE_URL": "x"}),
-            ["data bag conductor_services, item shop_web: env.DATABASE_URL: is also in secrets: keep one"],
+            ["data bag conductor_services, item shop_web: env.DATABASE_URL: also listed in secrets; keep one"],
         ),
         (
             changed("conductor_services", "shop_web", secrets=["../../cron.d/x"]),
-            ["data bag conductor_services, item shop_web: secrets: must be a list of variables, "],
+            ["data bag conductor_services, item shop_web: secrets: must be a list of names, "],
         ),
         (
             changed("conductor_secrets", "shop_web", DATABASE_URL="a\0b"),
-            ["data bag conductor_secrets, item shop_web: DATABASE_URL: must not contain a NUL: "],
+            ["data bag conductor_secrets, item shop_web: DATABASE_URL: must not contain a NUL byte"],
         ),
         (
             changed("conductor_services", "..", runs_on={"roles": ["app"]}, secrets=["services.yml"]),
-            ["data bag conductor_services, item ..: id: must be letters a-z, digits, "],
+            ["data bag conductor_services, item ..: id: must be 1 to 63 of a-z, "],
         ),
         (
             changed("conductor_services", "shop_web", env=["RAILS_ENV=production"]),
@@ -233,30 +230,29 @@ def test_a_changed_host_section_changes_the_drop_in_which_asks_for_a_restart() -
         (
             changed("conductor_services", "shop_web", runs_on={"hosts": [], "roles": None}),
             [
-                "data bag conductor_services, item shop_web: runs_on.hosts: must be a list of at least one name",
-                "data bag conductor_services, item shop_web: runs_on.roles: must be a list of at least one name",
+                "data bag conductor_services, item shop_web: runs_on.hosts: must be a non-empty list",
+                "data bag conductor_services, item shop_web: runs_on.roles: must be a non-empty list",
             ],
         ),
     ],
 )
-def test_what_data_bags_show_is_refused_before_anything_is_written(bags: dict[str, Any], said: list[str]) -> None:
+def test_invalid_data_bags_are_rejected_before_anything_is_written(bags: dict[str, Any], problems: list[str]) -> None:
     outcome = definitions(bags)
-    assert outcome["error"].startswith(
-        "ConductorCookbook::Refused: cannot write the definitions, nothing was changed:\n"
-    )
-    assert len(outcome["error"].splitlines()) == 1 + len(said)
-    for sentence in said:
-        assert sentence in outcome["error"]
+    first, *lines = outcome["error"].splitlines()
+    assert first.startswith("ConductorCookbook::Error: cannot write the definitions: ")
+    assert len(lines) == len(problems)
+    for problem in problems:
+        assert problem in outcome["error"]
     assert outcome["updated"] == []
 
 
-def test_a_machine_that_no_item_speaks_of_is_refused() -> None:
+def test_a_machine_without_an_item_is_rejected() -> None:
     outcome = definitions(example_bags(), "app7")
-    assert "data bag conductor_hosts: has no item app7: " in outcome["error"]
+    assert "data bag conductor_hosts: no item app7: " in outcome["error"]
     assert outcome["updated"] == []
 
 
-def test_a_wheel_is_asked_for_and_one_from_afar_needs_its_digest() -> None:
+def test_a_wheel_is_required_and_a_url_needs_its_checksum() -> None:
     assert "set node['conductor']['wheel']" in recipe("install", attributes={"wheel": None})["error"]
     url = "https://files.example.com/conductor-1-py3-none-any.whl"
-    assert "write its SHA-256 as checksum" in converge(resource=("conductor_install", url))["error"]
+    assert "set checksum to its SHA-256" in converge(resource=("conductor_install", url))["error"]

@@ -1,4 +1,4 @@
-"""The cookbook's sudoers file with Debian's own sudo: deploys pass, and nothing else of root's."""
+"""The cookbook's sudoers file with Debian's sudo: it permits deploys and nothing else as root."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from tests.support.overlay import PATH, Overlay
 SHA = "279d9035886d4c0427549863c4c2101e4a63e041"
 COMMAND = "/usr/local/bin/conductor"
 WITNESS = "#!/usr/bin/python3\nimport json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ), os.getuid()]))\n"
-# A site that keeps more of the environment than is good.
+# Another sudoers file that keeps dangerous variables.
 CARELESS = 'Defaults env_keep += "CONDUCTOR_CONFIG PYTHONPATH DOCKER_HOST LD_PRELOAD"\n'
 HOSTILE = {"CONDUCTOR_CONFIG": "/tmp/mine.yml", "PYTHONPATH": "/tmp", "DOCKER_HOST": "tcp://evil", "NO_COLOR": "1"}
 DEPLOY = ["service", "upgrade", "--id", "web", "--revision", SHA]
@@ -24,7 +24,7 @@ DEPLOY = ["service", "upgrade", "--id", "web", "--revision", SHA]
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Overlay]:
-    """A machine with the user `deploy`, sudo's file, and a witness in Conductor's place."""
+    """A machine with the user `deploy`, the sudoers file, and a program in Conductor's place that prints how it was called."""
     ((text, _),) = render(("sudoers.erb", {"users": ["deploy"]}))
     with Overlay() as made:
         made.checked("useradd", "--create-home", "deploy")
@@ -35,7 +35,7 @@ def machine() -> Iterator[Overlay]:
 
 
 def sudo(machine: Overlay, *words: str) -> list[object] | None:
-    """What the witness saw when `deploy` called it with sudo; None when sudo refused."""
+    """Return the witness's arguments, environment and user id when `deploy` runs it with sudo; None if sudo denies it."""
     done = machine.run(
         "setpriv", "--reuid=deploy", "--regid=deploy", "--init-groups", "sudo", "-n", *words, env=HOSTILE
     )
@@ -48,15 +48,15 @@ def sudo(machine: Overlay, *words: str) -> list[object] | None:
     return None
 
 
-def test_visudo_takes_the_file(machine: Overlay) -> None:
+def test_visudo_accepts_the_file(machine: Overlay) -> None:
     assert "/etc/sudoers.d/conductor: parsed OK" in machine.checked("visudo", "-c")
 
 
-def test_sudo_lists_deploys_and_nothing_else(machine: Overlay) -> None:
-    said = machine.checked("sudo", "-l", "-U", "deploy")
-    granted = said.split("may run the following commands", 1)[1].splitlines()[1:]
-    upgrade = "^service upgrade( --id [a-z0-9][a-z0-9_-]*)+ --revision [0-9a-f]{40}$"
-    rollback = "^service rollback --id [a-z0-9][a-z0-9_-]*$"
+def test_sudo_permits_deploys_and_nothing_else(machine: Overlay) -> None:
+    listed = machine.checked("sudo", "-l", "-U", "deploy")
+    granted = listed.split("may run the following commands", 1)[1].splitlines()[1:]
+    upgrade = "^service upgrade( --id [a-z0-9][a-z0-9_-]*)+ --revision [0-9a-f]{40}( --json)?$"
+    rollback = "^service rollback --id [a-z0-9][a-z0-9_-]*( --json)?$"
     assert (
         " ".join(" ".join(granted).split()) == f"(root) NOSETENV: NOPASSWD: {COMMAND} {upgrade}, {COMMAND} {rollback}"
     )
@@ -66,11 +66,13 @@ def test_sudo_lists_deploys_and_nothing_else(machine: Overlay) -> None:
     "words",
     [
         DEPLOY,
+        [*DEPLOY, "--json"],
         ["service", "upgrade", "--id", "web", "--id", "shop_worker-2", "--revision", SHA],
         ["service", "rollback", "--id", "gocardless_app_production"],
+        ["service", "rollback", "--id", "web", "--json"],
     ],
 )
-def test_deploys_pass_with_no_environment_of_the_callers(machine: Overlay, words: list[str]) -> None:
+def test_deploys_pass_without_the_callers_environment(machine: Overlay, words: list[str]) -> None:
     seen = sudo(machine, "conductor", *words)
     assert seen is not None
     argv, environment, uid = seen
@@ -106,6 +108,9 @@ def test_deploys_pass_with_no_environment_of_the_callers(machine: Overlay, words
         [COMMAND, "service", "upgrade", "--id", "web", "--revision", f"{SHA}\n"],
         [COMMAND, "service", "upgrade", "--id", "web", "--revision", "latest"],
         [COMMAND, "service", "upgrade", "--id", "web", "--revision", SHA.upper()],
+        [COMMAND, *DEPLOY, "--json", "--force"],
+        [COMMAND, *DEPLOY, "--jsonx"],
+        [COMMAND, *DEPLOY, "--json", "--json"],
         [COMMAND, *DEPLOY, "--force"],
         [COMMAND, *DEPLOY, "--skip-hooks"],
         [COMMAND, *DEPLOY, ""],
@@ -130,24 +135,24 @@ def test_deploys_pass_with_no_environment_of_the_callers(machine: Overlay, words
     ],
     ids=lambda words: " ".join(words[:9]).replace(SHA, "SHA"),
 )
-def test_anything_else_is_refused(machine: Overlay, words: list[str]) -> None:
+def test_anything_else_is_denied(machine: Overlay, words: list[str]) -> None:
     assert sudo(machine, *words) is None
 
 
-def test_words_glued_with_blanks_pass_sudo_but_mean_nothing_to_conductor(
+def test_arguments_joined_with_spaces_pass_sudo_and_are_rejected_by_conductor(
     machine: Overlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """sudo matches the words joined by blanks; in whatever other way they were cut, Conductor refuses before it acts."""
-    glued = f"web --revision {SHA}"
-    seen = sudo(machine, COMMAND, "service", "upgrade", "--id", glued)
+    """sudo matches all arguments joined by spaces. Conductor rejects every other division into arguments as a usage error."""
+    joined = f"web --revision {SHA}"
+    seen = sudo(machine, COMMAND, "service", "upgrade", "--id", joined)
     assert seen is not None
-    assert seen[0] == ["service", "upgrade", "--id", glued]
+    assert seen[0] == ["service", "upgrade", "--id", joined]
     host = {"docker": f"unix://{tmp_path}/none", "state_dir": f"{tmp_path}/state", "runtime_dir": f"{tmp_path}/run"}
     services = {"web": {"image": "x", "health": {"none": True}}}
     (tmp_path / "services.yml").write_text(json.dumps({"version": 1, "host": host, "services": services}))
     monkeypatch.setenv("CONDUCTOR_CONFIG", str(tmp_path / "services.yml"))
-    understood = subprocess.run([sys.executable, "-m", "conductor", *DEPLOY], capture_output=True, check=False)
-    assert understood.returncode == 1, understood  # there is no daemon
-    for glue in product(" \0", repeat=len(DEPLOY) - 1):
-        words = "".join(word + space for word, space in zip(DEPLOY, (*glue, ""), strict=True)).split("\0")
+    divided = subprocess.run([sys.executable, "-m", "conductor", *DEPLOY], capture_output=True, check=False)
+    assert divided.returncode == 1, divided  # no Docker daemon
+    for separators in product(" \0", repeat=len(DEPLOY) - 1):
+        words = "".join(word + space for word, space in zip(DEPLOY, (*separators, ""), strict=True)).split("\0")
         assert words == DEPLOY or conductor(words) == 2, words

@@ -1,4 +1,4 @@
-"""The cookbook's templates, rendered by the engine that Chef has and by Ruby's own, and read by what they are for."""
+"""The cookbook's templates, rendered by Erubis as in Chef and by ERB, and read by the programs that they are for."""
 
 import json
 import os
@@ -6,15 +6,16 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from conductor.definitions.load import load
-from conductor.state.store import Store
+from conductor.plan.history import HistoryEntry, Outcome
+from conductor.state.history import History
 from tests.support.chef_runs import COOKBOOK, RUBY, example_bags, render
 
-# What YAML, Ruby, ERB, a shell or Python's formatting would each make something else of.
+# Values that YAML, Ruby, ERB, a shell or Python's formatting could change.
 NASTY = [
     "on", "No", "~", "null", "0123456", "12e4567", "1e3", "0x1F", "12:30", "1_000", "-", "?", ".inf", "=", "<<", "",
     " ", " leading", "trailing ", "# x", "a # b", "a: b", "- a", "[a]", "{a: b}", "*a", "&a", "!a", "%x", "@a", "`a`",
@@ -22,11 +23,9 @@ NASTY = [
     "-%>", "<%# x %>", "#{1}", "${x}", "$x", "$(x)", "{{ x }}", "größe", "日本語", "🚀", "\u2028", "\u2029", "\x85",
     "\x7f", "\x01", "\ufeff", "\uffff", "---", "...", "x" * 5000, "2026-01-01", "true", "1.0", "0o17",
 ]  # fmt: skip
-EVERY_LETTER = [chr(n) for n in range(1, 0x11000) if not 0xD800 <= n < 0xE000] + [chr(0x1FFFF), chr(0x10FFFF)]
+EVERY_CHARACTER = [chr(n) for n in range(1, 0x11000) if not 0xD800 <= n < 0xE000] + [chr(0x1FFFF), chr(0x10FFFF)]
 VARIABLES: dict[str, dict[str, Any]] = {
     "services.yml.erb": {"definitions": {"version": 1, "services": {}}},
-    "tmpfiles.conf.erb": {"runtime_dir": "/run/conductor"},
-    "nginx_service.conf.erb": {"runtime_dir": "/run/conductor"},
     "nginx_include.conf.erb": {"include_dir": "/etc/nginx/conductor.d"},
     "logrotate.erb": {"state_dir": "/var/lib/conductor"},
     "supervise_service.conf.erb": {"paths": ["/srv/c2", "/srv/n2"], "digest": "0123456789ab"},
@@ -40,7 +39,7 @@ def rendered(name: str, variables: Mapping[str, Any]) -> str:
     return erubis
 
 
-def test_both_engines_give_the_same_text_for_every_template() -> None:
+def test_both_engines_render_the_same_text() -> None:
     names = sorted(path.name for path in (COOKBOOK / "templates").iterdir())
     assert names == sorted(VARIABLES)
     odd: list[tuple[str, dict[str, Any]]] = [
@@ -55,9 +54,9 @@ def test_both_engines_give_the_same_text_for_every_template() -> None:
         assert "\n\n" not in erubis, name
 
 
-def test_values_come_through_as_they_are(tmp_path: Path) -> None:
-    letters = ["".join(EVERY_LETTER[at : at + 1000]) for at in range(0, len(EVERY_LETTER), 1000)]
-    env = {f"V{number}": value for number, value in enumerate([*NASTY, *letters])}
+def test_values_are_preserved(tmp_path: Path) -> None:
+    chunks = ["".join(EVERY_CHARACTER[at : at + 1000]) for at in range(0, len(EVERY_CHARACTER), 1000)]
+    env = {f"V{number}": value for number, value in enumerate([*NASTY, *chunks])}
     service = {
         "image": "registry.example.com/on",
         "count": 0,
@@ -83,26 +82,19 @@ def test_values_come_through_as_they_are(tmp_path: Path) -> None:
     assert (found.cpus, found.memory, found.init) == (1.5, 536870912, True)
 
 
-def test_a_template_is_rendered_alone_from_the_command_line() -> None:
+def test_one_template_is_rendered_from_the_command_line() -> None:
     words = ["ruby", str(RUBY / "render.rb"), "nginx_include.conf.erb", json.dumps({"include_dir": "/srv/n"})]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"})
     assert done.stdout.splitlines()[-1] == "include /srv/n/*.conf;"
 
 
-def test_tmpfiles_makes_what_nginx_needs_before_it_starts(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    (tmp_path / "conductor.conf").write_text(rendered("tmpfiles.conf.erb", {"runtime_dir": "/run/conductor"}))
-    words = ["systemd-tmpfiles", "--create", f"--root={tmp_path / 'root'}", str(tmp_path / "conductor.conf")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    run = tmp_path / "root/run/conductor"
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (run, run / "nginx", run / "nginx/private")}
-    assert modes == {"conductor": 0o755, "nginx": 0o755, "private": 0o700}
+def entry(action: Literal["upgrade", "rollback"]) -> HistoryEntry:
+    return HistoryEntry(at="2026-11-29T02:00:00.000Z", service="web", action=action, outcome=Outcome.DONE)
 
 
-def test_logrotate_rotates_the_history_and_the_next_line_begins_a_new_one(tmp_path: Path) -> None:
+def test_logrotate_rotates_the_history_and_the_next_entry_starts_a_new_file(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    Store(state).record({"action": "upgrade"})
+    History(state).append(entry("upgrade"))
     rules = tmp_path / "conductor"
     rules.write_text(rendered("logrotate.erb", {"state_dir": str(state)}))
     rules.chmod(0o644)
@@ -110,14 +102,14 @@ def test_logrotate_rotates_the_history_and_the_next_line_begins_a_new_one(tmp_pa
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in state.iterdir()] == ["history.jsonl.1"]
-    Store(state).record({"action": "rollback"})
-    assert json.loads((state / "history.jsonl.1").read_text()) == {"action": "upgrade"}
-    assert json.loads((state / "history.jsonl").read_text()) == {"action": "rollback"}
+    History(state).append(entry("rollback"))
+    assert json.loads((state / "history.jsonl.1").read_text())["action"] == "upgrade"
+    assert json.loads((state / "history.jsonl").read_text())["action"] == "rollback"
     assert (state / "history.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))
-def test_a_template_holds_nothing_sensitive_and_statements_stand_at_column_0(name: str) -> None:
+def test_a_template_has_no_secrets_and_statements_start_at_column_0(name: str) -> None:
     text = (COOKBOOK / "templates" / name).read_text()
     secrets = {value for item in example_bags()["conductor_secrets"].values() for value in item.values()}
     assert not any(secret in text for secret in secrets)

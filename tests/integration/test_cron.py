@@ -1,4 +1,4 @@
-"""An app's crontab on a host: printed by the new revision, refused before anything starts, installed last, run by Debian's cron."""
+"""An app's crontab: generated in the new revision, refused before anything starts, installed last, run by Debian's cron."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.commands import ROOT, Result
 from tests.support.cron import PrivateCron
 from tests.support.host import TestHost, merged
-from tests.support.verbs import service
+from tests.support.service_actions import service
 
 TOKEN = "token-of-the-app-4f1"
 FIRED_SECONDS = 100.0
@@ -27,7 +27,7 @@ GREETING="good morning"
 
 
 class CronHost:
-    """A host whose service `web` prints what stands in `table`."""
+    """A host whose service `web` generates the crontab in the file `table`."""
 
     def __init__(self, host: TestHost) -> None:
         self.host = host
@@ -58,7 +58,7 @@ class CronHost:
         return self.host.conductor("cron", verb, "--id", "web", *more, **options)
 
     def jobs(self) -> list[dict[str, Any]]:
-        return list(json.loads(self.cron("list", "--json", check=True).stdout))
+        return list(json.loads(self.cron("list", "--json", check=True).stdout)["jobs"])
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def lines(app: CronHost) -> list[str]:
 
 
 def test_an_upgrade_installs_it_last(app: CronHost) -> None:
-    told = app.host.upgrade("r2", check=True).stderr
-    steps = [line.split()[0] for line in told.splitlines() if "  done in " in line]
-    assert steps == ["generate", "start", "gate", "cutover", "commit", "drain", "retire", "crontab", "record"]
+    events = map(json.loads, app.host.upgrade("r2", "web", "--json", check=True).stdout.splitlines())
+    steps = [event["step"] for event in events if event["event"] == "step-finished"]
+    assert steps == ["generate", "start", "gate", "cutover", "commit", "drain", "retire", "crontab", "history"]
     assert (app.file.stat().st_mode & 0o777, app.file.stat().st_uid) == (0o600, 0)
     stamp, comment, mail, blank, first, second = lines(app)
     assert "for web r2" in stamp
@@ -93,13 +93,13 @@ def test_an_upgrade_installs_it_last(app: CronHost) -> None:
     nothing_left_behind(app.host, "r2")
 
 
-def test_a_rollback_has_that_of_its_release_and_stop_takes_it_away(app: CronHost) -> None:
+def test_a_rollback_installs_the_crontab_of_its_release_and_stop_removes_it(app: CronHost) -> None:
     before = lines(app)
     app.print("7 * * * * bin/other\n")
     app.host.upgrade("r2", check=True)
     assert len(lines(app)) == 2
     app.define("false")
-    service(app.host, "rollback", check=True)  # which prints nothing anew
+    service(app.host, "rollback", check=True)  # it generates no crontab
     assert lines(app) == before
     service(app.host, "scale", "--count", "2", check=True)
     assert lines(app) == before
@@ -117,16 +117,19 @@ def test_a_table_without_jobs_removes_the_file(app: CronHost, table: str) -> Non
     assert not app.file.exists()
     nothing_left_behind(app.host, "r2")
     app.print(TABLE)
-    assert "2 jobs of r2 in " in app.cron("install", check=True).stderr
+    assert "has 2 jobs of r2" in app.cron("install", check=True).stderr
     assert len(app.jobs()) == 2
 
 
-def test_a_service_that_has_no_crontab_any_more(app: CronHost) -> None:
+def test_a_definition_without_cron(app: CronHost) -> None:
     app.host.define({"web": QUICK})
     app.host.upgrade("r2", check=True)
     assert not app.file.exists()
     failed(
-        app.cron("install"), 1, "cannot print a crontab of web: its definition has no cron", "and upgrade or restart"
+        app.cron("install"),
+        1,
+        "cannot generate a crontab of web: its definition has no `cron` key",
+        "upgrade or restart",
     )
 
 
@@ -138,8 +141,8 @@ def test_show_install_and_remove_by_hand(app: CronHost) -> None:
     assert "\n-*/5 * * * * root" in shown.stderr
     assert "\n+*/7 * * * * root" in shown.stderr
     assert lines(app) == before
-    told = json.loads(app.cron("show", "--json", check=True).stdout)
-    assert (told["wanted"], told["installed"]) == (shown.stdout, app.file.read_text())
+    document = json.loads(app.cron("show", "--json", check=True).stdout)
+    assert (document["wanted"], document["installed"]) == (shown.stdout, app.file.read_text())
     app.cron("install", check=True)
     assert app.file.read_text() == shown.stdout
     assert "nothing to do" in app.cron("install", check=True).stderr
@@ -147,8 +150,8 @@ def test_show_install_and_remove_by_hand(app: CronHost) -> None:
     assert not app.file.exists()
     assert "nothing to do" in app.cron("remove", check=True).stderr
     actions = [(line["action"], line["outcome"]) for line in app.host.history()[-2:]]
-    assert actions == [("cron install", "done"), ("cron remove", "done")]
-    assert "for web r3;" in app.cron("install", "--revision", "r3", check=True).stderr + lines(app)[0]
+    assert actions == [("cron-install", "done"), ("cron-remove", "done")]
+    assert "for web r3." in app.cron("install", "--revision", "r3", check=True).stderr + lines(app)[0]
 
 
 # Refused.
@@ -156,15 +159,15 @@ def test_show_install_and_remove_by_hand(app: CronHost) -> None:
 REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     "one bad line among fifty": (
         "".join(f"{n} * * * * bin/job {n}\n" for n in range(49)) + "61 * * * * bin/job\n",
-        ("cannot use the crontab: 1 problem", 'line 50: cannot read "61" as minute'),
+        ("cannot use the crontab: 1 problem", 'line 50: invalid minute "61"'),
     ),
     "two": ("* * * *\n5#2 * * * * x\n", ("2 problems", "line 1: ", "line 2: ")),
-    "a secret": (f"* * * * * bin/job --token {TOKEN}\n", ("line 1: holds the value of a secret",)),
+    "a secret": (f"* * * * * bin/job --token {TOKEN}\n", ("line 1: contains the value of a secret",)),
     "a secret in a line that is bad": (
         f"* * * * {TOKEN}\n* * * *\n",
-        ("2 problems", "line 1: holds the value of a secret", "line 2: "),
+        ("2 problems", "line 1: contains the value of a secret", "line 2: "),
     ),
-    "a line too long when wrapped": (f"* * * * * bin/job {'x' * 900}\n", ("put it into a script",)),
+    "a line too long when wrapped": (f"* * * * * bin/job {'x' * 900}\n", ("move the command into a script",)),
 }
 
 
@@ -172,9 +175,9 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
 def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ...]) -> None:
     before = lines(app)
     app.print(table)
-    told = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web r1 still runs: 1 container\n")
-    assert "start  " not in told
-    assert TOKEN not in told
+    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
+    assert "start  " not in error
+    assert TOKEN not in error
     assert lines(app) == before
     nothing_left_behind(app.host, "r1")
     failed(app.cron("install"), 1, *words)
@@ -184,45 +187,47 @@ def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ..
 GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "missing": (
         ("bin/generate-cron",),
-        ("bin/generate-cron did not run: cannot run it: ", "no such file or directory"),
+        ("bin/generate-cron did not start: cannot run the command: ", "no such file or directory"),
     ),
     "failing": (("sh", "-c", 'echo "no $TOKEN" >&2; exit 3'), ("exited with code 3", "\n    no [secret]\n")),
     "half": (("sh", "-c", "echo '* * * * * x'; exit 4"), ("exited with code 4",)),
     "10 MB": (("head", "-c", "10000000", "/dev/zero"), ("printed more than 1024 KiB",)),
     "without end": (("yes",), ("printed more than 1024 KiB",)),
-    "NUL": (("printf", r"* * * * * a\000b\n"), ("line 1: holds a NUL",)),
-    "no text": (("printf", r"* * * * * \377\n"), ("UTF-8",)),
+    "NUL": (("printf", r"* * * * * a\000b\n"), ("line 1: contains a NUL character",)),
+    "not UTF-8": (("printf", r"* * * * * \377\n"), ("UTF-8",)),
 }
 
 
 @pytest.mark.parametrize(("generate", "words"), GENERATE.values(), ids=GENERATE)
-def test_what_prints_it_does_not(app: CronHost, generate: tuple[str, ...], words: tuple[str, ...]) -> None:
+def test_a_generator_that_fails(app: CronHost, generate: tuple[str, ...], words: tuple[str, ...]) -> None:
     before = lines(app)
     app.define(*generate)
-    told = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web r1 still runs: 1 container\n")
-    assert "start  " not in told
+    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
+    assert "start  " not in error
     assert lines(app) == before
     nothing_left_behind(app.host, "r1")
 
 
-def test_ctrl_c_while_it_is_printed(app: CronHost) -> None:
+def test_ctrl_c_while_the_crontab_is_generated(app: CronHost) -> None:
     app.define("sleep", "50")
     upgrade = app.host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
-    app.host.wait_for(lambda: [c for c in app.host.containers() if c.kind == "task" and c.state == "running"], "it")
+    app.host.wait_for(
+        lambda: [c for c in app.host.containers() if c.kind == "task" and c.state == "running"], "the generator"
+    )
     upgrade.signal(2)
-    failed(upgrade.wait(20), 130, "interrupted", "web r1 still runs: 1 container\n")
+    failed(upgrade.wait(20), 130, "interrupted", "web still runs r1: 1 replica\n")
     nothing_left_behind(app.host, "r1")
 
 
-def test_no_directory_to_put_it_in(app: CronHost) -> None:
+def test_a_missing_directory(app: CronHost) -> None:
     aside = app.host.cron_dir.with_name("aside")
     app.host.cron_dir.rename(aside)
     try:
-        failed(app.host.upgrade("r2"), 1, f"cannot install a crontab: {app.host.cron_dir} is no directory")
+        failed(app.host.upgrade("r2"), 1, f"cannot install a crontab: {app.host.cron_dir} is not a directory")
         nothing_left_behind(app.host, "r1")
-        service(app.host, "scale", "--count", "2", check=True)  # which has nothing to do with crontabs
+        service(app.host, "scale", "--count", "2", check=True)  # it changes no crontab
         service(app.host, "scale", "--reset", check=True)
-        app.host.conductor("service", "stop", "--id", "web", check=True)  # nor has this, as there is none
+        app.host.conductor("service", "stop", "--id", "web", check=True)  # there is no crontab to remove
     finally:
         aside.rename(app.host.cron_dir)
     service(app.host, "start", check=True)
@@ -230,13 +235,13 @@ def test_no_directory_to_put_it_in(app: CronHost) -> None:
 
 @pytest.mark.parametrize("verb", ["upgrade", "restart", "stop"])
 def test_a_directory_that_cannot_be_written(app: CronHost, verb: str) -> None:
-    """Known before anything is begun: found last, it would be a change that cannot be ended."""
+    """It is refused before anything is changed, because the change could not be finished."""
     directory = str(app.host.cron_dir)
     subprocess.run(["mount", "--bind", directory, directory], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
         words = ("--revision", "r2") if verb == "upgrade" else ()
-        failed(service(app.host, verb, *words), 1, f"cannot change a crontab: {directory} cannot be written")
+        failed(service(app.host, verb, *words), 1, f"cannot install a crontab: {directory} is not writable")
         service(app.host, "scale", "--count", "1", check=True)
         nothing_left_behind(app.host, "r1")
     finally:
@@ -245,14 +250,16 @@ def test_a_directory_that_cannot_be_written(app: CronHost, verb: str) -> None:
 
 def test_a_stopped_service_gets_no_crontab(app: CronHost) -> None:
     service(app.host, "stop", check=True)
-    failed(app.cron("install"), 1, "cannot install the crontab of web: it is stopped", "service start --id web")
+    failed(
+        app.cron("install"), 1, "cannot install the crontab of web: the service is stopped", "service start --id web"
+    )
     assert not app.file.exists()
     service(app.host, "start", check=True)
     assert app.file.exists()
 
 
 def test_killed_between_commit_and_installation(app: CronHost) -> None:
-    app.define(FAULT_r1="ignore-term")  # so that its end takes a second
+    app.define(FAULT_r1="ignore-term")  # so that it takes a second to stop
     service(app.host, "restart", check=True)
     app.print("7 * * * * bin/other\n")
     upgrade = app.host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
@@ -268,8 +275,13 @@ def test_killed_between_commit_and_installation(app: CronHost) -> None:
 # Run.
 
 
+def ran(app: CronHost) -> set[tuple[str, str, int]]:
+    """Return action, revision and exit code of the tasks in the history."""
+    return {(line["action"], line["to"], line["exit_code"]) for line in app.host.history() if "exit_code" in line}
+
+
 def test_run_by_debians_cron(app: CronHost) -> None:
-    """The line of the contract, written by hand, and what `upgrade` installed: both run in a container of their revision."""
+    """A line written by hand and the crontab that `upgrade` installed both run in a container of their revision."""
     here = app.volume / "bin"
     here.mkdir()
     (here / "rails").write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\necho "$REVISION by $0"\ncat\n')
@@ -284,19 +296,15 @@ def test_run_by_debians_cron(app: CronHost) -> None:
     by_hand.chmod(0o600)
     try:
         with PrivateCron(app.host.cron_dir, app.host.directory / "hidden") as cron:
-            cron.wait_for(
-                lambda: all(job["state"] == "done" for job in app.jobs()) and (app.volume / "log").exists(),
-                FIRED_SECONDS,
-            )
-            app.host.wait_for((app.volume / "log").read_text, "the job by hand")
+            cron.wait_for(lambda: len(ran(app)) == 3, FIRED_SECONDS)
+            app.host.wait_for(lambda: {job["state"] for job in app.jobs()} == {"done"}, "the results of both jobs")
     finally:
         by_hand.unlink()
     first, second = app.jobs()
     assert (first["exit_code"], first["output"]) == (0, "<hello>\n<token>\nr2 by /volume/bin/rails\none\ntwo\n")
     assert (second["exit_code"], second["last_revision"], second["state"]) == (7, "r2", "done")
     assert (app.volume / "log").read_text() == "<runner>\n<>\nr1 by /volume/bin/rails\n"
-    ran = {(line["action"], line["to"], line["exit_code"]) for line in app.host.history() if "exit_code" in line}
-    assert ran == {("cron", "r2", 0), ("cron", "r2", 7), ("task", "r1", 0)}
+    assert ran(app) == {("cron", "r2", 0), ("cron", "r2", 7), ("task", "r1", 0)}
     table = app.cron("list", check=True).stdout
     assert table.splitlines()[0].split()[:3] == ["SERVICE", "SCHEDULE", "NEXT"]
     assert "\n    two\n" in table
@@ -304,7 +312,7 @@ def test_run_by_debians_cron(app: CronHost) -> None:
     nothing_left_behind(app.host, "r2")
 
 
-def test_list_where_nothing_ran_yet(app: CronHost) -> None:
+def test_list_before_the_first_run(app: CronHost) -> None:
     first, second = app.jobs()
     assert (first["state"], first["exit_code"], first["skipped"], first["command"]) == (
         "never",
@@ -317,7 +325,7 @@ def test_list_where_nothing_ran_yet(app: CronHost) -> None:
     failed(app.host.conductor("cron", "list", "--id", "wbe"), 2, 'cannot find service "wbe"', "did you mean web?")
 
 
-def test_a_damaged_result_is_its_jobs_row(app: CronHost) -> None:
+def test_a_damaged_result_hides_no_other_job(app: CronHost) -> None:
     first, _ = app.jobs()
     results = app.host.state_dir / "jobs" / "web"
     results.mkdir(parents=True, exist_ok=True)
@@ -326,6 +334,7 @@ def test_a_damaged_result_is_its_jobs_row(app: CronHost) -> None:
         damaged, whole = app.jobs()
     finally:
         (results / f"{first['job']}.json").unlink()
+    assert damaged["state"] == "damaged"
     assert "it is damaged" in damaged["output"]
     assert (whole["state"], whole["output"]) == ("never", "")
     failed(app.host.conductor("cron", "remove", "--id", "wbe"), 2, 'cannot find service "wbe"', "did you mean web?")

@@ -1,7 +1,7 @@
-"""Debian's cron itself runs each case twice, as the app wrote it and wrapped, against programs that write down what they got.
+"""Debian's cron runs each case twice, as the app wrote it and wrapped, with programs that record what they receive.
 
-Inside the container argv, standard input and the table's settings are those cron gives the unwrapped job; the process on
-the host sees none of the settings. Refused lines are shown to the real cron too: it refuses or misreads them.
+Inside the container argv, standard input and the table's settings are those that cron passes to the unwrapped job. The
+process on the host receives none of the settings. Rejected lines are given to the real cron too: it rejects or misreads them.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor.cron.table import LONGEST_COMMAND_BYTES, CrontabError, Job, Setting, parse
+from conductor.cron.table import MAX_COMMAND_BYTES, CrontabError, Job, Setting, parse
 from conductor.cron.wrap import job_key, wrap
 from tests.support.cron import PrivateCron, checked_by_crontab
 
@@ -32,7 +32,7 @@ env -0 >environment
 printf %s "$OLDPWD" >directory
 mv -T "$to.$$" "$to" 2>/dev/null || rm -r "$to.$$"
 """
-# Reads its options as `conductor run` does, notes what the host gave it, and runs the command as the container would.
+# Parses its options as `conductor run` does, records what the host passed, and runs the command as the container would.
 CONDUCTOR = """\
 #!{python} -IS
 import json, os, sys
@@ -53,7 +53,7 @@ os.chdir(directory)
 os.execvpe(words[0], words, given)
 """
 
-# REC is the program that writes down; HERE its directory. COPIED stay literal words, SHELL goes to a shell inside.
+# REC is the program that records; HERE is its directory. COPIED stay literal words, SHELL goes to a shell inside.
 COPIED = {
     "plain": "* * * * * REC",
     "contract": "*/1 * * * *  REC runner ''",
@@ -154,7 +154,7 @@ CRON_MISREADS = [
 
 
 class Seen:
-    """What one job got, on one side."""
+    """What one job received, plain or wrapped."""
 
     def __init__(self, place: Path) -> None:
         self.argv = (place / "argv").read_bytes()
@@ -164,7 +164,7 @@ class Seen:
 
 
 class Ran:
-    """All cases after cron has run them, from the directory that they wrote to."""
+    """All cases after cron has run them, from the directory with their records."""
 
     def __init__(self, here: Path) -> None:
         self.here = here
@@ -172,11 +172,11 @@ class Ran:
         self.number = {name: str(number) for number, name in enumerate(CASES)}
         self.programs["PAD"] = ""
         self.programs["PAD"] = "x" * (
-            LONGEST_COMMAND_BYTES - len(self.wrapped("the limit").split(" root ")[1].encode()) + 1
+            MAX_COMMAND_BYTES - len(self.wrapped("the limit").split(" root ")[1].encode()) + 1
         )
 
     def text(self, case: str) -> str:
-        """The app's table."""
+        """Return the app's table."""
         text = f"CASE={self.number[case]}\n{CASES[case]}"
         for name, path in self.programs.items():
             text = text.replace(name, path)
@@ -186,12 +186,12 @@ class Ran:
         return Seen(self.here / "seen" / f"{self.number[case]}.{side}")
 
     def on_host(self, case: str) -> tuple[dict[str, str], list[str], list[str]]:
-        """The environment and words that cron's shell gave to Conductor, and the command in them."""
+        """Return the environment and words that cron's shell passed to Conductor, and the command in them."""
         environment, argv, command = json.loads((self.here / "host" / self.number[case]).read_text())
         return environment, argv, command
 
     def wrapped(self, case: str) -> str:
-        """What Conductor makes of the app's table."""
+        """Return the wrapped table."""
         program = str(self.here / "conductor")
         return wrap(parse(self.text(case)), service="web", revision="r1", program=program, config=CONFIG)
 
@@ -206,7 +206,7 @@ def variables(text: bytes) -> dict[bytes, bytes]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
-    """Cron has run every case on both sides."""
+    """Every case after cron has run it, plain and wrapped."""
     here = tmp_path_factory.mktemp("c")
     made = Ran(here)
     for name in ("seen", "host", "tables", "hidden", "glob", "a directory"):
@@ -240,13 +240,13 @@ def install(path: Path, text: str) -> None:
 
 
 def as_system_table(text: str) -> str:
-    """A user's table as /etc/cron.d wants it: with a column for the user, and nothing else changed."""
+    """Return a user's table with the column for the user that /etc/cron.d requires."""
     lines = parse(text).lines
     return "".join(f"{x.schedule} root {x.command}\n" if isinstance(x, Job) else f"{x.raw}\n" for x in lines)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_job_gets_what_cron_would_have_given_it(ran: Ran, case: str) -> None:
+def test_a_job_receives_what_cron_passes_to_the_plain_one(ran: Ran, case: str) -> None:
     plain, wrapped = ran.seen(case, "plain"), ran.seen(case, "wrapped")
     assert wrapped.argv == plain.argv
     assert wrapped.stdin == plain.stdin
@@ -259,7 +259,7 @@ def test_a_job_gets_what_cron_would_have_given_it(ran: Ran, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_host_sees_one_command_and_no_settings(ran: Ran, case: str) -> None:
+def test_the_host_runs_one_command_without_settings(ran: Ran, case: str) -> None:
     environment, argv, command = ran.on_host(case)
     kept = {name: value for name, value in environment.items() if name.encode() not in MAIL}
     assert kept == ran.on_host("plain")[0]
@@ -291,23 +291,23 @@ def test_what_cron_refuses_is_refused(ran: Ran, tmp_path: Path, line: str) -> No
     """One such line also keeps cron from every other job of the file."""
     with pytest.raises(CrontabError):
         parse(line)
-    taken, said = checked_by_crontab(f"{line}\n".encode(), tmp_path / "table")
-    assert not taken, said
+    accepted, output = checked_by_crontab(f"{line}\n".encode(), tmp_path / "table")
+    assert not accepted, output
     number = CRON_REFUSES.index(line)
     assert not (ran.here / "seen" / f"bad{number}.plain").exists()
 
 
 @pytest.mark.parametrize("line", CRON_MISREADS, ids=lambda line: line[:30])
-def test_what_cron_takes_but_misreads_is_refused(tmp_path: Path, line: str) -> None:
+def test_what_cron_accepts_but_misreads_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(CrontabError):
         parse(line)
-    taken, said = checked_by_crontab(f"{line}\n".encode(), tmp_path / "table")
-    assert taken, said
+    accepted, output = checked_by_crontab(f"{line}\n".encode(), tmp_path / "table")
+    assert accepted, output
 
 
 def test_the_longest_command_was_run(ran: Ran) -> None:
     line = ran.wrapped("the limit").split("\n")[1]
-    assert len(line.partition(" root ")[2].encode()) == LONGEST_COMMAND_BYTES
+    assert len(line.partition(" root ")[2].encode()) == MAX_COMMAND_BYTES
 
 
 def test_the_limits_are_crons(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_the_limits_are_crons(tmp_path: Path) -> None:
 
 
 def test_cron_leaves_nothing_behind(ran: Ran) -> None:
-    """Its files were private, its processes are gone."""
+    """Its files were private, and its processes have ended."""
     assert not list(Path("/etc/cron.d").glob("wrapped-*"))
     assert not Path("/run/crond.reboot").exists() or Path("/run/crond.pid").exists()  # a daemon of the machine's own
     for process in Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,4 +1,4 @@
-"""A daemon that is down, forbidden, or not to be trusted: what it does not say is not made up, and what it did is found."""
+"""A Docker daemon that is down, out of permissions, or returns errors."""
 
 import contextlib
 import ctypes
@@ -14,7 +14,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 
-UNSEEN = "\n  what runs of web cannot be seen now; the committed release is r1\n"
+UNSEEN = "\n  web is at revision r1; its replicas cannot be listed now\n"
 STARTED = r"^POST .*/containers/\w+/start"
 CREATED = r"^POST .*/containers/create"
 REMOVED = r"^DELETE .*/containers/"
@@ -24,7 +24,7 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 @contextlib.contextmanager
 def dead_socket(path: Path, *, listens: bool) -> Iterator[str]:
-    """A socket file that nobody listens on any more, or that never was."""
+    """Yield the URL of a socket on which no process listens; with `listens` its file exists."""
     if listens:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(str(path))
@@ -38,7 +38,7 @@ def test_docker_does_not_run(serving: TestHost, left: bool) -> None:
         serving.define({"web": QUICK}, host_extra={"docker": url})
         failed(
             serving.upgrade("r2"), 1, f"cannot upgrade web: cannot reach Docker at {url}: Docker is not running",
-            "start it (systemctl start docker)", UNSEEN,
+            "start it with systemctl start docker", UNSEEN,
         )  # fmt: skip
         for verb in ("list", "status"):
             failed(serving.conductor("service", verb), 1, f"cannot reach Docker at {url}: Docker is not running")
@@ -46,7 +46,7 @@ def test_docker_does_not_run(serving: TestHost, left: bool) -> None:
 
 
 def without_the_right_to_any_file() -> None:
-    """Root, but files and sockets ask for its permission like anybody's."""
+    """Let root need permissions for files and sockets like any other user."""
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
         ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
@@ -60,7 +60,7 @@ def test_no_permission_on_dockers_socket(serving: TestHost) -> None:
         serving.define({"web": QUICK}, host_extra={"docker": f"unix://{path}"})
         told = failed(
             serving.upgrade("r2", preexec_fn=without_the_right_to_any_file), 1,
-            f"cannot upgrade web: cannot reach Docker at unix://{path}: permission denied on unix://{path}\n",
+            f"cannot upgrade web: cannot reach Docker at unix://{path}: permission denied\n",
             "run as root or as a member of the group docker", UNSEEN,
         )  # fmt: skip
         assert "is Docker running?" not in told
@@ -72,7 +72,12 @@ def test_no_permission_on_dockers_socket(serving: TestHost) -> None:
 def test_no_permission_on_the_definitions(serving: TestHost) -> None:
     serving.config.chmod(0)
     result = serving.upgrade("r2", preexec_fn=without_the_right_to_any_file)
-    failed(result, 2, f"cannot read {serving.config}: permission denied", "run as root, or as a user who may read it")
+    failed(
+        result,
+        2,
+        f"cannot read {serving.config}: permission denied",
+        "run the command as root, or as a user with read access",
+    )
     nothing_left_behind(serving, "r1")
 
 
@@ -86,7 +91,7 @@ def between(serving: TestHost) -> Iterator[DaemonBetween]:
 
 @pytest.mark.parametrize("call", [CREATED, STARTED, REMOVED], ids=["create", "start", "remove"])
 def test_a_500_may_mean_done(serving: TestHost, between: DaemonBetween, call: str) -> None:
-    """What was asked for is there: it is found, not repeated, and the upgrade goes on."""
+    """The result is there: it is found, not repeated, and the upgrade continues."""
     between.trouble = (Trouble(call, done=True),)
     result = serving.upgrade("r2", check=True)
     assert "warning" not in result.stderr
@@ -101,12 +106,14 @@ def test_a_container_that_cannot_be_made_or_started(
     failed(
         serving.upgrade("r2"), 1,
         f"cannot upgrade web: cannot {verb} container web-r2-", "-1: the disk under the daemon is tired",
-        "\n  web r1 still runs: 1 container\n",
+        "\n  web still runs r1: 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(serving, "r1")
 
 
-def test_an_old_container_that_cannot_be_removed_is_an_operators(serving: TestHost, between: DaemonBetween) -> None:
+def test_an_old_container_that_cannot_be_removed_is_left_to_the_operator(
+    serving: TestHost, between: DaemonBetween
+) -> None:
     (old,) = serving.containers("web")
     between.trouble = (Trouble(REMOVED),)
     result = serving.upgrade("r2").expect(4)
@@ -114,19 +121,19 @@ def test_an_old_container_that_cannot_be_removed_is_an_operators(serving: TestHo
         f"warning: cannot remove container {old.name}: the disk under the daemon is tired; "
         f"remove it by hand: docker rm -f {old.name}\n" in result.stderr
     )
-    assert f"\nweb runs r2: 1 of 1 healthy; remove by hand: {old.name} (" in result.stderr
+    assert f"\nweb runs r2 with 1 replica; containers left for an operator: {old.name} (" in result.stderr
     assert result.stderr.rstrip().endswith("1 warning)")
     assert (serving.get().revision, serving.revisions()) == ("r2", ["r2"])
     status = serving.conductor("service", "status", check=True)
-    assert f"not of the live release: {old.name}" in status.stdout
+    assert f"containers that are not of the live release: {old.name}" in status.stdout
     serving.daemon.api.remove_container(old.id, force=True)
     nothing_left_behind(serving, "r2")
 
 
-def test_a_new_container_that_cannot_be_removed_is_told(serving: TestHost, between: DaemonBetween) -> None:
-    """The upgrade fails, and so does its undoing: the name of what is left is told, and the next command removes it."""
+def test_a_new_container_that_cannot_be_removed_is_reported(serving: TestHost, between: DaemonBetween) -> None:
+    """The upgrade and its rollback fail. The error names the container that is left, and the next command removes it."""
     between.trouble = (Trouble(STARTED), Trouble(REMOVED))
-    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web r1 still runs: 1 container")
+    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web still runs r1: 1 replica")
     (left,) = [c for c in serving.containers("web") if c.revision == "r2"]
     assert f"docker rm -f {left.name}" in told
     between.trouble = ()
@@ -135,7 +142,7 @@ def test_a_new_container_that_cannot_be_removed_is_told(serving: TestHost, betwe
 
 
 def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetween) -> None:
-    """Unknown is not dead. It cannot be undone without Docker; the next command does that first."""
+    """An unknown state is no exit. The rollback fails without Docker; the next command does it first."""
     env: dict[str, Any] = {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "3s"}}
     serving.define({"web": merged(QUICK, env)}, host_extra={"docker": between.url})
     upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
@@ -143,20 +150,20 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     between.trouble = (Trouble("."),)
     result = upgrade.wait(20)
     told = failed(
-        result, 1, "cannot upgrade web: the new containers did not become healthy: web-r2-",
-        "then the undoing failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
-        "mend that; the next command on this service finishes the undoing",
+        result, 1, "cannot upgrade web: web-r2-", "-1 was not healthy after ",
+        "then the rollback failed: cannot list containers: the disk under the daemon is tired", UNSEEN,
+        "fix this; the next command on this service will finish the rollback",
     )  # fmt: skip
     assert "connection refused" in told
     assert (serving.get().revision, serving.journal() is not None) == ("r1", True)
     between.trouble = ()
     after = serving.upgrade("r3", check=True)
-    assert "the upgrade of web (r2), begun 20" in after.stderr
-    assert ", died: undoing it first\n" in after.stderr
+    assert "the upgrade of web to r2, started 20" in after.stderr
+    assert ", was interrupted: rolling it back\n" in after.stderr
     nothing_left_behind(serving, "r3")
 
 
-def test_the_user_of_a_daemon_elsewhere_is_told_which(serving: TestHost) -> None:
+def test_the_error_names_the_address_of_another_daemon(serving: TestHost) -> None:
     port = serving.port("daemon")
     serving.define({"web": QUICK}, host_extra={"docker": f"tcp://127.0.0.1:{port}"})
     failed(

@@ -1,4 +1,4 @@
-"""Files of examples/ given to the programs that they are for, which read them; whole deploys are in tests/host."""
+"""Files of examples/, each read by the program that it is written for. Whole deploys are in tests/host."""
 
 import os
 import shutil
@@ -33,49 +33,49 @@ def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[st
 # capistrano/Capfile, capistrano/config/deploy.rb, capistrano/config/deploy/production.rb and
 # capistrano/lib/capistrano/tasks/conductor.rake are loaded by every one of these
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "text"),
     [
         (("-T",), 0, "cap deploy              # Upgrade the services of each host"),
         (("production", "services"), 0, EVERY_SERVICE),
         (("production", "services", "HOSTS=web2.example.com"), 0, "web2.example.com: shop_web shop_worker\n"),
-        (("production", "deploy"), 1, "cannot deploy without REVISION"),
-        (("production", "deploy", f"REVISION={REVISION[:39]}"), 1, "all 40 digits of it"),
-        (("production", "deploy", f"REVISION={REVISION}; id"), 1, "all 40 digits of it"),
-        (("production", "deploy", f"REVISION={REVISION}\nid"), 1, "all 40 digits of it"),
-        (("production", "deploy", f"REVISION={REVISION}", "HOSTS=web9"), 1, "cannot find a host of HOSTS=web9"),
-        (("production", "deploy", f"REVISION={REVISION}"), 1, "not touched: web2.example.com, web3.example.com"),
+        (("production", "deploy"), 1, 'cannot deploy revision ""'),
+        (("production", "deploy", f"REVISION={REVISION[:39]}"), 1, "with all 40 digits"),
+        (("production", "deploy", f"REVISION={REVISION}; id"), 1, "with all 40 digits"),
+        (("production", "deploy", f"REVISION={REVISION}\nid"), 1, "with all 40 digits"),
+        (("production", "deploy", f"REVISION={REVISION}", "HOSTS=web9"), 1, "cannot find HOSTS=web9"),
+        (("production", "deploy", f"REVISION={REVISION}"), 1, "hosts not reached: web2.example.com, web3.example.com"),
     ],
 )
-def test_capistrano(debian: OnDebian, words: tuple[str, ...], code: int, said: str) -> None:
+def test_capistrano(debian: OnDebian, words: tuple[str, ...], code: int, text: str) -> None:
     done = debian.run("capistrano", "cap", *words)
     assert (done.returncode, "Deprecation" in done.stderr) == (code, False), done.stderr
-    assert said in done.stdout + done.stderr
+    assert text in done.stdout + done.stderr
 
 
-def test_a_role_without_services_is_refused_before_any_host_is_reached(debian: OnDebian) -> None:
+def test_a_role_without_services_is_rejected_before_connecting(debian: OnDebian) -> None:
     rename = (
         f"sed -i 's/cron: %w/jobs: %w/; s/app: %w/web: %w/' config/deploy.rb; cap production deploy REVISION={REVISION}"
     )
     done = debian.run("capistrano", "sh", "-c", rename)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot deploy to web1.example.com: no role of it has services" in done.stderr
+    assert "cannot deploy to web1.example.com: add services of its roles" in done.stderr
 
 
 # fabric/fabfile.py
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "text"),
     [
         (("--list",), 0, "deploy     Upgrade the services of each host."),
         (("services",), 0, EVERY_SERVICE),
-        (("deploy", f"--revision={REVISION}; id"), 2, "all 40 digits of it"),
-        (("rollback", "--only=web9"), 2, "cannot deploy to web9: it is none of web1.example.com"),
-        (("deploy", f"--revision={REVISION}"), 1, "not touched: web2.example.com, web3.example.com"),
+        (("deploy", f"--revision={REVISION}; id"), 2, "with all 40 digits"),
+        (("rollback", "--only=web9"), 2, "cannot find host web9: expected one of web1.example.com"),
+        (("deploy", f"--revision={REVISION}"), 1, "hosts not reached: web2.example.com, web3.example.com"),
     ],
 )
-def test_fabric(debian: OnDebian, words: tuple[str, ...], code: int, said: str) -> None:
+def test_fabric(debian: OnDebian, words: tuple[str, ...], code: int, text: str) -> None:
     done = debian.run("fabric", "fab", *words)
     assert done.returncode == code, done.stderr
-    assert said in done.stdout + done.stderr
+    assert text in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("script", ["ci/deploy", "packer/prepare-host", "demo"])
@@ -86,17 +86,17 @@ def test_shell_scripts(script: str) -> None:
 
 
 @pytest.mark.parametrize("revision", ["", REVISION[:39], f"{REVISION}; id", REVISION.upper()])
-def test_a_ci_job_deploys_whole_revisions_only(revision: str) -> None:
+def test_the_ci_script_rejects_partial_revisions(revision: str) -> None:
     done = run(EXAMPLES / "ci" / "deploy", revision)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"cannot deploy '{revision}'" in done.stderr
+    assert f"cannot deploy revision '{revision}'" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("schema", "file"),
     [("vendor.github-workflows", "ci/github-actions.yml"), ("vendor.gitlab-ci", "ci/gitlab-ci.yml")],
 )
-def test_ci_files_are_what_their_readers_accept(schema: str, file: str) -> None:
+def test_ci_files_match_their_schemas(schema: str, file: str) -> None:
     done = run("check-jsonschema", "--builtin-schema", schema, EXAMPLES / file)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -109,16 +109,16 @@ def test_alert_rules() -> None:
     tested = run("promtool", "test", "rules", directory / "conductor.rules.test.yml")
     assert tested.returncode == 0, tested.stdout
     rules = (directory / "conductor.rules.yml").read_text().split("- alert: ")[1:]
-    told = (directory / "conductor.rules.test.yml").read_text()
-    assert [name for name in (rule.split()[0] for rule in rules) if f"alertname: {name}" not in told] == []
+    rule_tests = (directory / "conductor.rules.test.yml").read_text()
+    assert [name for name in (rule.split()[0] for rule in rules) if f"alertname: {name}" not in rule_tests] == []
 
 
 # packer/host.pkr.hcl and packer/sources.pkr.hcl
 @pytest.mark.parametrize(
-    ("revision", "code", "said"),
+    ("revision", "code", "text"),
     [(REVISION, 0, ""), (REVISION[:39], 1, "The revision must be 40 hexadecimal digits."), ("", 1, "40 hexadecimal")],
 )
-def test_packer(tmp_path: Path, revision: str, code: int, said: str) -> None:
+def test_packer(tmp_path: Path, revision: str, code: int, text: str) -> None:
     (tmp_path / "wheels").mkdir()
     (tmp_path / "services.yml").touch()
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")
@@ -126,11 +126,11 @@ def test_packer(tmp_path: Path, revision: str, code: int, said: str) -> None:
         shutil.copy(path, tmp_path)
     done = run("packer", "validate", "-var", f"revision={revision}", "-var", "key=key", ".", cwd=tmp_path)
     assert done.returncode == code, done.stdout
-    assert said in done.stdout
+    assert text in done.stdout
 
 
 def test_logrotate(debian: OnDebian) -> None:
-    """It is read to its end; whole rotations under deploys are in tests/host."""
+    """logrotate parses the file. Rotation during deploys is in tests/host."""
     script = "chown root:root conductor && chmod 644 conductor && logrotate -d -s /tmp/state conductor"
     done = debian.run("logrotate", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
@@ -138,7 +138,7 @@ def test_logrotate(debian: OnDebian) -> None:
     assert "error" not in done.stderr
 
 
-# systemd/conductor-supervise.service.d/site.conf is read by a running systemd, in tests/host
+# systemd/conductor-supervise.service.d/site.conf is loaded by a running systemd in tests/host
 def test_systemd_units(debian: OnDebian) -> None:
     script = "printf '#!/bin/sh\\n' >/usr/local/bin/conductor-metrics; chmod +x /usr/local/bin/conductor-metrics; "
     units = "conductor-metrics.service conductor-metrics.timer"

@@ -1,4 +1,4 @@
-"""examples/prometheus/conductor-metrics on a real host, read by a real node_exporter and a real Prometheus."""
+"""examples/prometheus/conductor-metrics on a real host, with a real node_exporter and a real Prometheus."""
 
 import contextlib
 import json
@@ -24,13 +24,13 @@ WAIT_SECONDS = 30.0
 
 
 def collect(host: TestHost, path: Path) -> subprocess.CompletedProcess[str]:
-    """As the timer does it, with the conductor under test in the PATH."""
+    """Run the script as its timer does, with the conductor under test in the PATH."""
     environment = host.environment({"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
     return subprocess.run([METRICS, path], env=environment, capture_output=True, text=True, check=False)
 
 
 def values(text: str) -> dict[str, float]:
-    """Samples by their names with labels."""
+    """Return the samples by name with labels."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
@@ -46,7 +46,7 @@ def host(images: None) -> Iterator[TestHost]:
         yield made
 
 
-def test_what_is_written(host: TestHost, tmp_path: Path) -> None:
+def test_samples_of_deployed_and_undeployed_services(host: TestHost, tmp_path: Path) -> None:
     path = tmp_path / "conductor.prom"
     done = collect(host, path)
     assert done.returncode == 0, done.stderr
@@ -65,14 +65,14 @@ def test_what_is_written(host: TestHost, tmp_path: Path) -> None:
     assert found["conductor_supervise_up"] == 0
     assert found["conductor_status_success"] == 1
     jobs = {name.partition("{")[0] for name in found if 'service="jobs"' in name and name.startswith("conductor_job")}
-    assert jobs == {"conductor_job_lost", "conductor_job_skipped"}, "a job that never ran has no last run"
+    assert jobs == {"conductor_job_lost", "conductor_job_skipped"}, "no sample of a last run before the first run"
     assert (path.stat().st_mode & 0o777, [p.name for p in tmp_path.iterdir()]) == (0o644, ["conductor.prom"])
 
 
-def test_what_changes_is_seen(host: TestHost, tmp_path: Path) -> None:
+def test_scale_stop_and_supervise_change_samples(host: TestHost, tmp_path: Path) -> None:
     path = tmp_path / "conductor.prom"
     supervise = host.spawn("supervise")
-    host.wait_for((host.runtime_dir / "supervise.json").exists, "supervise to turn")
+    host.wait_for((host.runtime_dir / "supervise.json").exists, "the first pass of supervise")
     host.conductor("service", "scale", "--id", "web", "--count", "1", "--wait", "10s", check=True)
     host.conductor("service", "stop", "--id", "web", "--wait", "10s", check=True)
     try:
@@ -88,7 +88,7 @@ def test_what_changes_is_seen(host: TestHost, tmp_path: Path) -> None:
     assert (found["conductor_supervise_up"], states) == (1, [1, 1, 0, 0])
 
 
-def test_what_cannot_be_asked_is_a_metric_too(host: TestHost, tmp_path: Path) -> None:
+def test_a_failed_command_is_a_sample_and_exit_code_1(host: TestHost, tmp_path: Path) -> None:
     path = tmp_path / "conductor.prom"
     config = host.config.read_text()
     host.define_raw("services: [")
@@ -97,11 +97,11 @@ def test_what_cannot_be_asked_is_a_metric_too(host: TestHost, tmp_path: Path) ->
     finally:
         host.define_raw(config)
     assert (done.returncode, values(path.read_text())) == (1, {"conductor_status_success": 0})
-    assert "cannot ask conductor: conductor service status --json: exit code 2" in done.stderr
+    assert "conductor service status --json: exit code 2" in done.stderr
 
 
-def test_prometheus_sees_by_these_rules_that_a_service_is_down(host: TestHost, tmp_path: Path) -> None:
-    """The alert is pending, as its minute is not over; it is there only if labels and rules fit what is really exported."""
+def test_the_rules_detect_a_service_that_is_down(host: TestHost, tmp_path: Path) -> None:
+    """The alert becomes pending only if the rules match the labels of the exported samples."""
     path = tmp_path / "text" / "conductor.prom"
     path.parent.mkdir()
     with contextlib.ExitStack() as stack:
@@ -123,8 +123,8 @@ def test_prometheus_sees_by_these_rules_that_a_service_is_down(host: TestHost, t
         ))  # fmt: skip
         assert collect(host, path).returncode == 0
         wait_for(prometheus, "conductor_service_healthy", {"new": "0", "web": "2", "jobs": "0"})
-        asked = query(prometheus, 'ALERTS{alertname=~"ConductorService.*"}')
-        assert asked == [], "all is well, and what was never deployed is no alarm"
+        alerts = query(prometheus, 'ALERTS{alertname=~"ConductorService.*"}')
+        assert alerts == [], "a healthy and an undeployed service raise no alert"
         host.daemon.remove_all()
         assert collect(host, path).returncode == 0
         wait_for(prometheus, 'ALERTS{alertname="ConductorServiceDown", alertstate="pending"}', {"web": "1"})
@@ -133,7 +133,7 @@ def test_prometheus_sees_by_these_rules_that_a_service_is_down(host: TestHost, t
 
 @contextlib.contextmanager
 def running(*words: str) -> Iterator[None]:
-    """A server of this test's, for as long as it is needed."""
+    """Run a server for as long as the block lasts."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -143,7 +143,7 @@ def running(*words: str) -> Iterator[None]:
 
 
 def query(port: int, expression: str) -> list[dict[str, Any]]:
-    """What Prometheus answers now; nothing while it does not answer."""
+    """Return Prometheus's result; nothing while it does not respond."""
     url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(expression)}"
     with contextlib.suppress(OSError), urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url) as answer:
         found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
@@ -152,7 +152,7 @@ def query(port: int, expression: str) -> list[dict[str, Any]]:
 
 
 def wait_for(port: int, expression: str, expected: dict[str, str]) -> None:
-    """Until each service has this value."""
+    """Wait until the expression has these values, by service."""
     until = time.monotonic() + WAIT_SECONDS
     while (found := {one["metric"]["service"]: one["value"][1] for one in query(port, expression)}) != expected:
         assert time.monotonic() < until, f"{expression}: {found}, not {expected}"

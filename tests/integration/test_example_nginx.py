@@ -1,4 +1,4 @@
-"""examples/nginx/shop.conf, with other paths and ports: taken by a real nginx, and asked over TLS through an upgrade."""
+"""examples/nginx/shop.conf with other paths and ports in a real nginx, under TLS requests during upgrades."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ NAME = "shop.example.com"
 
 
 class Shop(NamedTuple):
-    """The host, where it listens, and the certificate that clients trust."""
+    """The host, its ports, and the certificate that clients trust."""
 
     host: TestHost
     plain: int
@@ -36,7 +36,7 @@ def shop(images: None) -> Iterator[Shop]:
         assert tested.returncode == 0, tested.stderr
         before = host.nginx.workers()
         host.nginx.reload()
-        host.wait_for(lambda: (now := host.nginx.workers()) and not now & before, "nginx to know the block")
+        host.wait_for(lambda: (now := host.nginx.workers()) and not now & before, "new nginx workers")
         yield made
 
 
@@ -47,9 +47,9 @@ def make_certificate(certificate: Path, key: Path) -> None:
 
 
 def placed(shop: Shop) -> str:
-    """The block with the paths and ports of the private nginx, each of which must have been in it."""
+    """Return the server block with the test nginx's paths and ports; assert that it contains each original."""
     text = BLOCK.read_text()
-    for there, here in {
+    for original, replacement in {
         "listen 80;": f"listen 127.0.0.1:{shop.plain};",
         "listen 443 ssl http2;": f"listen 127.0.0.1:{shop.tls} ssl http2;",
         f"/etc/ssl/certs/{NAME}.pem": str(shop.certificate),
@@ -57,19 +57,19 @@ def placed(shop: Shop) -> str:
         "/var/log/nginx/": f"{shop.host.nginx.directory}/",
         "/etc/nginx/conductor.d/": f"{shop.host.nginx.include_dir}/",
     }.items():
-        assert there in text
-        text = text.replace(there, here)
+        assert original in text
+        text = text.replace(original, replacement)
     return text
 
 
 def curl(shop: Shop, *words: str, port: int) -> str:
-    """Its answer: HTTP version, status, where it sends us."""
-    told = ["--silent", "--output", "/dev/null", "--write-out", "%{http_version} %{http_code} %{redirect_url}"]
+    """Return the response's HTTP version, status and redirect URL."""
+    options = ["--silent", "--output", "/dev/null", "--write-out", "%{http_version} %{http_code} %{redirect_url}"]
     resolve = ["--noproxy", "*", "--resolve", f"{NAME}:{port}:127.0.0.1", "--cacert", str(shop.certificate)]
-    return subprocess.run(["curl", *told, *resolve, *words], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(["curl", *options, *resolve, *words], capture_output=True, text=True, check=True).stdout
 
 
-def test_before_the_first_deploy_it_answers_503_and_sends_plain_requests_to_tls(shop: Shop) -> None:
+def test_before_the_first_deploy_it_returns_503_and_redirects_to_tls(shop: Shop) -> None:
     assert curl(shop, f"https://{NAME}:{shop.tls}/", port=shop.tls).split()[1] == "503"
     assert curl(shop, f"http://{NAME}:{shop.plain}/a?b=c", port=shop.plain) == f"1.1 301 https://{NAME}/a?b=c"
 
@@ -80,10 +80,10 @@ def test_upgrades_lose_no_request_over_tls(shop: Shop) -> None:
     with TlsClients(NAME, shop.tls, shop.certificate) as clients:
         for revision in ("r2", "r3"):
             shop.host.upgrade(revision, "shop_web", check=True)
-            shop.host.wait_for(lambda: clients.revisions[revision] > 50, f"answers of {revision}")  # noqa: B023
+            shop.host.wait_for(lambda: clients.revisions[revision] > 50, f"responses of {revision}")  # noqa: B023
     assert clients.lost == []
     assert list(clients.revisions) == ["r1", "r2", "r3"]
-    log, answered = shop.host.nginx.directory / "shop.access.log", sum(clients.revisions.values())
+    log, responses = shop.host.nginx.directory / "shop.access.log", sum(clients.revisions.values())
     shop.host.wait_for(
-        lambda: log.read_text().count('"POST / HTTP/1.1" 200') == answered, f"{answered} lines in the log"
+        lambda: log.read_text().count('"POST / HTTP/1.1" 200') == responses, f"{responses} lines in the log"
     )

@@ -1,4 +1,4 @@
-"""New containers that never get well: what the operator reads, and a release that serves on as if nothing had been."""
+"""New containers that never become healthy: the error that the operator reads. The live release keeps serving."""
 
 import re
 import subprocess
@@ -9,69 +9,69 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 still runs: 1 container\n"
+STILL = "\n  web still runs r1: 1 replica\n"
 LISTENS = "\n      web r2: listening on 8080\n"
-# One fault of the app each, and what is told of it. `after` is when the gate gave up.
-UNWELL = {
+# For each fault of the app: more health settings, the sentence, and details of the error.
+FAULTS = {
     "exit": (
         {},
-        r"did not become healthy: web-r2-\w{8}-1 exited with code 3\n",
+        r"cannot upgrade web: web-r2-\w{8}-1 exited with code 3\n",
         ("check /health: connection refused", "\n      web r2: cannot start: the configuration is missing its moon phase\n"),
     ),
     "exit-later": (
         {"start_timeout": "30s", "successes": 1000},
-        r"did not become healthy: web-r2-\w{8}-1 exited with code 3\n",
+        r"cannot upgrade web: web-r2-\w{8}-1 exited with code 3\n",
         ("check /health: status 200 ", f"{LISTENS}      web r2: out of ideas\n"),
     ),
     "never": (
         {},
-        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: connection refused",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: connection refused",
         ("; running\n", "check /health: connection refused (×", "\n      web r2: thinking about listening\n"),
     ),
     "500": (
         {},
-        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: status 500",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: status 500",
         ("check /health: status 500 '{\"error\": \"the database is on holiday\"", LISTENS),
     ),
     "redirect": (
         {},
-        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: status 302",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: status 302",
         ("check /health: status 302 'redirects to /elsewhere' (×", LISTENS),
     ),
     "hang": (
         {},
-        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: no answer within 0.5s",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: no answer within 0.5s",
         ("check /health: no answer within 0.5s (×", LISTENS),
     ),
     "silent": (
         {},
-        r"did not become healthy: web-r2-\w{8}-1 after 2\.\ds: no answer within 0.5s",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: no answer within 0.5s",
         ("check /health: no answer within 0.5s (×", LISTENS),
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", UNWELL)
-def test_a_container_that_never_gets_healthy(serving: TestHost, fault: str) -> None:
-    health, sentence, words = UNWELL[fault]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_container_that_never_becomes_healthy(serving: TestHost, fault: str) -> None:
+    health, sentence, words = FAULTS[fault]
     serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": fault}, "health": health})})
     result = serving.upgrade("r2")
-    told = failed(result, 1, "error: cannot upgrade web: the new containers ", *words, STILL)
+    told = failed(result, 1, *words, STILL)
     assert_matches(sentence, told)
     assert_matches(r"\n  web-r2-\w{8}-1 at [\d.]+:8080: not healthy after ", told)
     assert result.seconds < 7
     nothing_left_behind(serving, "r1")
     last = serving.history()[-1]
-    assert (last["outcome"], last["from"], last["to"]) == ("failed, undone", "r1", "r2")
+    assert (last["outcome"], last["from"], last["to"]) == ("rolled-back", "r1", "r2")
 
 
 def assert_matches(pattern: str, told: str) -> None:
-    """A search that shows the text when it fails."""
+    """Search `pattern` in `told`, and show the text if it is not found."""
     assert re.search(pattern, told), told
 
 
-def test_one_of_two_is_unwell(serving: TestHost) -> None:
-    """The other is told as healthy, and both go. The one that binds the volume's only lock wins."""
+def test_one_of_two_is_unhealthy(serving: TestHost) -> None:
+    """The other one is reported as healthy, and both are removed. The container that creates the directory first is healthy."""
     once = ["sh", "-c", "mkdir /shared/first && exec python3 /app/app.py; sleep 3; echo no room for two >&2; exit 7"]
     shared = serving.directory / "shared"
     shared.mkdir()
@@ -101,7 +101,7 @@ def test_a_command_that_is_not_in_the_image(serving: TestHost, command: list[str
 
 
 def test_a_container_that_is_killed_for_its_memory(serving: TestHost) -> None:
-    """Not every kernel tells the daemon why; the code and the log are always there."""
+    """Not every kernel reports the reason to the daemon; the exit code and the log are always there."""
     eats = ["python3", "-c", "print('hungry', flush=True); x = bytearray(200_000_000); input()"]
     serving.define({"web": merged(QUICK, {"command": eats, "memory": "16MiB"})})
     told = failed(serving.upgrade("r2"), 1, "\n      hungry\n", STILL)
@@ -122,9 +122,11 @@ def test_only_the_end_of_a_long_log_and_no_secret_in_it(serving: TestHost) -> No
 
 
 def test_a_first_deployment_that_fails(host: TestHost) -> None:
-    """There is nothing to go back to: the container goes, and nothing answers."""
+    """There is no earlier release: the container is removed, and nothing answers."""
     host.define({"web": merged(QUICK, {"env": {"FAULT": "exit"}})})
-    failed(host.upgrade("r1"), 1, "exited with code 3", "\n  nothing of web ran before, and nothing does now\n")
+    failed(
+        host.upgrade("r1"), 1, "exited with code 3", "\n  web has never been deployed on this host and is not running\n"
+    )
     nothing_left_behind(host, None)
     host.define({"web": QUICK})
     host.upgrade("r1", check=True)

@@ -1,4 +1,4 @@
-"""`before_upgrade`: a command in the new revision before anything of it starts, run once, never two at once, never undone."""
+"""`before_upgrade`: a command in the new revision that runs once before its replicas start, never twice at once, never undone."""
 
 import signal
 import time
@@ -14,7 +14,7 @@ from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 from tests.support.spans import Span, hook, overlaps, spans
 
-NOT_UNDONE = "has run, and what it did is not undone"
+NOT_UNDONE = "has run and is not undone"
 MIGRATION = 'echo "$GREETING, $REVISION, the word is $TOKEN"; echo and on stderr >&2; hostname >>/volume/ran'
 TOKEN = "tok-hook-51f0aa93"
 
@@ -60,14 +60,14 @@ def test_it_runs_once_before_anything_starts_as_the_service_would(serving: TestH
     began = {line.split()[0]: n for n, line in reversed(list(enumerate(lines))) if line.startswith("  ")}
     assert began["hook"] < lines.index("web hook: and on stderr") < began["start"]
     assert len((volume(serving) / "ran").read_text().splitlines()) == 1
-    (log,) = (serving.state_dir / "logs").glob("web-r2-*-hook.log")
+    (log,) = (serving.state_dir / "logs" / "web").glob("web-r2-*-hook.log")
     assert sorted(log.read_text().splitlines()) == ["and on stderr", "hello, r2, the word is [secret]"]
     assert TOKEN not in result.output
     assert serving.history()[-1]["steps"]["hook"] > 0
     nothing_left_behind(serving, "r2")
 
 
-def test_the_verbs_that_run_no_hook(serving: TestHost) -> None:
+def test_the_commands_that_run_no_hook(serving: TestHost) -> None:
     define(serving, hook("/volume/hooks", 0))
     before = len(ran(serving))
     serving.upgrade("r2", check=True)
@@ -75,7 +75,7 @@ def test_the_verbs_that_run_no_hook(serving: TestHost) -> None:
     for words in (["rollback"], ["restart"], ["scale", "--count", "2"], ["scale", "--reset"], ["stop"], ["start"]):
         serving.conductor("service", words[0], "--id", "web", *words[1:], check=True)
     plan = serving.upgrade("r3", "web", "--plan", check=True).stderr
-    assert "    hook  run sh -c " in plan
+    assert "    hook  run before_upgrade of web r3: sh -c " in plan
     skipped = serving.upgrade("r3", "web", "--skip-hooks", check=True)
     assert "hook" not in skipped.stderr
     assert "nothing to do" in serving.upgrade("r3", check=True).stderr
@@ -100,11 +100,11 @@ FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
 def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, words: tuple[str, ...]) -> None:
     define(serving, command, timeout=timeout)
     result = serving.upgrade("r2")
-    told = failed(result, 1, "cannot upgrade web: ", *words, "web r1 still runs: 1 container\n")
+    told = failed(result, 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
     assert "start  " not in told
     assert TOKEN not in told
     assert result.seconds < 15
-    assert serving.history()[-1]["outcome"] == "failed, undone"
+    assert serving.history()[-1]["outcome"] == "rolled-back"
     nothing_left_behind(serving, "r1")
 
 
@@ -125,8 +125,8 @@ def test_one_that_is_removed_from_outside(serving: TestHost) -> None:
 
 
 @pytest.mark.parametrize("call", ["GET .*/containers/json", r"GET .*/containers/\w+/json", "GET .*/logs"])
-def test_a_daemon_that_cannot_be_asked_for_a_moment(serving: TestHost, call: str) -> None:
-    """A migration that runs is not killed for that, and its end is heard of later."""
+def test_a_daemon_that_fails_for_a_moment(serving: TestHost, call: str) -> None:
+    """A running migration is not killed for that, and its exit is seen later."""
     with DaemonBetween(serving.directory / "between.sock") as between:
         define(serving, hook("/volume/hooks", 2))
         serving.define_raw(serving.config.read_text().replace(SOCKET, between.url))
@@ -141,7 +141,7 @@ def test_a_daemon_that_cannot_be_asked_for_a_moment(serving: TestHost, call: str
     nothing_left_behind(serving, "r2")
 
 
-def test_a_log_that_nobody_can_read(serving: TestHost) -> None:
+def test_a_log_that_cannot_be_read(serving: TestHost) -> None:
     define(serving, hook("/volume/hooks", 0.5), logging={"driver": "none"})
     serving.upgrade("r2", check=True)
     assert ran(serving)[-1].ended
@@ -149,7 +149,7 @@ def test_a_log_that_nobody_can_read(serving: TestHost) -> None:
     failed(serving.upgrade("r3"), 1, "before_upgrade of web exited with code 1", NOT_UNDONE)
 
 
-def test_ctrl_c_stops_it_and_says_that_it_is_not_undone(serving: TestHost) -> None:
+def test_ctrl_c_stops_it_and_the_error_reports_that_it_is_not_undone(serving: TestHost) -> None:
     define(serving, ["sh", "-c", "sleep 60"])
     upgrade, _ = under_way(serving)
     upgrade.signal(signal.SIGINT)
@@ -158,12 +158,12 @@ def test_ctrl_c_stops_it_and_says_that_it_is_not_undone(serving: TestHost) -> No
     nothing_left_behind(serving, "r1")
 
 
-def test_a_later_failure_says_it_too(serving: TestHost) -> None:
+def test_a_later_failure_reports_it_too(serving: TestHost) -> None:
     define(serving, hook("/volume/hooks", 0), env={"FAULT_r2": "exit"})
     before = len(ran(serving))
-    failed(serving.upgrade("r2"), 1, "did not become healthy: ", f"before_upgrade {NOT_UNDONE}\n")
+    failed(serving.upgrade("r2"), 1, "exited with code 3", f"before_upgrade of web {NOT_UNDONE}\n")
     assert len(ran(serving)) == before + 1
-    told = failed(serving.upgrade("r2", "web", "--skip-hooks"), 1, "did not become healthy: ")
+    told = failed(serving.upgrade("r2", "web", "--skip-hooks"), 1, "exited with code 3")
     assert NOT_UNDONE not in told
     nothing_left_behind(serving, "r1")
 
@@ -198,7 +198,7 @@ def test_two_services_one_after_the_other(host: TestHost, second: int) -> None:
 @pytest.mark.parametrize(
     ("seconds", "waits"), [(4.0, True), (0.3, False)], ids=["it still runs", "it has ended by then"]
 )
-def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits: bool) -> None:
+def test_the_upgrade_is_killed_while_it_runs(serving: TestHost, seconds: float, waits: bool) -> None:
     define(serving, hook("/volume/hooks", seconds))
     before = len(ran(serving))
     upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
@@ -208,8 +208,8 @@ def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits
         serving.wait_for(lambda: ran(serving)[-1].ended, "its end")
     define(serving, hook("/volume/hooks", 0.1))
     after = serving.upgrade("r3", check=True)
-    assert " died: undoing it first\n" in after.stderr
-    assert "waiting for before_upgrade of web, which still runs\n" in after.stderr or not waits
+    assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
+    assert "waiting for before_upgrade of web, which is still running\n" in after.stderr or not waits
     mine = ran(serving)[before:]
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]
     assert mine[0].last - mine[0].began >= seconds * 0.9
@@ -218,17 +218,19 @@ def test_the_upgrade_dies_while_it_runs(serving: TestHost, seconds: float, waits
 
 
 def test_ctrl_c_while_it_is_waited_for_after_a_crash(serving: TestHost) -> None:
-    """The waiting ends, the hook runs on, and the next command waits for it again."""
+    """The command ends, the hook continues, and the next command waits for it again."""
     define(serving, hook("/volume/hooks", 8))
     before = len(ran(serving))
     upgrade, running = under_way(serving)
     upgrade.kill()
     waiting = serving.spawn("service", "restart", "--id", "web")
-    serving.wait_for(lambda: "waiting for before_upgrade of web, which still runs\n" in waiting.stderr, "the waiting")
+    serving.wait_for(
+        lambda: "waiting for before_upgrade of web, which is still running\n" in waiting.stderr, "the waiting"
+    )
     waiting.signal(signal.SIGINT)
     assert "interrupted" in waiting.wait(3).expect(130).stderr
     assert [c.id for c in serving.containers("web") if c.kind == "hook" and c.state == "running"] == [running]
     told = serving.upgrade("r3", "web", "--skip-hooks", check=True).stderr
-    assert "waiting for before_upgrade of web, which still runs\n" in told
+    assert "waiting for before_upgrade of web, which is still running\n" in told
     assert [span.ended for span in ran(serving)[before:]] == [True]
     nothing_left_behind(serving, "r3")

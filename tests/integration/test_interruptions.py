@@ -1,6 +1,7 @@
-"""People who leave or change their mind: Ctrl-C, SIGTERM, a lost SSH connection, a reader who has seen enough."""
+"""Interruptions: Ctrl-C, SIGTERM, a lost SSH connection, a closed pipe, replaced definitions."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,12 +13,10 @@ from typing import Any
 import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
-from tests.support.commands import Spawned
+from tests.support.commands import Result, Spawned
 from tests.support.host import TestHost, merged
 from tests.support.odd_clients import EarlyBird, SlowUpload
 
-STILL = "\n  web r1 still runs: 1 container\n"
-UNDONE = "error: interrupted; what was begun is undone\n"
 STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
 SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "10s"}})
 Uploading = Callable[[float], SlowUpload]
@@ -25,29 +24,36 @@ LONG_ANNOUNCE = {"nginx": {"announce": "2s"}}  # as long as a client stays idle,
 
 
 def begin(host: TestHost, *more: str, **popen: Any) -> Spawned:
-    """The upgrade that will be interrupted."""
+    """Start the upgrade that is interrupted."""
     return host.spawn("service", "upgrade", "--id", "web", "--revision", "r2", *more, **popen)
 
 
+def rolled_back(host: TestHost, result: Result, code: int) -> None:
+    """Check that the interrupted upgrade was rolled back, and that its error and the history record it."""
+    failed(result, code, "error: interrupted\n", "the upgrade of web was rolled back", "web still runs r1: 1 replica")
+    nothing_left_behind(host, "r1")
+    last = host.history()[-1]
+    assert (last["action"], last["outcome"], last["to"]) == ("upgrade", "interrupted", "r2")
+
+
 def at_the_gate(host: TestHost) -> None:
-    """The new container runs."""
+    """Wait until the new container runs."""
     host.wait_for(lambda: host.revisions() == ["r1", "r2"], "the gate")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_at_the_gate_it_is_undone(serving: TestHost, number: int, code: int) -> None:
+def test_a_signal_at_the_gate_rolls_back(serving: TestHost, number: int, code: int) -> None:
     serving.define({"web": STUCK})
     upgrade = begin(serving)
     at_the_gate(serving)
     upgrade.signal(number)
     result = upgrade.wait(20)
-    failed(result, code, UNDONE, STILL, "undoing the upgrade of web")
+    rolled_back(serving, result, code)
+    assert "rolling back the upgrade of web" in result.stderr
     assert result.seconds < 10
-    nothing_left_behind(serving, "r1")
-    assert serving.history()[-1]["outcome"] == "interrupted, undone"
 
 
-def test_an_impatient_second_ctrl_c_does_not_leave_the_undoing_half_done(serving: TestHost) -> None:
+def test_more_ctrl_c_do_not_stop_the_rollback(serving: TestHost) -> None:
     serving.define({"web": STUCK})
     upgrade = begin(serving)
     at_the_gate(serving)
@@ -56,24 +62,22 @@ def test_an_impatient_second_ctrl_c_does_not_leave_the_undoing_half_done(serving
         upgrade.signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             upgrade.process.wait(0.05)
-    failed(upgrade.wait(20), 130, UNDONE, STILL)
-    nothing_left_behind(serving, "r1")
+    rolled_back(serving, upgrade.wait(20), 130)
 
 
-def test_during_the_announce_it_is_undone(serving: TestHost) -> None:
-    """nginx's files are new on disk by then, and are put back."""
+def test_a_signal_during_the_announce_rolls_back(serving: TestHost) -> None:
+    """nginx's files are new on disk by then, and are restored."""
     serving.define({"web": QUICK}, host_extra=LONG_ANNOUNCE)
     flag = serving.runtime_dir / "nginx" / "announce"
     with contextlib.closing(EarlyBird(serving.url())):
         upgrade = begin(serving)
         serving.wait_for(flag.exists, "the announce")
         upgrade.signal(signal.SIGINT)
-        failed(upgrade.wait(20), 130, UNDONE, STILL)
-        nothing_left_behind(serving, "r1")
+        rolled_back(serving, upgrade.wait(20), 130)
 
 
 def test_while_waiting_for_the_lock(serving: TestHost) -> None:
-    """The one who waits goes; the one who works is not disturbed."""
+    """The waiting command ends; the running upgrade is not disturbed."""
     serving.define({"web": SLOW_BOOT})
     first = begin(serving)
     at_the_gate(serving)
@@ -86,23 +90,25 @@ def test_while_waiting_for_the_lock(serving: TestHost) -> None:
 
 
 def _listens(pid: int) -> bool:
-    """It catches SIGTERM, which Python by itself does not."""
+    """True once it catches SIGTERM, which Python by itself does not."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     caught = next(line for line in lines if line.startswith("SigCgt:")).split()[1]
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_after_the_commit_it_says_so_and_finishes(serving: TestHost, uploading: Uploading, number: int) -> None:
+def test_a_signal_after_the_commit_is_answered_and_the_upgrade_finishes(
+    serving: TestHost, uploading: Uploading, number: int
+) -> None:
     upload = uploading(3)
     upgrade = begin(serving)
     serving.wait_for(lambda: "   drain  " in upgrade.stderr, "the drain")
     upgrade.signal(number)
-    serving.wait_for(lambda: "already switched, finishing\n" in upgrade.stderr, "the answer", timeout=2)
+    serving.wait_for(lambda: "already committed: finishing the change\n" in upgrade.stderr, "the answer", timeout=2)
     assert upgrade.running()
     result = upgrade.wait(20).expect(0)
-    assert result.stderr.count("already switched, finishing") == 1
-    assert "web runs r2: 1 of 1 healthy" in result.stderr
+    assert result.stderr.count("already committed: finishing the change") == 1
+    assert "web runs r2 with 1 replica" in result.stderr
     assert upload.result(10).revision == "r1"
     nothing_left_behind(serving, "r2")
 
@@ -126,7 +132,7 @@ def pipe() -> Iterator[tuple[FileIO, FileIO]]:
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
-def test_readers_who_leave_after_the_first_line(
+def test_a_pipe_that_closes_after_the_first_line(
     serving: TestHost, pipe: tuple[FileIO, FileIO], words: tuple[str, ...]
 ) -> None:
     """Both streams are that pipe, as with `ssh host conductor … | head -1`."""
@@ -135,13 +141,13 @@ def test_readers_who_leave_after_the_first_line(
     upgrade = begin(serving, *words, stdout=writer, stderr=writer)
     writer.close()
     first = reader.read(1000)
-    assert b"start 1 \xc3\x97 web r2" in first
+    assert b"start 1 replica of web r2" in first
     reader.close()
     upgrade.wait(30).expect(0)
     nothing_left_behind(serving, "r2")
 
 
-def test_a_failure_that_nobody_reads_has_its_exit_code(serving: TestHost, pipe: tuple[FileIO, FileIO]) -> None:
+def test_exit_codes_into_a_closed_pipe(serving: TestHost, pipe: tuple[FileIO, FileIO]) -> None:
     reader, writer = pipe
     reader.close()
     serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": "exit"}})})
@@ -158,20 +164,20 @@ def close_the_standard_streams() -> None:
 
 
 def test_streams_that_were_never_open(serving: TestHost) -> None:
-    """No file that is opened later gets in their place, or nginx's and the shell's words would go into it."""
+    """No file that is opened later takes their place, or output of nginx and the shell would go into it."""
     serving.upgrade("r2", preexec_fn=close_the_standard_streams).expect(0)
     nothing_left_behind(serving, "r2")
     for lock in (serving.runtime_dir / "locks").glob("*.lock"):
-        if lock.name.endswith(".waiting.lock"):  # held by those who wait, and never written to
+        if lock.name.endswith(".waiting.lock"):  # held by waiting commands, and never written to
             assert lock.read_text() == ""
-            continue
-        assert lock.read_text().startswith('{"pid": ')
-        assert lock.read_text().endswith("}")
+        else:
+            holder = json.loads(lock.read_text())
+            assert (type(holder["pid"]), type(holder["command"])) == (int, str)
 
 
 @pytest.mark.parametrize("text", ["version: 1\nservices: {web: [}\n", None], ids=["broken", "another"])
 def test_definitions_replaced_while_it_runs(serving: TestHost, text: str | None) -> None:
-    """It goes on with what it read; Chef writes whenever it likes."""
+    """The upgrade uses the definitions that it read at its start."""
     serving.define({"web": merged(QUICK, {"env": {"BOOT": "1", "COLOUR": "red"}, "health": {"start_timeout": "10s"}})})
     upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     serving.wait_for(lambda: serving.revisions() == ["r1", "r2"], "the gate")
@@ -179,7 +185,7 @@ def test_definitions_replaced_while_it_runs(serving: TestHost, text: str | None)
         serving.define_raw(text)
     else:
         serving.define({"web": merged(QUICK, {"count": 2, "env": {"COLOUR": "blue"}})})
-    assert "web runs r2: 1 of 1 healthy" in upgrade.wait(30).expect(0).stderr
+    assert "web runs r2 with 1 replica" in upgrade.wait(30).expect(0).stderr
     live = (serving.wanted() or {})["release"]
     assert (live["definition"]["env"]["COLOUR"], live["definition"]["count"]) == ("red", 1)
     nothing_left_behind(serving, "r2")

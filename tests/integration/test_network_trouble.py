@@ -1,4 +1,4 @@
-"""Networks and addresses that somebody else has: refused by name before anything is made, or simply passed over."""
+"""Networks and addresses that another program uses: refused by name before anything is created, or skipped."""
 
 import contextlib
 import socket
@@ -11,18 +11,18 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind, reservat
 from tests.support.host import TestHost, merged
 from tests.support.images import APP
 
-STILL = "web r1 still runs: 1 container\n"
+STILL = "web still runs r1: 1 replica\n"
 
 
-def test_a_network_name_that_is_somebody_elses(serving: TestHost) -> None:
+def test_the_name_of_a_foreign_network(serving: TestHost) -> None:
     name = f"{serving.network}-foreign"
     network = serving.daemon.api.create_network(name)["Id"]
     try:
         serving.define({"web": QUICK}, host_extra={"network": {"name": name}})
         failed(
             serving.upgrade("r2"), 1,
-            f"cannot upgrade web: cannot use network {name}: a network of that name exists and is not Conductor's",
-            "choose another host.network.name, or remove that network", STILL,
+            f"cannot upgrade web: cannot use network {name}: the existing network of that name ",
+            f"docker network rm {name}", STILL,
         )  # fmt: skip
         assert not serving.daemon.api.inspect_network(network)["Containers"]
     finally:
@@ -36,8 +36,8 @@ def test_a_subnet_that_is_not_the_one_the_network_has(serving: TestHost) -> None
     failed(
         serving.upgrade("r2"), 1,
         f"cannot use network {serving.network}: it has subnet {serving.subnet} with {first}.192/26 for tasks, "
-        f"the definitions say {serving.subnet} with {first}.128/25",
-        "set host.network as it was, or remove the network when nothing runs on it", STILL,
+        f"but the definitions file has {serving.subnet} with {first}.128/25",
+        f"docker network rm {serving.network}", STILL,
     )  # fmt: skip
     nothing_left_behind(serving, "r1")
 
@@ -49,7 +49,7 @@ def test_a_subnet_that_covers_a_route_of_the_host(serving: TestHost) -> None:
     serving.define({"web": QUICK}, host_extra={"network": network})
     failed(
         serving.upgrade("r2"), 1,
-        f"cannot make network {name}: its subnet {wide} overlaps the host's route {serving.subnet} dev ",
+        f"cannot create network {name}: its subnet {wide} overlaps the host's route {serving.subnet} dev ",
         "choose another host.network.subnet", STILL,
     )  # fmt: skip
     assert serving.daemon.api.networks(names=[name]) == []
@@ -67,8 +67,8 @@ def test_a_service_that_never_ran_leaves_nothing(host: TestHost) -> None:
         host.define({"web": QUICK}, host_extra={"network": {"subnet": subnet, "tasks": tasks}})
         failed(
             host.upgrade("r1"), 1,
-            f"cannot upgrade web: cannot make network {host.network}: its subnet {subnet} overlaps the host's route",
-            "nothing of web ran before, and nothing does now",
+            f"cannot upgrade web: cannot create network {host.network}: its subnet {subnet} overlaps the host's route",
+            "web has never been deployed on this host and is not running",
         )  # fmt: skip
     finally:
         host.daemon.api.remove_network(foreign)
@@ -76,7 +76,7 @@ def test_a_service_that_never_ran_leaves_nothing(host: TestHost) -> None:
     assert host.daemon.networks() == []
 
 
-def test_an_address_that_a_foreign_container_has_is_passed_over(serving: TestHost) -> None:
+def test_the_address_of_a_foreign_container_is_skipped(serving: TestHost) -> None:
     (live,) = serving.containers("web")
     first, _, last = live.address.rpartition(".")
     taken, after = f"{first}.{int(last) + 1}", f"{first}.{int(last) + 2}"
@@ -95,11 +95,11 @@ def test_a_network_without_a_free_address(host: TestHost) -> None:
     host.upgrade("r1", check=True)
     told = failed(
         host.upgrade("r2"), 1,
-        f"cannot upgrade web: cannot find 4 free addresses in {small}: ",
-        "widen the range, or wait until nginx workers from before earlier upgrades are gone",
-        "web r1 still runs: 4 containers",
+        f"cannot upgrade web: cannot reserve 4 addresses in {small}: ",
+        "widen the range, or wait until old nginx workers have exited",
+        "web still runs r1: 4 replicas",
     )  # fmt: skip
-    assert "undoing" in told
+    assert "rolling back the upgrade of web" in told
     nothing_left_behind(host, "r1", count=4)
 
 
@@ -120,7 +120,7 @@ def test_a_published_port_that_another_program_has(host: TestHost) -> None:
 
 
 def three_ports(host: TestHost) -> int:
-    """The first of three adjacent ports that nobody listens on."""
+    """Return the first of three adjacent free ports."""
     while True:
         low = host.claims.port()
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
@@ -131,7 +131,7 @@ def three_ports(host: TestHost) -> int:
 
 @contextlib.contextmanager
 def foreign_container(host: TestHost, address: str) -> Iterator[str]:
-    """A container that is not Conductor's, on its network at `address`."""
+    """Run a container that Conductor did not create on its network, at `address`."""
     api: Any = host.daemon.api
     endpoint = api.create_networking_config({host.network: api.create_endpoint_config(ipv4_address=address)})
     made = api.create_container(f"{APP}:r1", host_config=api.create_host_config(), networking_config=endpoint)

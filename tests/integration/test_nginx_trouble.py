@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 still runs: 1 container\n"
+STILL = "\n  web still runs r1: 1 replica\n"
 
 
 @contextlib.contextmanager
 def other_file(host: TestHost, name: str, text: str) -> Iterator[str]:
-    """A file of the operator's beside Conductor's."""
+    """Add a file of the operator beside those of Conductor."""
     path = host.nginx.add_server(name, text)
     try:
         yield str(path)
@@ -25,7 +26,7 @@ def other_file(host: TestHost, name: str, text: str) -> Iterator[str]:
 
 
 def nothing_was_started(host: TestHost, told: str) -> None:
-    """The refusal came before any container was made."""
+    """Check that no container was created before the refusal."""
     assert "start  " not in told
     assert {c.revision for c in host.containers()} == {"r1"}
     assert host.journal() is None
@@ -45,7 +46,7 @@ def test_a_tree_that_another_file_broke(serving: TestHost, text: str, why: str) 
     with other_file(serving, "other", text) as path:
         told = failed(
             serving.upgrade("r2"), 1, f"cannot upgrade web: nginx refuses its configuration: {why.format(path=path)}",
-            f"{path}:", "mend the file it names; nothing was changed", STILL,
+            f"{path}:", "fix the file that nginx names", STILL,
         )  # fmt: skip
         nothing_was_started(serving, told)
     nothing_left_behind(serving, "r1")
@@ -55,18 +56,24 @@ def test_nginx_does_not_run(serving: TestHost) -> None:
     serving.nginx.stop()
     told = failed(
         serving.upgrade("r2"), 1,
-        f"cannot upgrade web: nginx is not running: {serving.nginx.pid_file} names no nginx master",
-        "start it (systemctl start nginx)", STILL,
+        f"cannot upgrade web: nginx is not running: {serving.nginx.pid_file} does not name an nginx master",
+        "systemctl start nginx", STILL,
     )  # fmt: skip
     nothing_was_started(serving, told)
-    assert not serving.nginx.pid_file.exists()  # an empty one would break the next command that nginx is given
+    assert not serving.nginx.pid_file.exists()  # an empty one would break later reloads
     serving.nginx.start()
     nothing_left_behind(serving, "r1")
 
 
 def test_nginx_is_not_installed(serving: TestHost) -> None:
     serving.define({"web": QUICK}, host_extra={"nginx": {"binary": "/nonexistent/nginx"}})
-    told = failed(serving.upgrade("r2"), 1, "cannot find nginx: there is no /nonexistent/nginx", "install nginx", STILL)
+    told = failed(
+        serving.upgrade("r2"),
+        1,
+        "cannot find nginx: /nonexistent/nginx does not exist",
+        "apt-get install nginx-light",
+        STILL,
+    )
     nothing_was_started(serving, told)
     nothing_left_behind(serving, "r1")
 
@@ -80,7 +87,7 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
     failed(
         host.upgrade("r1"), 1,
         f"cannot upgrade web: cannot use nginx: {host.nginx.config} does not include {host.nginx.include_dir}/*.conf",
-        f"write inside its http {{}}:  {line}", "nothing of web ran before, and nothing does now",
+        f"write inside its http {{}}:  {line}", "web has never been deployed on this host and is not running",
     )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.daemon.networks() == []
@@ -90,40 +97,41 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
 
 
 def test_a_port_of_our_server_block_that_another_program_has(serving: TestHost) -> None:
-    """The cutover is undone by a reload of the old files, which nginx does take."""
+    """The rollback reloads nginx with the old files, which it loads."""
     port = serving.port("taken")
     with socket.create_server(("127.0.0.1", port)):
         listen = [f"127.0.0.1:{serving.port()}", f"127.0.0.1:{port}"]
         serving.define({"web": merged(QUICK, {"nginx": {"server": {"listen": listen}}})})
         told = failed(
-            serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx took the new configuration",
-            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "undoing the upgrade of web", STILL,
+            serving.upgrade("r2"), 1, "cannot upgrade web: cannot verify that nginx loaded the new configuration",
+            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "rolling back the upgrade of web", STILL,
         )  # fmt: skip
-        assert "undoing failed" not in told
+        assert "the rollback failed" not in told
         nothing_left_behind(serving, "r1")
     assert str(port) not in (serving.nginx.include_dir / "web.conf").read_text()
 
 
 def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> None:
-    """No reload is applied while that stands, so the undoing cannot be proven either: both releases stay, r1 serves,
-    and once the port is free the next command ends it."""
+    """nginx loads nothing while the port is taken, so the rollback fails too: both releases stay, r1 serves, and once the
+    port is free the next command finishes the rollback."""
     port = serving.port("taken")
     with (
         socket.create_server(("127.0.0.1", port)),
         other_file(serving, "other", f"server {{ listen 127.0.0.1:{port}; return 204; }}\n"),
     ):
         failed(
-            serving.upgrade("r2"), 1, "cannot upgrade web: cannot prove that nginx took the new configuration",
-            "then the undoing failed: cannot undo the cutover of web: ",
+            serving.upgrade("r2"), 1, "cannot upgrade web: cannot verify that nginx loaded the new configuration",
+            "then the rollback failed: cannot undo the cutover of web: ",
             f"bind() to 127.0.0.1:{port} failed (98: Address already in use)",
-            "old and new containers both stay until it is undone",
-            "the next command on this service finishes the undoing", STILL,
+            "old and new replicas both keep running until the cutover is undone",
+            "the next command on this service will finish the rollback", STILL,
         )  # fmt: skip
         assert (serving.get().revision, serving.revisions()) == ("r1", ["r1", "r2"])
-        status = serving.conductor("service", "status", check=True)
-        assert "the upgrade to r2 begun 20" in status.stdout
-    after = serving.upgrade("r3", check=True)
-    assert "died: undoing it first" in after.stderr
+        status = serving.conductor("service", "status", "--json", check=True)
+        kinds = [note["kind"] for row in json.loads(status.stdout)["services"] for note in row["notes"]]
+        assert "interrupted" in kinds
+    serving.upgrade("r3", check=True)
+    assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
     nothing_left_behind(serving, "r3")
 
 
@@ -131,7 +139,7 @@ def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> 
 
 
 def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None:
-    """Without its upstream the whole tree is broken, which is told with the way out; with it, it answers 503."""
+    """Without its upstream nginx refuses the configuration, and the hint names the fix; with it, nginx answers 503."""
     port = host.port("shop")
     block = f"server {{\n  listen 127.0.0.1:{port};\n  location / {{ proxy_pass http://shop; }}\n}}\n"
     host.define({"web": QUICK, "shop": merged(QUICK, {"nginx": {"server": None}})})
@@ -140,7 +148,7 @@ def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None
     told = failed(
         host.upgrade("r1"), 1,
         f'cannot upgrade web: nginx refuses its configuration: host not found in upstream "shop" in {path}:3',
-        "conductor nginx install", "nothing of web ran before, and nothing does now",
+        "conductor nginx install", "web has never been deployed on this host and is not running",
     )  # fmt: skip
     assert "start  " not in told
     nothing_left_behind(host, None)
@@ -163,7 +171,7 @@ def test_the_service_itself_needs_no_install(host: TestHost) -> None:
 
 
 def status_of(port: int) -> int:
-    """The status of one answer; 0 while nobody listens."""
+    """Return the status of one answer; 0 while no process listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.suppress(ConnectionRefusedError), contextlib.closing(connection):
         connection.request("GET", "/")

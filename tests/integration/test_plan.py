@@ -1,4 +1,4 @@
-"""`upgrade --plan`: the steps, what would be pulled, and what would differ, as the upgrade then does it; nothing is done."""
+"""`upgrade --plan`: the steps, the image to pull, and the differences, as the upgrade makes them; nothing is changed."""
 
 import json
 
@@ -14,7 +14,7 @@ def test_what_would_differ(web: TestHost) -> None:
     told = web.upgrade("r2", "web", "--plan", check=True).stderr
     assert (web.history(), web.containers(), (web.nginx.include_dir / "web.conf").read_text()) == before
     nothing_left_behind(web, "r1")
-    assert "   start  start 2 × web r2 (live: r1)\n" in told
+    assert "   start  start 2 replicas of web r2 (live: r1)\n" in told
     changed = [line for line in told.splitlines() if line[:1] in {"+", "-"} and line[:3] not in {"+++", "---"}]
     for line in (
         '+    "COLOUR": "red",',
@@ -41,7 +41,7 @@ def test_a_first_upgrade_and_an_image_that_would_be_pulled(host: TestHost) -> No
     lines = host.upgrade("none-such", "web", "--plan", "--json", check=True).stdout.splitlines()
     told = [event.get("text", "") for event in map(json.loads, lines)]
     assert f"    pull  fetch {APP}:none-such" in told
-    assert "+++ definition of web (then)" in told
+    assert "+++ definition of web (new)" in told
     assert '+      "file": ' + json.dumps(str(host.directory / "token")) in told
     assert not [text for text in told if "t0ken" in text]
     assert host.containers() == []

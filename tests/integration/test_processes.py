@@ -1,4 +1,4 @@
-"""What `/proc` says of a real nginx: its workers and their sockets, before, during and after a reload."""
+"""What `/proc` shows of a real nginx: its workers and their sockets, before, during and after a reload."""
 
 import os
 import socket
@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from conductor.plan.values import Worker
-from conductor.traffic.reload import processes
-from conductor.traffic.reload.processes import Connection
+from conductor.traffic import processes
+from conductor.traffic.processes import TcpConnection, Worker
 from tests.support.claims import Claims
 from tests.support.load import EarlyBird
 from tests.support.nginx import PrivateNginx
@@ -24,7 +23,7 @@ server {{ listen 127.0.0.1:{port}; listen unix:{socket}; location / {{ proxy_pas
 """
 
 
-class Traffic:
+class Served:
     """nginx with two listeners of its own, and a backend that accepts and never answers."""
 
     def __init__(self, nginx: PrivateNginx, claims: Claims) -> None:
@@ -45,26 +44,26 @@ class Traffic:
 
 
 @pytest.fixture
-def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("nginx")
-    for parent in (directory, *directory.parents[:2]):
-        parent.chmod(0o755)
+    for parent in (directory, *directory.parents[:2]):  # nginx's workers are another user
+        parent.chmod(parent.stat().st_mode | 0o055)
     claims = Claims()
     nginx = PrivateNginx(directory, claims)
-    made = Traffic(nginx, claims)
+    made = Served(nginx, claims)
     with closing(made.backend), nginx:
         yield made
     claims.release()
 
 
-def held_by(worker: Worker) -> tuple[Connection, ...]:
-    """The connections of one worker."""
+def held_by(worker: Worker) -> tuple[TcpConnection, ...]:
+    """Return the connections of one worker."""
     (found,) = processes.connections((worker,))
     return found
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
-    """Whether it came true in time."""
+    """Return whether the condition became true in time."""
     for _ in range(int(seconds * 100)):
         if condition():
             return True
@@ -72,113 +71,112 @@ def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
     return False
 
 
-def test_workers_that_serve(traffic: Traffic) -> None:
-    """Both of them, by pid and start time, each on the three addresses of the configuration and talking to nobody."""
-    workers = traffic.workers()
-    assert {w.pid for w in workers} == traffic.nginx.workers()
+def test_serving_workers_listen_and_have_no_connections(served: Served) -> None:
+    workers = served.workers()
+    assert {w.pid for w in workers} == served.nginx.workers()
     assert len(workers) == 2
     for worker in workers:
         assert processes.alive(worker)
         assert not processes.alive(worker._replace(started=worker.started + 1)), "another process with this pid"
-    assert wait_until(lambda: processes.connections(workers) == ((), ())), (
-        "but for the one that asked whether nginx is up"
-    )
-    listeners = processes.listeners(traffic.nginx.pid)
+        assert not processes.alive(worker._replace(boot="another boot")), "a process of an earlier boot"
+    assert wait_until(lambda: processes.connections(workers) == ((), ())), "the check that nginx is up has ended"
+    listeners = processes.listeners(served.nginx.pid)
     assert all(processes.listens(worker, listeners) for worker in workers)
     assert not any(processes.listens(worker, frozenset()) for worker in workers)
-    assert processes.listening_ports(traffic.nginx.pid) == {traffic.port, traffic.nginx.own_port}
+    assert processes.listening_ports(served.nginx.pid) == {served.port, served.nginx.own_port}
 
 
-def test_a_client_and_its_upstream_during_and_after_a_reload(traffic: Traffic) -> None:
-    """The worker that holds a request stops listening, keeps its two connections, and goes when they do."""
-    before = traffic.workers()
-    with closing(EarlyBird(traffic.url)) as client:
+def test_after_a_reload_a_worker_with_a_request_keeps_its_two_connections_and_exits_with_them(served: Served) -> None:
+    before = served.workers()
+    assert wait_until(lambda: processes.connections(before) == ((), ())), "the check that nginx is up has ended"
+    with closing(EarlyBird(served.url)) as client:
         address = client._sock.getsockname()
         client._sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        upstream, nginx_side = traffic.backend.accept()
+        upstream, nginx_side = served.backend.accept()
         (holder,) = [w for w in before if held_by(w)]
-        theirs = Connection(traffic.port, f"127.0.0.1:{address[1]}")
-        ours = Connection(nginx_side[1], traffic.backend_address)
+        theirs = TcpConnection(served.port, f"127.0.0.1:{address[1]}")
+        ours = TcpConnection(nginx_side[1], served.backend_address)
         assert set(held_by(holder)) == {theirs, ours}
 
-        listeners = processes.listeners(traffic.nginx.pid)
-        traffic.nginx.reload()
-        assert wait_until(lambda: len(traffic.workers() - before) == 2)
-        assert wait_until(lambda: traffic.workers() & before == {holder})
+        listeners = processes.listeners(served.nginx.pid)
+        served.nginx.reload()
+        assert wait_until(lambda: len(served.workers() - before) == 2)
+        assert wait_until(lambda: served.workers() & before == {holder})
         assert wait_until(lambda: not processes.listens(holder, listeners))
         assert set(held_by(holder)) == {theirs, ours}
-        assert all(processes.listens(w, listeners) and not held_by(w) for w in traffic.workers() - before)
+        assert all(processes.listens(w, listeners) and not held_by(w) for w in served.workers() - before)
         (idle,) = before - {holder}
         assert not processes.alive(idle)
         assert not processes.listens(idle, listeners)
-        assert processes.connections((idle, holder)) == ((), held_by(holder)), "the table is read although one is gone"
+        assert processes.connections((idle, holder)) == ((), held_by(holder)), "one of them has exited"
 
-        upstream.close()  # nginx answers 502 and the worker has nothing left
+        upstream.close()  # nginx answers 502, and the worker has no request left
     assert wait_until(lambda: not processes.alive(holder))
-    assert len(traffic.workers()) == 2
+    assert len(served.workers()) == 2
 
 
 @pytest.mark.parametrize("silent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["connected only", "half a head"])
-def test_a_client_without_a_whole_request_is_seen_too(traffic: Traffic, silent: bytes) -> None:
-    """It survives a reload and may still send: exactly what a drain must not forget."""
-    before = traffic.workers()
-    with closing(EarlyBird(traffic.url)) as client:
+def test_a_client_without_a_whole_request_keeps_its_worker_alive(served: Served, silent: bytes) -> None:
+    """Its connection survives a reload, and it may still send a request: a drain waits for it."""
+    before = served.workers()
+    assert wait_until(lambda: processes.connections(before) == ((), ())), "the check that nginx is up has ended"
+    with closing(EarlyBird(served.url)) as client:
         client._sock.sendall(silent)
         assert wait_until(lambda: any(processes.connections(before)))
-        traffic.nginx.reload()
-        assert wait_until(lambda: len(traffic.workers() & before) == 1)
-        (holder,) = traffic.workers() & before
-        assert [c.local_port for c in held_by(holder)] == [traffic.port]
+        served.nginx.reload()
+        assert wait_until(lambda: len(served.workers() & before) == 1)
+        (holder,) = served.workers() & before
+        assert [c.local_port for c in held_by(holder)] == [served.port]
 
 
-def test_a_backend_that_does_not_answer_the_handshake_is_an_upstream_connection(traffic: Traffic) -> None:
-    """SYN_SENT: the request is on its way to a container already. The backend's queue is full, so its kernel is silent."""
-    traffic.backend.listen(0)
+def test_a_connection_that_is_being_opened_is_an_upstream_connection(served: Served) -> None:
+    """Its state is SYN_SENT: the backend's queue is full, so the kernel does not answer. The request has left nginx."""
+    served.backend.listen(0)
     with ExitStack() as stack:
         for _ in range(2):
             full = stack.enter_context(socket.socket())
             full.setblocking(False)
-            full.connect_ex(traffic.backend.getsockname())
-        client = stack.enter_context(closing(EarlyBird(traffic.url)))
+            full.connect_ex(served.backend.getsockname())
+        client = stack.enter_context(closing(EarlyBird(served.url)))
         client._sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert wait_until(lambda: traffic.backend_address in remotes(traffic))
-        states = {line.split()[3] for line in rows(traffic.backend_address)}
+        assert wait_until(lambda: served.backend_address in remotes(served))
+        states = {line.split()[3] for line in rows(served.backend_address)}
         assert "02" in states
 
 
-def remotes(traffic: Traffic) -> set[str]:
-    """The other ends of all connections that workers hold."""
-    return {c.remote for held in processes.connections(traffic.workers()) for c in held}
+def remotes(served: Served) -> set[str]:
+    """Return the other ends of all connections of the workers."""
+    return {c.remote for held in processes.connections(served.workers()) for c in held}
 
 
 def rows(remote: str) -> list[str]:
-    """The kernel's rows with this other end."""
+    """Return the kernel's rows with this other end."""
     number = f"0100007F:{int(remote.rpartition(':')[2]):04X}"
     return [line for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[2] == number]
 
 
-def test_only_an_nginx_master_is_a_master(traffic: Traffic) -> None:
-    """Pid files outlive their process: whatever has the number now is looked at."""
-    master = traffic.nginx.pid
+def test_only_an_nginx_master_is_a_master(served: Served) -> None:
+    """A pid file outlives its process, and another process may have the pid now."""
+    master = served.nginx.pid
     assert processes.is_master(master)
-    assert wait_until(lambda: not any(processes.is_master(worker.pid) for worker in traffic.workers()))
+    assert wait_until(lambda: not any(processes.is_master(worker.pid) for worker in served.workers()))
     other = subprocess.Popen([sys.executable, "-c", "input()", "nginx: master process"], stdin=subprocess.PIPE)
     with other:
         assert not processes.is_master(other.pid)
         assert not processes.is_master(os.getpid())
-    assert not processes.is_master(other.pid), "gone"
-    assert not processes.is_master(2**22 + 1), "never there"
-    traffic.nginx.stop()
+    assert not processes.is_master(other.pid), "it has exited"
+    assert not processes.is_master(2**22 + 1), "no pid is as high"
+    served.nginx.stop()
     assert not processes.is_master(master)
     assert processes.workers(master) == frozenset()
     assert processes.listening_ports(master) == frozenset()
 
 
-def test_a_dead_worker_that_nobody_has_reaped_is_not_alive() -> None:
-    """A zombie keeps its pid and its start time."""
+def test_a_zombie_is_not_alive() -> None:
+    """It keeps its pid and its start time until its parent reads its exit code."""
     child = subprocess.Popen(["sleep", "60"])
     stat = Path(f"/proc/{child.pid}/stat")
-    worker = Worker(child.pid, int(stat.read_text().rpartition(")")[2].split()[19]))
+    worker = Worker(child.pid, int(stat.read_text().rpartition(")")[2].split()[19]), processes.boot_id())
     assert processes.alive(worker)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

@@ -1,4 +1,4 @@
-"""What is refused before anything starts: a sentence and an exit code, and the release that serves is not touched."""
+"""Refusals before anything starts: a sentence and an exit code, and the live release is not touched."""
 
 import signal
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.registry import Registry
 
-STILL = "web r1 still runs: 1 container\n"
+STILL = "web still runs r1: 1 replica\n"
 
 
 def untouched(host: TestHost, told: str) -> None:
@@ -22,12 +22,16 @@ def untouched(host: TestHost, told: str) -> None:
 @pytest.mark.parametrize(
     ("service", "revision", "words"),
     [
-        ("wbe", "r2", ('cannot find service "wbe": not in ', "services.yml", "did you mean web?")),
-        ("basket", "r2", ('cannot find service "basket": not in ', "it has web")),
-        ("web", "feature/x", ("cannot use revision 'feature/x': it is no image tag", "128 at most")),
-        ("web", "-r2", ("cannot use revision '-r2': it is no image tag",)),
-        ("web", "", ("cannot use revision '': it is no image tag",)),
-        ("web", "r" * 129, ("it is no image tag",)),
+        ("wbe", "r2", ('cannot find service "wbe": it is not in ', "services.yml", "did you mean web?")),
+        ("basket", "r2", ('cannot find service "basket": it is not in ', "or use one of: web")),
+        (
+            "web",
+            "feature/x",
+            ("cannot use revision 'feature/x': it is not a valid image tag", "write at most 128 letters"),
+        ),
+        ("web", "-r2", ("cannot use revision '-r2': it is not a valid image tag",)),
+        ("web", "", ("cannot use revision '': it is not a valid image tag",)),
+        ("web", "r" * 129, ("it is not a valid image tag",)),
     ],
 )
 def test_an_id_or_a_revision_that_cannot_be(
@@ -93,25 +97,26 @@ def test_a_registry_that_is_not_there(serving: TestHost) -> None:
 
 # Definitions.
 
-LATER = [
+UNSUPPORTED = [
     ({"notify": ["/bin/true"]}, "notify"),
 ]
 
 
-@pytest.mark.parametrize(("extra", "key"), LATER, ids=[key for _, key in LATER])
-def test_a_key_of_a_later_feature_is_refused_by_name(serving: TestHost, extra: dict[str, Any], key: str) -> None:
+@pytest.mark.parametrize(("extra", "key"), UNSUPPORTED, ids=[key for _, key in UNSUPPORTED])
+def test_an_unsupported_key_is_refused_by_name(serving: TestHost, extra: dict[str, Any], key: str) -> None:
     serving.define({"web": extra})
     for result in (serving.conductor("service", "restart", "--id", "web"), serving.upgrade("r2")):
         told = failed(
             result, 2,
-            f"cannot use the definition of web: not supported by this version yet: {key}\n", "remove these keys for now",
+            f"cannot use the definition of web: this version does not support {key}\n",
+            "remove these keys from the definitions file",
         )  # fmt: skip
         untouched(serving, told)
 
 
-def test_a_key_of_the_host_of_a_later_feature_is_refused_by_name(serving: TestHost) -> None:
+def test_an_unsupported_key_of_the_host_is_refused_by_name(serving: TestHost) -> None:
     serving.define({"web": QUICK}, host_extra={"nginx": {"cutover": "live"}})
-    told = failed(serving.upgrade("r2"), 2, "not supported by this version yet: nginx.cutover: live\n")
+    told = failed(serving.upgrade("r2"), 2, "this version does not support nginx.cutover: live\n")
     untouched(serving, told)
 
 
@@ -142,7 +147,7 @@ def test_all_problems_of_a_service_at_once_and_the_others_go_on(serving: TestHos
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("version: 1\nservices: [", ("services.yml:3: is not YAML: ",)),
+        ("version: 1\nservices: [", ("services.yml:3: invalid YAML: ",)),
         ("version: 2\nservices: {}\n", ("services.yml:1: version: ",)),
         ("version: 1\nservices:\n  web: {image: a}\n  web: {image: b}\n", ("services.yml:4: services.web: ",)),
         (
@@ -170,7 +175,7 @@ def test_secret_files_that_are_not_there_are_all_named_with_their_variables(serv
     told = failed(
         serving.upgrade("r2"), 2,
         "cannot upgrade web: ", "/nonexistent/token: env.TOKEN: cannot be read: No such file or directory",
-        f"{serving.directory}: env.KEY: must be a file, not a directory", STILL,
+        f"{serving.directory}: env.KEY: must be a regular file, not a directory", STILL,
     )  # fmt: skip
     untouched(serving, told)
 
@@ -181,7 +186,7 @@ def test_a_busy_service(serving: TestHost) -> None:
     serving.wait_for(lambda: serving.journal() and serving.revisions() == ["r1", "r2"], "the gate")
     words = (
         f"cannot lock web: process {first.pid} (service upgrade --id web --revision r2) has held it since 20",
-        "wait for it with --wait 5m, or try again later",
+        "wait for it with --wait 5m",
     )
     failed(serving.upgrade("r3"), 5, *words)
     waited = serving.upgrade("r3", "web", "--wait", "1s")

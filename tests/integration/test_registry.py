@@ -25,7 +25,7 @@ def registry(host: TestHost) -> Iterator[DockerRegistry]:
 
 
 def partial_downloads(host: TestHost) -> list[str]:
-    """What the daemon keeps of downloads that did not end."""
+    """Return the files of incomplete downloads that the daemon keeps."""
     root = Path(host.daemon.api.info()["DockerRootDir"])
     return [str(path) for path in (root / "tmp").glob("GetImageBlob*")]
 
@@ -44,7 +44,7 @@ def test_a_pull_with_the_hosts_credentials(host: TestHost, registry: DockerRegis
 
 
 @pytest.mark.parametrize("password", ["wrong", None], ids=["a wrong password", "none"])
-def test_credentials_that_do_not_do(host: TestHost, registry: DockerRegistry, password: str | None) -> None:
+def test_missing_and_wrong_credentials(host: TestHost, registry: DockerRegistry, password: str | None) -> None:
     registry.push("v1")
     directory = host.directory / "docker"
     directory.mkdir()
@@ -52,7 +52,7 @@ def test_credentials_that_do_not_do(host: TestHost, registry: DockerRegistry, pa
     failed(
         host.upgrade("v1", env=login), 1,
         f"cannot upgrade web: cannot pull image {registry.image}:v1: ", "no basic auth credentials" if password is None
-        else "unauthorized", HINT, "nothing of web ran before, and nothing does now",
+        else "unauthorized", HINT, "web has never been deployed on this host and is not running",
     )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.history()[-1]["outcome"] == "refused"
@@ -64,7 +64,7 @@ def test_a_tag_that_is_not_there(host: TestHost, registry: DockerRegistry) -> No
     host.upgrade("v1", env=login, check=True)
     failed(
         host.upgrade("v2", env=login), 1,
-        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web v1 still runs: 1 container\n",
+        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web still runs v1: 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(host, "v1")
 
@@ -76,7 +76,7 @@ def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRe
         host.upgrade(tag, env=login, check=True)
     registry.stop()
     result = host.conductor("service", "rollback", "--id", "web", check=True)
-    assert "web runs v1: 1 of 1 healthy" in result.stderr
+    assert "web runs v1 with 1 replica" in result.stderr
     nothing_left_behind(host, "v1")
     for words in (("restart",), ("scale", "--count", "2"), ("stop",), ("start",)):
         host.conductor("service", words[0], "--id", "web", *words[1:], check=True)
@@ -91,15 +91,15 @@ def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None
         for _ in range(2):
             told = failed(host.upgrade("v1", env=login), 1, f"cannot pull image {registry.image}:v1: ")
             assert "no space left on device\n" in told
-            assert "make room on the disk that holds Docker's images" in told
-            assert "nothing of web ran before, and nothing does now" in told
+            assert "free space on the disk that holds Docker's images" in told
+            assert "web has never been deployed on this host and is not running" in told
         used = shutil.disk_usage(small.data).used
     assert used < 16 * 2**20, "the daemon kept what had no room"
     assert host.history()[-1]["outcome"] == "refused"
 
 
 def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, patient: bool) -> None:
-    """The registry goes in the middle of a pull. The daemon tries again for more than a minute: waited for, or Ctrl-C."""
+    """Stop the registry in the middle of a pull. The daemon retries for more than a minute: wait for that, or send Ctrl-C."""
     registry.push("v1")
     registry.push("v2", layer_bytes=size)
     login = registry.login(host.directory / "docker", PASSWORD)
@@ -115,7 +115,7 @@ def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, pa
         host.wait_for(lambda: "Retrying in " in pulling.stderr, "the daemon to try again")
         pulling.signal(signal.SIGINT)
         told = failed(pulling.wait(20), 130, "interrupted")
-    assert "web v1 still runs: 1 container\n" in told
+    assert "web still runs v1: 1 replica\n" in told
     nothing_left_behind(host, "v1")
     failed(host.upgrade("v2", env=login), 1, "refused")
     registry.start()
@@ -124,10 +124,29 @@ def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, pa
     assert [path for path in partial_downloads(host) if path not in before] == []
 
 
-def test_the_registry_goes_in_the_middle_of_a_pull(host: TestHost, registry: DockerRegistry) -> None:
+def test_the_registry_stops_in_the_middle_of_a_pull(host: TestHost, registry: DockerRegistry) -> None:
     cut_in_the_middle(host, registry, 60 * 2**20, patient=False)
 
 
 @pytest.mark.long
-def test_the_registry_goes_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
+def test_the_registry_stops_in_the_middle_of_a_large_pull(host: TestHost, registry: DockerRegistry) -> None:
     cut_in_the_middle(host, registry, 300 * 2**20, patient=True)
+
+
+def test_a_task_pulls_and_creates_what_an_operator_has_removed(host: TestHost, registry: DockerRegistry) -> None:
+    """`docker system prune -a` removes the image and the network of a service that is stopped."""
+    registry.push("v1")
+    login = registry.login(host.directory / "docker", PASSWORD)
+    host.upgrade("v1", env=login, check=True)
+    host.conductor("service", "stop", "--id", "web", check=True)
+    api, (live, network) = host.daemon.api, (host.wanted("web")["release"], host.network)
+    api.remove_image(live["image_id"], force=True)
+    api.remove_network(network)
+    refused = host.conductor("run", "--id", "web", "true", env={"DOCKER_CONFIG": str(host.directory)}).expect(125)
+    for word in ("web", "v1", f"{registry.image}:v1"):
+        assert word in refused.stderr
+    result = host.conductor("run", "--id", "web", "echo", "done", env=login, check=True)
+    assert result.stdout == "done\n"
+    assert api.inspect_image(live["image_id"])["Id"] == live["image_id"]
+    host.conductor("service", "start", "--id", "web", check=True)
+    assert [one.revision for one in host.containers("web")] == ["v1"]

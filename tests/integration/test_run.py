@@ -1,4 +1,4 @@
-"""`conductor run`: a command as the service would run it, its streams and exit code exact, and nothing left behind."""
+"""`conductor run`: a command in the container of a service, with exact streams and exit code, and nothing left behind."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def define(host: TestHost, **more: Any) -> None:
 
 
 def refused(result: Result, *words: str) -> None:
-    """Conductor's own failure: 125, a sentence, nothing on stdout."""
+    """Assert that Conductor could not run it: exit code 125, an error with these words, nothing on stdout."""
     result.expect(125)
     assert [word for word in words if word not in result.stderr] == [], str(result)
     assert "Traceback" not in result.stderr
@@ -103,7 +103,7 @@ FULL: dict[str, Any] = {
     "extra_hosts": {"db": "10.0.0.9"},
     "labels": {"team": "shop"},
 }
-MUST_DIFFER = {"conductor.kind", "conductor.address", "conductor.upgrade", "conductor.job"}
+MUST_DIFFER = {"conductor.kind", "conductor.address", "conductor.change", "conductor.job"}
 
 
 def test_its_container_is_that_of_the_service(host: TestHost) -> None:
@@ -131,7 +131,7 @@ def test_its_container_is_that_of_the_service(host: TestHost) -> None:
     assert list(theirs["NetworkSettings"]["Networks"]) == [network]
     assert int(ours["NetworkSettings"]["Networks"][network]["IPAddress"].split(".")[3]) >= 192
     # One with a terminal and an input differs in just these.
-    with_input = host.spawn("run", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
+    with_input = host.spawn("run", "-i", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
     host.wait_for(lambda: len(tasks_of(host)) == 2, "the second task")
     (third,) = (c for c in tasks_of(host) if c.name != name)
     found = host.daemon.api.inspect_container(third.id)
@@ -151,10 +151,36 @@ def test_streams_apart_and_input_to_its_end(host: TestHost) -> None:
     given = bytes(range(256)) * 64
     (host.directory / "given").write_bytes(given)
     with (host.directory / "given").open("rb") as stdin:
-        result = host.spawn(*RUN, "sh", "-c", "cat; echo on stderr >&2; exit 3", stdin=stdin)
+        result = host.spawn(*RUN, "-i", "sh", "-c", "cat; echo on stderr >&2; exit 3", stdin=stdin)
         ended = result.wait(30).expect(3)
     assert result.stdout_file.read_bytes() == given
     assert ended.stderr == "on stderr\n"
+
+
+def test_a_task_leaves_the_input_of_the_script_around_it(host: TestHost) -> None:
+    script = "printf 'a\\nb\\n' | while read x; do \"$@\" cat; echo $x; done"
+    done = shell(host, script, *RUN)
+    assert (done.returncode, done.stdout) == (0, b"a\nb\n")
+
+
+def test_a_volume_whose_file_is_missing(host: TestHost) -> None:
+    settings = host.directory / "settings.yml"
+    define(host, mounts=definition(host, volumes=[f"{settings}:/etc/app.yml:ro"]))
+    for words in (
+        ("run", "--id", "mounts", "--revision", "r1", "true"),
+        ("service", "upgrade", "--id", "mounts", "--revision", "r1"),
+    ):
+        result = host.conductor(*words)
+        assert (result.code, str(settings) in result.stderr, settings.exists()) == (
+            125 if words[0] == "run" else 1,
+            True,
+            False,
+        )
+    settings.write_text("a: 1\n")
+    assert (
+        host.conductor("run", "--id", "mounts", "--revision", "r1", "cat", "/etc/app.yml", check=True).stdout
+        == "a: 1\n"
+    )
 
 
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -198,28 +224,28 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "not executable": ((*RUN, "/etc/passwd"), 126, ("cannot run /etc/passwd: ", "permission denied")),
     "a directory": ((*RUN, "/etc"), 126, ("cannot run /etc: ",)),
     "unknown id": (("run", "--id", "wep", "true"), 125, ('cannot find service "wep"', "did you mean web?")),
-    "no live revision": (("run", "--id", "never", "true"), 125, ("cannot find a release of never: nothing of it was deployed",)),
-    "no command": (RUN, 125, ("cannot run nothing: write the command",)),
-    "an empty command": ((*RUN, ""), 125, ("cannot run nothing: write the command",)),
+    "no live revision": (("run", "--id", "never", "true"), 125, ("cannot find a release of never: ",)),
+    "no command": (RUN, 125, ("cannot run a task: the command is missing",)),
+    "an empty command": ((*RUN, ""), 125, ("cannot run a task: the command is missing",)),
     "no id": (("run", "true"), 125, ("--id",)),
     "a bad option": ((*RUN, "--nosuch", "true"), 125, ("--nosuch",)),
     "a bad duration": ((*RUN, "--timeout", "soon", "true"), 125, ("must be a duration",)),
-    "no time": ((*RUN, "--timeout", "0", "true"), 125, ("cannot run it in no time",)),
-    "a variable without a name": ((*RUN, "-e", "=x", "true"), 125, ("cannot set a variable without a name",)),
-    "a terminal where none is": ((*RUN, "-t", "true"), 125, ("cannot give it a terminal: there is none here",)),
-    "detached with a limit": ((*RUN, "--detach", "--timeout", "3s", "true"), 125, ("--detach goes without",)),
+    "no time": ((*RUN, "--timeout", "0", "true"), 125, ("cannot use --timeout 0",)),
+    "a variable without a name": ((*RUN, "-e", "=x", "true"), 125, ("cannot set a variable: its name is missing",)),
+    "a terminal where none is": ((*RUN, "-t", "true"), 125, ("cannot attach a terminal: ",)),
+    "detached with a limit": ((*RUN, "--detach", "--timeout", "3s", "true"), 125, ("--detach cannot be combined with",)),
     "a job key that is a path": ((*RUN, "--job", "../../x", "true"), 125, ("cannot use job key '../../x'",)),
-    "a word that is no text": ((*RUN, "echo", os.fsdecode(b"\xff\xfe")), 125, ("not UTF-8",)),
+    "a word that is not UTF-8": ((*RUN, "echo", os.fsdecode(b"\xff\xfe")), 125, ("not UTF-8",)),
     "a relative directory": ((*RUN, "--workdir", "tmp", "true"), 125, ("cannot create container web-r1-", "absolute path")),
     "a bad name": ((*RUN, "--name", "a b", "true"), 125, ("cannot create container a b: Invalid container name",)),
     "an image that cannot be pulled": (("run", "--id", "far", "--revision", "r1", "true"), 125, ("cannot pull image 127.0.0.1:1/none:r1",)),
-    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has none",)),
+    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has no `console` key",)),
     "no definitions": ((*RUN, "--config", "/nonexistent", "true"), 125, ("cannot read /nonexistent",)),
 }  # fmt: skip
 
 
 def test_what_cannot_be_run(host: TestHost) -> None:
-    """The sentence is Conductor's, the code says whose failure it was."""
+    """The message is Conductor's. The exit code shows whether Conductor or the command failed."""
     results = at_once(host, *(words for words, _, _ in REFUSED.values()))
     for (words, code, sentences), result in zip(REFUSED.values(), results, strict=True):
         assert (words, result.code) == (words, code), str(result)
@@ -279,7 +305,7 @@ def test_names(host: TestHost) -> None:
     assert first.stdout == f"{taken}\n"
     refused(host.conductor(*RUN, "--name", taken, "true"), f"cannot create container {taken}: ", "already in use")
     assert [(c.name, c.state, c.kind) for c in tasks_of(host)] == [(taken, "running", "task")]
-    assert host.history()[-2]["outcome"] == "started, left to itself"
+    assert host.history()[-2]["outcome"] == "started"
     discard(host)
     result = host.conductor(*RUN, "--name", taken, "sh", "-c", "exit 4")
     assert (result.code, result.output) == (4, "")
@@ -287,7 +313,7 @@ def test_names(host: TestHost) -> None:
 
 
 def test_time_limits(host: TestHost) -> None:
-    polite = "trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    polite = "trap 'echo stopping; exit 0' TERM; echo started; while :; do sleep 0.05; done"
     results = at_once(
         host,
         (*RUN, "--timeout", "1s", "sh", "-c", polite),
@@ -295,13 +321,13 @@ def test_time_limits(host: TestHost) -> None:
         (*RUN, "--timeout", "30s", "sh", "-c", "exit 6"),
     )
     assert [r.code for r in results] == [124, 124, 6]
-    assert results[0].stdout == "begun\nasked\n"
+    assert results[0].stdout == "started\nstopping\n"
     assert "did not end within 1s and was stopped" in results[0].stderr
     assert results[1].seconds > 2  # the grace of 1 s too
-    assert {line["outcome"] for line in host.history()[-3:]} == {"stopped: its time was over", "done"}
+    assert {line["outcome"] for line in host.history()[-3:]} == {"timed-out", "done"}
 
 
-# Where the streams lead.
+# Streams.
 
 
 def test_odd_streams(host: TestHost) -> None:
@@ -325,14 +351,14 @@ def test_odd_streams(host: TestHost) -> None:
         )
 
 
-def test_streams_that_somebody_has_made_non_blocking(host: TestHost) -> None:
+def test_non_blocking_streams(host: TestHost) -> None:
     (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
     for end in (theirs_in, theirs_out):
         os.set_blocking(end, False)
-    running = host.spawn(*RUN, "sh", "-c", "cat; seq 100000", stdin=theirs_in, stdout=theirs_out)
+    running = host.spawn(*RUN, "-i", "sh", "-c", "cat; seq 100000", stdin=theirs_in, stdout=theirs_out)
     os.close(theirs_in)
     os.close(theirs_out)
-    time.sleep(1)  # its input has not come, and does not have to have
+    time.sleep(1)  # there is no input yet
     os.write(ours_in, b"late\n")
     os.close(ours_in)
     time.sleep(0.5)  # the pipe is full
@@ -346,7 +372,7 @@ def test_lines_through_it_while_they_are_read_slowly(host: TestHost) -> None:
     lines = b"".join(b"line %d of what goes through\n" % n for n in range(10000))
     (host.directory / "lines").write_bytes(lines)
     with (host.directory / "lines").open("rb") as stdin:
-        running = host.spawn(*RUN, "cat", stdin=stdin, stdout=subprocess.PIPE)
+        running = host.spawn(*RUN, "-i", "cat", stdin=stdin, stdout=subprocess.PIPE)
         assert running.process.stdout is not None
         said = b""
         while piece := os.read(running.process.stdout.fileno(), 4096):
@@ -358,9 +384,9 @@ def test_lines_through_it_while_they_are_read_slowly(host: TestHost) -> None:
 
 
 def both_ways(host: TestHost, mib: int) -> None:
-    """`cat`, with a writer and a reader that know only the hash of what they saw."""
+    """Run `cat` with a writer and a reader that keep only the hash of the data."""
     running = host.spawn(
-        "run", "--id", "quiet", "--revision", "r1", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        "run", "--id", "quiet", "--revision", "r1", "-i", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     given, taken = hashlib.sha256(), hashlib.sha256()
     piece = b"".join(b"%07d\n" % n for n in range(MIB // 8))
@@ -407,7 +433,7 @@ while True: time.sleep(1)
 
 
 def started(host: TestHost, *words: str, **popen: Any) -> Spawned:
-    """A task that has said `ready`."""
+    """Start a task, and wait until it has printed `ready`."""
     running = host.spawn(*words, **popen)
     host.wait_for(lambda: "ready\n" in running.stdout, "the task")
     return running
@@ -415,7 +441,8 @@ def started(host: TestHost, *words: str, **popen: Any) -> Spawned:
 
 def test_signals_reach_it(host: TestHost) -> None:
     running = started(host, *RUN, "python3", "-c", HEARS)
-    names = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT"]
+    names = ["SIGTERM", "SIGUSR1", "SIGINT"]
+    running.signal(signal.SIGHUP)  # a closed SSH connection does not stop a task
     for n, name in enumerate(names, 2):
         running.signal(getattr(signal, name))
         host.wait_for(lambda n=n: len(running.stdout.splitlines()) == n, name)
@@ -432,8 +459,8 @@ def test_the_third_interrupt_kills_one_that_ignores_them(host: TestHost) -> None
     running.wait(20).expect(137)
 
 
-def test_one_asked_to_stop_at_any_moment_leaves_nothing(host: TestHost) -> None:
-    """Before it runs, 143 and gone; afterwards the task is what ends."""
+def test_sigterm_at_any_moment_leaves_nothing(host: TestHost) -> None:
+    """Before the task runs, `conductor run` exits with 143. Afterwards the task receives the signal."""
     define(host, tiny=definition(host, init=True))
     running = []
     for n in range(8):
@@ -446,7 +473,7 @@ def test_one_asked_to_stop_at_any_moment_leaves_nothing(host: TestHost) -> None:
     def ended() -> bool:
         still = [one for one in running if one.running()]
         for one in still:
-            one.signal(signal.SIGTERM)  # its init hears nothing in its first moment
+            one.signal(signal.SIGTERM)  # at first its init has no handler yet
         time.sleep(0.3)
         return not still
 
@@ -484,7 +511,7 @@ def test_secrets_are_shown_nowhere(host: TestHost) -> None:
 
 
 def test_the_kept_output_does_not_begin_with_the_end_of_a_secret(host: TestHost) -> None:
-    """16 KiB are kept; whatever is cut off by that, no part of a secret is left."""
+    """16 KiB are kept. When they begin inside a secret, the rest of that secret is removed too."""
     shows = "import os; t = os.environ['TOKEN']; print('x' * 5 + t + 'y' * (16384 - {0} - 1))"
     pieces = (4, len(SECRET) - 2)
     host_results = at_once(host, *((*RUN, "--job", f"cut{n}", "python3", "-c", shows.format(n)) for n in pieces))
@@ -503,7 +530,7 @@ def cron_run(host: TestHost, overlap: str, *words: str) -> tuple[str, ...]:
 
 
 def test_the_result_of_a_job(host: TestHost) -> None:
-    words = "seq 100000; sleep 1; echo oops >&2; exit 3"  # the two streams come apart: only time orders them
+    words = "seq 100000; sleep 1; echo oops >&2; exit 3"  # only time orders the two streams
     host.conductor(*RUN, "--job", "nightly-1", "sh", "-c", words).expect(3)
     result = job(host, "nightly-1")
     assert (result["service"], result["job"], result["revision"]) == ("web", "nightly-1", "r1")
@@ -534,7 +561,7 @@ def test_a_job_that_skips_beside_another_run(host: TestHost) -> None:
     (orphan,) = tasks_of(host, job="k1", kind="cron")
     assert host.conductor(*cron_run(host, "skip", "echo", "twice"), check=True).output == ""
     assert job(host, "k1", "skips")["skipped"] == 2
-    # Another job of the service, and that job of another service, are none of its business.
+    # Another job of the service, and this job of another service, run beside it.
     others = at_once(
         host,
         ("run", "--id", "skips", "--revision", "r1", "--job", "k2", "echo", "other"),
@@ -547,9 +574,9 @@ def test_a_job_that_skips_beside_another_run(host: TestHost) -> None:
 
 
 def test_a_job_that_queues(host: TestHost) -> None:
-    until_told = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
+    until_go = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
     (volume(host) / "go").unlink(missing_ok=True)
-    first = started(host, *cron_run(host, "queue", "sh", "-c", until_told))
+    first = started(host, *cron_run(host, "queue", "sh", "-c", until_go))
     second = host.spawn(*cron_run(host, "queue", "sh", "-c", "date +%s%N"))
     host.wait_for(lambda: holds(host, "queues.k1.next"), "a second run in the queue")
     third = host.conductor(*cron_run(host, "queue", "echo", "third"), check=True)
@@ -597,7 +624,7 @@ def test_a_job_that_is_allowed_beside_itself(host: TestHost) -> None:
 
 
 def holds(host: TestHost, lock: str) -> bool:
-    """Whether a live process holds it."""
+    """Return whether a process holds the lock."""
     path = host.runtime_dir / "locks" / f"{lock}.lock"
     return path.exists() and subprocess.run(["flock", "-n", path, "true"], check=False).returncode != 0
 
@@ -640,7 +667,7 @@ sys.exit(int(os.environ["NUMBER"]) % 251)
 
 
 def in_parallel(count: int) -> None:
-    """Each prints 1 MiB to both streams; only hashes are kept."""
+    """Run `count` tasks at once. Each prints 1 MiB to both streams, and only hashes are compared."""
     with TestHost() as host:
         wide = host.claims.wide_subnet()
         first, second, third, _ = wide.split(".")

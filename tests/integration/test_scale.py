@@ -1,4 +1,4 @@
-"""scale under load, and every verb cut short: Ctrl-C undoes it, and after kill -9 the next command settles it."""
+"""`scale` under load, and interrupted actions: Ctrl-C rolls back, and after kill -9 the next command recovers the change."""
 
 import contextlib
 import signal
@@ -10,7 +10,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.load import Load
 from tests.support.odd_clients import SlowUpload
-from tests.support.verbs import done, last, service
+from tests.support.service_actions import done, last, service
 
 SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "10s"}})
 
@@ -18,7 +18,7 @@ SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "
 def test_scale_under_load(web: TestHost) -> None:
     with Load(web.url(), busy=1, idle=9) as load:
         for words, count in ((("--count", "3"), 3), (("--count", "1"), 1), (("--count", "2"), 2), (("--reset",), 1)):
-            done(service(web, "scale", *words), f"web runs r1: {count} of {count} healthy")
+            done(service(web, "scale", *words), f"web runs r1 with {count} replica{'s' * (count != 1)}")
             assert last(web) == ("scale", "r1", "r1", count, "done")
             assert (web.wanted() or {})["scale"] == (None if words == ("--reset",) else count)
             nothing_left_behind(web, "r1", count=count)
@@ -30,17 +30,17 @@ def test_scale_stays_over_an_upgrade_and_keeps_the_containers_that_are_there(web
     (first,) = web.containers("web")
     service(web, "scale", "--count", "2", check=True)
     assert first.id in [c.id for c in web.containers("web")]
-    assert "web is as wanted: 2 running; nothing to do" in service(web, "scale", "--count", "2", check=True).stderr
-    done(web.upgrade("r2"), "web runs r2: 2 of 2 healthy")
+    assert "web is already at 2 replicas; nothing to do" in service(web, "scale", "--count", "2", check=True).stderr
+    done(web.upgrade("r2"), "web runs r2 with 2 replicas")
     nothing_left_behind(web, "r2", count=2)
 
 
 def test_scale_to_nothing_and_back_under_load(web: TestHost) -> None:
-    """There is nobody to answer in between: 503 by nginx, and not one request that was cut."""
+    """Without replicas nginx answers 503. No request is cut."""
     with Load(web.url(), busy=1, idle=9) as load:
         service(web, "scale", "--count", "0", check=True)
         nothing_left_behind(web, "r1", count=0)
-        done(service(web, "scale", "--reset"), "web runs r1: 1 of 1 healthy")
+        done(service(web, "scale", "--reset"), "web runs r1 with 1 replica")
         load.run_for(0.3)
         counted = load.stop()
     assert set(counted.statuses) == {"200", "503"}, f"{counted}\n{counted.told[:10]}"
@@ -70,40 +70,42 @@ def test_ctrl_c_while_more_are_not_healthy_yet(web: TestHost) -> None:
     scaling = web.spawn("service", "scale", "--id", "web", "--count", "3")
     web.wait_for(lambda: len(web.revisions()) == 3, "the new ones")
     scaling.signal(signal.SIGINT)
-    failed(scaling.wait(20), 130, "undoing the scale of web", "web r3 still runs: 1 container")
+    failed(scaling.wait(20), 130, "rolling back the scale of web", "web still runs r3: 1 replica")
     assert [c.id for c in web.containers("web")] == [first.id]
     assert (web.wanted() or {})["scale"] is None
     nothing_left_behind(web, "r3")
 
 
 ONE, NONE = ("scale", "--count", "1"), ("scale", "--count", "0")
-DYING = {
-    "scale at the gate": (("scale", "--count", "3"), lambda host: len(host.revisions()) == 3, "undoing", ONE),
-    "rollback at the gate": (("rollback",), lambda host: host.revisions() == ["r2", "r3"], "undoing", ONE),
-    "restart at the gate": (("restart",), lambda host: host.revisions() == ["r3", "r3"], "undoing", ONE),
-    "stop at the drain": (("stop",), lambda host: (host.wanted() or {})["stopped"], "finishing", ("stop",)),
+KILLED = {
+    "scale at the gate": (("scale", "--count", "3"), lambda host: len(host.revisions()) == 3, "recovered-back", ONE),
+    "rollback at the gate": (("rollback",), lambda host: host.revisions() == ["r2", "r3"], "recovered-back", ONE),
+    "restart at the gate": (("restart",), lambda host: host.revisions() == ["r3", "r3"], "recovered-back", ONE),
+    "stop at the drain": (("stop",), lambda host: (host.wanted() or {})["stopped"], "recovered", ("stop",)),
     "scale at the drain": (
         ("scale", "--count", "0"),
         lambda host: (host.wanted() or {})["scale"] == 0,
-        "finishing",
+        "recovered",
         NONE,
     ),
 }
 
 
-@pytest.mark.parametrize(("words", "when", "how", "next_one"), DYING.values(), ids=DYING)
+@pytest.mark.parametrize(("words", "when", "outcome", "next_one"), KILLED.values(), ids=KILLED)
 def test_killed(
-    web: TestHost, words: tuple[str, ...], when: Callable[[TestHost], object], how: str, next_one: tuple[str, ...]
+    web: TestHost, words: tuple[str, ...], when: Callable[[TestHost], object], outcome: str, next_one: tuple[str, ...]
 ) -> None:
-    """And the next command, whichever it is, settles it."""
+    """The next command recovers the change, whatever that command does."""
     begin_slowly(web)
     with contextlib.closing(SlowUpload(web.url(), seconds=3)) as upload:
-        dying = web.spawn("service", words[0], "--id", "web", *words[1:])
+        earlier = len(web.history())
+        killed = web.spawn("service", words[0], "--id", "web", *words[1:])
         web.wait_for(lambda: when(web), "the moment")
-        dying.kill()
+        killed.kill()
         assert web.journal() is not None
-        after = service(web, *next_one)
-        assert f"the {words[0]} of web" in after.expect(0).stderr, str(after)
-        assert f" died: {how} it first\n" in after.stderr
+        after = service(web, *next_one, check=True)
+        assert f"the {words[0]} of web to " in after.stderr, str(after)
+        recovery = web.history()[earlier]
+        assert (recovery["action"], recovery["outcome"]) == (words[0], outcome)
         assert upload.result(10).revision == "r3"
     nothing_left_behind(web, "r3", count=int(next_one == ONE))

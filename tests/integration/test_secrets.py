@@ -1,4 +1,4 @@
-"""Values of secrets, searched for wherever Conductor leaves a word: they are in the container's environment, nowhere else."""
+"""Values of secrets are in the environment of containers, and in no file, log, label or output of Conductor."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from tests.support.aftermath import QUICK
 from tests.support.commands import Result
 from tests.support.host import TestHost, merged
 
-# What the app does with them while it never gets healthy: logs them, and puts them into every answer.
+# An app that logs its secrets and puts them into every answer of its health check.
 LEAKY = """
 import http.server, json, os, time
 well_until = time.monotonic() + float(os.environ["WELL_SECONDS"])
@@ -49,7 +49,7 @@ QUERIES = [
 
 
 class Secrets:
-    """A host whose service has secrets from a file each and from an env file."""
+    """A host whose service has secrets from files and from an env file."""
 
     def __init__(self, host: TestHost) -> None:
         self.host = host
@@ -68,7 +68,7 @@ class Secrets:
         self.host.define({"web": merged(self.service, {"env": env, **more})})
 
     def needles(self) -> list[str]:
-        """What must not be found: values, their lines, and how JSON and Python would write them."""
+        """Return what must not be found: values, their lines, and both as JSON and Python write them."""
         found = set()
         for value in self.values.values():
             for part in (value, *value.splitlines()):
@@ -83,7 +83,7 @@ class Secrets:
 
 @pytest.fixture
 def secrets(host: TestHost) -> Iterator[Secrets]:
-    """And afterwards every file of Conductor's and of nginx's is searched, and every label."""
+    """Afterwards search all files of Conductor and nginx, and all labels."""
     made = Secrets(host)
     yield made
     for root in (host.state_dir, host.runtime_dir, host.nginx.directory, host.cron_dir, host.directory / "output"):
@@ -97,7 +97,7 @@ def secrets(host: TestHost) -> Iterator[Secrets]:
 
 
 def environment(host: TestHost, revision: str) -> dict[str, str]:
-    """What the container of a revision was given."""
+    """Return the environment of the container of a revision."""
     (container,) = [c for c in host.containers("web") if c.revision == revision]
     pairs = host.daemon.api.inspect_container(container.id)["Config"]["Env"]
     return dict(pair.split("=", 1) for pair in pairs)
@@ -105,7 +105,7 @@ def environment(host: TestHost, revision: str) -> dict[str, str]:
 
 @contextmanager
 def watched(host: TestHost) -> Iterator[dict[str, str]]:
-    """Samples of every command line on the machine, and of every journal, taken all the time."""
+    """Collect all command lines of the machine and all journals, again and again."""
     seen: dict[str, str] = {}
     over = threading.Event()
 
@@ -157,8 +157,8 @@ TOLD = [*((key, "/health") for key in SECRETS), ("plain", "/long")]
 
 
 @pytest.mark.parametrize(("key", "path"), [(SECRETS[key], path) for key, path in TOLD], ids=map(" ".join, TOLD))
-def test_an_app_that_tells_them_while_it_fails(secrets: Secrets, key: str, path: str) -> None:
-    """In its log and in the body of its health check; with /long the body's head ends in the middle of a value."""
+def test_an_app_that_logs_them_while_it_fails(secrets: Secrets, key: str, path: str) -> None:
+    """In its log and in the body of its health check. With /long the body is cut in the middle of a value."""
     host = secrets.host
     secrets.define(key)
     host.upgrade("r1", check=True)
@@ -177,13 +177,13 @@ def test_an_app_that_tells_them_while_it_fails(secrets: Secrets, key: str, path:
 
 
 @pytest.mark.parametrize("readable", [True, False], ids=["its files are there", "its files are gone"])
-def test_an_app_that_tells_them_when_it_gets_ill_later(secrets: Secrets, readable: bool) -> None:
-    """`status` asks each container how it is, and shows what it said: that must be without secrets, too."""
+def test_an_app_that_answers_with_them_when_it_becomes_unhealthy_later(secrets: Secrets, readable: bool) -> None:
+    """`status` shows the answers of health checks, which must not contain secrets either."""
     host = secrets.host
     secrets.service = merged(secrets.service, {"env": {"WELL_SECONDS": "2"}})
     secrets.define(command=["python3", "-c", LEAKY])
     host.upgrade("r1", check=True)
-    host.wait_for(lambda: host.get().status == 500, "the app to get ill")
+    host.wait_for(lambda: host.get().status == 500, "the app to become unhealthy")
     if not readable:
         for path in secrets.directory.iterdir():
             path.unlink()
@@ -215,11 +215,11 @@ def _unreadable(secrets: Secrets) -> None:
 def test_the_log_that_is_kept_of_an_older_release(
     secrets: Secrets, since: Callable[[Secrets], None], said: str | None
 ) -> None:
-    """Its secrets are those that it was given, whatever the definition and its files say by now."""
+    """Its secrets are those in its environment, also when the definition and the files have changed."""
     host = secrets.host
     secrets.define("key-77e0c1a9", command=SAYS)
     host.upgrade("r1", check=True)
     since(secrets)
     host.upgrade("r2", check=True)
-    kept = [path.read_text() for path in (host.state_dir / "logs").glob("web-r1-*.log")]
+    kept = [path.read_text() for path in (host.state_dir / "logs" / "web").glob("web-r1-*.log")]
     assert [text.splitlines()[0] for text in kept] == ([f"the key is {said}"] if said else [])

@@ -1,4 +1,4 @@
-"""State that cannot be written or believed: nothing is decided from it, and a full disk leaves nothing once there is room."""
+"""State that cannot be written or read: the command fails with the file's name, and leaves nothing once the cause is fixed."""
 
 import contextlib
 import json
@@ -12,12 +12,12 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web r1 still runs: 1 container\n"
+STILL = "\n  web still runs r1: 1 replica\n"
 
 
 @contextlib.contextmanager
 def mounted(*words: str) -> Iterator[None]:
-    """`mount ...`, undone at the end; the last word is the place."""
+    """`mount ...` for a while; the last word is the mount point."""
     subprocess.run(["mount", *words], check=True)
     try:
         yield
@@ -78,7 +78,7 @@ def test_the_runtime_directory_is_read_only(serving: TestHost) -> None:
 
 
 def test_nginxs_directory_is_read_only(serving: TestHost) -> None:
-    """It comes to light at the cutover, with the new containers up: they go again."""
+    """The cutover fails, and the new containers are removed."""
     with read_only(serving.nginx.include_dir):
         failed(
             serving.upgrade("r2"), 1, f"cannot write {serving.nginx.include_dir}/web.conf: Read-only file system",
@@ -103,7 +103,7 @@ def test_the_disk_is_full(serving: TestHost) -> None:
 
 
 def test_the_disk_fills_up_at_the_gate(serving: TestHost) -> None:
-    """The commit cannot be written, so it is undone; with room again the next command leaves nothing."""
+    """The commit cannot be written, so the change is rolled back; with room again the next command leaves nothing."""
     serving.define({"web": merged(QUICK, {"env": {"BOOT": "1"}, "health": {"start_timeout": "10s"}})})
     with full_disk(serving.state_dir) as filling:
         upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
@@ -126,25 +126,25 @@ NEWER = '{"version": 99, "service": "web"}'
         ('{"version": 1, "serv', "it is damaged ("),
         ("", "it is damaged ("),
         ("[]", "it is damaged ("),
-        (NEWER, "it has format 99, this Conductor reads up to 1"),
+        (NEWER, "its format is 99, "),
     ],
     ids=["cut off", "empty", "another shape", "newer"],
 )
-def test_a_file_that_cannot_be_believed_is_named(serving: TestHost, file: str, text: str, why: str) -> None:
+def test_a_damaged_file_is_named(serving: TestHost, file: str, text: str, why: str) -> None:
     path = serving.state_dir / file
     path.parent.mkdir(mode=0o700, exist_ok=True)
     before = path.read_bytes() if path.exists() else None
     path.write_text(text)
     try:
         failed(
-            serving.upgrade("r2"), 1, f"cannot use {path}: {why}",
-            "upgrade Conductor" if text == NEWER else "restore it, or remove it if nothing runs",
+            serving.upgrade("r2"), 1, f"cannot read {path}: {why}",
+            "upgrade Conductor" if text == NEWER else "restore the file from a backup",
         )  # fmt: skip
         assert path.read_text() == text
         assert (serving.get().revision, serving.revisions()) == ("r1", ["r1"])
     finally:
         path.unlink() if before is None else path.write_bytes(before)
-    serving.upgrade("r1", check=True)  # what could not be ended without the file is settled
+    serving.upgrade("r1", check=True)  # and recovers a change that could not be ended without the file
     nothing_left_behind(serving, "r1")
 
 

@@ -1,4 +1,4 @@
-"""`conductor supervise` and a daemon that does not answer, or was away, and what others have left at it."""
+"""`conductor supervise` with a Docker daemon that fails, hangs or restarted, and with containers that tasks left."""
 
 import time
 from collections.abc import Iterator
@@ -18,40 +18,42 @@ def between(host: TestHost) -> Iterator[DaemonBetween]:
         yield made
 
 
-def test_a_daemon_that_answers_nothing_good(host: TestHost, between: DaemonBetween, sup: Supervised) -> None:
-    """Unknown is not dead: nothing is done, it is said once; then what is missing is started, once."""
+def test_a_daemon_that_answers_with_errors(host: TestHost, between: DaemonBetween, sup: Supervised) -> None:
+    """An unknown replica is not replaced, and the log has one line. Then the exited replica is started again, once."""
     host.define({"web": sup.service()}, host_extra={"docker": between.url})
     spawned = sup.start()
     between.trouble = (Trouble("."),)
     sup.host.daemon.api.kill(sup.running()[0].id)
-    host.wait_for(lambda: sup.notes()["text"].startswith("waiting for Docker"), "the waiting", 12)
+    host.wait_for(lambda: sup.status()["text"].startswith("waiting for Docker"), "the failed pass", 12)
     assert host.conductor("supervise", "status", check=True).stdout.count("waiting for Docker: cannot list") == 1
     time.sleep(1.5)
-    assert sup.said.count("waiting for Docker") == 1
+    assert sup.log.count("waiting for Docker") == 1
     assert (sup.events.of("start"), spawned.running()) == ([], True)
     between.trouble = ()
-    sup.settled(2)
-    assert "Docker answers" in sup.said
-    assert len(sup.events.of("start")) == 1
+    sup.wait_until_right(2)
+    assert "Docker answers again" in sup.log
+    sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
 
 
 def test_after_a_reboot_the_same_containers_run_again(sup: Supervised) -> None:
-    """At their own addresses, by `docker start`; also when one is bad afterwards it is the old story."""
+    """They keep their ids and addresses: supervise starts them in place, and creates none."""
     host = sup.host
     before = {(c.id, c.address) for c in sup.running()}
     for container in sup.running():
         host.daemon.api.kill(container.id)
     sup.start()
-    after = sup.settled(2)
+    after = sup.wait_until_right(2)
     assert {(c.id, c.address) for c in after} == before
-    assert len(sup.events.of("start")) == 2
+    host.wait_for(lambda: len(sup.events.of("start")) == 2, "both events")
     assert sup.events.of("create") == []
-    host.wait_for(lambda: host.get().status == 200, "it to answer")
+    host.wait_for(lambda: host.get().status == 200, "an answer")
+    host.wait_for(lambda: host.history()[-1]["action"] == "start-again", "the history entry")
+    assert host.history()[-1]["outcome"] == "done"
 
 
 @pytest.mark.long
 def test_a_daemon_that_hangs(host: TestHost, between: DaemonBetween, sup: Supervised) -> None:
-    """Nothing is done twice, others' checks go on, and systemd hears from us."""
+    """No replica is started twice."""
     host.define({"web": sup.service()}, host_extra={"docker": between.url})
     spawned = sup.start()
     between.hang.clear()
@@ -60,16 +62,16 @@ def test_a_daemon_that_hangs(host: TestHost, between: DaemonBetween, sup: Superv
     assert spawned.running()
     assert sup.events.of("start") == []
     between.hang.set()
-    sup.settled(2, timeout=90)
-    assert len(sup.events.of("start")) == 1
+    sup.wait_until_right(2, timeout=90)
+    sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
 
 
 @pytest.mark.long
-def test_tasks_that_were_left_behind_are_reaped(sup: Supervised) -> None:
+def test_tasks_whose_run_was_killed_are_removed(sup: Supervised) -> None:
     host = sup.host
     run = host.spawn("run", "--id", "web", "sleep", "2")
     host.wait_for(lambda: [c for c in host.containers("web") if c.kind == "task"], "the task")
     run.kill()
     sup.start()
     host.wait_for(lambda: not [c for c in host.containers("web") if c.kind == "task"], "its removal", 200)
-    sup.settled(2)
+    sup.wait_until_right(2)

@@ -1,4 +1,4 @@
-"""`conductor supervise` beside a dockerd that is stopped, begun again, or hangs: a real one, of these tests' own."""
+"""`conductor supervise` with a dockerd of these tests' own that is stopped, restarted, or hangs."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def dockerd(images: None) -> Iterator[PrivateDaemon]:
 
 @pytest.fixture
 def sup(dockerd: PrivateDaemon) -> Iterator[Supervised]:
-    """Two containers of `web` serve there; the daemon runs again when the test is over."""
+    """Two replicas of `web` serve there. After the test the daemon is restarted."""
     with TestHost(dockerd.url) as host:
         made = Supervised(host)
         try:
@@ -44,7 +44,7 @@ def sup(dockerd: PrivateDaemon) -> Iterator[Supervised]:
             host.upgrade("r1", check=True)
             yield made
         finally:
-            print(f"supervise said:\n{made.said}")
+            print(f"log of supervise:\n{made.log}")
             dockerd.stop()
             dockerd.start()
             made.end()
@@ -57,7 +57,7 @@ def manager(sup: Supervised) -> Iterator[Manager]:
 
 
 def starts(host: TestHost, since: float) -> Counter[str]:
-    """How often each of the host's containers was started, as the daemon remembers."""
+    """Return how often each of the host's containers was started, from the daemon's events."""
     filters = {"type": "container", "event": "start", "label": [f"conductor.instance={host.instance}"]}
     seen = host.daemon.api.events(since=int(since), until=int(time.time()), filters=filters, decode=True)
     return Counter(event["id"] for event in seen)
@@ -65,37 +65,37 @@ def starts(host: TestHost, since: float) -> Counter[str]:
 
 @pytest.mark.parametrize("seconds", [0, pytest.param(30, marks=pytest.mark.long)])
 def test_it_is_stopped_and_started(sup: Supervised, dockerd: PrivateDaemon, manager: Manager, seconds: int) -> None:
-    """It stops all containers before it ends. The count is right again soon after, and nothing was started twice."""
+    """It stops all containers before it ends. Afterwards the count is right, and no container was started twice."""
     host = sup.host
     before = {c.id for c in sup.running()}
     spawned = sup.start(env=manager.environment)
-    time.sleep(SPACING_SECONDS)  # since its containers were made: it may act at once
+    time.sleep(SPACING_SECONDS)  # since the replicas were created: it may act at once
     dockerd.stop()
     if seconds:
-        host.wait_for(lambda: sup.notes()["text"].startswith("waiting for Docker"), "the waiting", 12)
+        host.wait_for(lambda: sup.status()["text"].startswith("waiting for Docker"), "the failed pass", 12)
         time.sleep(seconds)
     began = time.time()
     dockerd.start()
-    after = sup.settled(2)
+    after = sup.wait_until_right(2)
     same = len(before & {c.id for c in after})
-    print(f"both run again {time.time() - began:.1f} s after dockerd was begun, {same} of them the ones of before")
-    host.wait_for(lambda: host.get().status == 200, "it to answer")
-    sup.stays(lambda: len(sup.running()) == 2, SPACING_SECONDS + 1)
+    print(f"both run again {time.time() - began:.1f} s after the start of dockerd, {same} of them in place")
+    host.wait_for(lambda: host.get().status == 200, "an answer")
+    sup.holds_for(SPACING_SECONDS + 1, lambda: len(sup.running()) == 2)
     assert starts(host, began) == {container.id: 1 for container in after}
     assert spawned.running()
     assert manager.longest_silence() < WATCHDOG_SECONDS
-    assert sup.said.count("waiting for Docker") <= 1
+    assert sup.log.count("waiting for Docker") <= 1
     nothing_left_behind(host, "r1", count=2)
 
 
 @pytest.mark.long
 def test_it_hangs_for_a_minute(sup: Supervised, dockerd: PrivateDaemon, manager: Manager) -> None:
-    """A container dies meanwhile, of which nobody can know: nothing is done; then it is started anew, once."""
+    """A replica is killed meanwhile. Nothing is done while Docker does not answer; then one replica is started, once."""
     host = sup.host
     spawned = sup.start(env=manager.environment)
     time.sleep(SPACING_SECONDS)
-    dies, lives = sup.running()
-    process = host.daemon.api.inspect_container(dies.id)["State"]["Pid"]
+    killed, other = sup.running()
+    process = host.daemon.api.inspect_container(killed.id)["State"]["Pid"]
     began = time.time()
     dockerd.freeze()
     os.kill(process, signal.SIGKILL)
@@ -103,11 +103,11 @@ def test_it_hangs_for_a_minute(sup: Supervised, dockerd: PrivateDaemon, manager:
     assert spawned.running()
     dockerd.thaw()
     thawed = time.time()
-    host.wait_for(lambda: dies.id not in {c.id for c in sup.running()}, "dockerd to know it", 20)
-    after = sup.settled(2, timeout=30)
-    print(f"two run {time.time() - thawed:.1f} s after it went on")
-    sup.stays(lambda: len(sup.running()) == 2, SPACING_SECONDS + 1)
-    assert lives.id in {c.id for c in after}
+    host.wait_for(lambda: killed.id not in {c.id for c in sup.running()}, "dockerd to list it as exited", 20)
+    after = sup.wait_until_right(2, timeout=30)
+    print(f"two run {time.time() - thawed:.1f} s after it was thawed")
+    sup.holds_for(SPACING_SECONDS + 1, lambda: len(sup.running()) == 2)
+    assert other.id in {c.id for c in after}
     assert sum(starts(host, began).values()) == 1
     assert manager.longest_silence() < WATCHDOG_SECONDS
     nothing_left_behind(host, "r1", count=2)

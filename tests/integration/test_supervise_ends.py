@@ -1,4 +1,4 @@
-"""`conductor supervise` is killed, ended, asked to look once, and tells systemd."""
+"""How `conductor supervise` ends: SIGKILL, SIGTERM and `--once`; and its notifications to systemd."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.aftermath import nothing_left_behind, reservations
 from tests.support.host import TestHost
-from tests.support.supervised import Supervised
+from tests.support.supervised import Supervised, started_actions
 
 SPACING_SECONDS = 5.0
 
@@ -25,38 +25,40 @@ SPACING_SECONDS = 5.0
         pytest.param([random.uniform(0.0, 3.0) for _ in range(20)], id="twenty", marks=pytest.mark.long),
     ],
 )
-def test_it_is_killed_while_it_starts_or_replaces_one(sup: Supervised, moments: list[float]) -> None:
-    """At different points, in turns: the count is right within two looks of the next one, and nothing is left over."""
+def test_it_is_killed_during_an_action(sup: Supervised, moments: list[float]) -> None:
+    """At different points of a start and of a repair: the next `supervise` restores the count, and nothing is left over."""
     taken = []
     for number, moment in enumerate(moments):
         spawned = sup.start()
-        if number % 2:  # somebody else's commit ends the delays of the rounds before
+        if number % 2:  # the commit of a command resets the delays of the rounds before
             sup.host.conductor("service", "restart", "--id", "web", check=True)
-            sup.host.wait_for(lambda: "web" not in sup.notes()["services"], f"no delay\n{sup.said}", 10)
+            sup.host.wait_for(lambda: "web" not in sup.status()["services"], f"no delay\n{sup.log}", 10)
         gone = sup.running()[0]
         if number % 2:
-            sup.make("500", gone)
+            sup.set_fault("500", gone)
         else:
             sup.host.daemon.api.kill(gone.id)
-        sup.host.wait_for(lambda: ": acting" in sup.said, "an action", 12)
+        sup.host.wait_for(sup.started, "an action", 12)
         time.sleep(moment)
         spawned.kill()
         began = time.monotonic()
         sup.start()
-        if number % 2:  # it has to find that out anew, and the other one drains
+        if number % 2:  # its health has to be checked again, and the other one drains
             sup.host.wait_for(lambda gone=gone: gone.id not in {c.id for c in sup.running()}, "its replacement", 25)
-        sup.settled(2, timeout=15)
+        sup.wait_until_right(2, timeout=15)
         taken.append(f"{moment:.2f} ({time.monotonic() - began:.1f})")
-        sup.heal()
+        sup.clear_faults()
         assert sup.spawned is not None
         sup.spawned.signal(signal.SIGTERM)
         sup.spawned.wait(5)
         nothing_left_behind(sup.host, "r1", count=2)
-    print(f"killed so many seconds into an action, and right again so long after the next start: {', '.join(taken)}")
+    print(
+        f"killed so many seconds after the start of an action (seconds until the count was right): {', '.join(taken)}"
+    )
 
 
-def test_what_nginx_has_not_loaded_it_loads_at_the_start(sup: Supervised) -> None:
-    """Whoever is killed between writing nginx's file and the reload leaves a journal; supervise may leave just the file."""
+def test_nginx_loads_its_files_when_supervise_starts(sup: Supervised) -> None:
+    """A `supervise` that is killed between the write of a file and the reload leaves no journal."""
     host = sup.host
     upstream, own = (host.nginx.include_dir / name for name in ("web.conf", "_conductor.conf"))
     wanted = {path: path.read_text() for path in (upstream, own)}
@@ -68,70 +70,75 @@ def test_what_nginx_has_not_loaded_it_loads_at_the_start(sup: Supervised) -> Non
     def answering() -> set[str]:
         return {json.loads(host.get("/info").body)["hostname"] for _ in range(8)}
 
-    host.wait_for(lambda: len(answering()) == 1, "nginx to know only one")
+    host.wait_for(lambda: len(answering()) == 1, "nginx to route to one replica")
     for path, text in wanted.items():
         path.write_text(text)
     sup.start()
-    host.wait_for(lambda: len(answering()) == 2, f"nginx to know both\n{sup.said}")
+    host.wait_for(lambda: len(answering()) == 2, f"nginx to route to both replicas\n{sup.log}")
     assert sup.events.of("start") == []
 
 
-def test_sigterm_ends_it_at_once_also_in_the_middle(sup: Supervised) -> None:
+def test_sigterm_ends_it_within_a_second_during_an_action(sup: Supervised) -> None:
     host = sup.host
     spawned = sup.start()
-    sup.make("silent")
-    host.wait_for(lambda: ": acting" in sup.said, "an action", 15)
+    sup.set_fault("silent")
+    host.wait_for(sup.started, "an action", 15)
     host.wait_for(lambda: len(sup.running()) == 3, "a replacement at the gate", 5)
     began = time.monotonic()
     spawned.signal(signal.SIGTERM)
     assert spawned.wait(5).code == 0
     assert time.monotonic() - began < 1.5
     assert len(sup.running()) == 3
-    sup.heal()
+    sup.clear_faults()
     sup.start()
-    sup.settled(2)
+    sup.wait_until_right(2)
     assert reservations(host) == {}
 
 
-def test_systemd_is_told(sup: Supervised) -> None:
+def test_notifications_to_systemd(sup: Supervised) -> None:
     path = sup.host.directory / "notify.sock"
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listening:
         listening.bind(str(path))
         listening.settimeout(5)
         spawned = sup.start(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "800000", "JOURNAL_STREAM": "1:1"})
-        said = [listening.recv(4096).decode() for _ in range(6)]
-        assert said[0].startswith("READY=1\nSTATUS=")
-        assert "STATUS=1 services, 2 containers" in said
-        assert said.count("WATCHDOG=1") >= 2
+        received = [listening.recv(4096).decode() for _ in range(6)]
+        assert received[0].startswith("READY=1\nSTATUS=")
+        assert "STATUS=1 service, 2 containers" in received
+        assert received.count("WATCHDOG=1") >= 2
         spawned.signal(signal.SIGTERM)
         assert spawned.wait(5).code == 0
         listening.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
-                said.append(listening.recv(4096).decode())
-        assert said[-1] == "STOPPING=1"
-    assert all(line.startswith(("<6>", "<4>")) for line in sup.said.splitlines())
+                received.append(listening.recv(4096).decode())
+        assert received[-1] == "STOPPING=1"
+    assert all(line.startswith(("<6>", "<4>")) for line in sup.log.splitlines())
 
 
-def test_there_is_one_on_a_host(sup: Supervised) -> None:
+def test_a_second_supervise_is_refused(sup: Supervised) -> None:
     spawned = sup.start()
-    refused = sup.host.conductor("supervise", "--once").expect(5)
-    assert f"process {spawned.pid} (supervise) has held it since" in refused.stderr
-    assert sup.notes()["pid"] == spawned.pid
+    error = sup.host.conductor("supervise", "--once").expect(5).stderr
+    assert f"process {spawned.pid} (supervise) has held it since" in error
+    assert sup.status()["pid"] == spawned.pid
 
 
 def test_once(sup: Supervised) -> None:
     host = sup.host
-    host.conductor("supervise", "--once", check=True)
+
+    def actions() -> list[str]:
+        return started_actions(host.conductor("supervise", "--once", check=True).stderr)
+
+    assert actions() == []
     host.daemon.api.remove_container(sup.running()[0].id, force=True)
-    time.sleep(SPACING_SECONDS * 1.1)  # since its containers were made
-    assert "acting" in host.conductor("supervise", "--once", check=True).stderr
-    ill = sup.settled(2)[0]
-    sup.make("500", ill)
+    time.sleep(SPACING_SECONDS * 1.1)  # since the replicas were created
+    assert actions() == ["repair"]
+    unhealthy = sup.wait_until_right(2)[0]
+    sup.set_fault("500", unhealthy)
     time.sleep(SPACING_SECONDS * 1.1)
-    assert "1 unhealthy: acting" in host.conductor("supervise", "--once", check=True).stderr
-    assert ill.id not in {c.id for c in sup.settled(2)}
-    assert "acting" not in host.conductor("supervise", "--once", check=True).stderr
+    assert actions() == ["repair"]
+    assert host.history()[-1]["reason"] == "2 wanted, 1 healthy, 1 unhealthy"
+    assert unhealthy.id not in {c.id for c in sup.wait_until_right(2)}
+    assert actions() == []
     host.define({"web": sup.service()}, host_extra={"docker": "unix:///nowhere.sock"})
     assert host.conductor("supervise", "--once").code == 1
 

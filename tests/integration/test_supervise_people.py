@@ -1,8 +1,10 @@
-"""`conductor supervise` together with people: upgrades, pauses, scales, a definitions file that is broken."""
+"""`conductor supervise` beside commands of operators: upgrades, pauses, scales, and an invalid definitions file."""
 
+import json
 import re
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -14,29 +16,38 @@ from tests.support.supervised import Supervised
 SPACING_SECONDS = 5.0
 
 
-def test_an_upgrade_gets_the_lock_of_a_service_that_is_being_corrected(sup: Supervised) -> None:
-    """In the middle of a gate that never passes; what was begun is undone, and supervise leaves the upgrade alone."""
+def service_rows(host: TestHost) -> list[dict[str, Any]]:
+    """Return the rows of `service status`."""
+    rows: list[dict[str, Any]] = json.loads(host.conductor("service", "status", "--json", check=True).stdout)[
+        "services"
+    ]
+    return rows
+
+
+def test_supervise_yields_the_lock_to_an_upgrade_while_a_repair_waits_at_its_gate(sup: Supervised) -> None:
+    """The gate would never pass. The upgrade rolls the repair back, and supervise does not act during the upgrade."""
     host = sup.host
     host.define({"web": sup.service(health={"start_timeout": "60s", "timeout": "20s"})})
     host.conductor("service", "restart", "--id", "web", check=True)
     sup.start()
-    sup.make("silent")
+    sup.set_fault("silent")
     host.daemon.api.kill(sup.running()[0].id)
     host.wait_for(lambda: len(sup.running()) == 2, "a replacement at the gate", 15)
     time.sleep(0.5)
-    sup.heal()
+    sup.clear_faults()
     upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     began = time.monotonic()
-    host.wait_for(lambda: "the supervise of web (r1), begun" in upgrade.stderr, "the upgrade to begin", 10)
-    assert time.monotonic() - began < 2.0 + 0.5  # of which Python takes the last to start
+    host.wait_for(lambda: "the repair of web to r1, started " in upgrade.stderr, "the upgrade to take the lock", 10)
+    assert time.monotonic() - began < 2.0 + 0.5  # 0.5 s for the start of Python
+    assert "was interrupted: rolling it back" in upgrade.stderr
     assert upgrade.wait(30).code == 0
-    assert "web: given up" in sup.said
-    sup.settled(2)
+    assert sup.has_yielded()
+    sup.wait_until_right(2)
     nothing_left_behind(host, "r2", count=2)
 
 
-def test_an_upgrade_gets_the_lock_while_a_replaced_one_takes_its_time_to_stop(sup: Supervised) -> None:
-    """It waits for the end of that one, as its release has it, and then for those that it replaces itself."""
+def test_supervise_yields_the_lock_to_an_upgrade_while_a_replaced_replica_stops(sup: Supervised) -> None:
+    """The upgrade finishes the repair: it waits until that replica has exited. Then it waits for those that it replaces."""
     host = sup.host
 
     def at_the_stop(action: str) -> bool:
@@ -46,16 +57,18 @@ def test_an_upgrade_gets_the_lock_while_a_replaced_one_takes_its_time_to_stop(su
     host.define({"web": sup.service(stop={"grace": "60s"}, env={"FAULT": "ignore-term"})})
     host.conductor("service", "restart", "--id", "web", check=True)
     sup.start()
-    ill = sup.running()[0]
-    sup.make("500", ill)
-    host.wait_for(lambda: at_the_stop("supervise"), f"the stop\n{sup.said}", 20)
+    unhealthy = sup.running()[0]
+    sup.set_fault("500", unhealthy)
+    host.wait_for(lambda: at_the_stop("repair"), f"the repair to stop it\n{sup.log}", 20)
     time.sleep(0.5)
     upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     began = time.monotonic()
-    host.wait_for(lambda: "finishing it first" in upgrade.stderr, f"the upgrade to begin\n{sup.said}", 10)
-    assert time.monotonic() - began < 2.0 + 0.5  # of which Python takes the last to start
-    host.daemon.api.kill(ill.id)
-    host.wait_for(lambda: at_the_stop("upgrade"), "the upgrade to stop what it has replaced", 20)
+    host.wait_for(
+        lambda: "was interrupted: finishing it" in upgrade.stderr, f"the upgrade to take the lock\n{sup.log}", 10
+    )
+    assert time.monotonic() - began < 2.0 + 0.5  # 0.5 s for the start of Python
+    host.daemon.api.kill(unhealthy.id)
+    host.wait_for(lambda: at_the_stop("upgrade"), "the upgrade to stop the old replicas", 20)
     for container in sup.running():
         if container.revision == "r1":
             host.daemon.api.kill(container.id)
@@ -63,7 +76,7 @@ def test_an_upgrade_gets_the_lock_while_a_replaced_one_takes_its_time_to_stop(su
     nothing_left_behind(host, "r2", count=2)
 
 
-def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
+def test_supervise_does_not_act_during_an_upgrade(sup: Supervised) -> None:
     host = sup.host
     sup.start()
     host.define({"web": sup.service(env={"BOOT": "3"})})
@@ -71,8 +84,8 @@ def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
     host.wait_for(lambda: len(sup.running()) == 4, "the gate")
     host.daemon.api.kill(next(c for c in sup.running() if c.revision == "r1").id)
     assert upgrade.wait(30).code == 0
-    sup.settled(2)
-    assert ": acting" not in sup.said
+    sup.wait_until_right(2)
+    assert sup.started() == []
     nothing_left_behind(host, "r2", count=2)
 
 
@@ -84,8 +97,8 @@ def test_an_upgrade_under_way_is_left_alone(sup: Supervised) -> None:
         *(pytest.param(step, marks=pytest.mark.long) for step in ("start", "cutover", "commit", "retire")),
     ],
 )
-def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
-    """Supervise begins to settle it within 5 s, ends that within drain and grace, and nothing is lost."""
+def test_supervise_recovers_a_killed_upgrade(sup: Supervised, step: str) -> None:
+    """The recovery begins within 5 s and ends within the drain deadline and the grace. No request is lost."""
     host = sup.host
     sup.start()
     with Load(host.url(path="/slow?s=0.3"), busy=8, idle=4) as load:
@@ -97,10 +110,14 @@ def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
         journal = host.state_dir / "journal" / "web.json"
         assert journal.exists() or step == "retire"  # which may be over by now
         if journal.exists():
-            host.wait_for(lambda: "a change died" in sup.said, "the settling", 8)
+            host.wait_for(lambda: "recover" in sup.started(), "the recovery", 8)
             assert time.monotonic() - began < SPACING_SECONDS + 1.0
-            host.wait_for(lambda: not journal.exists(), f"its end within drain and grace\n{sup.said}", 5.0 + 1.0 + 1.0)
-        after = sup.settled(2)
+            host.wait_for(
+                lambda: not journal.exists(),
+                f"its end within the drain deadline and the grace\n{sup.log}",
+                5.0 + 1.0 + 1.0,
+            )
+        after = sup.wait_until_right(2)
         load.run_for(0.5)
         counted = load.stop()
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
@@ -108,16 +125,20 @@ def test_an_upgrade_is_killed(sup: Supervised, step: str) -> None:
     nothing_left_behind(host, after[0].revision, count=2)
 
 
-def test_the_first_deployment_dies(host: TestHost) -> None:
+def test_supervise_rolls_a_killed_first_upgrade_back(host: TestHost) -> None:
     sup = Supervised(host)
     try:
         host.define({"web": sup.service(health={"start_timeout": "60s"})})
-        sup.make("silent")
+        sup.set_fault("silent")
         sup.start()
         upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r1")
         host.wait_for(lambda: len(sup.running()) == 2, "the gate")
         upgrade.kill()
-        host.wait_for(lambda: host.containers("web") == [] and host.journal() is None, f"nothing left\n{sup.said}", 15)
+        host.wait_for(
+            lambda: host.containers("web") == [] and host.journal() is None,
+            f"no container and no journal\n{sup.log}",
+            15,
+        )
     finally:
         sup.end()
 
@@ -127,100 +148,116 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     host.conductor("supervise", "pause", "--id", "web", "--reason", "leap day", check=True, env={"SUDO_USER": "ada"})
     sup.start()
     host.daemon.api.kill(sup.running()[0].id)
-    sup.stays(lambda: len(sup.running()) == 1, SPACING_SECONDS + 2)
+    sup.holds_for(SPACING_SECONDS + 2, lambda: len(sup.running()) == 1)
+    (row,) = service_rows(host)
+    assert (row["paused"]["who"], row["paused"]["reason"]) == ("ada (as root)", "leap day")
+    assert [note["hold"]["who"] for note in row["notes"] if note["kind"] == "paused"] == ["ada (as root)"]
+    reason = sup.service_status()["reason"]
+    assert (reason["condition"], reason["hold"]["who"], reason["hold"]["reason"]) == (
+        "paused",
+        "ada (as root)",
+        "leap day",
+    )
     for command in (("supervise", "status"), ("service", "status")):
-        said = host.conductor(*command).stdout
-        assert "paused by ada" in said, said
-        assert "leap day" in said, said
+        text = host.conductor(*command).stdout
+        assert "paused by ada" in text, text
+        assert "leap day" in text, text
     began = time.monotonic()
     host.conductor("supervise", "resume", "--id", "web", check=True)
-    host.wait_for(lambda: len(sup.running()) == 2, "the second one")
+    host.wait_for(lambda: len(sup.running()) == 2, "the second replica")
     assert time.monotonic() - began < 6.0
-    sup.settled(2)
+    sup.wait_until_right(2)
     host.conductor("supervise", "pause", "--id", "web", "--reason", "short", "--for", "2s", check=True)
     host.daemon.api.kill(sup.running()[0].id)
     time.sleep(1)
     assert len(sup.running()) == 1
-    sup.settled(2, timeout=15)
-    assert "paused" not in host.conductor("service", "status").stdout
+    sup.wait_until_right(2, timeout=15)
+    (row,) = service_rows(host)
+    assert (row.get("paused"), row["notes"]) == (None, [])
+    entries = [(line["action"], line["outcome"]) for line in host.history() if line["action"] in {"pause", "resume"}]
+    assert entries == [("pause", "done"), ("resume", "done"), ("pause", "done")]
 
 
-def test_a_change_that_died_is_left_alone_when_one_of_it_is_paused(sup: Supervised) -> None:
+def test_supervise_does_not_recover_a_change_with_a_paused_service(sup: Supervised) -> None:
     host = sup.host
     host.define({"web": sup.service(health={"start_timeout": "60s"}), "shop": sup.service(nginx=None)})
     host.conductor("service", "upgrade", "--id", "shop", "--revision", "r1", check=True)
     host.conductor("supervise", "pause", "--id", "shop", "--reason", "stocktaking", check=True)
     sup.start()
-    sup.make("silent")
+    sup.set_fault("silent")
     upgrade = host.spawn("service", "upgrade", "--id", "web", "--id", "shop", "--revision", "r2")
     host.wait_for(lambda: len(sup.running()) == 4, "the gate")
     upgrade.kill()
-    sup.heal()
-    host.wait_for(lambda: "and shop is paused: left alone" in sup.said, f"its word\n{sup.said}", 10)
-    sup.stays(lambda: len(sup.running()) == 4, SPACING_SECONDS + 2)
+    sup.clear_faults()
+    host.wait_for(lambda: "shop is paused" in sup.log, f"the reason\n{sup.log}", 10)
+    sup.holds_for(SPACING_SECONDS + 2, lambda: len(sup.running()) == 4)
     host.conductor("supervise", "resume", "--id", "shop", check=True)
-    sup.settled(2)
+    sup.wait_until_right(2)
     nothing_left_behind(host, "r1", count=2)
 
 
-def test_paused_in_the_middle_of_a_swap(sup: Supervised) -> None:
-    """What was begun is ended first: while it is paused nobody would."""
+def test_pause_first_recovers_an_interrupted_repair(sup: Supervised) -> None:
+    """Supervise recovers nothing of a paused service."""
     host = sup.host
     slow = sup.service(order="stop-first", count=1, env={"BOOT": "4"}, health={"start_timeout": "20s"})
     host.define({"web": slow})
     host.upgrade("r2", check=True)
     sup.start()
-    (ill,) = sup.running()
-    sup.make("500", ill)
-    host.wait_for(lambda: (host.journal() or {}).get("stopped"), f"the swap\n{sup.said}", 30)
-    host.wait_for(lambda: {c.id for c in sup.running()} - {ill.id}, "the new one", 20)
-    sup.heal()
+    (unhealthy,) = sup.running()
+    sup.set_fault("500", unhealthy)
+    host.wait_for(lambda: (host.journal() or {}).get("old_stopped"), f"the repair to stop it\n{sup.log}", 30)
+    host.wait_for(lambda: {c.id for c in sup.running()} - {unhealthy.id}, "the new replica", 20)
+    sup.clear_faults()
     host.conductor("supervise", "pause", "--id", "web", "--reason", "looking", check=True)
     assert host.journal() is None
-    host.wait_for(lambda: host.get().status == 200, "the old one to be up again")
+    host.wait_for(lambda: host.get().status == 200, "the old replica to answer again")
 
 
-def test_stop_scale_and_start_while_it_runs(sup: Supervised) -> None:
+def test_stop_start_and_scale_while_supervise_runs(sup: Supervised) -> None:
     host = sup.host
     sup.start()
     host.conductor("service", "stop", "--id", "web", check=True)
-    sup.stays(lambda: sup.running() == [], SPACING_SECONDS + 1.5)
+    sup.holds_for(SPACING_SECONDS + 1.5, lambda: sup.running() == [])
     host.conductor("service", "start", "--id", "web", check=True)
     host.conductor("service", "scale", "--id", "web", "--count", "3", check=True)
-    sup.settled(3)
+    sup.wait_until_right(3)
     host.conductor("service", "scale", "--id", "web", "--reset", check=True)
-    assert len(sup.settled(2)) == 2
-    assert ": acting" not in sup.said
+    assert len(sup.wait_until_right(2)) == 2
+    assert sup.started() == []
 
 
-def test_broken_definitions(sup: Supervised) -> None:
-    """The last good ones stay in force, said once; mended they are followed, and so is the count."""
+def test_invalid_definitions(sup: Supervised) -> None:
+    """The last valid ones stay in force, which is logged once. Valid ones apply again, and so does their count."""
     host = sup.host
     spawned = sup.start()
-    good = host.config.read_text()
+    valid = host.config.read_text()
     host.define_raw("services: [")
-    host.wait_for(lambda: sup.notes().get("problem"), "the problem to be noted", 5)
+    host.wait_for(lambda: sup.status().get("problem"), "the problem to be published", 5)
     time.sleep(2.5)
-    assert sup.said.count("the last good definitions stay in force") == 1
-    host.define_raw(good)
-    host.wait_for(lambda: "the definitions are good again" in sup.said, "the mending", 5)
-    host.define_raw(good.replace("port: 8080", "port: many"))
-    host.wait_for(lambda: "services.web.port" in sup.notes().get("problem", ""), "one broken service", 5)
+    assert sup.log.count("the last valid definitions stay in effect") == 1
+    host.define_raw(valid)
+    host.wait_for(lambda: "the definitions are valid again" in sup.log, "the valid definitions", 5)
+    host.wait_for(lambda: not sup.status()["problem"], "no problem to be published", 5)
+    host.define_raw(valid.replace("port: 8080", "port: many"))
+    host.wait_for(lambda: "services.web.port" in sup.status().get("problem", ""), "one invalid service", 5)
     assert "services.web.port" in host.conductor("supervise", "status").stdout
     host.define({"web": sup.service(count=3)})
-    assert len(sup.settled(3)) == 3
-    assert not sup.notes()["problem"]
+    assert len(sup.wait_until_right(3)) == 3
+    assert not sup.status()["problem"]
     spawned.signal(signal.SIGHUP)
     time.sleep(0.7)
     assert spawned.running()
 
 
-def test_status_says_what_it_waits_for(sup: Supervised) -> None:
+def test_status_shows_when_the_next_action_is_due(sup: Supervised) -> None:
     host = sup.host
-    assert "supervise does not run" in host.conductor("supervise", "status").stdout
+    assert "supervise is not running" in host.conductor("supervise", "status").expect(1).stdout
+    assert json.loads(host.conductor("supervise", "status", "--json").expect(1).stdout) is None
     host.define({"web": sup.service(env={"FAULT_r2": "exit-later"}, count=1)})
     host.upgrade("r2", check=True)
     sup.start()
-    host.wait_for(lambda: sup.notes()["services"].get("web", {}).get("until"), "a delay", 20)
+    host.wait_for(lambda: sup.service_status().get("until"), "a delay", 20)
+    reason = sup.service_status()["reason"]
+    assert (reason["condition"], reason["wanted"], reason["healthy"]) == ("mismatch", 1, 0)
     for command in (("supervise", "status"), ("service", "status", "--id", "web")):
-        assert re.search(r"0 of 1 run and are healthy.*next at 20", host.conductor(*command).stdout), command
+        assert re.search(r"1 wanted, 0 healthy.*; next action at 20", host.conductor(*command).stdout), command

@@ -1,4 +1,4 @@
-"""`conductor run -t` and `conductor console` at a real terminal, which is as it was before on every way out."""
+"""`conductor run -t` and `conductor console` at a real terminal, whose settings are restored however they end."""
 
 import os
 import signal
@@ -163,7 +163,7 @@ def test_sighup_of_conductor(host: TestHost) -> None:
         terminal.signal(signal.SIGHUP)
         assert terminal.code() == 137
         unharmed(terminal)
-    assert host.history()[-1]["outcome"] == "stopped: its terminal was gone"
+    assert host.history()[-1]["outcome"] == "hung-up"
 
 
 def test_a_second_sighup_takes_no_grace_away(host: TestHost) -> None:
@@ -188,20 +188,20 @@ def test_kill_9_of_the_task(host: TestHost) -> None:
 
 
 def test_kill_9_of_conductor(host: TestHost) -> None:
-    """What puts the terminal back is not conductor then, and it is gone itself right after."""
+    """The guardian process restores the terminal, and exits."""
     with Terminal(host, *RUN, *STAYS) as terminal:
         raw(host, terminal)
         assert len(children(Path("/proc"), terminal.pid)) == 1
         terminal.signal(signal.SIGKILL)
         assert terminal.code() == 137
-        host.wait_for(lambda: terminal.settings() == terminal.before, "the terminal as it was", 5)
+        host.wait_for(lambda: terminal.settings() == terminal.before, "the settings of before", 5)
         host.wait_for(lambda: not processes(host), "the end of its processes", 5)
         (task,) = tasks_of(host)
         assert task.state == "running"
     discard(host)
 
 
-def test_kill_9_of_what_guards_the_terminal(host: TestHost) -> None:
+def test_kill_9_of_the_guardian(host: TestHost) -> None:
     with Terminal(host, *RUN, *POLITE) as terminal:
         raw(host, terminal)
         (guardian,) = children(Path("/proc"), terminal.pid)
@@ -213,9 +213,9 @@ def test_kill_9_of_what_guards_the_terminal(host: TestHost) -> None:
 
 @pytest.mark.parametrize(("command", "code"), [(POLITE, 5), (STAYS, 137)], ids=["a polite task", "a deaf task"])
 def test_a_terminal_that_vanishes(host: TestHost, command: tuple[str, ...], code: int) -> None:
-    """Nobody can end the task any more: it is asked to stop, and has its grace."""
+    """The task receives its stop signal, and SIGKILL after its grace."""
     with Terminal(host, *RUN, *command) as terminal:
         raw(host, terminal)
         terminal.vanish()
         assert terminal.code() == code
-    assert host.history()[-1]["outcome"] == "stopped: its terminal was gone"
+    assert host.history()[-1]["outcome"] == "hung-up"

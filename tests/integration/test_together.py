@@ -1,4 +1,4 @@
-"""Several at once: five services of one host in five processes, and five processes for one service."""
+"""Concurrent commands: five processes for five services, and five processes for one service."""
 
 import re
 from collections import Counter
@@ -20,8 +20,10 @@ def test_five_services_at_once(host: TestHost) -> None:
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(host.url(service), busy=2, idle=8)) for service in SERVICES]
         for revision in ("r2", "r3"):
-            begun = [host.spawn("service", "upgrade", "--id", service, "--revision", revision) for service in SERVICES]
-            for upgrade in begun:
+            started = [
+                host.spawn("service", "upgrade", "--id", service, "--revision", revision) for service in SERVICES
+            ]
+            for upgrade in started:
                 result = upgrade.wait(60).expect(0)
                 assert "warning" not in result.stderr, str(result)
         results = [load.stop() for load in loads]
@@ -34,12 +36,12 @@ def test_five_services_at_once(host: TestHost) -> None:
     assert len(set(addresses)) == len(SERVICES)
 
 
-def test_five_for_the_same_service_one_wins_and_the_others_are_told_who(host: TestHost) -> None:
+def test_five_for_the_same_service_of_which_four_are_refused(host: TestHost) -> None:
     host.define({"web": merged(PATIENT, {"env": {"BOOT": "1.5"}})})
     host.upgrade("r1", check=True)
     revisions = REVISIONS[1:6]
-    begun = [host.spawn("service", "upgrade", "--id", "web", "--revision", r) for r in revisions]
-    results = {upgrade.pid: upgrade.wait(60) for upgrade in begun}
+    started = [host.spawn("service", "upgrade", "--id", "web", "--revision", r) for r in revisions]
+    results = {upgrade.pid: upgrade.wait(60) for upgrade in started}
     assert Counter(r.code for r in results.values()) == {0: 1, 5: 4}, "\n".join(map(str, results.values()))
     ((winner, won),) = [(pid, r) for pid, r in results.items() if r.code == 0]
     revision = won.words[-1]
@@ -52,13 +54,13 @@ def test_five_for_the_same_service_one_wins_and_the_others_are_told_who(host: Te
 
 
 def test_five_for_the_same_service_that_wait(host: TestHost) -> None:
-    """One after the other; who comes to a revision that is live by then has nothing to do."""
+    """They run one after the other. An upgrade to the live revision has nothing to do."""
     host.define({"web": PATIENT})
     host.upgrade("r1", check=True)
     revisions = ("r2", "r3", "r4", "r4", "r4")
     with Load(host.url(), busy=2, idle=8) as load:
-        begun = [host.spawn("service", "upgrade", "--id", "web", "--revision", r, "--wait", "2m") for r in revisions]
-        results = [upgrade.wait(120).expect(0) for upgrade in begun]
+        started = [host.spawn("service", "upgrade", "--id", "web", "--revision", r, "--wait", "2m") for r in revisions]
+        results = [upgrade.wait(120).expect(0) for upgrade in started]
         counted = load.stop()
     print(counted)
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"

@@ -1,4 +1,4 @@
-"""Upgrades under load: an app that exits at once on SIGTERM, clients that never look at their connection, nothing lost."""
+"""Upgrades under load lose no request: the app exits at once on SIGTERM, and clients never check their connection."""
 
 import time
 from itertools import cycle, islice
@@ -16,7 +16,7 @@ SETTLE_SECONDS = 0.3  # after the last upgrade, so that late answers of an old r
 
 
 class Traffic(NamedTuple):
-    """How many clients of which kind, for how long they are announced to, and how often the service is upgraded."""
+    """The numbers of clients, the duration of the announce, and the number of upgrades."""
 
     busy: int
     idle: int
@@ -53,11 +53,11 @@ def test_upgrades_under_load_lose_nothing(host: TestHost, traffic: Traffic) -> N
     too_late = {r: result.revisions[r].last - at for r, at in gone.items() if result.revisions[r].last > at}
     assert too_late == {}
     nothing_left_behind(host, revisions[-1], count=2)
-    assert [line["warnings"] for line in host.history()] == [0] * (traffic.upgrades + 1)
+    assert [line.get("warnings", 0) for line in host.history()] == [0] * (traffic.upgrades + 1)
 
 
 def upgrade_through(host: TestHost, revisions: list[str], service: str = "web") -> dict[str, float]:
-    """When each revision that does not come back was told to be gone, its containers with it."""
+    """Upgrade through `revisions`; return when each one that does not return was gone."""
     gone: dict[str, float] = {}
     for revision in revisions:
         (before,) = set(host.revisions(service))
@@ -70,7 +70,7 @@ def upgrade_through(host: TestHost, revisions: list[str], service: str = "web") 
 
 
 def test_published_ports(host: TestHost) -> None:
-    """Old and new containers side by side, each on a port of the range that nobody else has."""
+    """Old and new containers run side by side, each on its own port of the range."""
     low, high = host.claims.ports(6)
     service: dict[str, Any] = {"publish": [low, high]}
     host.define({"web": service})
@@ -80,7 +80,7 @@ def test_published_ports(host: TestHost) -> None:
         for revision in ("r2", "r3"):
             host.upgrade(revision, check=True)
             fresh = ports_of(host)
-            assert not fresh & used, "a port of the release before was dealt at once"
+            assert not fresh & used, "a port of the previous release was reused at once"
             assert all(low <= port <= high for port in fresh)
             used = fresh
         result = load.stop()
@@ -91,7 +91,7 @@ def test_published_ports(host: TestHost) -> None:
 
 
 def ports_of(host: TestHost) -> set[int]:
-    """The loopback ports that the daemon says the running containers are on; the labels say the same."""
+    """Return the published ports of the running containers; check that their labels have the same."""
     found = set()
     for container in host.containers("web"):
         bound = host.daemon.api.inspect_container(container.id)["NetworkSettings"]["Ports"]["8080/tcp"]
@@ -101,13 +101,13 @@ def ports_of(host: TestHost) -> set[int]:
     return found
 
 
-def test_a_first_deployment_ends_the_503s_and_count_0_begins_them_again(host: TestHost) -> None:
+def test_503_before_the_first_deployment_and_with_count_0(host: TestHost) -> None:
     """The operator's block refers to the service before it was ever deployed."""
     host.define({"web": UPSTREAM_ONLY})
     install_own_server(host)
     answer = host.get()
     assert (answer.status, answer.revision) == (503, None)
-    assert b"nothing of this service is running" in answer.body
+    assert b"no replica of this service is running" in answer.body
     assert b"\r\nRetry-After: 5" in answer.head
     host.upgrade("r1", check=True)
     assert (host.get().status, host.get().revision) == (200, "r1")

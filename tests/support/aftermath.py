@@ -1,4 +1,4 @@
-"""What a host must look like after trouble: the live release serves at its count, and nothing of a change is left."""
+"""The state that a host must have after a failure: the live release serves at its count, and nothing of a change is left."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from typing import Any
 from tests.support.commands import Result
 from tests.support.host import TestHost
 
-WRITE_SECONDS = 2.0  # a write with its fsyncs takes no longer, on a machine with much else to do
+WRITE_SECONDS = 2.0  # a write with its fsyncs takes less, also on a loaded machine
 
-# One container that is there at once or never: what a test of failures waits for is the failure.
+# One container that is healthy at once or never, so that a test of failures waits for the failure only.
 QUICK: dict[str, Any] = {
     "count": 1,
     "env": {"BOOT": "0.05"},
@@ -20,7 +20,7 @@ QUICK: dict[str, Any] = {
 
 
 def failed(result: Result, code: int, *words: str) -> str:
-    """It ended with this exit code and told all these words, in sentences; returns what it told."""
+    """Check that a command ended with `code` and an error that contains all of `words`; return its stderr."""
     result.expect(code)
     told = result.stderr
     assert [word for word in words if word not in told] == [], str(result)
@@ -30,14 +30,15 @@ def failed(result: Result, code: int, *words: str) -> str:
 
 
 def nothing_left_behind(host: TestHost, revision: str | None, service: str = "web", *, count: int = 1) -> None:
-    """`revision` is live: exactly its containers are there and running, and answer through nginx if it is behind one; with
-    none of them it answers 503. None: never deployed.
+    """Check that exactly the containers of `revision` exist, run, and answer through nginx if the service has a route.
+
+    With a count of 0 nginx must answer 503. None: the service was never deployed.
     """
     wanted = host.wanted(service)
     live = (wanted or {}).get("release")
     assert (live["revision"] if live else None) == revision
-    found = [(c.kind, c.revision, c.labels["conductor.upgrade"], c.state) for c in host.containers(service)]
-    assert found == ([("service", revision, live["change"], "running")] * count if live else [])
+    found = [(c.kind, c.revision, c.labels["conductor.release"], c.state) for c in host.containers(service)]
+    assert found == ([("service", revision, live["id"], "running")] * count if live else [])
     assert host.journal(service) is None
     assert not (host.runtime_dir / "nginx" / "announce").exists()
     assert unfinished_files(host) == []
@@ -48,7 +49,7 @@ def nothing_left_behind(host: TestHost, revision: str | None, service: str = "we
 
 
 def unfinished_files(host: TestHost) -> list[str]:
-    """What was written beside a file and not renamed; a `supervise` that runs writes its notes that way just now."""
+    """Return the files that were written and not renamed. A running `supervise` has one for a moment, so look again."""
     directories = (host.state_dir, host.runtime_dir, host.nginx.include_dir, host.nginx.modules_dir)
     until = time.monotonic() + WRITE_SECONDS
     while found := [str(path) for directory in directories for path in directory.rglob("*.new")]:
@@ -59,6 +60,6 @@ def unfinished_files(host: TestHost) -> list[str]:
 
 
 def reservations(host: TestHost) -> dict[str, str]:
-    """Addresses that a change under way holds."""
+    """Return the addresses that changes in progress have reserved."""
     path = host.state_dir / "addresses.json"
     return dict(json.loads(path.read_text())["reserved"]) if path.exists() else {}

@@ -1,4 +1,4 @@
-"""The cookbook run by Ruby: templates rendered by both engines, recipes and resources on the recorder in tests/support/chef."""
+"""The cookbook run by Ruby: templates rendered by two engines, recipes and resources on the recorder in tests/support/chef."""
 
 import json
 import subprocess
@@ -14,24 +14,24 @@ BAGS = ("conductor_services", "conductor_hosts", "conductor_secrets")
 
 
 def render(*wanted: tuple[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Each template with its variables: (as Erubis renders it, as ERB does)."""
+    """Render each template with its variables; return pairs of the texts from Erubis and ERB."""
     answer = _ruby("render.rb", "--batch", given=[list(one) for one in wanted])
     return [(erubis, erb) for erubis, erb in answer]
 
 
-def converge(**asked: Any) -> dict[str, Any]:
-    """One converge, as `converge.rb` describes it: what was recorded and updated, or the error."""
-    outcome: dict[str, Any] = _ruby("converge.rb", given=request(**asked))
+def converge(**options: Any) -> dict[str, Any]:
+    """Run one converge as `converge.rb` describes it; return the recorded and updated resources, or the error."""
+    outcome: dict[str, Any] = _ruby("converge.rb", given=request(**options))
     return outcome
 
 
-def request(**asked: Any) -> dict[str, Any]:
-    """What `converge.rb` reads; the example data bags and the node `app1` unless told otherwise."""
-    return {"cookbook": str(COOKBOOK), "node": "app1", "data_bags": example_bags(), **asked}
+def request(**options: Any) -> dict[str, Any]:
+    """Return the input of `converge.rb`; by default the example data bags and the node `app1`."""
+    return {"cookbook": str(COOKBOOK), "node": "app1", "data_bags": example_bags(), **options}
 
 
 def example_bags() -> dict[str, dict[str, Any]]:
-    """The data bags of the cookbook's example, by bag and id."""
+    """Return the cookbook's example data bags, by bag and id."""
     return {bag: {path.stem: json.loads(path.read_text()) for path in _items(bag)} for bag in BAGS}
 
 

@@ -1,4 +1,4 @@
-"""Runs `python -m conductor` as people do, as a process, with output in files so that no pipe fills up."""
+"""Runs `python -m conductor` as a process, with its output in files so that no pipe fills up."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Result(NamedTuple):
-    """How a command ended. `code` is negative when a signal ended it, as in `subprocess`."""
+    """The result of a command. `code` is negative when a signal ended it, as in `subprocess`."""
 
     words: tuple[str, ...]
     code: int
@@ -23,22 +23,22 @@ class Result(NamedTuple):
 
     @property
     def output(self) -> str:
-        """Both streams, one after the other."""
+        """Return stdout followed by stderr."""
         return self.stdout + self.stderr
 
     def expect(self, code: int) -> "Result":
-        """The result itself, when its exit code is this one."""
+        """Check the exit code; return the result itself."""
         if self.code != code:
             raise AssertionError(f"exit code {self.code}, not {code}: {self}")
         return self
 
     def __str__(self) -> str:
-        said = f"-- stdout --\n{self.stdout}\n-- stderr --\n{self.stderr}"
-        return f"conductor {' '.join(self.words)}: exit code {self.code} after {self.seconds:.2f} s\n{said}"
+        streams = f"-- stdout --\n{self.stdout}\n-- stderr --\n{self.stderr}"
+        return f"conductor {' '.join(self.words)}: exit code {self.code} after {self.seconds:.2f} s\n{streams}"
 
 
 class Spawned:
-    """A command under way, leader of its own session."""
+    """A running command, leader of its own session."""
 
     def __init__(self, words: tuple[str, ...], environment: dict[str, str], directory: Path, **popen: Any) -> None:
         self.words = words
@@ -63,43 +63,43 @@ class Spawned:
 
     @property
     def pid(self) -> int:
-        """The command's process id."""
+        """Return its process id."""
         return self.process.pid
 
     @property
     def stdout(self) -> str:
-        """What it wrote to standard output so far (when not redirected by the caller)."""
+        """Return its stdout so far, unless the caller redirected it."""
         return self.stdout_file.read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What it wrote to standard error so far."""
+        """Return its stderr so far, unless the caller redirected it."""
         return self.stderr_file.read_text(errors="replace")
 
     def running(self) -> bool:
-        """It has not ended."""
+        """True until it has exited."""
         return self.process.poll() is None
 
     def signal(self, number: int) -> None:
-        """Send a signal to the command itself, not to its children."""
+        """Send a signal to the command, not to its children."""
         self.process.send_signal(number)
 
     def kill(self) -> Result:
-        """kill -9, as a machine's memory killer would, and wait."""
+        """Kill it with SIGKILL, as the kernel does when memory runs out, and wait."""
         self.process.kill()
         return self.wait(10)
 
     def wait(self, timeout: float = 120) -> Result:
-        """Wait for its end; past the timeout it is killed with its children, and that is an `AssertionError`."""
+        """Wait for its exit. After `timeout` seconds kill it with its children and raise `AssertionError`."""
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.end()
-            raise AssertionError(f"did not end in {timeout} s: {self._result(-signal.SIGKILL)}") from None
+            raise AssertionError(f"did not exit within {timeout} s: {self._result(-signal.SIGKILL)}") from None
         return self._result(code)
 
     def end(self) -> None:
-        """Kill it and what it started, if any of that still runs."""
+        """Kill it and its children, if any of them still runs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

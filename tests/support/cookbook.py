@@ -1,4 +1,4 @@
-"""The cookbook, run on a host: its recipes by the recorder of `chef_runs.py`, which there does what it records."""
+"""The cookbook on a test host, run by the recorder of `chef_runs.py`, which performs there what it records."""
 
 import json
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from tests.support.images import APP
 from tests.support.machine import Machine
 from tests.support.wheels import wheelhouse
 
-CHEF = "/var/chef"  # what a Chef client keeps on a host
+CHEF = "/var/chef"  # wheels, cookbook and recorder on the host
 UNIT = "conductor-supervise"
 
 
 def service(name: str, listen: int, /, **over: Any) -> dict[str, Any]:
-    """The fixture app behind a server block of Conductor's on a port of its own, which says its name."""
+    """Return the definition of the fixture app behind its own server block; its responses name the service."""
     return merged(
         {
             "image": APP,
@@ -40,13 +40,13 @@ def service(name: str, listen: int, /, **over: Any) -> dict[str, Any]:
 def converge(
     machine: Machine, services: Mapping[str, Mapping[str, Any]], host: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The whole cookbook, as a first run on a bare host has it; what was recorded and updated."""
+    """Run the whole cookbook on a host; return the recorded and updated resources."""
     wheels = wheelhouse()
     add_user(machine, "deploy")
     machine.copy(wheels, f"{CHEF}/wheels")
     machine.copy(COOKBOOK, f"{CHEF}/cookbook")
     machine.copy(RUBY, f"{CHEF}/recorder")
-    asked = {
+    request = {
         "cookbook": f"{CHEF}/cookbook",
         "node": machine.name,
         "attributes": {
@@ -66,7 +66,7 @@ def converge(
         "perform": True,
     }
     with machine.kept("/opt/conductor", f"chef-{wheels.name}"):
-        said = machine.run("ruby", f"{CHEF}/recorder/converge.rb", input=json.dumps(asked), timeout=300).stdout
-    outcome: dict[str, Any] = json.loads(said)
+        output = machine.run("ruby", f"{CHEF}/recorder/converge.rb", input=json.dumps(request), timeout=300).stdout
+    outcome: dict[str, Any] = json.loads(output)
     assert "error" not in outcome, outcome
     return outcome

@@ -1,4 +1,4 @@
-"""Debian's cron, twice: what it does to a command, written after its source, and the daemon itself on private files."""
+"""Debian's cron: its parsing of a command, rewritten from its source, and the daemon itself on private files."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ STOP_SECONDS = 5.0
 
 
 def as_cron(command: str) -> tuple[str, str]:
-    """What cron 3.0pl1-162 gives to the shell and what it keeps for standard input: do_command.c, byte by byte."""
+    """Return what cron 3.0pl1-162 passes to the shell, and as standard input (do_command.c, byte by byte)."""
     kept: list[str] = []
     escaped = False
     for position, letter in enumerate(command):
@@ -34,8 +34,8 @@ def as_cron(command: str) -> tuple[str, str]:
 class PrivateCron:
     """`cron -f` in a mount namespace of its own, where `/etc/cron.d` is `tables` and `/run` and the spool are empty.
 
-    `hidden` is a directory for what cron must not share with the machine. It sees the rest of the machine as it is, and
-    Docker's socket.
+    `hidden` is a directory for the files that cron must not share with the machine. The rest of the machine and Docker's
+    socket are visible to it.
     """
 
     def __init__(self, tables: Path, hidden: Path) -> None:
@@ -84,7 +84,7 @@ class PrivateCron:
         return self
 
     def wait_for(self, done: Callable[[], bool], seconds: float) -> None:
-        """Until `done`; an error when cron ends before or the time is over."""
+        """Wait until `done` returns True or the time is over; raise `RuntimeError` when cron ends before."""
         until = time.monotonic() + seconds
         while not done():
             if self._process is None or self._process.poll() is not None:
@@ -98,7 +98,7 @@ class PrivateCron:
         process, self._process = self._process, None
         if process is None:
             return
-        # Jobs are sessions of their own, below children of cron.
+        # Jobs have sessions of their own, below children of cron.
         family = _descendants(process.pid)
         for pid in [process.pid, *family]:
             with contextlib.suppress(ProcessLookupError):
@@ -107,7 +107,7 @@ class PrivateCron:
 
 
 def checked_by_crontab(table: bytes, file: Path) -> tuple[bool, str]:
-    """Whether `crontab -n` takes a user crontab, and what it says; it only looks."""
+    """Return whether `crontab -n` accepts a user crontab, and its error output. Nothing is installed."""
     file.write_bytes(table)
     command = [shutil.which("crontab") or "/usr/bin/crontab", "-n", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")

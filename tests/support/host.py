@@ -1,8 +1,8 @@
-"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the machine's daemon or on
-one of the test's own.
+"""A private "host" for one test: its own instance, network, state, nginx and definitions, on the machine's Docker daemon
+or on a daemon of the test.
 
-What a test sees of it is a directory, `host.define(...)` for what Chef would write, and `host.conductor(...)` for what
-people would type. Leaving it removes everything, and complains about what a command left behind unlabelled.
+`host.define(...)` writes the definitions, as Chef would, and `host.conductor(...)` runs a command, as an operator would.
+Leaving the context removes everything, and fails if a command left containers without labels, processes or mounts.
 """
 
 import contextlib
@@ -30,12 +30,12 @@ from tests.support.odd_clients import EarlyBird
 
 
 class TestHost:
-    """`with TestHost() as host`. nginx runs from the start; `host.nginx` is it, `host.daemon` is Docker."""
+    """`with TestHost() as host`. `host.nginx` runs from the start, `host.daemon` is Docker."""
 
     __test__ = False  # pytest takes the name for a test class
 
     def __init__(self, docker: str = SOCKET) -> None:
-        token = f"{os.getpid()}-{secrets.token_hex(3)}"  # tests/run removes what a dead process left behind
+        token = f"{os.getpid()}-{secrets.token_hex(3)}"  # tests/run removes what a killed process left behind
         self.instance = f"test-{token}"
         self.network = f"conductor-test-{token}"
         self.directory = Path(tempfile.gettempdir()) / self.network
@@ -55,7 +55,7 @@ class TestHost:
         self._spawned: list[Spawned] = []
         self._results: list[Result] = []
 
-    # what Chef writes
+    # Definitions.
 
     def define(
         self,
@@ -74,7 +74,7 @@ class TestHost:
         return self.define_raw(yaml.safe_dump(document, sort_keys=False))
 
     def define_raw(self, text: str) -> Path:
-        """Write the definitions file as it is, in one rename."""
+        """Write the text as the definitions file, in one rename."""
         beside = self.config.with_suffix(".new")
         beside.write_text(text)
         beside.chmod(0o640)
@@ -82,7 +82,7 @@ class TestHost:
         return self.config
 
     def default_host(self) -> dict[str, Any]:
-        """The `host:` part: everything in the private directory."""
+        """Return the `host:` part: all paths are in the private directory."""
         first = self.subnet.rpartition(".")[0]
         return {
             "instance": self.instance,
@@ -99,7 +99,7 @@ class TestHost:
         }
 
     def default_service(self, service: str) -> dict[str, Any]:
-        """Two containers of the fixture app behind a server block of Conductor's on a port of its own."""
+        """Return a service with two containers of the fixture app and a generated server block on its own port."""
         return {
             "image": APP,
             "count": 2,
@@ -115,16 +115,16 @@ class TestHost:
         }
 
     def port(self, service: str = "web") -> int:
-        """The port that nginx serves this service on; always the same one for a name."""
+        """Return the port on which nginx serves this service, the same one each time."""
         if service not in self._ports:
             self._ports[service] = self.claims.port()
         return self._ports[service]
 
     def url(self, service: str = "web", path: str = "/") -> str:
-        """The address that clients use."""
+        """Return the URL that clients use."""
         return f"http://127.0.0.1:{self.port(service)}{path}"
 
-    # what people type
+    # Commands.
 
     def conductor(
         self,
@@ -134,57 +134,57 @@ class TestHost:
         check: bool = False,
         **popen: Any,
     ) -> Result:
-        """Run a command to its end. `check`: a code other than 0 is an `AssertionError` with all it said."""
+        """Run a command to its end. `check`: an exit code other than 0 raises `AssertionError` with its output."""
         result = self.spawn(*words, env=env, **popen).wait(timeout)
         self._results.append(result)
         return result.expect(0) if check else result
 
     def upgrade(self, revision: str, service: str = "web", *more: str, **options: Any) -> Result:
-        """`conductor service upgrade`, which most tests are about."""
+        """Run `conductor service upgrade`."""
         return self.conductor("service", "upgrade", "--id", service, "--revision", revision, *more, **options)
 
     def spawn(self, *words: str, env: Mapping[str, str] | None = None, **popen: Any) -> Spawned:
-        """Begin a command; to signal it, kill it or look at it. `popen`: stdin, stdout, stderr, as for `Popen`."""
+        """Start a command and return at once. `popen`: stdin, stdout, stderr, as for `Popen`."""
         spawned = Spawned(words, self.environment(env), self._output, **popen)
         self._spawned.append(spawned)
         return spawned
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment of commands: ours, without what would colour or steer their output."""
-        unwanted = {"FORCE_COLOR", "NO_COLOR", "CONDUCTOR_CONFIG", "COVERAGE_PROCESS_START"}
-        ours = {name: value for name, value in os.environ.items() if name not in unwanted}
+        """Return the environment of commands: that of the tests, without variables that change the output."""
+        excluded = {"FORCE_COLOR", "NO_COLOR", "CONDUCTOR_CONFIG", "COVERAGE_PROCESS_START"}
+        ours = {name: value for name, value in os.environ.items() if name not in excluded}
         return {**ours, "CONDUCTOR_CONFIG": str(self.config), "PYTHONPATH": str(ROOT), **(extra or {})}
 
-    # what can be seen
+    # Observations.
 
     def containers(self, service: str | None = None) -> list[Container]:
-        """The instance's containers by their labels."""
+        """Return the containers of the instance, by their labels."""
         return self.daemon.containers(service)
 
     def revisions(self, service: str = "web") -> list[str]:
-        """Revisions of the service's running containers, one each."""
+        """Return the revision of each running container of the service, sorted."""
         return sorted(c.revision for c in self.containers(service) if c.state == "running" and c.kind == "service")
 
     def get(self, path: str = "/", service: str = "web", *, method: str = "GET", timeout: float = 10) -> Answer:
-        """One request through nginx on a fresh connection."""
+        """Send one request through nginx on a new connection."""
         with contextlib.closing(EarlyBird(self.url(service, path), timeout=timeout)) as connection:
             return connection.send(method, b"")
 
     def wanted(self, service: str = "web") -> dict[str, Any] | None:
-        """The committed state of a service as on disk; None when there is none."""
+        """Return the wanted state of a service from its file; None when there is none."""
         return _read_json(self.state_dir / "services" / f"{service}.json")
 
     def journal(self, service: str = "web") -> dict[str, Any] | None:
-        """The journal of a change under way; None when there is none."""
+        """Return the journal of a change in progress; None when there is none."""
         return _read_json(self.state_dir / "journal" / f"{service}.json")
 
     def history(self) -> list[dict[str, Any]]:
-        """All lines of the history."""
+        """Return all entries of the history."""
         path = self.state_dir / "history.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 15) -> Any:
-        """Look every 10 ms until `condition` gives something true, and return that."""
+        """Call `condition` every 10 ms until its result is true; return that result."""
         until = time.monotonic() + timeout
         while not (found := condition()):
             if time.monotonic() > until:
@@ -193,7 +193,7 @@ class TestHost:
         return found
 
     def describe(self) -> str:
-        """For a failed test: containers with their logs, the last commands, files, nginx's log."""
+        """Return what a failed test needs: containers with their logs, the last commands, files, nginx's log."""
         parts = [f"host {self.instance} in {self.directory}"]
         parts += [str(result) for result in self._results[-5:]]
         parts += [f"still running: conductor {' '.join(s.words)}\n{s.stderr}" for s in self._spawned if s.running()]
@@ -206,7 +206,7 @@ class TestHost:
         parts.append(f"-- nginx error log --\n{self.nginx.log_tail()}")
         return "\n".join(parts)
 
-    # coming and going
+    # Start and end.
 
     def __enter__(self) -> "TestHost":
         try:
@@ -222,9 +222,9 @@ class TestHost:
             raise AssertionError("left behind:\n" + "\n".join(leaks))
 
     def close(self) -> list[str]:
-        """Remove everything; says what a command had left behind in a way that nobody could find again."""
+        """Remove everything; return a line for each thing that a command left behind and no label identifies."""
         leaks: list[str] = []
-        with contextlib.ExitStack() as stack:  # each of these happens, whatever happens to the others; last one first
+        with contextlib.ExitStack() as stack:  # all of these run, also when some fail; the last one first
             stack.callback(self.claims.release)
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
             stack.callback(self.daemon.close)
@@ -238,7 +238,7 @@ class TestHost:
         return leaks
 
     def _end_processes(self) -> list[str]:
-        """Processes with this host's definitions in their environment, after all commands have ended."""
+        """Kill processes of this host that are left after all commands have ended; return a line for each."""
         marker = f"CONDUCTOR_CONFIG={self.config}".encode()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
@@ -258,7 +258,7 @@ class TestHost:
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings deeply, everything else replaced, None removes."""
+    """Return `over` merged into `under`: mappings recursively, other values replace, None removes."""
     result = dict(under)
     for key, value in over.items():
         if value is None:

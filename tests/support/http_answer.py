@@ -20,7 +20,7 @@ class Answer(NamedTuple):
 
 
 class NotHttpError(ValueError):
-    """The bytes are no HTTP answer."""
+    """The bytes are not an HTTP response."""
 
 
 def read_answer(buffer: bytes, *, ended: bool = False) -> Answer | None:

@@ -1,4 +1,4 @@
-"""What tests of one-off tasks share: the services that they run in, several at once, and what must be gone afterwards."""
+"""Helpers for tests of one-off tasks: the service, several tasks at once, and what a task must not leave behind."""
 
 import json
 import os
@@ -16,7 +16,7 @@ RUN = ("run", "--id", "web")
 
 
 def definition(host: TestHost, **more: Any) -> dict[str, Any]:
-    """One container without nginx, with a secret, and a volume at /volume; `more` is over it."""
+    """Return one replica without nginx, with a secret and a volume at /volume, merged with `more`."""
     volume(host).mkdir(exist_ok=True)
     secret = host.directory / "token"
     secret.write_text(f"{SECRET}\n")
@@ -28,30 +28,31 @@ def definition(host: TestHost, **more: Any) -> dict[str, Any]:
 
 
 def volume(host: TestHost) -> Path:
+    """Return the directory that is the volume on the host."""
     return host.directory / "volume"
 
 
 def at_once(host: TestHost, *commands: tuple[str, ...], timeout: float = 120, **popen: Any) -> list[Result]:
-    """Run several commands beside each other."""
+    """Run several commands side by side."""
     spawned = [host.spawn(*words, **popen) for words in commands]
     return [one.wait(timeout) for one in spawned]
 
 
 def shell(host: TestHost, line: str, *words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
-    """`conductor WORDS` as "$@" of a line of shell, for redirections and pipes."""
+    """Run a line of shell whose "$@" is `conductor WORDS`, for redirections and pipes."""
     argv = ["bash", "-c", line, "bash", sys.executable, "-m", "conductor", *words]
     return subprocess.run(argv, env=host.environment(), capture_output=True, timeout=60, check=False, **options)
 
 
 def left(host: TestHost) -> list[str]:
-    """Containers of tasks, journals, and processes of conductor that are still there."""
+    """Return the containers of tasks, the journals and the processes of conductor that still exist."""
     containers = [f"{c.name} {c.state}" for c in host.containers() if c.kind != "service"]
     journals = [path.name for path in (host.state_dir / "journal").glob("*")]
     return containers + journals + processes(host)
 
 
 def processes(host: TestHost) -> list[str]:
-    """Of conductor, with this host's definitions: their command lines."""
+    """Return the command lines of the processes of conductor that use this host's definitions."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -65,25 +66,25 @@ def processes(host: TestHost) -> list[str]:
 
 
 def tasks_of(host: TestHost, **labels: str) -> list[Any]:
-    """Containers of tasks with these labels."""
+    """Return the containers of tasks with these labels."""
     wanted = {f"conductor.{name}": value for name, value in labels.items()}
     return [c for c in host.containers() if c.kind != "service" and wanted.items() <= c.labels.items()]
 
 
 def discard(host: TestHost) -> None:
-    """Remove containers of tasks, as the next test expects none."""
+    """Remove the containers of tasks, because the next test expects none."""
     for c in tasks_of(host):
         host.daemon.api.remove_container(c.id, force=True)
 
 
 def job(host: TestHost, key: str, service: str = "web") -> dict[str, Any]:
-    """What is remembered of a cron job's last run."""
+    """Return the recorded result of a cron job's last run."""
     found: dict[str, Any] = json.loads((host.state_dir / "jobs" / service / f"{key}.json").read_text())
     return found
 
 
 def elsewhere(host: TestHost, url: str) -> Path:
-    """The same definitions, with another address of the daemon."""
+    """Write the same definitions with another address of the daemon; return their path."""
     path = host.directory / f"elsewhere-{os.urandom(3).hex()}.yml"
     old = host.default_host()["docker"]
     path.write_text(host.config.read_text().replace(f"docker: {old}", f"docker: {url}"))

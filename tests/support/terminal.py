@@ -1,4 +1,4 @@
-"""A real terminal with a person at it: a pseudo terminal whose session belongs to a shell, which runs one command."""
+"""A pseudo terminal whose session belongs to a shell that runs one command, as for a person who is logged in."""
 
 import contextlib
 import fcntl
@@ -18,14 +18,14 @@ from typing import Any
 
 from tests.support.host import TestHost
 
-# The shell stays the owner of the terminal when the command is gone, as a login shell would. It says how it went.
+# As a login shell, it owns the terminal after the command has ended. It writes the command's exit code to a file.
 SHELL = (
     'trap : INT HUP TERM; sh -c \'echo $$ >"$0/pid"; exec "$@"\' "$@"; echo $? >"$1/code"; while :; do sleep 60; done'
 )
 
 
 class Terminal:
-    """`with Terminal(host, "run", …) as terminal`: what is typed goes to `send`, what is on the screen is `shown`."""
+    """`with Terminal(host, "run", …) as terminal`: `send` types keys, `shown` is all output so far."""
 
     def __init__(self, host: TestHost, *words: str, size: tuple[int, int] = (31, 97)) -> None:
         self._directory = host.directory / f"terminal-{os.urandom(3).hex()}"
@@ -71,43 +71,43 @@ class Terminal:
         self.vanish()
 
     def send(self, keys: bytes) -> None:
-        """Type."""
+        """Type keys."""
         os.write(self.master, keys)
 
     def until(self, text: bytes, timeout: float = 15) -> bytes:
-        """Wait until this is on the screen; everything up to its end."""
+        """Wait until this text was printed; return the output up to its end."""
         self._wait(lambda: text in self.shown, f"{text!r}", timeout)
         return self.shown[: self.shown.index(text) + len(text)]
 
     def resize(self, rows: int, columns: int) -> None:
-        """Drag the window's corner: the kernel tells the foreground with SIGWINCH."""
+        """Change the window's size: the kernel sends SIGWINCH to the foreground processes."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def settings(self) -> list[Any]:
-        """The terminal's settings; the same seen from both ends."""
+        """Return the terminal's settings, which are the same at both ends."""
         return termios.tcgetattr(self.master)
 
     @property
     def pid(self) -> int:
-        """Of conductor."""
+        """The process id of conductor."""
         return int((self._directory / "pid").read_text())
 
     def raw(self) -> bool:
-        """Keys go to the task as they are typed."""
+        """Return whether keys go to the task as they are typed."""
         return not self.settings()[3] & termios.ICANON
 
     def signal(self, number: int) -> None:
-        """Send it to conductor alone."""
+        """Send a signal to conductor alone."""
         os.kill(self.pid, number)
 
     def code(self, timeout: float = 20) -> int:
-        """Its exit code, as the shell sees it: 128 and the number for one ended by a signal."""
+        """Return the exit code as the shell sees it: 128 plus the number of a signal that killed conductor."""
         path = self._directory / "code"
         self._wait(lambda: path.exists() and path.read_text().endswith("\n"), "its end", timeout)
         return int(path.read_text())
 
     def vanish(self) -> None:
-        """The window is closed, or the connection to it gone."""
+        """Close the terminal, as a closed window or a lost connection does."""
         if self.master >= 0:
             master, self.master = self.master, -1
             self._reader.join(5)
@@ -125,11 +125,11 @@ class Terminal:
                 try:
                     self.shown += os.read(master, 65536)
                 except OSError:
-                    return  # nobody has the other end
+                    return  # the other end is closed
 
 
 def children(directory: Path, pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
+    """Return the processes whose parent is `pid`."""
     found = []
     for entry in directory.glob("[0-9]*"):
         with contextlib.suppress(OSError):

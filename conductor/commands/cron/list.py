@@ -1,12 +1,13 @@
-"""`conductor cron list`: the jobs installed on this host, when they run next, and how they ran last."""
+"""`conductor cron list`: one line per installed job, and the end of its last output."""
 
 from pathlib import Path
 
 import click
 
+from conductor.commands.action import query_context
 from conductor.commands.options import config_option, json_option, optional_id_option
 
-SHOWN_LINES = 3  # of the last output, under each job
+OUTPUT_LINES = 3  # of the last run, below each job
 
 
 @click.command("list")
@@ -14,26 +15,23 @@ SHOWN_LINES = 3  # of the last output, under each job
 @optional_id_option
 @json_option
 def command(*, config: Path, service: str | None, as_json: bool) -> None:
-    """Show every job: schedule, next run, last start, how long it took, its exit code, runs left out, last output."""
-    from conductor.commands.context import open_context
-    from conductor.output.printers import Silent
-    from conductor.output.streams import answer
+    """List the installed jobs with their last and next runs."""
+    from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table
-    from conductor.snapshot.jobs import look
+    from conductor.snapshot.jobs import document, job_rows
 
-    definitions, context = open_context(config, "cron list", Silent())
-    rows = look(definitions, context, service)
+    rows = job_rows(*query_context(config, "cron list"), service)
     if as_json:
-        answer(as_document(rows))
+        write_stdout(as_document(document(rows)))
         return
     table = [("SERVICE", "SCHEDULE", "NEXT", "LAST START", "STATE", "TOOK", "CODE", "SKIPPED", "COMMAND")]
     for row in rows:
-        took = "-" if row.seconds is None else f"{row.seconds:.1f}s"
+        seconds = "-" if row.seconds is None else f"{row.seconds:.1f}s"
         code = "-" if row.exit_code is None else str(row.exit_code)
-        table.append(
-            (row.service, row.schedule, row.next_run or "-", row.began or "-", row.state, took, code, str(row.skipped), row.command)
-        )  # fmt: skip
+        times = (row.next_run or "-", row.began or "-")
+        state = "image missing" if row.image_missing else row.state
+        table.append((row.service, row.schedule, *times, state, seconds, code, str(row.skipped), row.command))
     head, *lines = as_table(table).split("\n")
-    answer(head)
+    write_stdout(head)
     for row, line in zip(rows, lines, strict=True):
-        answer("\n".join([line, *(f"    {said}" for said in row.output.splitlines()[-SHOWN_LINES:])]))
+        write_stdout("\n".join([line, *(f"    {text}" for text in row.output.splitlines()[-OUTPUT_LINES:])]))

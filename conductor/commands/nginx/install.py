@@ -1,4 +1,4 @@
-"""`conductor nginx install`: what nginx includes, for every defined service, so that an operator's block finds its upstream."""
+"""`conductor nginx install`: the files that nginx includes, so that an operator's server block finds its upstream."""
 
 import contextlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conductor.commands.action import act
+from conductor.commands.action import run_action
 from conductor.commands.options import config_option, json_option
 
 if TYPE_CHECKING:
@@ -19,31 +19,52 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Write a file for every defined service; one with nothing running answers 503. Reloads nginx if it runs."""
+    """Write the files that nginx includes; reload it if any changed.
 
-    def action(definitions: "Definitions", context: "Context") -> "Finished":
-        from conductor.commands.routes import lock_idle, routes
-        from conductor.output.events import Finished, Warned
-
-        began = context.clock.monotonic()
-        for problem in definitions.problems:
-            context.report.emit(Warned(str(problem)))
-        with contextlib.ExitStack() as locks:
-            idle = lock_idle(definitions, context, locks)
-            undefined = set(context.store.services()) - set(definitions.ids)
-            running = {service for service in undefined if context.runtime.containers(service)}
-            left = {service for service in idle if _left_nginx(definitions, context, service)}
-            defined = (set(definitions.ids) - left) | running
-            changed = context.traffic.install(routes(definitions, context, idle), defined)
-        text = f"written: {', '.join(sorted(changed))}" if changed else "everything is in place"
-        return Finished(text, context.clock.monotonic() - began, len(definitions.problems), 0)
-
-    return act(config, "nginx install", action, as_json=as_json)
+    Each service with `nginx` in its definition gets an upstream, which answers 503 until the service has running replicas.
+    nginx need not be running.
+    """
+    return run_action(config, "nginx install", install, as_json=as_json)
 
 
-def _left_nginx(definitions: "Definitions", context: "Context", service: str) -> bool:
-    """Neither the definition nor the live release has nginx (any more)."""
-    release = context.store.wanted(service).release
-    return definitions.services[service].service.nginx is None and (
-        release is None or "nginx" not in release.definition
+def install(definitions: "Definitions", context: "Context") -> "Finished":
+    """Write the routes of all idle services, and remove those that are not kept."""
+    from conductor.commands.nginx.routes import lock_idle, routes
+    from conductor.output.events import Finished, Notice, Warned
+
+    began = context.clock.monotonic()
+    for problem in definitions.problems:
+        context.output.emit(Warned(text=str(problem)))
+    with contextlib.ExitStack() as locks:
+        idle = lock_idle(definitions, context, locks)
+        keep = _kept(definitions, context, idle)
+        changed = context.traffic.install(routes(definitions, context, idle), keep)
+    text = f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do"
+    if not context.traffic.is_running():
+        text += "; nginx is not running: systemctl start nginx"
+    for notice in context.traffic.notices():
+        context.output.emit(Notice(text=notice))
+    return Finished(
+        text=text,
+        seconds=context.clock.monotonic() - began,
+        warnings=len(definitions.problems),
     )
+
+
+def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...]) -> set[str]:
+    """Return the services whose routes must not be removed: defined ones, and undefined ones that have containers.
+
+    An `idle` service is left out if its definition is valid and neither the definition nor the live release has nginx.
+    """
+    from conductor.plan.transition import was_routed
+
+    undefined = set(context.store.services()).difference(definitions.ids)
+    present = {service for service in undefined if any(context.runtime.containers(service))}
+    unrouted = {
+        service
+        for service in idle
+        if service in definitions.services
+        and definitions.services[service].service.nginx is None
+        and not was_routed(context.store.wanted(service))
+    }
+    return set(definitions.ids).difference(unrouted) | present

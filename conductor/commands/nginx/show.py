@@ -1,23 +1,30 @@
-"""`conductor nginx show`: the files as they should be, each marked in place or not."""
+"""`conductor nginx show`: the files as text for people; with --check an exit code for scripts."""
 
 from pathlib import Path
 
 import click
 
+from conductor.commands.action import query_context
 from conductor.commands.options import config_option
 
 
 @click.command("show")
 @config_option
-def command(*, config: Path) -> None:
-    """Print what nginx should include, file by file."""
-    from conductor.commands.context import open_context
-    from conductor.commands.routes import routes
-    from conductor.output.printers import Silent
-    from conductor.output.streams import answer
+@click.option("--check", is_flag=True, help="Print nothing; exit with 1 if a file differs.")
+def command(*, config: Path, check: bool) -> int:
+    """Print the files that nginx install writes.
 
-    definitions, context = open_context(config, "nginx show", Silent())
-    included = context.traffic.texts(routes(definitions, context, definitions.ids))
-    wanted = {Path(definitions.host.nginx.include_dir, name): texts for name, texts in sorted(included.items())}
-    for place, (text, present) in {**wanted, **context.traffic.drop_in()}.items():
-        answer(f"### {place} ({'in place' if text == present else 'differs: run conductor nginx install'})\n{text}")
+    Each file is marked as up to date or different.
+    """
+    from conductor.commands.nginx.routes import routes
+    from conductor.output.streams import write_stdout
+
+    definitions, context = query_context(config, "nginx show")
+    included = context.traffic.files(routes(definitions, context, definitions.ids))
+    files = (*included, *context.traffic.installed_files())
+    if check:
+        return int(any(file.present != file.wanted for file in files))
+    for file in files:
+        state = "up to date" if file.present == file.wanted else "differs: run conductor nginx install"
+        write_stdout(f"### {file.path} ({state})\n{file.wanted}")
+    return 0

@@ -1,9 +1,10 @@
-"""`conductor service list`: one line a service."""
+"""`conductor service list`: one line per service."""
 
 from pathlib import Path
 
 import click
 
+from conductor.commands.action import query_context
 from conductor.commands.options import config_option, json_option
 
 
@@ -11,18 +12,15 @@ from conductor.commands.options import config_option, json_option
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> None:
-    """Show every service: what is wanted, what runs, and whether it is healthy now."""
-    from conductor.commands.context import open_context
-    from conductor.output.printers import Silent
-    from conductor.output.streams import answer
+    """List all services, one line each."""
+    from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table
-    from conductor.snapshot.services import look
+    from conductor.snapshot.services import document, service_rows
 
-    definitions, context = open_context(config, "service list", Silent())
-    rows = look(definitions, context)
+    rows = service_rows(*query_context(config, "service list"))
     if as_json:
-        answer(as_document(rows))
+        write_stdout(as_document(document(rows)))
         return
-    table = [("SERVICE", "REVISION", "RUNNING", "STATE")]
-    table += [(row.service, row.revision or "-", f"{row.running}/{row.count}", row.summary) for row in rows]
-    answer(as_table(table))
+    table = [("SERVICE", "REVISION", "RUNNING", "CONDITION")]
+    table += [(row.service, row.revision or "-", f"{row.running}/{row.wanted}", row.describe()) for row in rows]
+    write_stdout(as_table(table))

@@ -1,9 +1,10 @@
-"""`conductor service status`: what is wanted and what runs, container by container."""
+"""`conductor service status`: one paragraph per service, with its replicas."""
 
 from pathlib import Path
 
 import click
 
+from conductor.commands.action import query_context
 from conductor.commands.options import config_option, json_option, optional_id_option
 
 
@@ -12,21 +13,24 @@ from conductor.commands.options import config_option, json_option, optional_id_o
 @optional_id_option
 @json_option
 def command(*, config: Path, service: str | None, as_json: bool) -> None:
-    """Show services in full: release, containers with one health check each, who stopped or scaled it, a change under way."""
-    from conductor.commands.context import open_context
-    from conductor.output.printers import Silent
-    from conductor.output.streams import answer
-    from conductor.output.tables import as_document, as_table
-    from conductor.snapshot.services import look
+    """Show services with their replicas and health.
 
-    definitions, context = open_context(config, "service status", Silent())
-    rows = look(definitions, context, service)
+    Conductor checks the health of each running replica once. The notes below a service explain how it differs from its
+    definition.
+    """
+    from conductor.output.streams import write_stdout
+    from conductor.output.tables import as_document, as_table
+    from conductor.snapshot.services import document, service_rows
+
+    rows = service_rows(*query_context(config, "service status"), service)
     if as_json:
-        answer(as_document(rows))
+        write_stdout(as_document(document(rows)))
         return
     for row in rows:
-        answer(f"{row.service}  {row.revision or '-'}  {row.running}/{row.count}  {row.summary}")
+        write_stdout(f"{row.service}  {row.revision or '-'}  {row.running}/{row.wanted}  {row.describe()}")
         for note in row.notes:
-            answer(f"  {note}")
-        if row.containers:
-            answer(as_table([(f"  {c.name}", c.revision, c.address, c.state, c.health) for c in row.containers]))
+            write_stdout(f"  {note.describe()}")
+        if row.replicas:
+            write_stdout(
+                as_table([(f"  {r.name}", r.revision, r.endpoint or "-", r.state, r.describe()) for r in row.replicas])
+            )

@@ -1,1 +1,1 @@
-"""The Docker Runtime behind the runtime port."""
+"""The runtime port implemented for Docker."""

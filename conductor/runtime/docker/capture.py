@@ -1,42 +1,51 @@
-"""All that a container prints, read to its end within limits: what an app generates may be endless, or never end."""
+"""Reads the whole output of a container within limits: what an app prints may be endless."""
 
+import contextlib
+
+from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.runtime.docker.attach import NotStartedError, TaskRuntime
 from conductor.runtime.docker.responses import frames
 from conductor.runtime.port import Captured
 
-TICK_SECONDS = 0.1  # Ctrl-C is heard this often
-CHUNK = 65536
+TICK_SECONDS = 0.1  # between two checks for an interruption
+CHUNK_BYTES = 65536
 
 
-def capture(daemon: TaskRuntime, clock: Clock, container: str, timeout_seconds: float, most_bytes: int) -> Captured:
-    """Implements `Engine.capture`. What is over its limits is left running: the caller removes it."""
-    stream = daemon.attach(container)
-    wait = daemon.wait(container)
-    try:
-        daemon.start(container, "it")
-    except NotStartedError as error:
-        return Captured(output=b"", errors=b"", failure=f"did not run: {error.sentence}")
-    until, received, cut = clock.monotonic() + timeout_seconds, bytearray(), ""
-    stream.settimeout(TICK_SECONDS)
-    while not cut:
-        clock.check()
+def capture(
+    tasks: TaskRuntime,
+    clock: Clock,
+    cancellation: Cancellation,
+    container: str,
+    *,
+    timeout_seconds: float,
+    max_bytes: int,
+) -> Captured:
+    """Implement `Runtime.capture`. A container that exceeds a limit keeps running: the caller removes it."""
+    with contextlib.closing(tasks.attach(container)) as stream, contextlib.closing(tasks.wait(container)) as pending:
         try:
-            data = stream.recv(CHUNK)
-        except TimeoutError:
-            data = None
-        if data == b"":
-            break
-        received += data or b""
-        if len(received) > most_bytes:
-            cut = f"printed more than {most_bytes >> 10} KiB"
-        elif clock.monotonic() >= until:
-            cut = f"did not end within {timeout_seconds:g}s"
-    stream.close()
-    code = 0 if cut else wait()
-    said = list(frames(bytes(received)))
+            tasks.start(container, "the command")
+        except NotStartedError as error:
+            return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
+        until, received, exceeded = clock.monotonic() + timeout_seconds, bytearray(), ""
+        stream.settimeout(TICK_SECONDS)
+        while not exceeded:
+            cancellation.check()
+            try:
+                data = stream.recv(CHUNK_BYTES)
+            except TimeoutError:
+                data = None
+            if data == b"":
+                break
+            received += data or b""
+            if len(received) > max_bytes:
+                exceeded = f"printed more than {max_bytes >> 10} KiB"
+            elif clock.monotonic() >= until:
+                exceeded = f"did not end within {timeout_seconds:g}s"
+        code = 0 if exceeded else pending.code()
+    output = list(frames(bytes(received)))
     return Captured(
-        output=b"".join(data for stream, data in said if stream == 1),
-        errors=b"".join(data for stream, data in said if stream == 2),
-        failure=cut or (f"exited with code {code}" if code else ""),
+        stdout=b"".join(data for number, data in output if number == 1),
+        stderr=b"".join(data for number, data in output if number == 2),
+        failure=exceeded or (f"exited with code {code}" if code else ""),
     )

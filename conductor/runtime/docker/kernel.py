@@ -1,4 +1,4 @@
-"""What the host's kernel says that a definitions file cannot know: its routes, and the ports it deals by itself."""
+"""The host kernel's routes and its range of ports for outgoing connections."""
 
 import ipaddress
 import socket
@@ -9,13 +9,13 @@ ROUTES = Path("/proc/net/route")
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def clashing_route(subnet: str, table: Path = ROUTES) -> str | None:
-    """The first route (other than the default one) that overlaps `subnet`, as `NETWORK dev NAME`."""
+def overlapping_route(subnet: str, table: Path = ROUTES) -> str | None:
+    """Return the first route (other than the default one) that overlaps `subnet`, as `NETWORK dev NAME`."""
     wanted = ipaddress.IPv4Network(subnet)
     try:
         lines = table.read_text().splitlines()[1:]
     except OSError:
-        return None  # no such table: the daemon's own check is what is left
+        return None  # without the table, the daemon's own check still applies
     for line in lines:
         device, destination, *rest = line.split()
         mask = rest[5]
@@ -26,7 +26,7 @@ def clashing_route(subnet: str, table: Path = ROUTES) -> str | None:
 
 
 def ephemeral_ports(setting: Path = EPHEMERAL) -> tuple[int, int]:
-    """First and last port that any outgoing connection may take; the kernel's default where it does not say."""
+    """Return the first and last port for outgoing connections; the kernel's default where the setting cannot be read."""
     try:
         first, last = setting.read_text().split()
     except OSError:

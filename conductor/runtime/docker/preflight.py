@@ -1,46 +1,59 @@
-"""What of the network and the ports of a host is refused before anything is made: it belongs to somebody else."""
+"""Checks of the host's network and ports before anything is created."""
 
+import os
+from collections.abc import Collection
 from typing import Any
 
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.plan.container_spec import LABEL
-from conductor.runtime.docker.kernel import clashing_route, ephemeral_ports
+from conductor.plan import labels
+from conductor.plan.container_spec import is_file
+from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 
 def refuse_route(network: Network) -> None:
-    """A network that would cover a route of the host."""
-    route = clashing_route(network.subnet)
+    """Refuse a network that overlaps a route of the host."""
+    route = overlapping_route(network.subnet)
     if route is not None:
         raise ConductorError(
-            f"cannot make network {network.name}: its subnet {network.subnet} overlaps the host's route {route}",
+            f"cannot create network {network.name}: its subnet {network.subnet} overlaps the host's route {route}",
             "choose another host.network.subnet",
         )
 
 
 def refuse_foreign(network: Network, found: dict[str, Any], instance: str) -> None:
-    """A network of that name, as the daemon shows it, that is another's or has other addresses."""
-    owner = (found.get("Labels") or {}).get(f"{LABEL}instance")
+    """Refuse an existing network `found` (as inspected) of another owner or with other addresses."""
+    owner = (found.get("Labels") or {}).get(labels.INSTANCE)
     if owner != instance:
-        whose = f"belongs to instance {owner!r}" if owner else "is not Conductor's"
+        existing = f"belongs to instance {owner!r}" if owner else "was not created by Conductor"
         raise ConductorError(
-            f"cannot use network {network.name}: a network of that name exists and {whose}",
-            "choose another host.network.name, or remove that network",
+            f"cannot use network {network.name}: the existing network of that name {existing}",
+            f"choose another host.network.name, or remove it: docker network rm {network.name}",
         )
     pools = found.get("IPAM", {}).get("Config") or [{}]
     if (pools[0].get("Subnet"), pools[0].get("IPRange")) != (network.subnet, network.tasks):
         raise ConductorError(
             f"cannot use network {network.name}: it has subnet {pools[0].get('Subnet')} with "
-            f"{pools[0].get('IPRange')} for tasks, the definitions say {network.subnet} with {network.tasks}",
-            "set host.network as it was, or remove the network when nothing runs on it",
+            f"{pools[0].get('IPRange')} for tasks, but the definitions file has {network.subnet} with {network.tasks}",
+            f"restore host.network, or stop all its containers and remove it: docker network rm {network.name}",
         )
 
 
 def refuse_ephemeral(low: int, high: int) -> None:
-    """A port that the kernel deals to outgoing connections is taken by one of them some day."""
+    """Refuse ports from the range that the kernel gives to outgoing connections: one of them may take the port first."""
     first, last = ephemeral_ports()
     if low <= last and high >= first:
         raise ConductorError(
-            f"cannot publish ports {low} to {high}: the kernel deals {first} to {last} to outgoing connections",
-            "choose a range below, or narrow net.ipv4.ip_local_port_range",
+            f"cannot publish ports {low} to {high}: the kernel uses {first} to {last} for outgoing connections",
+            f"choose a range below {first}, or narrow net.ipv4.ip_local_port_range",
         )
+
+
+def refuse_missing(volumes: Collection[str]) -> None:
+    """Refuse volumes whose source has the name of a file and does not exist on this host."""
+    for volume in filter(is_file, volumes):
+        source = volume.partition(":")[0]
+        if not os.path.lexists(source):
+            raise ConductorError(
+                f"cannot mount {source}: it does not exist", f"create the file; for a directory: mkdir -p {source}"
+            )

@@ -1,35 +1,54 @@
-"""What the daemon answers, as our values: the shapes are those of the Engine API, v1.41."""
+"""Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from conductor.plan.container_spec import LABEL
-from conductor.plan.values import Container, ContainerState, Image
+from conductor.plan import labels
+from conductor.plan.release import Image
+from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
+
+_INTERNAL = "unable to start container process: "  # before this, the daemon's message names its internal layers
 
 
-def read_frames(stream: Any, left: Callable[[], float]) -> bytes:
-    """All that a command prints, to its end; `TimeoutError` when `left()` seconds are over.
+def message(text: str) -> str:
+    """Return an error message of the daemon without the names of its internal layers."""
+    return text.rpartition(_INTERNAL)[2].strip().rstrip(".").removesuffix(": unknown")
 
-    The daemon sends frames: 8 bytes of head, the size last, then data.
-    """
-    raw, received = getattr(stream, "_sock", stream), b""
+
+def read_frames(stream: Any, left: Callable[[], float], max_bytes: int) -> bytes:
+    """Return the last `max_bytes` bytes of a command's output. Raise `TimeoutError` when `left()` reaches 0 seconds."""
+    raw: Any = getattr(stream, "_sock", stream)
+    received = output = b""
     try:
         while True:
-            raw.settimeout(max(left(), 0.001))
-            data = raw.recv(65536)
+            if (seconds := left()) <= 0:
+                raise TimeoutError
+            raw.settimeout(seconds)
+            data: bytes = raw.recv(65536)
+            received += data
+            while len(received) >= (end := _frame_bytes(received)):
+                output = (output + received[8:end])[-max_bytes:]
+                received = received[end:]
             if not data:
                 break
-            received += data
     finally:
         stream.close()
         raw.close()
-    return b"".join(data for _, data in frames(received))
+    return (output + received[8:])[-max_bytes:]
+
+
+def _frame_bytes(received: bytes) -> int:
+    """Return the length of the first frame, or that of a header while the header is incomplete."""
+    return 8 + int.from_bytes(received[4:8]) if len(received) >= 8 else 8
 
 
 def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
-    """Stream number (1 stdout, 2 stderr) and data of each frame; the last one may have been cut."""
+    """Yield stream number (1 stdout, 2 stderr) and data of each frame. The last one may be incomplete.
+
+    A frame is a header of 8 bytes (stream number, three zeros, size as four bytes), then the data.
+    """
     at = 0
     while at + 8 <= len(received):
         size = int.from_bytes(received[at + 4 : at + 8], "big")
@@ -38,9 +57,9 @@ def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -> Iterator[dict[str, Any] | None]:
-    """What `stream` yields or raises, read by a thread of its own; None whenever that is silent for `tick` seconds.
+    """Yield what `stream` yields or raises, read by its own thread; yield None after each `tick` seconds of silence.
 
-    Whoever stops listening leaves the thread to itself: it ends with the stream, and keeps no process alive.
+    A caller that stops early leaves the thread behind. It ends with the stream, and keeps no process alive.
     """
     read: queue.SimpleQueue[tuple[dict[str, Any] | None, BaseException | None]] = queue.SimpleQueue()
 
@@ -48,7 +67,7 @@ def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -
         try:
             for message in stream():
                 read.put((message, None))
-        except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
             read.put((None, error))
         else:
             read.put((None, None))
@@ -68,43 +87,69 @@ def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -
 
 
 def image(found: dict[str, Any], reference: str) -> Image:
-    """An inspected image; of several registries' digests the one of the repository in `reference`."""
+    """Return an inspected image. Of several digests, take the one of the repository in `reference`."""
     repository = reference.rpartition(":")[0]
     digests = found.get("RepoDigests") or [""]
-    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]))
+    volumes = tuple(sorted((found.get("Config") or {}).get("Volumes") or ()))
+    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]), volumes)
 
 
-def container(listed: dict[str, Any]) -> Container:
-    """One row of the daemon's list."""
-    labels = listed.get("Labels") or {}
-    return Container(
-        id=listed["Id"],
-        name=listed["Names"][0].lstrip("/"),
-        service=labels.get(LABEL + "service", ""),
-        revision=labels.get(LABEL + "revision", ""),
-        kind=labels.get(LABEL + "kind", ""),
-        digest=labels.get(LABEL + "definition", ""),
-        change=labels.get(LABEL + "upgrade", ""),
-        address=labels.get(LABEL + "address", ""),
-        image_id=listed["ImageID"],
-        state=listed["State"],
-        job=labels.get(LABEL + "job", ""),
-        created=float(listed.get("Created", 0)),
+def containers(listed: Iterable[dict[str, Any]]) -> Containers:
+    """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name."""
+    rows = sorted(listed, key=_name)
+    replicas = tuple(_replica(row) for row in rows if _label(row, labels.KIND) == "service")
+    return Containers(replicas, tuple(_task(row) for row in rows if _label(row, labels.KIND) != "service"))
+
+
+def _replica(row: dict[str, Any]) -> Replica:
+    return Replica(
+        id=row["Id"],
+        name=_name(row),
+        service=_label(row, labels.SERVICE),
+        revision=_label(row, labels.REVISION),
+        release=_label(row, labels.RELEASE),
+        change=_label(row, labels.CHANGE),
+        address=_label(row, labels.ADDRESS),
+        state=row["State"],
+        created=float(row.get("Created", 0)),
     )
 
 
+def _task(row: dict[str, Any]) -> TaskContainer:
+    return TaskContainer(
+        id=row["Id"],
+        name=_name(row),
+        service=_label(row, labels.SERVICE),
+        revision=_label(row, labels.REVISION),
+        kind=_label(row, labels.KIND),  # type: ignore[arg-type]
+        change=_label(row, labels.CHANGE),
+        state=row["State"],
+        job=_label(row, labels.JOB),
+        created=float(row.get("Created", 0)),
+        deadline=float(found) if (found := _label(row, labels.DEADLINE)) else None,
+    )
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["Names"][0]).lstrip("/")
+
+
+def _label(row: dict[str, Any], name: str) -> str:
+    return str((row.get("Labels") or {}).get(name, ""))
+
+
 def container_state(found: dict[str, Any]) -> ContainerState:
-    """An inspected container; its address is what the daemon says now, never what was asked for."""
+    """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
     state, settings = found["State"], found["NetworkSettings"]
-    label = (found["Config"].get("Labels") or {}).get(LABEL + "address", "")
+    label = (found["Config"].get("Labels") or {}).get(labels.ADDRESS, "")
     ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
     bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
-    _, _, port = label.rpartition(":")
+    _, colon, port = label.partition(":")
     return ContainerState(
         running=state["Running"],
         exit_code=None if state["Running"] else state["ExitCode"],
         out_of_memory=state["OOMKilled"],
-        address=next(iter(bound), f"{ips[0]}:{port}" if ips else ""),
+        address=next(iter(bound), f"{ips[0]}{colon}{port}" if ips else ""),
         error=state.get("Error", ""),
-        since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # the year 1 until it has ended
+        since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # FinishedAt is in the year 1 until it exits
     )

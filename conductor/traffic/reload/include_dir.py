@@ -1,133 +1,133 @@
-"""The files that nginx includes, on disk: what is there, what should be, checked before it is in place, and put there."""
+"""The directory that nginx includes: reads its files, checks new ones with nginx, and puts them in place."""
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.state import files
-from conductor.traffic.nginx import Nginx
-from conductor.traffic.render import OWN, STAMP, Former, Renderer, Route, addresses_in
+from conductor.traffic.nginx import Checked, Nginx
+from conductor.traffic.render import HEADER, OWN_FILE, Renderer
 
 
-class Tree:
-    """The include directory of one nginx, and the drop-in for its main context. Changed under the nginx lock only."""
+class IncludeDir:
+    """The include directory of one nginx. Only Conductor's own files are written or removed, under the nginx lock."""
 
     def __init__(self, host: HostNginx, renderer: Renderer, nginx: Nginx) -> None:
         self._host = host
-        self._directory = Path(host.include_dir)
+        self.path = Path(host.include_dir)
         self._renderer = renderer
         self._nginx = nginx
         self._drafts = renderer.status_socket.parent / "drafts"  # in memory: there is room when the disk is full
 
     def make_directories(self) -> None:
-        """What nginx includes and where its workers look for the flag is open to all, our sockets are not."""
-        files.make_directory(self._directory, 0o755)
+        """Create what nginx includes and where its workers look for the flag, open to all; the sockets' directory is not."""
+        files.make_directory(self.path, 0o755)
         files.make_directory(self._renderer.runtime, 0o755)
         files.make_directory(self._renderer.status_socket.parent, 0o700)
         files.make_directory(self._drafts, 0o700)
-        for left in self._drafts.iterdir():
-            if not Path("/proc", left.name.partition("-")[0]).exists():  # its maker was killed
-                shutil.rmtree(left, ignore_errors=True)
+        for draft in self._drafts.iterdir():
+            if not Path("/proc", draft.name.partition("-")[0]).exists():  # the process that made it was killed
+                shutil.rmtree(draft, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what a writer that was killed has left; under the nginx lock nobody else writes."""
-        for left in self._directory.glob(".*.new"):
-            left.unlink(missing_ok=True)
+        """Remove temporary files of killed writers. Under the nginx lock no other process writes."""
+        for temporary in self.path.glob(".*.new"):
+            temporary.unlink(missing_ok=True)
 
     def present(self) -> dict[str, str]:
-        """All files of the directory, our own and others', by name."""
+        """Return all files of the directory by name, Conductor's and others'."""
+        found = {}
         try:
-            found = [p for p in self._directory.iterdir() if p.is_file() and not p.name.startswith(".")]
-            return {path.name: path.read_text(errors="surrogateescape") for path in found}
+            for path in self.path.iterdir():
+                if not path.name.startswith(".") and (text := self.read(path.name)) is not None:
+                    found[path.name] = text
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise ConductorError(f"cannot read {self._directory}: {error.strerror}") from error
+            raise ConductorError(f"cannot read {self.path}: {error.strerror}") from error
+        return found
 
-    def candidate(self, to: tuple[Route | Former, ...]) -> dict[str, str]:
-        """The directory as it should be."""
-        return self._renderer.candidate(self.present(), to)
-
-    def served(self, service: str) -> frozenset[str]:
-        """The addresses in one service's file; none when there is no file."""
+    def read(self, name: str) -> str | None:
+        """Return the text of a file; None when it does not exist, also when it vanished a moment ago, or is a directory."""
+        path = self.path / name
         try:
-            return frozenset(addresses_in((self._directory / f"{service}.conf").read_text(errors="replace")))
-        except FileNotFoundError:
-            return frozenset()
+            return path.read_text(errors="surrogateescape")
+        except (FileNotFoundError, IsADirectoryError):
+            return None
         except OSError as error:
-            raise ConductorError(f"cannot read {self._directory}/{service}.conf: {error.strerror}") from error
+            raise ConductorError(f"cannot read {path}: {error.strerror}") from error
 
-    def known(self) -> frozenset[str]:
-        """Every address in an upstream of ours."""
-        ours = (text for text in self.present().values() if text.startswith(STAMP))
-        return frozenset(address for text in ours for address in addresses_in(text))
+    def check(self, candidate: Mapping[str, str], overlays: Mapping[Path, str] | None = None) -> Checked:
+        """Return nginx's whole configuration with `candidate` over the directory and `overlays` over single files.
 
-    def checked(self, candidate: dict[str, str], *, drop_in: bool = False) -> str:
-        """The whole configuration with the candidate, and the drop-in, laid over what is in place, as nginx reads it."""
+        Raises `TrafficRefused` with nginx's own error.
+        """
         try:
             with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._drafts) as draft:
-                dump = self._nginx.check(self._overlays(Path(draft), candidate, drop_in=drop_in))
+                checked = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
         except OSError as error:
             raise ConductorError(f"cannot write a draft for nginx in {self._drafts}: {error.strerror}") from error
-        if not re.search(rf"^# configuration file .*/{OWN}:$", dump, re.MULTILINE):
+        if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", checked.dump, re.MULTILINE):
             raise ConductorError(
-                f"cannot use nginx: {self._host.config} does not include {self._directory}/*.conf",
-                f"write inside its http {{}}:  include {self._directory}/*.conf;",
+                f"cannot use nginx: {self._host.config} does not include {self.path}/*.conf",
+                f"write inside its http {{}}:  include {self.path}/*.conf;",
             )
-        return dump
+        return checked
 
-    def _overlays(self, draft: Path, candidate: dict[str, str], *, drop_in: bool) -> dict[Path, Path]:
+    def _drafted(self, draft: Path, candidate: Mapping[str, str], overlays: Mapping[Path, str]) -> dict[Path, Path]:
+        """Write the drafts; return which directory each one replaces in the check.
+
+        A link stays a link, so that nginx refuses one to a missing file. Relative links resolve as before, because the draft
+        is mounted over the directory.
+        """
         included = draft / "included"
         included.mkdir()
+        for name, target in self._links().items():
+            if candidate.get(name) == self.read(name):  # false for a link that is about to be replaced or removed
+                (included / name).symlink_to(target)
         for name, text in candidate.items():
-            (included / name).write_text(text, errors="surrogateescape")
-        path, text = self._drop_in()
-        if not drop_in or not path.parent.is_dir():
-            return {self._directory: included}
-        main = shutil.copytree(path.parent, draft / "main", symlinks=True)
-        (main / path.name).write_text(text)
-        return {self._directory: included, path.parent: main}
+            if not (included / name).is_symlink():
+                (included / name).write_text(text, errors="surrogateescape")
+        replaced = {self.path: included}
+        for number, (path, text) in enumerate(overlays.items()):
+            copy = shutil.copytree(path.parent, draft / str(number), symlinks=True)
+            (copy / path.name).write_text(text)
+            replaced[path.parent] = copy
+        return replaced
 
-    def place(self, candidate: dict[str, str]) -> tuple[str, ...]:
-        """Put it in place, file by file, ours with the generation last; the names that changed."""
-        present = self.present()
-        changed = [name for name, text in sorted(candidate.items(), key=_own_last) if present.get(name) != text]
+    def _links(self) -> dict[str, Path]:
+        """Return the links of the directory with their targets."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.path.iterdir():
+                with contextlib.suppress(OSError):  # a file that vanished, or no link
+                    found[path.name] = path.readlink()
+        return found
+
+    def place(self, candidate: Mapping[str, str], names: Collection[str]) -> tuple[str, ...]:
+        """Write or remove the files `names` as `candidate` has them, the one with the generation last; return what changed."""
+        changed = [
+            name for name in sorted(names, key=lambda n: (n == OWN_FILE, n)) if self.read(name) != candidate.get(name)
+        ]
         for name in changed:
-            files.write_bytes(self._directory / name, candidate[name].encode(errors="surrogateescape"), 0o644)
-        gone = [name for name in present if name not in candidate]
-        for name in gone:
-            files.remove(self._directory / name)
-        return (*changed, *gone)
-
-    def place_drop_in(self) -> tuple[str, ...]:
-        """`worker_shutdown_timeout`, where the layout has a place for it (Debian's has)."""
-        for path, (text, present) in self.drop_in().items():
-            if present != text:
-                files.write_bytes(path, text.encode(), 0o644)
-                return (path.name,)
-        return ()
-
-    def drop_in(self) -> dict[Path, tuple[str, str | None]]:
-        """Where `worker_shutdown_timeout` should stand, the text, and the one in place; nothing where no place is."""
-        path, text = self._drop_in()
-        if not path.parent.is_dir():
-            return {}
-        return {path: (text, path.read_text(errors="replace") if path.is_file() else None)}
-
-    def _drop_in(self) -> tuple[Path, str]:
-        text = f"{STAMP}worker_shutdown_timeout {int(self._host.longest_connection * 1000)}ms;\n"
-        return Path(self._host.config).parent / "modules-enabled" / "90-conductor.conf", text
+            if name in candidate:
+                files.write_bytes(self.path / name, candidate[name].encode(errors="surrogateescape"), 0o644)
+            else:
+                files.remove(self.path / name)
+        return tuple(changed)
 
 
-def of_services(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of services' files among all files of ours."""
-    return tuple(name for name in names if name != OWN and name.endswith(".conf"))
-
-
-def _own_last(item: tuple[str, str]) -> tuple[bool, str]:
-    return item[0] == OWN, item[0]
+def services_of(present: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the ids of the services that have a file of Conductor's."""
+    names = (
+        name
+        for name, text in present.items()
+        if text.startswith(HEADER) and name.endswith(".conf") and name != OWN_FILE
+    )
+    return tuple(name.removesuffix(".conf") for name in names)

@@ -1,14 +1,15 @@
-# What all stages have in common.
+# Settings for all stages.
 lock "~> 3.17"
 
-# The services of each role, by their ids in Conductor's definitions. A host has those of all its roles.
+# The services of each role, by their ids in Conductor's definitions. A host runs the services of all its roles.
 set :services, {
   app: %w[shop_web shop_worker],
   cron: %w[shop_cron]
 }
 
-set :scm, nil # nothing is checked out on a host
-set :format_options, truncate: false, log_file: nil # Conductor's words whole; its history keeps who deployed what
+set :scm, nil # no code is checked out on the hosts
+# Show Conductor's progress, which it writes to stderr; its JSON on stdout is for the tasks.
+set :format_options, command_output: :stderr, truncate: false, log_file: nil
 
-# A host that known_hosts does not have is refused.
+# Reject hosts that are not in known_hosts.
 set :ssh_options, verify_host_key: :always, keepalive: true, keepalive_interval: 15

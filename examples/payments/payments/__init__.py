@@ -1,1 +1,1 @@
-"""A small direct-debit API: the example app that Conductor deploys. Standard library only."""
+"""A small direct-debit API, the example app that Conductor deploys. It needs only the standard library."""

@@ -1,4 +1,4 @@
-"""What each request does: a request value in, an answer value out; sockets are in `server.py`."""
+"""The routes: a request value in, a response value out. `server.py` has the sockets."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ LONGEST_SLOW_SECONDS = 60
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent; `key` is its Idempotency-Key."""
+    """A client's request; `key` is its Idempotency-Key."""
 
     method: str
     path: str
@@ -29,8 +29,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A status and a JSON object; status 0 means: never answer."""
+class Response:
+    """A status and a JSON object. Status 0 means that no response is sent."""
 
     status: int
     body: dict[str, Any]
@@ -38,7 +38,7 @@ class Answer:
 
 
 class InvalidError(Exception):
-    """The request cannot be understood or is not allowed."""
+    """The request is malformed or not allowed."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -46,25 +46,25 @@ class InvalidError(Exception):
 
 
 class Api:
-    """The routes over one store; `broken` is how this revision's health check fails."""
+    """The routes of one store; `faults` make the health check fail."""
 
-    def __init__(self, store: Store, broken: set[str]) -> None:
+    def __init__(self, store: Store, faults: set[str]) -> None:
         self.store = store
-        self.broken = broken
+        self.faults = faults
 
-    def answer(self, request: Request) -> Answer:
-        """Do what the request asks for; every expected failure is an answer too."""
+    def handle(self, request: Request) -> Response:
+        """Return the response; expected errors are responses too."""
         try:
-            handler, words = self._route(request)
-            return handler(request, *words)
+            handler, arguments = self._route(request)
+            return handler(request, *arguments)
         except InvalidError as error:
-            return Answer(error.status, {"error": str(error)})
+            return Response(error.status, {"error": str(error)})
         except NotFoundError as error:
-            return Answer(404, {"error": str(error)})
+            return Response(404, {"error": str(error)})
         except ConflictError as error:
-            return Answer(409, {"error": str(error)})
+            return Response(409, {"error": str(error)})
 
-    def _route(self, request: Request) -> tuple[Callable[..., Answer], tuple[str, ...]]:
+    def _route(self, request: Request) -> tuple[Callable[..., Response], tuple[str, ...]]:
         found = [
             (method, handler, match.groups())
             for method, path, handler in (
@@ -79,45 +79,45 @@ class Api:
             )
             if (match := re.fullmatch(path, request.path))
         ]
-        for method, handler, words in found:
+        for method, handler, arguments in found:
             if method == request.method:
-                return handler, words
-        raise (InvalidError(405, "not with this method") if found else InvalidError(404, "there is nothing here"))
+                return handler, arguments
+        raise (InvalidError(405, "method not allowed") if found else InvalidError(404, "not found"))
 
-    def _create(self, request: Request) -> Answer:
+    def _create(self, request: Request) -> Response:
         payment, new = self.store.create(_order(request))
         headers = {"Location": f"/payments/{payment.id}"} | ({} if new else {"Idempotent-Replayed": "true"})
-        return Answer(201 if new else 200, asdict(payment), headers)
+        return Response(201 if new else 200, asdict(payment), headers)
 
-    def _show(self, _request: Request, payment_id: str) -> Answer:
-        return Answer(200, asdict(self.store.get(payment_id)))
+    def _show(self, _request: Request, payment_id: str) -> Response:
+        return Response(200, asdict(self.store.get(payment_id)))
 
-    def _cancel(self, _request: Request, payment_id: str) -> Answer:
-        return Answer(200, asdict(self.store.cancel(payment_id)))
+    def _cancel(self, _request: Request, payment_id: str) -> Response:
+        return Response(200, asdict(self.store.cancel(payment_id)))
 
-    def _list(self, request: Request) -> Answer:
+    def _list(self, request: Request) -> Response:
         limit = max(1, min(int(_number(request, "limit", 100)), LARGEST_PAGE))
         payments = self.store.after(int(_number(request, "after", 0)), limit)
         page = [asdict(payment) for payment in payments]
-        return Answer(200, {"payments": page, "next": page[-1]["number"] if page else None})
+        return Response(200, {"payments": page, "next": page[-1]["number"] if page else None})
 
-    def _stats(self, _request: Request) -> Answer:
+    def _stats(self, _request: Request) -> Response:
         by_status = self.store.counts()
-        return Answer(200, {"payments": sum(by_status.values()), "by_status": by_status})
+        return Response(200, {"payments": sum(by_status.values()), "by_status": by_status})
 
-    def _health(self, _request: Request) -> Answer:
-        if "hangs" in self.broken:
-            return Answer(0, {})
-        if "redirects" in self.broken:
-            return Answer(302, {"error": "log in first"}, {"Location": "/login"})
-        if "unhealthy" in self.broken:
-            return Answer(500, {"error": "cannot reach the mandate service: connection refused"})
-        return Answer(200, {"status": "ok", "schema": self.store.check()})
+    def _health(self, _request: Request) -> Response:
+        if "hangs" in self.faults:
+            return Response(0, {})
+        if "redirects" in self.faults:
+            return Response(302, {"error": "log in first"}, {"Location": "/login"})
+        if "unhealthy" in self.faults:
+            return Response(500, {"error": "cannot reach the mandate service: connection refused"})
+        return Response(200, {"status": "ok", "schema": self.store.check()})
 
-    def _slow(self, request: Request) -> Answer:
+    def _slow(self, request: Request) -> Response:
         seconds = min(_number(request, "seconds", 1), LONGEST_SLOW_SECONDS)
         time.sleep(seconds)
-        return Answer(200, {"slept": seconds})
+        return Response(200, {"slept": seconds})
 
 
 def _order(request: Request) -> Order:
@@ -132,19 +132,19 @@ def _order(request: Request) -> Order:
     amount, currency = body.get("amount"), body.get("currency")
     mandate, reference = body.get("mandate"), body.get("reference", "")
     if type(amount) is not int or not 0 < amount <= LARGEST_AMOUNT:
-        raise InvalidError(422, "amount: a whole number of minor units above 0")
+        raise InvalidError(422, "amount: must be a positive integer of minor units")
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
-        raise InvalidError(422, "currency: three capital letters, for example GBP")
+        raise InvalidError(422, "currency: must be three capital letters, for example GBP")
     if not isinstance(mandate, str) or not mandate:
-        raise InvalidError(422, "mandate: the id of the mandate to collect from")
+        raise InvalidError(422, "mandate: must be the id of a mandate")
     if not isinstance(reference, str):
-        raise InvalidError(422, "reference: a text")
+        raise InvalidError(422, "reference: must be a string")
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return Order(request.key, fingerprint, amount, currency, mandate, reference)
 
 
 def _number(request: Request, name: str, default: float) -> float:
-    written = dict(parse_qsl(request.query)).get(name, str(default))
-    if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]+)?", written):
-        raise InvalidError(400, f"{name}: a number")
-    return float(written)
+    text = dict(parse_qsl(request.query)).get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]+)?", text):
+        raise InvalidError(400, f"{name}: must be a number")
+    return float(text)

@@ -1,6 +1,6 @@
-"""The ways a revision can be broken on purpose, from `BROKEN`, which `build --broken` bakes into the image.
+"""Faults to switch on: `BROKEN` lists them, and `build --broken` sets it in an image.
 
-`BROKEN` is a list of words: `KIND` breaks bin/web, `PROGRAM:KIND` breaks another program of bin/.
+`FAULT` breaks bin/web, `PROGRAM:FAULT` another program in bin/. Separate several faults with spaces or commas.
 """
 
 import os
@@ -9,81 +9,79 @@ import sys
 from payments import settings, signals
 
 EXIT_CODE = 3
-ANYWHERE = {
+ANY_PROGRAM = {
     "exits": "exits with code 3 at once",
-    "exits-later": "does nothing useful and exits with code 3 after 3 s (BROKEN_SECONDS)",
+    "exits-later": "does not start working, and exits with code 3 after 3 s (BROKEN_SECONDS)",
 }
-STALLS = {"stalls": "runs, but does nothing and never ends"}
-SERVING = {
-    "crashes": "works at first, and exits with code 3 after 3 s (BROKEN_SECONDS)",
+STALL = {"stalls": "does nothing and never exits"}
+LONG_RUNNING = {
+    "crashes": "works, and exits with code 3 after 3 s (BROKEN_SECONDS)",
     "ignores-stop": "works, and ignores SIGTERM",
 }
-KINDS = {
-    "web": ANYWHERE
-    | SERVING
+FAULTS = {
+    "web": ANY_PROGRAM
+    | LONG_RUNNING
     | {
-        "unhealthy": "the health check answers 500 and says why",
-        "redirects": "the health check answers 302",
-        "hangs": "the health check takes the request and never answers",
-        "never-listens": "runs, but never opens its port",
+        "unhealthy": "the health check returns 500 and the reason",
+        "redirects": "the health check returns 302",
+        "hangs": "the health check accepts the request and never responds",
+        "never-listens": "runs, but does not open its port",
     },
-    "worker": ANYWHERE | STALLS | SERVING | {"unhealthy": "works, but never touches its alive file"},
-    "clock": ANYWHERE | STALLS | SERVING,
-    "migrate": ANYWHERE | STALLS,
-    "settle": ANYWHERE | STALLS,
-    "generate-cron": ANYWHERE
-    | STALLS
+    "worker": ANY_PROGRAM | STALL | LONG_RUNNING | {"unhealthy": "works, but does not touch its alive file"},
+    "clock": ANY_PROGRAM | STALL | LONG_RUNNING,
+    "migrate": ANY_PROGRAM | STALL,
+    "settle": ANY_PROGRAM | STALL,
+    "generate-cron": ANY_PROGRAM
+    | STALL
     | {
-        "bad-table": "one line among good ones that cron would refuse",
-        "prints-nothing": "exit code 0, no table",
+        "bad-table": "prints one invalid line among valid ones",
+        "prints-nothing": "prints nothing and exits with 0",
     },
 }
 
 
-def check(word: str) -> tuple[str, str]:
-    """Split `[PROGRAM:]KIND`; `ValueError` with the words there are."""
-    program, _, kind = word.rpartition(":")
+def parse(word: str) -> tuple[str, str]:
+    """Return program and fault of `[PROGRAM:]FAULT`; raise `ValueError` with the expected ones."""
+    program, _, fault = word.rpartition(":")
     program = program or "web"
-    if program not in KINDS:
-        raise ValueError(f"{word!r}: there is no bin/{program} to break: write one of {', '.join(KINDS)}")
-    if kind not in KINDS[program]:
-        raise ValueError(
-            f"{word!r}: bin/{program} cannot be broken like this: write one of {', '.join(KINDS[program])}"
-        )
-    return program, kind
+    if program not in FAULTS:
+        raise ValueError(f"{word!r}: unknown program {program}; expected one of {', '.join(FAULTS)}")
+    if fault not in FAULTS[program]:
+        raise ValueError(f"{word!r}: unknown fault of bin/{program}; expected one of {', '.join(FAULTS[program])}")
+    return program, fault
 
 
-def kinds(program: str) -> set[str]:
-    """How this program is broken in this revision; empty for a good one."""
+def faults(program: str) -> set[str]:
+    """Return the program's faults in this revision."""
     try:
-        words = [check(word) for word in os.environ.get("BROKEN", "").replace(",", " ").split()]
+        words = [parse(word) for word in os.environ.get("BROKEN", "").replace(",", " ").split()]
     except ValueError as error:
         raise SystemExit(f"BROKEN: {error}") from None
-    return {kind for broken, kind in words if broken == program}
+    return {fault for broken, fault in words if broken == program}
 
 
 def start(program: str) -> set[str]:
-    """Do at once what a broken program does instead of starting; otherwise return how it is broken."""
-    broken = kinds(program)
-    if "exits" in broken:
-        give_up(program, "cannot start: MANDATE_SERVICE_URL is not set")
-    if "exits-later" in broken:
-        if signals.told_to_stop(within=seconds()):
+    """Exit or stall if a fault prevents the program's start; otherwise return its faults."""
+    active = faults(program)
+    if "exits" in active:
+        fail(program, "cannot start: MANDATE_SERVICE_URL is not set")
+    if "exits-later" in active:
+        if signals.wait_for_stop(within=seconds()):
             sys.exit(0)
-        give_up(program, "cannot start: the mandate service did not answer in time")
-    if broken & {"stalls", "never-listens"}:
-        settings.log(f"{program}: waits for a lock that nobody will release")
-        signals.told_to_stop()
+        fail(program, "cannot start: the mandate service timed out")
+    if active & {"stalls", "never-listens"}:
+        settings.log(f"{program}: waiting for a lock")
+        signals.wait_for_stop()
         sys.exit(0)
-    return broken
+    return active
 
 
 def seconds() -> float:
-    """How long `exits-later` and `crashes` take."""
+    """Return the delay of `exits-later` and `crashes`."""
     return settings.number("BROKEN_SECONDS", 3)
 
 
-def give_up(program: str, why: str) -> None:
-    """Say why on standard error and end the whole process, whatever its threads are doing."""
-    print(f"{program}: {why}", file=sys.stderr, flush=True)
+def fail(program: str, reason: str) -> None:
+    """Print the reason to standard error and exit without waiting for other threads."""
+    print(f"{program}: {reason}", file=sys.stderr, flush=True)
     os._exit(EXIT_CODE)

@@ -1,6 +1,6 @@
-"""bin/clock: a singleton. Its lines in clock.log on the volume show whether two ever ran at once.
+"""bin/clock: a singleton. Its lines in clock.log on the volume show whether two clocks ever ran at once.
 
-`TIME start REVISION HOST`, then a `tick` line every second, then `end`; a killed clock has no `end`.
+It writes `TIME start REVISION HOST`, then a `tick` line every second, then `end`. A killed clock writes no `end`.
 """
 
 import os
@@ -15,25 +15,25 @@ TICK_SECONDS = 1.0
 
 
 def main() -> int:
-    """Tick until told to stop."""
-    signals.hold()
-    kinds = broken.start("clock")
+    """Write a line per second until a stop signal arrives."""
+    signals.block()
+    faults = broken.start("clock")
     file = settings.data_directory() / "clock.log"
     file.parent.mkdir(parents=True, exist_ok=True)
     write(file, "start")
-    ends = time.monotonic() + broken.seconds()
-    while not signals.told_to_stop(within=settings.number("CLOCK_SECONDS", TICK_SECONDS)):
+    crash_at = time.monotonic() + broken.seconds()
+    while not signals.wait_for_stop(within=settings.number("CLOCK_SECONDS", TICK_SECONDS)):
         write(file, "tick")
-        if "crashes" in kinds and time.monotonic() >= ends:
-            broken.give_up("clock", "lost count")
-    if "ignores-stop" in kinds:
-        signals.ignore_for_ever()
+        if "crashes" in faults and time.monotonic() >= crash_at:
+            broken.fail("clock", "cannot read the time")
+    if "ignores-stop" in faults:
+        signals.ignore_stop()
     write(file, "end")
     return 0
 
 
 def write(file: Path, event: str) -> None:
-    """Append one line in one write, on the disk before this returns."""
+    """Append one line in one write and sync it to disk."""
     line = f"{settings.now()} {event} {settings.revision()} {socket.gethostname()}\n"
     with file.open("a") as log:
         log.write(line)

@@ -1,4 +1,4 @@
-"""Which connections are open and which of them are busy with a request: what a stop that loses nothing must know."""
+"""Tracks open connections and which of them have a request in progress, so that a stop loses no request."""
 
 import contextlib
 import socket
@@ -6,7 +6,7 @@ import threading
 
 
 class Connections:
-    """The open connections of a server; told by its threads when a request begins and ends."""
+    """The open connections of a server. Its threads report the start and end of each request."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -19,25 +19,25 @@ class Connections:
             self._busy[connection] = False
 
     def busy(self, connection: socket.socket) -> None:
-        """A request has begun."""
+        """A request has started."""
         with self._changed:
             self._busy[connection] = True
 
     def idle(self, connection: socket.socket) -> None:
-        """No request is under way; when stopping there will be none but what has arrived."""
+        """The request has ended. A stopping server reads only what has already arrived."""
         with self._changed:
             self._busy[connection] = False
             if self.stopping.is_set():
                 _end_of_input(connection)
 
     def closed(self, connection: socket.socket) -> None:
-        """The connection is gone."""
+        """The connection was closed."""
         with self._changed:
             self._busy.pop(connection, None)
             self._changed.notify_all()
 
     def finish(self, within: float) -> int:
-        """Let every connection end after what has arrived on it; how many have not after so many seconds."""
+        """Close each connection after its pending requests; return how many are still open after `within` seconds."""
         with self._changed:
             self.stopping.set()
             for connection, busy in self._busy.items():
@@ -48,6 +48,6 @@ class Connections:
 
 
 def _end_of_input(connection: socket.socket) -> None:
-    """Let the reader find the end after what has arrived, which it still answers (so does Linux's SHUT_RD)."""
-    with contextlib.suppress(OSError):  # the client has closed it already
+    """End the input after the data that has arrived: on Linux, SHUT_RD keeps that data readable."""
+    with contextlib.suppress(OSError):  # the client has already closed it
         connection.shutdown(socket.SHUT_RD)

@@ -1,4 +1,4 @@
-"""bin/console: a Python prompt in the app, with the store open."""
+"""bin/console: a Python prompt with the store."""
 
 import code
 import contextlib
@@ -9,9 +9,9 @@ from payments.store import Store
 
 
 def main() -> int:
-    """Prompt until end of input."""
+    """Run the prompt until the end of its input."""
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 - importing it gives the prompt its line editing
+        import readline  # noqa: F401 - the import enables line editing
     store = Store(settings.data_directory())
     store.migrate()
     banner = f"payments, revision {settings.revision()}: `store` is {store.path}; try store.counts()"

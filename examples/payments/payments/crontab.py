@@ -1,29 +1,29 @@
-"""bin/generate-cron: prints the app's crontab, a plain one as `crontab -e` would show it."""
+"""bin/generate-cron: prints the app's crontab in the format of `crontab -e`."""
 
 import sys
 
 from payments import broken
 
-TABLE = r"""# The payments app's jobs. Printed by bin/generate-cron.
+TABLE = r"""# The payments app's jobs, printed by bin/generate-cron.
 MAILTO=payments@example.com
 
-# Pay out what has been paid.
+# Settle paid payments.
 */10 * * * * bin/settle
 
-# How the day went, on working days. Cron reads a bare % as the end of the command.
+# Report on the day, on working days. Cron needs % to be escaped.
 55 23 * * mon-fri bin/settle --report --day "$(date -u +\%F)"
 
-# All there is, on the first of the month.
+# Report on all payments on the first of the month.
 0 6 1 * * bin/settle --report
 """
 BAD_LINE = "61 * * * * bin/settle\n"
 
 
 def main() -> int:
-    """Print the table, or what a broken revision prints."""
-    kinds = broken.start("generate-cron")
-    if "prints-nothing" not in kinds:
-        print(TABLE + (BAD_LINE if "bad-table" in kinds else ""), end="")
+    """Print the table with the revision's faults."""
+    faults = broken.start("generate-cron")
+    if "prints-nothing" not in faults:
+        print(TABLE + (BAD_LINE if "bad-table" in faults else ""), end="")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""bin/migrate: brings the database to this revision's schema, before the revision's containers start."""
+"""bin/migrate: migrates the database to this revision's schema before the revision's containers start."""
 
 import sys
 
@@ -7,8 +7,8 @@ from payments.store import Store
 
 
 def main() -> int:
-    """Apply what is missing and say so."""
-    signals.hold()
+    """Apply missing migrations and log their versions."""
+    signals.block()
     broken.start("migrate")
     store = Store(settings.data_directory())
     applied = store.migrate()

@@ -1,4 +1,4 @@
-"""The database's schema as a list of migrations; each is applied once, in one transaction."""
+"""The database schema as a list of migrations. Each is applied once; a run is one transaction."""
 
 import sqlite3
 
@@ -39,16 +39,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The schema's version: how many migrations have been applied; 0 for an empty database."""
+    """Return the schema's version: the number of applied migrations."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_versions'").fetchall():
         return 0
     return int(connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()[0][0])
 
 
 def migrate(connection: sqlite3.Connection) -> list[int]:
-    """Apply what is missing and return its versions; a schema newer than this revision is left as it is.
+    """Apply missing migrations and return their versions. A schema newer than this revision is not changed.
 
-    Containers may do this at the same time: the first one holds the write lock, the others then find it done.
+    Containers may run this concurrently: they wait for the write lock and then find the migrations applied.
     """
     if version(connection) >= len(MIGRATIONS):
         return []

@@ -1,7 +1,7 @@
-"""Being told to stop, without signal handlers: the signals are held back and waited for by the main thread.
+"""Stop signals without handlers: all threads block them, and the main thread waits for them.
 
-A held signal is kept by the kernel until it is asked for, also for process 1 of a container,
-to which a signal that has no handler would otherwise never be delivered.
+The kernel keeps a blocked signal pending, also for process 1 of a container, which otherwise never receives a signal
+without a handler.
 """
 
 import os
@@ -11,29 +11,29 @@ import time
 from payments import settings
 
 STOP = {signal.SIGTERM, signal.SIGINT}
-TOLD_BY_SIGTERM = 128 + signal.SIGTERM
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 
 
-def hold() -> None:
-    """Hold the stop signals back; first thing in `main`, before any thread starts."""
+def block() -> None:
+    """Block the stop signals; call this before any thread starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
 
 
-def told_to_stop(within: float | None = None) -> bool:
-    """Wait so many seconds (for ever without a number) for a stop signal; whether one came.
+def wait_for_stop(within: float | None = None) -> bool:
+    """Wait `within` seconds, or forever, for a stop signal; return whether one arrived.
 
-    With `RUDE_EXIT=1` the process is gone at that moment, and whatever it was doing is lost.
+    With `EXIT_AT_ONCE=1` the process exits on the signal without finishing its work.
     """
     if within is None:
         signal.sigwait(STOP)
     elif signal.sigtimedwait(STOP, max(within, 0)) is None:
         return False
-    if settings.switch("RUDE_EXIT"):
-        os._exit(TOLD_BY_SIGTERM)
+    if settings.switch("EXIT_AT_ONCE"):
+        os._exit(SIGTERM_EXIT_CODE)
     return True
 
 
-def ignore_for_ever() -> None:
-    """What the `ignores-stop` breakage does: only SIGKILL ends this process."""
+def ignore_stop() -> None:
+    """Run until SIGKILL, for the fault `ignores-stop`."""
     while True:
         time.sleep(3600)

@@ -1,7 +1,7 @@
-"""Payments in SQLite on a volume, which containers of several revisions read and write at the same time.
+"""Payments in SQLite on a volume, which containers of several revisions read and write concurrently.
 
-Exactly once: the idempotency key is UNIQUE, and looking it up and inserting happen in one write transaction.
-Durable: write-ahead log with `synchronous=FULL`, so an acknowledged payment also survives a power cut.
+Exactly once: the idempotency key is unique, and lookup and insert are one write transaction.
+Durable: with a write-ahead log and `synchronous=FULL`, an acknowledged payment survives a power failure.
 """
 
 import sqlite3
@@ -14,21 +14,21 @@ from typing import Any
 from payments import schema, settings
 from payments.writer import RefusedError, Writer
 
-BUSY_SECONDS = 20  # how long a write waits for those of other containers
-ROUND = 500  # payments moved in one transaction by the worker, so that requests get their turn
+BUSY_SECONDS = 20  # how long a write waits for other containers
+BATCH = 500  # payments per transaction of the worker, so that requests do not wait long
 
 
 class NotFoundError(RefusedError):
-    """There is no such payment."""
+    """The payment does not exist."""
 
 
 class ConflictError(RefusedError):
-    """The request contradicts what is stored."""
+    """The request conflicts with a stored payment."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a client asks for; the fingerprint tells a repetition from another order under the same key."""
+    """A payment to create; the fingerprint distinguishes a repeated request from another one with the same key."""
 
     key: str
     fingerprint: str
@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Payment:
-    """A stored payment. `number` counts up in the order of storing; `amount` is in minor units, for example pence."""
+    """A stored payment. `number` is its position in the order of storage; `amount` is in minor units such as pence."""
 
     number: int
     id: str
@@ -58,27 +58,27 @@ COLUMNS = ", ".join(field.name for field in fields(Payment))
 
 
 class Store:
-    """The payments of one data directory, which is created when absent."""
+    """The payments in one data directory, which is created if it is missing."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "payments.db"
         self._reading = threading.Lock()
         self._reader = self._connect()
-        self._writer = Writer(self._connect(), directory / "payments.turn")
+        self._writer = Writer(self._connect(), directory / "payments.lock")
 
     def migrate(self) -> list[int]:
-        """Bring the schema to this revision's version; the versions that were applied now."""
+        """Migrate the schema to this revision; return the applied versions."""
         with self._reading:
             return schema.migrate(self._reader)
 
     def close(self) -> None:
-        """Finish what is being written and close the database."""
+        """Finish pending writes and close the database."""
         self._writer.close()
         self._reader.close()
 
     def create(self, order: Order) -> tuple[Payment, bool]:
-        """Store the payment, or find the one stored under its key; whether it is new."""
+        """Store the payment or find the one with its key; return it and whether it is new."""
 
         def job(connection: sqlite3.Connection) -> tuple[Payment, bool]:
             found = connection.execute(
@@ -106,43 +106,43 @@ class Store:
         return self._writer.run(job)
 
     def advance(self, before: str, after: str, *, created_before: str) -> int:
-        """Move up to `ROUND` payments from one status to the next; how many."""
-        change = (
+        """Move up to `BATCH` payments to the next status; return how many."""
+        statement = (
             "UPDATE payments SET status = ? WHERE number IN (SELECT number FROM payments"
             " WHERE status = ? AND created_at <= ? ORDER BY number LIMIT ?)"
         )
-        values = (after, before, created_before, ROUND)
-        return self._writer.run(lambda connection: connection.execute(change, values).rowcount)
+        values = (after, before, created_before, BATCH)
+        return self._writer.run(lambda connection: connection.execute(statement, values).rowcount)
 
     def settle(self) -> int:
-        """Put every paid payment that has no settlement yet into a new one; how many."""
+        """Add all unsettled paid payments to a new settlement; return how many."""
 
         def job(connection: sqlite3.Connection) -> int:
             unsettled = "FROM payments WHERE status = 'paid' AND settlement IS NULL"
             count: int = connection.execute(f"SELECT count(*) {unsettled}").fetchone()[0]
             if count:
                 row = (count, settings.now(), settings.revision())
-                made = connection.execute("INSERT INTO settlements VALUES (NULL, ?, ?, ?)", row)
+                inserted = connection.execute("INSERT INTO settlements VALUES (NULL, ?, ?, ?)", row)
                 connection.execute(
                     f"UPDATE payments SET settlement = ? WHERE number IN (SELECT number {unsettled})",
-                    (made.lastrowid,),
+                    (inserted.lastrowid,),
                 )
             return count
 
         return self._writer.run(job)
 
     def get(self, payment_id: str) -> Payment:
-        """The payment of this id."""
+        """Return the payment with this id."""
         with self._reading:
             return _one(self._reader, payment_id)
 
     def after(self, number: int, limit: int) -> list[Payment]:
-        """A page of payments in the order of storing, those after `number`."""
+        """Return up to `limit` payments after `number`, in the order of storage."""
         rows = self._read(f"SELECT {COLUMNS} FROM payments WHERE number > ? ORDER BY number LIMIT ?", number, limit)
         return [Payment(*row) for row in rows]
 
     def counts(self, day: str = "") -> dict[str, int]:
-        """How many payments there are by status; of one day (`2024-05-31`), month or year, or of all time."""
+        """Return the number of payments by status, of a day (`2024-05-31`), a month, a year or all time."""
         return dict(
             self._read(
                 "SELECT status, count(*) FROM payments WHERE substr(created_at, 1, ?) = ? GROUP BY status",
@@ -152,7 +152,7 @@ class Store:
         )
 
     def check(self) -> int:
-        """Read from the database, for the health check; the schema's version."""
+        """Read from the database for the health check; return the schema's version."""
         with self._reading:
             self._reader.execute("SELECT number FROM payments LIMIT 1").fetchall()
             return schema.version(self._reader)
@@ -191,5 +191,5 @@ def _insert(connection: sqlite3.Connection, order: Order) -> Payment:
 def _one(connection: sqlite3.Connection, payment_id: str) -> Payment:
     rows = connection.execute(f"SELECT {COLUMNS} FROM payments WHERE id = ?", (payment_id,)).fetchall()
     if not rows:
-        raise NotFoundError(f"there is no payment {payment_id}")
+        raise NotFoundError(f"payment {payment_id} does not exist")
     return Payment(*rows[0])

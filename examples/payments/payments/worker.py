@@ -1,4 +1,4 @@
-"""bin/worker: takes pending payments to the bank, which collects them, and touches its alive file each round."""
+"""bin/worker: submits pending payments to the bank and touches its alive file after each round."""
 
 import sys
 import time
@@ -12,30 +12,30 @@ PENDING_SECONDS = 5.0  # how long a payment can still be cancelled
 
 
 def main() -> int:
-    """Do a round a second until told to stop; a round that has begun is finished."""
-    signals.hold()
-    kinds = broken.start("worker")
+    """Run a round per second until a stop signal arrives; finish the current round."""
+    signals.block()
+    faults = broken.start("worker")
     store = Store(settings.data_directory())
     store.migrate()
-    settings.log("worker: starts")
-    ends = time.monotonic() + broken.seconds()
+    settings.log("worker: started")
+    crash_at = time.monotonic() + broken.seconds()
     while True:
         one_round(store)
-        if "unhealthy" not in kinds:
+        if "unhealthy" not in faults:
             alive.touch()
-        if "crashes" in kinds and time.monotonic() >= ends:
-            broken.give_up("worker", "lost the bank")
-        if signals.told_to_stop(within=settings.number("WORKER_SECONDS", ROUND_SECONDS)):
+        if "crashes" in faults and time.monotonic() >= crash_at:
+            broken.fail("worker", "lost the connection to the bank")
+        if signals.wait_for_stop(within=settings.number("WORKER_SECONDS", ROUND_SECONDS)):
             break
-    if "ignores-stop" in kinds:
-        signals.ignore_for_ever()
+    if "ignores-stop" in faults:
+        signals.ignore_stop()
     store.close()
-    settings.log("worker: ends")
+    settings.log("worker: stopped")
     return 0
 
 
 def one_round(store: Store) -> None:
-    """Submitted payments become paid, pending ones of some age become submitted."""
+    """Mark submitted payments as paid, and pending ones older than PENDING_SECONDS as submitted."""
     age = timedelta(seconds=settings.number("PENDING_SECONDS", PENDING_SECONDS))
     old_enough = settings.stamp(datetime.now(UTC) - age)
     paid = store.advance("submitted", "paid", created_before=old_enough)

@@ -1,9 +1,8 @@
-"""One thread that owns the writing connection and commits all that waits as one transaction (group commit).
+"""One thread that owns the write connection and commits all waiting jobs in one transaction (group commit).
 
-A commit is a sync of the disk. Twenty requests that arrive during one sync share the next, so throughput grows with
-load, and of each container only one thread competes for SQLite's write lock. Those threads queue at a file lock:
-waiting for SQLite itself means asking again after ever longer pauses, which starved one of two busy containers for
-over a second (measured).
+Each commit syncs the disk. Requests that arrive during one sync share the next commit, so throughput grows with load.
+The writers of several containers wait for each other at a file lock, which is fair. SQLite's own busy handler retries
+with increasing pauses, which can starve one of two busy containers.
 """
 
 import fcntl
@@ -20,15 +19,15 @@ Job = Callable[[sqlite3.Connection], Result]
 
 
 class RefusedError(Exception):
-    """A job's own no, raised before it wrote anything: the other jobs of its transaction go on."""
+    """Raised by a job before it writes anything; the other jobs of its transaction continue."""
 
 
 class Writer:
-    """Runs jobs in order; a job's result is given out only after the commit that holds it."""
+    """Runs jobs in order. A job's result is available after its commit."""
 
-    def __init__(self, connection: sqlite3.Connection, turn: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: Path) -> None:
         self._connection = connection
-        self._turn = turn.open("a")
+        self._lock = lock.open("a")
         self._changed = threading.Condition()
         self._waiting: list[tuple[Job[Any], Future[Any]]] = []
         self._closing = False
@@ -36,7 +35,7 @@ class Writer:
         self._thread.start()
 
     def run(self, job: Job[Result]) -> Result:
-        """Run the job and wait until it is on the disk; what it raises is raised here."""
+        """Run the job, wait for its commit, and return its result or raise its error."""
         result: Future[Result] = Future()
         with self._changed:
             self._waiting.append((job, result))
@@ -44,13 +43,13 @@ class Writer:
         return result.result()
 
     def close(self) -> None:
-        """Finish what is waiting, then end the thread."""
+        """Run the waiting jobs, then end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join()
         self._connection.close()
-        self._turn.close()
+        self._lock.close()
 
     def _work(self) -> None:
         while group := self._next():
@@ -63,25 +62,25 @@ class Writer:
             return group
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
-        answers: list[tuple[Callable[[Any], None], Any]] = []
+        outcomes: list[tuple[Callable[[Any], None], Any]] = []
         try:
             with self._transaction():
                 for job, result in group:
                     try:
-                        answers.append((result.set_result, job(self._connection)))
+                        outcomes.append((result.set_result, job(self._connection)))
                     except RefusedError as refused:
-                        answers.append((result.set_exception, refused))
-        except Exception as error:  # noqa: BLE001 - nothing was stored: everyone who waits is told so
-            answers = [(result.set_exception, error) for _, result in group]
-        for give, answer in answers:
-            give(answer)
+                        outcomes.append((result.set_exception, refused))
+        except Exception as error:  # noqa: BLE001 - nothing was stored, so all waiting jobs fail
+            outcomes = [(result.set_exception, error) for _, result in group]
+        for deliver, outcome in outcomes:
+            deliver(outcome)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:  # commits at its end, or rolls back
                 yield
         finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)

@@ -1,22 +1,23 @@
-# Converges the cookbook on the recorder. Reads a mapping from standard input: cookbook, node, attributes, data_bags, recipes
-# (or `resource` and `properties` of a custom one), perform, answers. Prints what was recorded and updated, or the error.
+# Converges the cookbook on the recorder. Reads a JSON mapping from standard input: cookbook, node, attributes,
+# data_bags, recipes (or `resource` and `properties` of a custom resource), perform, answers. Prints recorded and
+# updated resources.
 
 require 'json'
 require_relative 'recorder'
 
 $stdin.set_encoding('UTF-8')
 $stdout.set_encoding('UTF-8')
-asked = JSON.parse($stdin.read)
+request = JSON.parse($stdin.read)
 outcome = {}
 begin
-  run = Recorder::Run.new(asked['cookbook'], asked['node'], asked['attributes'] || {}, asked['data_bags'] || {},
-                          perform: asked['perform'], answers: asked['answers'] || {})
-  if asked['resource']
-    kind, name = asked['resource']
-    properties = asked['properties'] || {}
+  run = Recorder::Run.new(request['cookbook'], request['node'], request['attributes'] || {}, request['data_bags'] || {},
+                          perform: request['perform'], answers: request['answers'] || {})
+  if request['resource']
+    kind, name = request['resource']
+    properties = request['properties'] || {}
     run.run(run.build(kind.to_sym, name, proc { properties.each { |key, value| __send__(key, value) } }))
   else
-    run.converge(asked['recipes'])
+    run.converge(request['recipes'])
   end
 rescue StandardError => e
   outcome['error'] = "#{e.class}: #{e.message}"

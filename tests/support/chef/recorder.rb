@@ -1,9 +1,9 @@
-# As much of Chef as the cookbook uses: attributes, data bags, recipes, custom resources in unified mode, guards and
-# notifications. Everything is recorded in the order in which Chef would do it; with `perform` it is also done.
+# The part of Chef that the cookbook uses: attributes, data bags, recipes, custom resources in unified mode, guards and
+# notifications. It records all actions in Chef's order. With `perform` it also performs them.
 
 require_relative 'resources'
 
-# Where Chef keeps its configuration.
+# Chef's configuration.
 module Chef
   Config = { file_cache_path: '/var/chef/cache' } # rubocop:disable Style/MutableConstant
 end
@@ -12,7 +12,7 @@ module Recorder
   Lazy = Struct.new(:block)
   Command = Struct.new(:stdout, :stderr, :exitstatus)
 
-  # What a converge is about.
+  # One converge.
   class Run
     attr_reader :node, :bags, :cookbook, :recorded, :updated, :fetched
 
@@ -33,7 +33,7 @@ module Recorder
       Dir.glob(File.join(cookbook, 'resources', '*.rb')).sort.each { |path| define(path) }
     end
 
-    # As Chef's Runner: what was delayed is done also after a failure.
+    # Like Chef, run delayed notifications also after a failure.
     def converge(recipes)
       recipes.each { |name| include_recipe(name) }
       @queue.each { |resource| known!(resource) }
@@ -43,9 +43,9 @@ module Recorder
       raise failures.size == 1 ? failures.first : failures.map(&:message).join("\n") unless failures.empty?
     end
 
-    # A subscription to what no recipe declares is never called for, and no error.
-    def subscribe(name, *called_for)
-      @subscribed[name] << called_for
+    # A subscription to a resource that no recipe declares is not an error.
+    def subscribe(name, *notification)
+      @subscribed[name] << notification
     end
 
     def include_recipe(name)
@@ -53,7 +53,7 @@ module Recorder
       Scope.new(self, ->(resource) { @queue << resource }).instance_eval(File.read(path), path)
     end
 
-    # A resource of a name and a block, inside `action` when a custom resource declares it.
+    # Build a resource from its name and block; `action` is the scope of the custom resource that declares it.
     def build(kind, name, block, action = nil)
       type = @custom[kind]
       raise NoMethodError, "there is no resource or method #{kind}" unless type || Resources::KNOWN[kind]
@@ -74,7 +74,7 @@ module Recorder
       end
     end
 
-    # A command's outcome: run, or as the test's answers have it when nothing is performed; nil is a failure.
+    # Run a command, or return the test's answer when nothing is performed. An answer of nil is a failure.
     def shell_out(*command)
       unless @perform
         answer = @answers.fetch(command.join(' ')) { raise "no answer to #{command.join(' ')}" }
@@ -87,7 +87,7 @@ module Recorder
     def guard(test)
       return test.call unless test.is_a?(String)
 
-      @perform ? shell_out(test).exitstatus.zero? : true
+      @perform || @answers.key?(test) ? shell_out(test).exitstatus.zero? : true
     end
 
     private
@@ -134,7 +134,7 @@ module Recorder
     end
   end
 
-  # Attributes: those of the cookbook with the test's over them.
+  # The cookbook's attributes, overridden by the test's.
   class Node
     attr_reader :name
 
@@ -155,7 +155,7 @@ module Recorder
     end
   end
 
-  # What recipes and actions may say.
+  # The methods that recipes and actions can call.
   class Scope
     def initialize(run, declare)
       @run = run
@@ -174,7 +174,7 @@ module Recorder
       @run.bags.fetch(name) { raise "Cannot find a data bag named #{name}" }.keys
     end
 
-    # As Chef gives it to a recipe: with what it adds to what was written.
+    # Chef adds these keys to each item.
     def data_bag_item(bag, id)
       @run.fetched << "#{bag}/#{id}"
       { 'chef_type' => 'data_bag_item', 'data_bag' => bag }.merge(@run.bags.fetch(bag).fetch(id))
@@ -203,7 +203,7 @@ module Recorder
     end
   end
 
-  # A resource file: its properties and actions.
+  # A custom resource: its properties and actions.
   class CustomType
     attr_reader :name, :properties, :default
 
@@ -219,7 +219,7 @@ module Recorder
       @actions.keys + [:nothing]
     end
 
-    # Unified mode: a resource in an action is run where it stands.
+    # In unified mode, a resource in an action runs as soon as it is declared.
     def act(run, resource, action)
       scope = @helpers.new(run, ->(inner) { run.run(inner) })
       scope.instance_variable_set(:@new_resource, resource)
@@ -257,7 +257,7 @@ module Recorder
     end
   end
 
-  # One resource as declared.
+  # One declared resource.
   class Resource < BasicObject
     attr_reader :kind, :name, :type, :notifications
 
@@ -313,7 +313,7 @@ module Recorder
       @run.node
     end
 
-    # Chef hands on what a resource inside an action does not know itself.
+    # Chef forwards this to the custom resource.
     def new_resource
       @action.new_resource
     end

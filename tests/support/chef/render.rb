@@ -1,6 +1,6 @@
-# Renders templates of the cookbook, which stands two directories up unless COOKBOOK names another.
+# Renders templates of the cookbook. COOKBOOK names another cookbook's directory.
 #
-#   ruby render.rb TEMPLATE JSON    prints it as Chef renders it; JSON is a mapping of its variables, or - for standard input
+#   ruby render.rb TEMPLATE JSON    prints a template as Chef renders it; JSON maps its variables (-: read it from stdin)
 #   ruby render.rb --batch          reads [[TEMPLATE, VARIABLES], ...], prints [[by Erubis, by ERB], ...]
 
 require 'json'

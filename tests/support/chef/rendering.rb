@@ -1,4 +1,4 @@
-# Renders a template of a cookbook as Chef does (Erubis) and with Ruby's own ERB.
+# Renders a cookbook's template with Erubis, as Chef does, and with Ruby's ERB.
 
 require 'erb'
 require 'erubis'
@@ -6,7 +6,7 @@ require 'erubis'
 module Rendering
   module_function
 
-  # What Chef calls a template's variables are instance variables of the object that it is evaluated in.
+  # Chef sets a template's variables as instance variables of the object that evaluates it.
   def context(variables)
     variables.each_with_object(Object.new) { |(name, value), made| made.instance_variable_set("@#{name}", value) }
   end

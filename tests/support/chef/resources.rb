@@ -1,5 +1,5 @@
-# The resources of Chef that the recorder knows: their properties, their actions (the first is the default), and what is
-# done for real. What Chef itself does not have is refused, so that a slip of the pen in a recipe fails its test.
+# Chef's resources that the recorder supports: their properties, their actions (the first is the default), and how to
+# perform them. Unknown properties and actions are errors, so that a typo in a recipe fails its test.
 
 require 'fileutils'
 require 'open3'
@@ -20,12 +20,13 @@ module Resources
                    %i(nothing create enable start reload restart try_restart delete disable stop)]
   }.freeze
 
-  # `verify` refused a file.
+  # A `verify` rejected a file.
   class ValidationFailed < StandardError; end
 
   module_function
 
-  # Do it; true when something changed. A package has to be there; what needs systemd is only recorded where none runs.
+  # Perform an action; return true if it changed something. Packages must be installed already. Without systemd, its
+  # actions are only recorded.
   def perform(resource, action, cookbook)
     case resource.kind
     when :package then installed(resource)
@@ -55,7 +56,7 @@ module Resources
     own(resource) || made
   end
 
-  # As Chef: beside the file, verified, renamed; a file that stays as it is is not verified.
+  # Like Chef, write beside the file, verify and rename. An unchanged file is not verified.
   def file(resource, text)
     return own(resource) if File.file?(resource.name) && File.binread(resource.name) == text.b
 
@@ -72,10 +73,10 @@ module Resources
   def verified(resource, check, path)
     return if check.is_a?(Proc) && check.call(path)
 
-    said, status = Open3.capture2e('/bin/sh', '-c', check % { path: path }) unless check.is_a?(Proc)
+    output, status = Open3.capture2e('/bin/sh', '-c', check % { path: path }) unless check.is_a?(Proc)
     return if status&.success?
 
-    shown = resource[:sensitive] ? '[sensitive]' : "#{check}\n#{said}"
+    shown = resource[:sensitive] ? '[sensitive]' : "#{check}\n#{output}"
     raise ValidationFailed, "Proposed content for #{resource.name} failed verification #{shown}"
   end
 
@@ -101,8 +102,8 @@ module Resources
     command = ['/bin/sh', '-c', command.first] if command.size == 1
     return false if command.join(' ').include?('systemctl ') && !systemd?
 
-    said, status = Open3.capture2e(*command)
-    raise "cannot run #{command.shelljoin}: #{said}" unless status.success?
+    output, status = Open3.capture2e(*command)
+    raise "cannot run #{command.shelljoin}: #{output}" unless status.success?
 
     true
   end
@@ -112,12 +113,12 @@ module Resources
     return false unless systemd?
 
     verb = action.to_s.tr('_', '-')
-    enabled, active = %w(is-enabled is-active).map { |asked| system('systemctl', '--quiet', asked, resource.name) }
+    enabled, active = %w(is-enabled is-active).map { |query| system('systemctl', '--quiet', query, resource.name) }
     due = { enable: !enabled, start: !active, reload: active, restart: true, try_restart: true, stop: active, disable: enabled }
     return false unless due.fetch(action)
 
-    said, status = Open3.capture2e('systemctl', verb, resource.name)
-    raise "cannot #{verb} #{resource.name}: #{said}" unless status.success?
+    output, status = Open3.capture2e('systemctl', verb, resource.name)
+    raise "cannot #{verb} #{resource.name}: #{output}" unless status.success?
 
     true
   end

@@ -1,4 +1,4 @@
-"""What an action raises is its last event and an exit code, also what no door has translated."""
+"""The error of an action is its last event and an exit code, also an OSError that no adapter has translated."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor.commands.action import act
+from conductor.commands.action import run_action
 from conductor.errors import ConductorError, Interrupted
 
 
@@ -22,20 +22,24 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "text"),
     [
         (ConductorError("cannot x: y", "do z"), 1, "error: cannot x: y\n  do z\n"),
-        (Interrupted(2), 130, "error: interrupted; what was begun is undone\n"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"), 1, "error: cannot go on: Read-only file system: /x\n"),
-        (BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), 1, "error: cannot go on: Broken pipe\n"),
+        (Interrupted(2), 130, "error: interrupted\n"),
+        (
+            OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"),
+            1,
+            "error: cannot continue: Read-only file system: /x\n",
+        ),
+        (BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), 1, "error: cannot continue: Broken pipe\n"),
     ],
 )
-def test_errors(error: Exception, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(error: Exception, code: int, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "services.yml"
     config.write_text("version: 1\nservices: {}\n")
 
     def action(_definitions: object, _context: object) -> None:
         raise error
 
-    assert act(config, "test", action, as_json=False) == code  # type: ignore[arg-type]
-    assert capsys.readouterr().err == said
+    assert run_action(config, "test", action, as_json=False) == code  # type: ignore[arg-type]
+    assert capsys.readouterr().err == text

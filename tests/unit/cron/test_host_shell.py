@@ -1,7 +1,7 @@
-"""No text that a crontab can hold makes the host's shell do anything but start Conductor: 20,000 tables, and real shells.
+"""For every crontab, the host's shell only starts Conductor: tested with 20,000 random tables and real shells.
 
-Every wrapped command, after cron's own % and \\, is one `eval` of a shell whose `conductor` prints its words. Whatever
-ran, expanded or redirected would change the words, print an error, or leave a file in the empty directory.
+Each wrapped command is unescaped as cron does it and evaluated by a shell in which `conductor` is a function that prints
+its arguments. Any other effect would change the arguments, print an error, or create a file in the empty directory.
 """
 
 import random
@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conductor.cron.table import CrontabError, Job, Table, parse
-from conductor.cron.wrap import job_key, unwrapped, wrap
+from conductor.cron.wrap import installed_jobs, job_key, wrap
 from tests.support.cron import as_cron
 
 TABLES = 20_000
 PROGRAM = "/usr/local/bin/conductor"
 RECORD = 'printed() { printf \'%s\\0\' "$#" "$@"; }\n'
 SCHEDULES = ["* * * * *", "*/5 1-3 * jan mon", "@daily", "@reboot"]
-# What would leave a file, a process or other words behind if the host's shell read it.
+# Text that would create a file, start a process or change the arguments if the host's shell interpreted it.
 TRAPS = [
     "$(touch trap)", "`touch trap`", "; touch trap", "&& touch trap", "| touch trap", "|| touch trap", "& touch trap", "> trap",
     ">>trap", "2>trap", "<trap", "$HOME", "${PATH}", "$$", "*", "?", "~", "{a,b}", "(touch trap)", "#", "!", "<<E", "trap=1",
@@ -73,20 +73,20 @@ def line(dice: random.Random) -> str:
 
 
 def accepted(seed: int) -> Iterator[tuple[Table, str]]:
-    """The tables that are taken, of all that are tried, and their wrapped text."""
+    """Yield the accepted tables among the random ones, and their wrapped text."""
     dice = random.Random(seed)
     for _ in range(TABLES):
         text = "\n".join(line(dice) for _ in range(dice.randint(1, 3)))
         try:
-            table = parse(text)
+            table = parse(text, stored=True)
             file = wrap(table, service="web", revision="r1", program=PROGRAM, config=None)
         except CrontabError:
             continue
-        assert [(w.schedule, w.command) for w in unwrapped(file)] == [(j.schedule, j.command) for j in table.jobs]
+        assert [(w.schedule, w.command) for w in installed_jobs(file)] == [(j.schedule, j.command) for j in table.jobs]
         yield table, file
 
 
-def test_the_host_runs_nothing_of_a_table(tmp_path: Path) -> None:
+def test_the_host_runs_no_command_of_a_table(tmp_path: Path) -> None:
     jobs: list[tuple[Job, str]] = []
     tables = copied = 0
     for table, file in accepted(20260214):
@@ -101,16 +101,14 @@ def test_the_host_runs_nothing_of_a_table(tmp_path: Path) -> None:
 
 
 def is_job(text: str) -> bool:
-    """Whether cron reads a job there: what is neither blank, a comment nor a setting for mail."""
+    """Return whether cron reads the line as a job: it is neither blank, a comment nor a mail setting."""
     if not text.strip(" \t") or text.lstrip(" \t").startswith("#"):
         return False
     return not re.match(r"""[ \t]*['"]?(MAILTO|MAILFROM|CONTENT_TYPE|CONTENT_TRANSFER_ENCODING)['"]?[ \t]*=""", text)
 
 
 def check(jobs: list[tuple[Job, str]], shell: list[str], directory: Path) -> int:
-    """Give wrapped commands to a shell, each as `sh -c` would read it, and look at the words that came out. Returns how
-    many of them were copied as they were.
-    """
+    """Evaluate wrapped commands in a shell and check the arguments. Return how many commands were copied unchanged."""
     texts = []
     for job, written in jobs:
         begin = f"{job.schedule} root {PROGRAM} run --id web --revision r1 "
@@ -129,14 +127,14 @@ def check(jobs: list[tuple[Job, str]], shell: list[str], directory: Path) -> int
         if inner[1:] != ["-c", wanted]:
             assert wanted.startswith(inner[0])
             direct.append((wanted.removeprefix(inner[0]), inner[1:]))
-    # Copied words: the shell inside, which cron would have used, would have given the program the same ones.
+    # For a copied command, the shell that cron would have used must pass the same arguments to the program.
     assert list(run(shell, [text for text, _ in direct], directory)) == [words for _, words in direct]
     assert list(directory.iterdir()) == []
     return len(direct)
 
 
 def run(shell: list[str], commands: list[str], directory: Path) -> Iterator[list[str]]:
-    """The words of each command, the first of which is left out of `commands`."""
+    """Yield the arguments of each command; `commands` do not include the program."""
     script = RECORD + "".join(f"eval {shlex.quote('printed' + text)}\n" for text in commands)
     for words in ([*shell, "-n"], shell):
         done = subprocess.run(
@@ -160,11 +158,11 @@ def run(shell: list[str], commands: list[str], directory: Path) -> Iterator[list
         max_size=10,
     )
 )
-def test_whatever_a_command_is_the_host_starts_only_conductor(tmp_path: Path, commands: list[str]) -> None:
+def test_the_host_starts_only_conductor_for_any_command(tmp_path: Path, commands: list[str]) -> None:
     jobs = []
     for text in commands:
         try:
-            table = parse(f"* * * * * {text}\n")
+            table = parse(f"* * * * * {text}\n", stored=True)
         except CrontabError:
             continue
         file = wrap(table, service="web", revision="r1", program=PROGRAM, config=None)
@@ -173,8 +171,8 @@ def test_whatever_a_command_is_the_host_starts_only_conductor(tmp_path: Path, co
 
 
 @pytest.mark.parametrize("trap", TRAPS[:12])
-def test_the_traps_are_traps(trap: str, tmp_path: Path) -> None:
-    """Unwrapped, each of them does what the fuzz looks for: without this it could look at nothing."""
+def test_the_traps_have_an_effect(trap: str, tmp_path: Path) -> None:
+    """Check that each trap, when not wrapped, has an effect that the tests above would detect."""
     script = f"{RECORD}(touch before); printed a {trap}"
     done = subprocess.run(
         ["sh", "-c", script], capture_output=True, check=False, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}

@@ -1,14 +1,16 @@
-"""What a user crontab holds, line by line: taken, refused with which words, or taken with a warning."""
+"""The lines of a user crontab: accepted, rejected, or accepted with a warning."""
 
 import pytest
 
-from conductor.cron.table import CrontabError, Job, Setting, Table, Text, parse
+from conductor.cron.schedule import FIELDS
+from conductor.cron.table import Comment, CrontabError, Job, Setting, Table, parse
 from conductor.errors import ConductorError
 
 LONG = "\x1b[2J" + "x" * 900
+INVALID_MINUTE = 'invalid minute "61"; ' + FIELDS[0].syntax
 
 
-def refused(text: str | bytes) -> tuple[tuple[int, str], ...]:
+def rejected(text: str | bytes) -> tuple[tuple[int, str], ...]:
     with pytest.raises(CrontabError) as caught:
         parse(text)
     return caught.value.problems
@@ -18,9 +20,9 @@ def test_lines_keep_their_order_and_their_text():
     text = '# jobs\n\n \t# more\nMAILTO = "a@b" \n*/5 \t* * * *  \tbin/x  "a  b" \\% %in \n\t@daily\tbin/y\n'
     assert parse(text) == Table(
         (
-            Text(1, "# jobs"),
-            Text(2, ""),
-            Text(3, " \t# more"),
+            Comment(1, "# jobs"),
+            Comment(2, ""),
+            Comment(3, " \t# more"),
             Setting(4, 'MAILTO = "a@b" ', "MAILTO", "a@b"),
             Job(5, "*/5 \t* * * *", 'bin/x  "a  b" \\% %in '),
             Job(6, "@daily", "bin/y"),
@@ -51,7 +53,7 @@ def test_text_and_bytes_and_a_missing_last_newline_are_one():
         ("A='it\"s'", "A", 'it"s'),
         ("A=it's", "A", "it's"),
         ("A=b=c", "A", "b=c"),
-        ("A=%\\%", "A", "%\\%"),  # no rule of commands holds here
+        ("A=%\\%", "A", "%\\%"),  # the rules of commands do not apply to settings
         ("A='=' ", "A", "="),
         ('A="b" ', "A", "b"),
         ("A=é", "A", "é"),
@@ -60,69 +62,84 @@ def test_text_and_bytes_and_a_missing_last_newline_are_one():
 )
 def test_settings_are_what_cron_sets(line, name, value):
     if name is None:
-        refused(line)
+        rejected(line)
     else:
         assert parse(line).lines == (Setting(1, line, name, value),)
 
 
+# Each sentence once; test_schedule.py has those about schedules.
+SENTENCES = [
+    ("A=", 'cron rejects a setting without a value; write A=""'),
+    ("export A=b", "cron does not support export; write A=VALUE"),
+    ("A='b", "cron cannot parse this setting; put the whole value in one pair of quotes that the value does not contain"),
+    ("A-B=c", 'cron reads this line as a setting, because "=" follows the first word; write a name of letters, digits and _, or a schedule of five fields'),
+    ("CRON_TZ=UTC", "Debian's cron does not support CRON_TZ; remove it, and write the schedules in the host's time zone"),
+    ("LOGNAME=x", "cron sets LOGNAME itself and ignores this value; remove the line"),
+    ("SHELL=bash", "SHELL must be the path of a shell, without arguments; write for example SHELL=/bin/bash"),
+    ("HOME=app", "HOME must be an absolute path; write for example HOME=/app"),
+    ('A="b "', "cron also removes quotes and trailing blanks inside the quotes of A; write a value without them"),
+    ("A=" + "b" * 997, "cron cuts off a setting after 998 bytes; write a shorter value"),
+    ("61 * * * * x", f"{INVALID_MINUTE} (line: 61 * * * * x)"),
+    ("@daily", "no command; write one (line: @daily)"),
+    ("@daily %in", "no command before the first %; write one (line: @daily %in)"),
+    ("* * * * * * x", '"*" looks like a sixth field, but cron has no seconds and no years; write five fields (to run a program of this name, write its path) (line: * * * * * * x)'),
+    ("* * * * * root x", '"root" looks like a user, but a user crontab has no user column; remove it (to run a program of this name, write its path) (line: * * * * * root x)'),
+    ("TZ=UTC * * * * * x", "cron reads a line that starts with TZ= as one setting; write the setting on a line of its own"),
+    ("* * * * * *x", "cron rejects a command that starts with *; write only five fields before it (line: * * * * * *x)"),
+    ('* * * * * date "+%H"', r'cron ends the command at the first %, inside a double quote; write \% for a percent sign (command: date "+%H")'),
+    ("* * * * * x 'y", "the shell fails, because the command ends inside a single quote; complete the command (command: x 'y)"),
+    ("* * * * * x &", "the container exits with its command, which kills the command in the background; remove the & at the end (command: x &)"),
+    ("* * * * * x \\", "cron does not support continuation lines; write the whole command on one line"),
+    ("* * * * * " + "x" * 999, "cron accepts at most 998 bytes of command; move the command into a script"),
+    ("* * * * * x\r", r"line ends in a carriage return (\r\n), which cron reads as part of the line; end lines with \n"),
+    ("# a\r\n# b\r\n# c\r", r"line ends in a carriage return (\r\n), as do 2 more lines, which cron reads as part of the line; end lines with \n"),
+    ("* * * * * x\0y", "contains a NUL character, at which cron ends the line; remove it"),
+    ("\ufeff# jobs", "starts with a byte order mark, which cron does not skip; write UTF-8 without it"),
+    (b"# \xff", "not valid UTF-8; write the crontab in UTF-8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "sentence"), SENTENCES)
+def test_sentences(text, sentence):
+    assert rejected(text) == ((1, sentence),)
+
+
 @pytest.mark.parametrize(
-    ("line", "says"),
+    "line",
     [
-        ("A=", 'a setting without a value: write A=""'),
-        ("MAILTO = ", 'write MAILTO=""'),
-        ("A='b", "cannot read this setting"),
-        ('A="', "cannot read this setting"),
-        ("A='b'c", "cannot read this setting"),
-        ("A='b' c", "cannot read this setting"),
-        ("A='it''s'", "cannot read this setting"),
-        ('"', "five fields"),
-        ("'A=B'=c", "five fields"),
-        ("export A=b", "cron knows no export: write A=VALUE"),
-        ("0=1 * * * * x", 'cron takes this for a setting, because "=" follows its first word'),
-        ("@daily = x", "cron takes this for a setting"),
-        ("=x", "cron takes this for a setting"),
-        ("A-B=c", "cron takes this for a setting"),
-        ("'A B'=c", "cron takes this for a setting"),
-        ("É=c", "cron takes this for a setting"),
-        ("CRON_TZ=UTC", "does not know CRON_TZ"),
-        ("LOGNAME=x", "cron sets LOGNAME itself"),
-        ("SHELL=bash", "write SHELL=/bin/bash"),
-        ("SHELL=/bin/bash -l", "SHELL must be the path of a shell and nothing else"),
-        ("SHELL=/bin/%sh", "SHELL must be the path of a shell"),
-        ("HOME=app", "HOME must be an absolute path"),
-        ('HOME=""', "HOME must be an absolute path"),
-        ('A="b "', "inside the quotes of A too"),
-        ("A=\"'b'\"", "inside the quotes of A too"),
-        ("A=" + "b" * 997, "cron cuts a setting off after 998 bytes"),
-        ("A='" + "b" * 1000 + "'", "cron cuts a setting off after 998 bytes"),
-        ("A=" + "é" * 500, "cron cuts a setting off after 998 bytes"),
-        ("A=" + "b" * 990 + " " * 9 + "c", "cron cuts a setting off after 998 bytes"),
-        ("61 * * * * x", 'cannot read "61" as minute'),
-        ("* * * * * ", "a schedule without a command: write one"),
-        ("@daily", "a schedule without a command"),
-        ("* * * * * %in", "a schedule without a command before its %"),
-        ("* * * * * \t%", "a schedule without a command before its %"),
-        ("* * * * * * x", "no command that starts with *: a schedule has five fields"),
-        ("bin/x", "five fields"),
-        ("@every 5m x", "@every is no schedule"),
-        ("* * * * * x \\", "no continuation lines"),
-        ("* * * * * x \\\\\\", "no continuation lines"),
-        ("* * * * * " + "x" * 999, "at most 998 bytes of command"),
-        ("* * * * * x\r", r"ends in a carriage return (\r\n)"),
-        ("# note\r", "ends in a carriage return"),
-        ("* * * * * x\0y", "holds a NUL"),
-        ("# \0", "holds a NUL"),
-        ("\ufeff# jobs", "starts with a byte order mark"),
-        (b"# \xff", "is not UTF-8"),
-        ("* * * * * \udcff", "is not UTF-8"),
-        ("\v", "five fields"),
-        ("\f# x", "five fields"),
+        "MAILTO = ",
+        'A="',
+        "A='b'c",
+        "A='b' c",
+        "A='it''s'",
+        '"',
+        "'A=B'=c",
+        "0=1 * * * * x",
+        "@daily = x",
+        "=x",
+        "'A B'=c",
+        "É=c",
+        "SHELL=/bin/bash -l",
+        "SHELL=/bin/%sh",
+        'HOME=""',
+        "A=\"'b'\"",
+        "A='" + "b" * 1000 + "'",
+        "A=" + "é" * 500,
+        "A=" + "b" * 990 + " " * 9 + "c",
+        "* * * * * ",
+        "* * * * * \t%",
+        "bin/x",
+        "@every 5m x",
+        "* * * * * x \\\\\\",
+        "# note\r",
+        "# \0",
+        "* * * * * \udcff",
+        "\v",
+        "\f# x",
     ],
 )
-def test_refused(line, says):
-    problems = refused(line)
-    assert [number for number, _ in problems] == [1]
-    assert says in problems[0][1]
+def test_rejected(line):
+    assert [problem.line for problem in rejected(line)] == [1]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +148,7 @@ def test_refused(line, says):
         "A=" + "b" * 996,
         "     A=" + "b" * 996,
         "* * * * * " + "x" * 998,
-        "*/1 \t * * * * " + "=" * 998,  # only its first word could make it a setting
+        "*/1 \t * * * * " + "=" * 998,  # cron reads a setting only from the first word
         "* * * * * x \\\\",
         "* * * * * cat%ends in a \\",
         "* * * * * A=b x",
@@ -139,19 +156,19 @@ def test_refused(line, says):
         "* * * * * x\x1b\v",
     ],
 )
-def test_at_the_limits_of_what_is_taken(line):
+def test_accepted_at_the_limits(line):
     assert parse(line).lines
 
 
 def test_a_table_has_at_most_10000_lines():
     assert len(parse("#\n" * 10_000).lines) == 10_000
-    assert refused("#\n" * 10_001) == ((10_001, "cron takes at most 10000 lines: write fewer, or use scripts"),)
+    assert rejected("#\n" * 10_001) == (
+        (10_001, "cron accepts at most 10000 lines; remove lines, or move jobs into scripts"),
+    )
 
 
 def test_carriage_returns_are_one_problem():
-    problems = refused("# a\r\n* * * * * x\r\n61 * * * * y\r\n")
-    assert [number for number, _ in problems] == [1, 3]
-    assert ", as do 2 more lines" in problems[0][1]
+    assert [problem.line for problem in rejected("# a\r\n* * * * * x\r\n61 * * * * y\r\n")] == [1, 3]
 
 
 def test_all_problems_at_once_in_order():
@@ -179,41 +196,62 @@ def test_all_problems_at_once_in_order():
         f"22-{'2,22-' * 300}2 * * * * x",
     ],
 )
-def test_what_is_shown_is_short_and_harmless(line):
-    ((_, reason),) = refused(line)
+def test_excerpts_are_short_and_printable(line):
+    ((_, reason),) = rejected(line)
     assert "\x1b" not in reason
     assert len(reason) < 400
-    assert "…" in reason or "runs backwards" in reason
+    assert "…" in reason or "reversed range" in reason
 
 
 def test_values_are_not_shown():
-    assert "hunter2" not in str(refused("PASSWORD='hunter2' x") + refused("P-W=hunter2") + refused('P="hunter2 "'))
+    assert "hunter2" not in str(rejected("PASSWORD='hunter2' x") + rejected("P-W=hunter2") + rejected('P="hunter2 "'))
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("* * * * * bin/x >> log/cron.log 2>&1", "writes its output to a file in the container"),
-        ("* * * * * /bin/bash -l -c 'cd /app && bin/x >> log/cron.log'", "writes its output to a file"),
-        ("* * * * * bin/x >/tmp/x", "writes its output to a file"),
-        ("* * * * * bin/x 2> $LOG", "writes its output to a file"),
-        ("* * * * * bin/x &>'a b'", "writes its output to a file"),
-        ("* * * * * bin/x --day $(date +%F)", r"cron ends the command at its first %: write \%"),
-        ('* * * * * bin/x "$(date -u "+%F")"', r"cron ends the command at its first %: write \%"),
-        ("* * * * * root bin/x", "a user crontab has no column for a user"),
-        ("*/90 * * * * bin/x", 'the step of minute "*/90" is longer than the field'),
-        ("0 1-5/30 * * * bin/x", 'the step of hour "1-5/30" is longer'),
-        ("TZ=Europe/London", "TZ is given to the jobs"),
-        ("RANDOM_DELAY=5", "does not know RANDOM_DELAY"),
-        ("PATH=$HOME/bin:$PATH", "cron expands nothing in a setting"),
-        ("A=`date`", "cron expands nothing"),
-        ("A=b # why", "a comment cannot follow a setting"),
-    ],
-)
-def test_legal_but_likely_not_meant(line, says):
+TO_FILE = "output goes to a file in the container, which is removed with the container unless it is on a volume"
+WARNINGS = [
+    ("* * * * * bin/x >> log/cron.log 2>&1", TO_FILE),
+    ("* * * * * /bin/bash -l -c 'cd /app && bin/x >> log/cron.log'", TO_FILE),
+    ("* * * * * bin/x >/tmp/x", TO_FILE),
+    ("* * * * * bin/x 2> $LOG", TO_FILE),
+    ("SHELL=/bin/bash\n* * * * * bin/x &>'a b'", TO_FILE),
+    ("* * * * * date +%F", r"cron ends the command at the first %; write \% in a date format"),
+    ("* * * * * app php x", 'the command runs a program named "app"; a user crontab has no user column'),
+    (
+        "* * * * * flock -n /tmp/x bin/x",
+        "a lock in the container protects nothing, because each run has a container of its own; write overlap: skip under cron: in the definition (a lock on a volume works)",
+    ),
+    ("* * * * * nohup bin/x", "the container exits with its command; run the command in the foreground"),
+    ("* * * * * sudo -u app bin/x", "the container has its own users; write user: in the definition"),
+    ("* * * * * systemctl restart x", "no init system runs in the container, so no service can be controlled there"),
+    ("* * * * * docker exec web x", "the container has no access to Docker or cron of the host"),
+    (
+        "* * * * * bin/x --pidfile x",
+        "a pid file in the container is removed with the container; write overlap: skip under cron: in the definition",
+    ),
+    ("* * * * * bin/x $USER", "cron's USER is not passed to the container; write the name, or set it in env"),
+    (
+        "* * * * * (bin/x &)",
+        "the container exits with its command, which kills commands in the background; remove the &, or add wait",
+    ),
+    ("*/90 * * * * bin/x", 'the step of minute "*/90" is larger than its range; only the first value matches'),
+    ("TZ=Europe/London", "TZ is passed to the jobs, but does not change when they start"),
+    ("RANDOM_DELAY=5", "Debian's cron does not support RANDOM_DELAY; it starts the jobs without a delay"),
+    ("PATH=$HOME/bin:$PATH", "cron does not expand variables in settings; PATH contains the text as written"),
+    ("A=b # why", "a comment cannot follow a setting; A contains the # and the text after it"),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), WARNINGS)
+def test_warnings(line, sentence):
     (warning,) = parse(f"#\n{line}").warnings
-    assert says in warning.sentence
-    assert str(warning).startswith("line 2: ")
+    number = line.count("\n") + 2
+    assert warning == (number, sentence)
+    assert str(warning) == f"line {number}: {sentence}"
+
+
+@pytest.mark.parametrize("line", ["0 1-5/30 * * * bin/x", "A=`date`"])
+def test_other_lines_with_a_warning(line):
+    assert [warning.line for warning in parse(line).warnings] == [1]
 
 
 @pytest.mark.parametrize(

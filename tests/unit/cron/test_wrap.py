@@ -1,4 +1,4 @@
-"""The text for /etc/cron.d: which line becomes what, what the host's shell makes of it, and the way back."""
+"""The text for /etc/cron.d: the line for each job, how the host's shell reads it, and reading the jobs back."""
 
 import hashlib
 import shlex
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor.cron.table import CrontabError, parse
-from conductor.cron.words import escaped, literal, quoted, split, unescaped
-from conductor.cron.wrap import Wrapped, job_key, unwrapped, wrap
+from conductor.cron.words import escape, is_literal, shell_quote, split_input, unescape
+from conductor.cron.wrap import InstalledJob, installed_jobs, job_key, wrap
 from conductor.errors import ConductorError
 from tests.support.cron import as_cron
 
@@ -19,7 +19,7 @@ BEGIN = f"root {PROGRAM} run --id web --revision r1"
 
 
 def wrapped(text: str, *, config: str | None = None, program: str = PROGRAM) -> str:
-    return wrap(parse(text), service="web", revision="r1", program=program, config=config)
+    return wrap(parse(text, stored=True), service="web", revision="r1", program=program, config=config)
 
 
 def job_line(text: str) -> str:
@@ -27,8 +27,8 @@ def job_line(text: str) -> str:
 
 
 def inner(text: str) -> str:
-    """What follows the key."""
-    key = job_key(parse(text).jobs[-1].command)
+    """Return the part of the last job line after the key."""
+    key = job_key(parse(text, stored=True).jobs[-1].command)
     return job_line(text).partition(f" --job {key} ")[2]
 
 
@@ -45,7 +45,7 @@ HOME=/app
 @reboot cd current && bin/warm %quick%%slow
  # end"""
     assert wrapped(text) == (
-        "# Written by Conductor for web r1; it writes this file anew at each install.\n"
+        "# Written by Conductor for web r1. Do not edit: the next install replaces this file.\n"
         "# The app's jobs\n"
         "MAILTO=ops@example.com\n"
         "\n"
@@ -57,10 +57,18 @@ HOME=/app
     )
 
 
-def test_a_configuration_of_ones_own():
+def test_a_config_path_is_quoted():
     line = wrapped("* * * * * x", config="/srv/it's 100%/a.yml").split("\n")[1]
     text, _ = as_cron(line.partition(" root ")[2])
-    assert shlex.split(text)[:7] == [PROGRAM, "run", "--config", "/srv/it's 100%/a.yml", "--id", "web", "--revision"]
+    assert shlex.split(text)[:7] == [
+        PROGRAM,
+        "run",
+        "--config",
+        "/srv/it's 100%/a.yml",
+        "--id",
+        "web",
+        "--revision",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,7 @@ def test_a_configuration_of_ones_own():
         "7z x",
     ],
 )
-def test_literal_words_are_copied_as_they_are(command):
+def test_literal_words_are_copied_unchanged(command):
     assert inner(f"* * * * * {command}") == command
 
 
@@ -149,11 +157,11 @@ def test_the_shell_of_the_table_runs_inside(setting, expected):
     assert inner(f"{setting}\n* * * * * bin/x a") == expected
 
 
-def test_shell_syntax_goes_to_the_shell_of_the_table():
+def test_shell_syntax_runs_in_the_shell_of_the_table():
     assert inner("SHELL=/bin/bash\n* * * * * a; b") == "/bin/bash -c 'a; b'"
 
 
-def test_settings_hold_from_their_line_on():
+def test_a_setting_applies_from_its_line_on():
     lines = wrapped("@daily a\nA=1\nB=2\n@daily b\nA=3\n@daily c").split("\n")[1:4]
     options = [line.partition(" r1 ")[2].partition("--job")[0] for line in lines]
     assert options == ["", "-e A=1 -e B=2 ", "-e A=3 -e B=2 "]
@@ -170,48 +178,49 @@ def test_settings_hold_from_their_line_on():
         "CONTENT_TRANSFER_ENCODING=8bit",
     ],
 )
-def test_mail_settings_stay_as_they_are_and_do_not_travel(line):
+def test_mail_settings_stay_on_the_host(line):
     assert wrapped(f"{line}\n@daily x").split("\n")[1:] == [line, f"@daily {BEGIN} --job {job_key('x')} x", ""]
 
 
 @pytest.mark.parametrize(
     "name", ["PATH", "SHELL", "HOME", "USER", "TZ", "LD_PRELOAD", "BASH_ENV", "CONTENT_LENGTH", "mailto"]
 )
-def test_no_other_setting_stays(name):
+def test_other_settings_become_options(name):
     lines = wrapped(f"{name}=/bin/sh\n@daily x").split("\n")
     assert len(lines) == 3
     assert f"-e {name}=/bin/sh " in lines[1]
 
 
-def test_all_commands_that_grow_too_long_at_once():
+def test_every_wrapped_command_that_is_too_long_is_a_problem():
     fits = "x" * (998 - len(f"{BEGIN[5:]} --job 123456789012 "))
     assert len(job_line(f"@daily {fits}").partition(" root ")[2]) == 998
     with pytest.raises(CrontabError) as caught:
         wrapped(f"@daily {fits}\n@daily {fits}x\n#\n@daily {fits}\n@daily x {'é' * 460}")
-    assert [number for number, _ in caught.value.problems] == [2, 5]
-    assert "takes 999 bytes when wrapped, and cron at most 998: put it into a script" in caught.value.details[0]
+    assert [problem.line for problem in caught.value.problems] == [2, 5]
+    sentence = "the wrapped command has 999 bytes, but cron accepts at most 998; move the command into a script"
+    assert caught.value.problems[0].sentence == sentence
 
 
 @pytest.mark.parametrize("program", ["conductor", "A=b", "/bin/conductor\nroot", "/bin/\x00"])
-def test_a_program_that_the_host_would_misread(program):
-    with pytest.raises(ConductorError, match="cannot write a crontab"):
+def test_a_program_must_be_an_absolute_path_on_one_line(program):
+    with pytest.raises(ConductorError, match=r"^cannot wrap the crontab: "):
         wrapped("@daily x", program=program)
 
 
-def test_the_key_is_that_of_the_command_alone():
+def test_the_key_depends_only_on_the_command():
     assert job_key("bin/x") == hashlib.sha256(b"bin/x").hexdigest()[:12]
     assert inner("A=b\n@daily bin/x") == inner("*/5 * * * * bin/x") == "bin/x"
 
 
-def test_back_from_a_file():
+def test_installed_jobs():
     text = "A=' --job 012345678901 x'\n*/5 * * * mon bin/x a%in\n@reboot cd 'x' && y '\\%' %\\\\\n@daily /bin/sh -c 'a b'\n"
     commands = ["bin/x a%in", "cd 'x' && y '\\%' %\\\\", "/bin/sh -c 'a b'"]
     schedules = ["*/5 * * * mon", "@reboot", "@daily"]
-    expected = [Wrapped("web", "r1", job_key(c), s, c) for s, c in zip(schedules, commands, strict=True)]
-    assert unwrapped(wrapped(text, config="/etc/x y.yml")) == tuple(expected)
+    expected = [InstalledJob("web", "r1", job_key(c), s, c) for s, c in zip(schedules, commands, strict=True)]
+    assert installed_jobs(wrapped(text, config="/etc/x y.yml")) == tuple(expected)
 
 
-def test_foreign_and_edited_lines_are_left_out():
+def test_foreign_and_edited_lines_are_ignored():
     good = job_line("@daily bin/x a")
     foreign = [
         "",
@@ -223,8 +232,8 @@ def test_foreign_and_edited_lines_are_left_out():
         good + " b",
         good.replace("--job ", "--job 0"),
     ]
-    assert unwrapped("\n".join([*foreign, good, *foreign])) == unwrapped(good)
-    assert len(unwrapped(good)) == 1
+    assert installed_jobs("\n".join([*foreign, good, *foreign])) == installed_jobs(good)
+    assert len(installed_jobs(good)) == 1
 
 
 TRICKY = st.text(
@@ -236,32 +245,32 @@ TRICKY = st.text(
 
 @settings(max_examples=500)
 @given(TRICKY)
-def test_the_rule_of_percent_is_crons(text):
-    head, rest = split(text)
+def test_input_is_split_as_in_cron(text):
+    head, rest = split_input(text)
     shell, stdin = as_cron(text)
-    assert (unescaped(head), rest[1:]) == (shell, stdin)
+    assert (unescape(head), rest[1:]) == (shell, stdin)
     assert head + rest == text
 
 
 @settings(max_examples=500)
 @given(TRICKY)
-def test_escaping_undoes_it(text):
-    assert as_cron(escaped(text)) == (text, "")
+def test_escape_is_undone_by_cron(text):
+    assert as_cron(escape(text)) == (text, "")
 
 
 @settings(max_examples=500)
 @given(TRICKY)
-def test_quoting_commutes_with_cron(text):
-    head, rest = split(text)
+def test_quoting_before_and_after_cron_is_the_same(text):
+    head, rest = split_input(text)
     shell, stdin = as_cron(text)
-    assert as_cron(quoted(head) + rest) == (quoted(shell), stdin)
+    assert as_cron(shell_quote(head) + rest) == (shell_quote(shell), stdin)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(TRICKY, min_size=20, max_size=40))
-def test_literal_words_are_what_the_shell_makes_of_them(texts):
-    """`literal` is asked of anything; what it takes, the shell must take as the same words, and do nothing else."""
-    found = [text for text in (f"a {text}" for text in texts) if literal(text)]
+def test_the_shell_sees_literal_words_unchanged(texts):
+    """For every text that `is_literal` accepts, the shell must see the same words and do nothing else."""
+    found = [text for text in (f"a {text}" for text in texts) if is_literal(text)]
     script = 'a() { printf \'%s\\0\' "$#" "$@"; }\n' + "".join(f"eval {shlex.quote(text)}\n" for text in found)
     done = subprocess.run(["/bin/sh"], input=script.encode(), capture_output=True, check=True, env={}, cwd="/")
     expected = [word for text in found for word in (str(len(words(text)) - 1), *words(text)[1:])]
@@ -270,7 +279,7 @@ def test_literal_words_are_what_the_shell_makes_of_them(texts):
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without expansions by POSIX's rules of quoting, read without any of our own code."""
+    """Split a text without expansions into words by POSIX's quoting rules, without the code under test."""
     found: list[str] = []
     quote, inside = "", False
     letters = iter(text)

@@ -1,4 +1,4 @@
-"""Definitions from text, as a file would hold them."""
+"""Load definitions from a text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from conductor.definitions.load import Definitions, load
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[[str], Definitions]:
-    """Loads a text; the file is named services.yml."""
+    """Return a function that loads a text as a file named services.yml."""
 
     def read_text(text: str) -> Definitions:
         path = tmp_path / "services.yml"
@@ -21,6 +21,6 @@ def read(tmp_path: Path) -> Callable[[str], Definitions]:
     return read_text
 
 
-# A busy machine is no failure.
+# A slow run on a busy machine must not fail a test.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

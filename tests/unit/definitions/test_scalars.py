@@ -27,13 +27,13 @@ def test_durations(written: object, seconds: float) -> None:
 @pytest.mark.parametrize(
     "written", ["", "s", "1 s", "-1s", "1e3", "1w", "1h30m", "٣s", True, None, "4000d", [], "1s\n2"]
 )
-def test_no_durations(written: object) -> None:
-    with pytest.raises(ValueError, match=r"must be (a duration|at most)"):
+def test_invalid_durations(written: object) -> None:
+    with pytest.raises(ValueError):
         Seconds.parse(written)
 
 
-def test_a_period_is_longer_than_nothing() -> None:
-    with pytest.raises(ValueError, match="longer than 0"):
+def test_a_period_is_longer_than_0() -> None:
+    with pytest.raises(ValueError):
         Period.parse("0ms")
 
 
@@ -53,24 +53,24 @@ def test_sizes(written: object, size: int) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "1 GiB", "1gb", "-1", False, "9" * 19, "1mib"])
-def test_no_sizes(written: object) -> None:
-    with pytest.raises(ValueError, match=r"must be (a size|at most)"):
+def test_invalid_sizes(written: object) -> None:
+    with pytest.raises(ValueError):
         ByteSize.parse(written)
 
 
 @given(st.integers(0, 2**60))
-def test_a_size_reads_back(size: int) -> None:
+def test_the_text_of_a_size_parses_as_the_same(size: int) -> None:
     assert ByteSize.parse(ByteSize(size).text) == size
 
 
 @given(st.integers(0, 10**15))
-def test_a_duration_reads_back(microseconds: int) -> None:
+def test_the_text_of_a_duration_parses_as_the_same(microseconds: int) -> None:
     if microseconds <= 3650 * 86400 * 10**6:
         seconds = Seconds.parse(f"{microseconds // 10**6}.{microseconds % 10**6:06}s")
         assert Seconds.parse(seconds.text) == seconds
 
 
-def test_a_secret_shows_itself_nowhere() -> None:
+def test_a_secret_is_printed_redacted() -> None:
     secret = Secret("hunter2")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]} {vars(type(secret))}"
     with pytest.raises(TypeError):

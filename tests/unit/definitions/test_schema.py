@@ -1,4 +1,4 @@
-"""The schema, the annotated example and the shown document: all from the model that validates."""
+"""The schema, the annotated example and the resolved document agree with the model that validates."""
 
 import json
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ import yaml
 
 import conductor
 from conductor.definitions.load import load, restore
-from conductor.definitions.model import File, Shape
-from conductor.definitions.resolved import document, effective
+from conductor.definitions.model import Host, Section
+from conductor.definitions.resolved import document, resolved
 from conductor.definitions.schema import schema
 
 EXAMPLE = Path(conductor.__file__).parent / "templates/services.example.yml"
@@ -27,33 +27,33 @@ def keys(value: Any) -> Iterator[str]:
             yield from keys(inner)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     assert json.dumps(schema())
-    shapes = schema()["$defs"]
-    assert all(shape["description"] for shape in shapes.values())
-    assert shapes["Stop"]["properties"]["grace"]["anyOf"][0]["default"] == "30s"
+    components = schema()["$defs"]
+    assert all(shape["description"] for shape in components.values())
+    assert components["Stop"]["properties"]["grace"]["anyOf"][0]["default"] == "30s"
 
 
-def test_the_example_is_good_and_complete() -> None:
+def test_the_example_is_valid_and_has_every_key() -> None:
     definitions = load(EXAMPLE)
     assert not definitions.problems
     written = yaml.safe_load(EXAMPLE.read_text())
     VALIDATOR.validate(written)
-    fields = {field.name for kind in Shape.__subclasses__() for field in msgspec.structs.fields(kind)}
+    fields = {field.name for kind in Section.__subclasses__() for field in msgspec.structs.fields(kind)}
     assert fields - set(keys(written)) == set()
 
 
 def test_the_example_shows_the_built_in_host() -> None:
-    assert load(EXAMPLE).host == File(version=1).host
+    assert load(EXAMPLE).host == Host()
 
 
-def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
+def test_a_resolved_definition_is_restored_as_the_same(tmp_path: Path) -> None:
     definitions = load(EXAMPLE)
     for definition in definitions.services.values():
-        again = restore(definition.id, effective(definition))
+        again = restore(definition.id, resolved(definition))
         assert again.upstream == definition.upstream
-        assert effective(again) == effective(definition)
+        assert resolved(again) == resolved(definition)
     path = tmp_path / "shown.yml"
     path.write_text(yaml.safe_dump(document(definitions.host, list(definitions.services.values()))))
     assert not load(path).problems
@@ -64,16 +64,19 @@ SERVICE = {"image": "x", "count": 0}
 
 
 @pytest.mark.parametrize(
-    ("written", "good"),
+    ("written", "valid"),
     [
-        ({"version": 1}, True),
-        ({"version": 1, "host": None, "defaults": None, "services": None}, True),
+        ({"version": 1, "services": {}}, True),
+        ({"version": 1, "host": None, "defaults": None, "services": {}}, True),
         ({"version": 1, "services": {"a": SERVICE}}, True),
         ({"version": 1, "defaults": {"image": "x"}, "services": {"a": {"count": 0, "memory": None, "env": {"A": None}}}}, True),
         ({"version": 1, "services": {"a": {**SERVICE, "stop": {"grace": 3}, "shm_size": "1g"}}}, True),
         ({}, False),
-        ({"version": 2}, False),
-        ({"version": 1, "extra": 1}, False),
+        ({"version": 2, "services": {}}, False),
+        ({"version": 1, "services": {}, "extra": 1}, False),
+        ({"version": 1}, False),
+        ({"version": 1, "services": None}, False),
+        ({"version": 1, "services": []}, False),
         ({"version": 1, "services": {"A b": SERVICE}}, False),
         ({"version": 1, "services": {"a": {**SERVICE, "imag": "x"}}}, False),
         ({"version": 1, "services": {"a": {**SERVICE, "image": "x:1"}}}, False),
@@ -85,11 +88,11 @@ SERVICE = {"image": "x", "count": 0}
         ({"version": 1, "services": {"a": {**SERVICE, "labels": {"conductor.x": "x"}}}}, False),
     ],
 )  # fmt: skip
-def test_schema_and_load_agree(tmp_path: Path, written: dict[str, Any], good: bool) -> None:
+def test_schema_and_load_agree(tmp_path: Path, written: dict[str, Any], valid: bool) -> None:
     path = tmp_path / "services.yml"
     path.write_text(json.dumps(written))
     try:
         loads = not load(path).problems
-    except Exception:  # noqa: BLE001 (whichever way it is refused)
+    except Exception:  # noqa: BLE001 (any error counts as a rejection)
         loads = False
-    assert (VALIDATOR.is_valid(written), loads) == (good, good)
+    assert (VALIDATOR.is_valid(written), loads) == (valid, valid)

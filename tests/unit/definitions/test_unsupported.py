@@ -2,7 +2,8 @@ import pytest
 
 from conductor.definitions.load import restore
 from conductor.definitions.model import Host, HostNginx
-from conductor.definitions.unsupported import unsupported
+from conductor.definitions.unsupported import refuse_unsupported, unsupported
+from conductor.errors import UsageError
 
 WEB = {"image": "x", "port": 80, "health": {"path": "/"}, "nginx": {}}
 
@@ -18,11 +19,21 @@ WEB = {"image": "x", "port": 80, "health": {"path": "/"}, "nginx": {}}
         ({"image": "x", "count": 0, "cron": {"generate": ["x"]}, "health": {"command": ["x"]}}, ()),
     ],
 )
-def test_keys_whose_feature_comes_later(written: dict[str, object], keys: tuple[str, ...]) -> None:
+def test_unsupported_keys_of_a_service(written: dict[str, object], keys: tuple[str, ...]) -> None:
     definition = restore("a", written)
     assert unsupported(definition) == unsupported(definition.service) == keys
 
 
-def test_of_the_host() -> None:
+def test_unsupported_keys_of_the_host() -> None:
     assert unsupported(Host()) == ()
     assert unsupported(Host(nginx=HostNginx(cutover="live"))) == ("nginx.cutover: live",)
+
+
+def test_the_sentence() -> None:
+    refuse_unsupported(Host(), restore("a", WEB))
+    with pytest.raises(UsageError) as caught:
+        refuse_unsupported(Host(nginx=HostNginx(cutover="live")), restore("a", {**WEB, "notify": ["y"]}))
+    assert caught.value.sentence == (
+        "cannot use the definition of a: this version does not support nginx.cutover: live, notify"
+    )
+    assert caught.value.hint == "remove these keys from the definitions file"

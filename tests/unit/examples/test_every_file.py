@@ -1,4 +1,4 @@
-"""Every file of examples/ is named by a test, or is of an app or a program that one runs as a whole."""
+"""Every file of examples/ is named in a test, or belongs to a directory that a test uses as a whole."""
 
 import re
 import subprocess
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-# Directories and files with a test that builds or runs all of it.
+# Directories and files that one test builds or runs as a whole.
 WHOLE = {
-    "payments/": "tests/integration/test_demo.py",  # built and deployed by the demo; tests/unit/examples/test_payments.py
+    "payments/": "tests/integration/test_demo.py",  # also tests/unit/examples/test_payments.py
     "demo_parts/": "tests/integration/test_demo.py",
-    "capistrano/": "tests/integration/test_example_files.py",  # loaded by every call of cap
+    "capistrano/": "tests/integration/test_example_files.py",  # cap loads all of it
     "fabric/": "tests/integration/test_example_files.py",
     "packer/": "tests/integration/test_example_files.py",
     "README.md": "tests/unit/examples/test_every_file.py",
@@ -37,7 +37,7 @@ def uncovered(files: list[str], tests: dict[str, str]) -> list[str]:
 
 
 def names(code: str, file: str) -> bool:
-    """Whether its path below examples/ stands there, or path words joined by `/`, or its directory and its own name."""
+    """Return whether the code has the file's path, as a string or joined with `/`, or its directory and its name."""
     directory, _, name = file.rpartition("/")
     return file in code or (f'"{directory}"' in code and f'"{name}"' in code)
 
@@ -58,15 +58,15 @@ def test_every_file_has_a_test() -> None:
         ("payments/new.py", []),
     ],
 )
-def test_a_file_without_one_is_found(name: str, expected: list[str]) -> None:
+def test_a_file_without_a_test_is_found(name: str, expected: list[str]) -> None:
     assert uncovered([name], sources_of_tests()) == expected
 
 
-def test_a_comment_tests_nothing() -> None:
+def test_a_comment_does_not_count() -> None:
     assert uncovered(["new/thing.yml"], {"test_new.py": "x = 1  # new/thing.yml\n"}) == ["new/thing.yml"]
 
 
-def test_the_readme_tells_what_each_is_for() -> None:
-    told = (ROOT / "examples" / "README.md").read_text()
+def test_the_readme_lists_every_directory() -> None:
+    readme = (ROOT / "examples" / "README.md").read_text()
     parts = {name.partition("/")[0] for name in files_of_examples()} - {"README.md", "demo_parts"}
-    assert [part for part in parts if f"| `{part}" not in told] == []
+    assert [part for part in parts if f"| `{part}" not in readme] == []

@@ -1,4 +1,4 @@
-"""The example app by itself: its store, its answers on a real port, its ways to stop and to be broken."""
+"""The example app: its store, its responses on a real port, its stop and its faults."""
 
 import contextlib
 import http.client
@@ -59,17 +59,17 @@ class Client:
     ) -> tuple[int, dict[str, Any], http.client.HTTPMessage]:
         text = body if isinstance(body, str) or body is None else json.dumps(body)
         self.connection.request(method, path, text, {"Idempotency-Key": key} if key else {})
-        answer = self.connection.getresponse()
-        said = answer.read()
-        return answer.status, json.loads(said) if said else {}, answer.headers
+        response = self.connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if content else {}, response.headers
 
     def pay(self, key: str) -> int:
         return self.send("POST", "/payments", ORDER, key)[0]
 
 
 @contextlib.contextmanager
-def serving(store: Store, *kinds: str) -> Iterator[int]:
-    server = Server(("127.0.0.1", 0), Api(store, set(kinds)))
+def serving(store: Store, *faults: str) -> Iterator[int]:
+    server = Server(("127.0.0.1", 0), Api(store, set(faults)))
     server.start()
     try:
         yield server.server_address[1]
@@ -79,7 +79,7 @@ def serving(store: Store, *kinds: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def running(program: str, data: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """One of bin/ as a process of its own; killed at the end if it still runs."""
+    """Run a program of bin/; kill it at the end if it is still running."""
     base = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "TMPDIR"}}
     own = {"PAYMENTS_DATA": str(data), "HOST": "127.0.0.1", "PORT": "0", "BOOT_SECONDS": "0", "REVISION": "7"}
     process = subprocess.Popen(
@@ -97,25 +97,25 @@ def running(program: str, data: Path, **environment: str) -> Iterator[subprocess
             process.kill()
 
 
-def wait_for_line(process: subprocess.Popen[str], words: str) -> str:
+def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdout is not None
-    return next(line for line in process.stdout if words in line)
+    return next(line for line in process.stdout if text in line)
 
 
 def port_of(web: subprocess.Popen[str]) -> int:
-    return int(wait_for_line(web, "listens on").rpartition(":")[2])
+    return int(wait_for_line(web, "listening on").rpartition(":")[2])
 
 
 def output(program: str, data: Path, *, code: int = 0, **environment: str) -> str:
     with running(program, data, **environment) as process:
-        said, _ = process.communicate(timeout=10)
-    assert process.returncode == code, said
-    return said
+        text, _ = process.communicate(timeout=10)
+    assert process.returncode == code, text
+    return text
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -131,7 +131,7 @@ def wait_until(true: Callable[[], bool]) -> None:
         (order("b", "f"), 2, "another payment"),
     ],
 )
-def test_a_key_stands_for_one_payment(store: Store, second: Order, stored: int, outcome: str) -> None:
+def test_a_key_identifies_one_payment(store: Store, second: Order, stored: int, outcome: str) -> None:
     first, new = store.create(order("a", "f"))
     assert new
     if outcome == "conflict":
@@ -144,7 +144,7 @@ def test_a_key_stands_for_one_payment(store: Store, second: Order, stored: int, 
 
 
 @pytest.mark.parametrize("status", ["pending", "submitted", "paid", "cancelled"])
-def test_only_a_pending_payment_is_cancelled(store: Store, status: str) -> None:
+def test_only_a_pending_payment_can_be_cancelled(store: Store, status: str) -> None:
     payment, _ = store.create(order())
     store.advance("pending", status, created_before=UNTIL_THE_END_OF_TIME)
     with contextlib.nullcontext() if status == "pending" else pytest.raises(ConflictError, match=status):
@@ -161,23 +161,23 @@ def test_paid_payments_are_settled_once(store: Store) -> None:
     assert [store.settle(), store.settle()] == [3, 0]
 
 
-def test_a_refused_job_leaves_the_others_of_its_transaction_alone(store: Store) -> None:
+def test_a_rejected_job_does_not_affect_others_in_its_transaction(store: Store) -> None:
     store.create(order("taken", "f"))
-    wanted = [order(f"key-{number}") for number in range(100)] + [order("taken", "g")] * 100
+    orders = [order(f"key-{number}") for number in range(100)] + [order("taken", "g")] * 100
     with ThreadPoolExecutor(50) as threads:
-        asked = [threads.submit(store.create, one) for one in wanted]
-    refused = [one for one in asked if isinstance(one.exception(), ConflictError)]
-    assert (len(refused), store.counts()) == (100, {"pending": 101})
+        results = [threads.submit(store.create, one) for one in orders]
+    rejected = [one for one in results if isinstance(one.exception(), ConflictError)]
+    assert (len(rejected), store.counts()) == (100, {"pending": 101})
 
 
-def test_a_write_that_fails_stores_nothing_and_tells_everyone(store: Store) -> None:
+def test_a_failed_write_fails_all_waiting_jobs(store: Store) -> None:
     with sqlite3.connect(store.path) as connection:
         connection.execute("DROP INDEX payments_open")
         connection.execute("ALTER TABLE payments RENAME TO hidden")
     connection.close()
     with ThreadPoolExecutor(20) as threads:
-        asked = [threads.submit(store.create, order(str(number))) for number in range(20)]
-    assert all(isinstance(one.exception(), sqlite3.Error) for one in asked)
+        results = [threads.submit(store.create, order(str(number))) for number in range(20)]
+    assert all(isinstance(one.exception(), sqlite3.Error) for one in results)
 
 
 def test_threads_with_the_same_keys_store_each_once(store: Store) -> None:
@@ -199,13 +199,13 @@ store.close()
 """
 
 
-def test_processes_that_begin_together_on_an_empty_volume_store_each_key_once(tmp_path: Path) -> None:
+def test_processes_that_start_together_on_an_empty_volume_store_each_key_once(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-B", "-c", WRITES, tmp_path], cwd=APP, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=20)[0] for process in processes]
-    assert sum(map(int, said)) == 200
+    counts = [process.communicate(timeout=20)[0] for process in processes]
+    assert sum(map(int, counts)) == 200
     store = Store(tmp_path)
     assert store.counts() == {"pending": 200}
     store.close()
@@ -219,7 +219,7 @@ def test_migrations_are_applied_once_and_recorded(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(schema, "MIGRATIONS", everything)
     assert [store.migrate(), store.migrate(), store.check()] == [[2], [], 2]
     monkeypatch.setattr(schema, "MIGRATIONS", everything[:1])
-    assert [store.migrate(), store.check()] == [[], 2], "an older revision leaves a newer schema alone"
+    assert [store.migrate(), store.check()] == [[], 2], "an older revision does not change a newer schema"
     store.close()
 
 
@@ -255,13 +255,13 @@ def test_migrations_are_applied_once_and_recorded(tmp_path: Path, monkeypatch: p
         ("BREW", "/payments", None, "", 501),
     ],
 )
-def test_answers(store: Store, method: str, path: str, body: Any, key: str, status: int) -> None:
+def test_responses(store: Store, method: str, path: str, body: Any, key: str, status: int) -> None:
     with serving(store) as port, Client(port) as client:
         assert client.pay("old") == 201
-        answered, said, headers = client.send(method, path, body, key)
-    assert (answered, headers["X-Revision"], headers["X-Service"]) == (status, "development", "payments")
-    assert said["revision"] == "development"
-    assert ("error" in said) == (status >= 400)
+        responded, content, headers = client.send(method, path, body, key)
+    assert (responded, headers["X-Revision"], headers["X-Service"]) == (status, "development", "payments")
+    assert content["revision"] == "development"
+    assert ("error" in content) == (status >= 400)
 
 
 def test_a_payment_from_order_to_cancellation(store: Store) -> None:
@@ -271,14 +271,14 @@ def test_a_payment_from_order_to_cancellation(store: Store) -> None:
         path = headers["Location"]
         shown = client.send("GET", path)[:2]
         cancelled, after, _ = client.send("POST", f"{path}/cancel")
-        refused, why, _ = client.send("POST", f"{path}/cancel")
+        conflict, error, _ = client.send("POST", f"{path}/cancel")
         counted = client.send("GET", "/stats")[1]
         page = client.send("GET", "/payments")[1]
     assert (made, again, replayed["Idempotent-Replayed"]) == (201, 200, "true")
     assert (200, payment) == shown == (again, same)
     assert payment | ORDER == payment
     assert (cancelled, after) == (200, payment | {"status": "cancelled"})
-    assert (refused, why["error"][:24]) == (409, "the payment is cancelled")
+    assert (conflict, error["error"][:24]) == (409, "the payment is cancelled")
     assert counted["payments"] == 1
     assert counted["by_status"] == {"cancelled": 1}
     assert ([one["id"] for one in page["payments"]], page["next"]) == ([payment["id"]], 1)
@@ -288,18 +288,18 @@ def test_a_payment_from_order_to_cancellation(store: Store) -> None:
     ("header", "status"),
     [("Content-Length: 1048577", 413), ("Content-Length: -1", 411), ("Transfer-Encoding: chunked", 411)],
 )
-def test_a_body_that_will_not_be_read_ends_the_connection(store: Store, header: str, status: int) -> None:
+def test_a_body_that_cannot_be_read_closes_the_connection(store: Store, header: str, status: int) -> None:
     with serving(store) as port, Client(port) as client:
         client.connection.connect()
         client.connection.sock.sendall(f"POST /payments HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
-        answer = http.client.HTTPResponse(client.connection.sock, method="POST")
-        answer.begin()
-        assert (answer.status, answer.headers["Connection"]) == (status, "close")
-        assert answer.headers["X-Revision"] == "development"
-        answer.close()
+        response = http.client.HTTPResponse(client.connection.sock, method="POST")
+        response.begin()
+        assert (response.status, response.headers["Connection"]) == (status, "close")
+        assert response.headers["X-Revision"] == "development"
+        response.close()
 
 
-def test_a_client_that_asks_before_it_sends_is_told_to_go_on(store: Store) -> None:
+def test_expect_100_continue_is_answered_immediately(store: Store) -> None:
     with serving(store) as port, Client(port) as client:
         client.connection.connect()
         client.connection.sock.settimeout(2)
@@ -311,35 +311,35 @@ def test_a_client_that_asks_before_it_sends_is_told_to_go_on(store: Store) -> No
         assert client.connection.sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize(("kind", "status"), [("unhealthy", 500), ("redirects", 302)])
-def test_a_broken_health_check_breaks_nothing_else(
-    store: Store, capsys: pytest.CaptureFixture[str], kind: str, status: int
+@pytest.mark.parametrize(("fault", "status"), [("unhealthy", 500), ("redirects", 302)])
+def test_a_broken_health_check_does_not_affect_payments(
+    store: Store, capsys: pytest.CaptureFixture[str], fault: str, status: int
 ) -> None:
-    with serving(store, kind) as port, Client(port) as client:
+    with serving(store, fault) as port, Client(port) as client:
         assert client.send("GET", "/health_check")[0] == status
         assert client.pay("k") == 201
-    assert ("cannot reach the mandate service" in capsys.readouterr().out) == (kind == "unhealthy")
+    assert ("cannot reach the mandate service" in capsys.readouterr().out) == (fault == "unhealthy")
 
 
-def test_a_health_check_that_hangs_ends_unanswered_with_the_server(store: Store) -> None:
+def test_a_hanging_health_check_ends_without_a_response_when_the_server_stops(store: Store) -> None:
     with ThreadPoolExecutor(1) as threads, Client(0) as client:
         with serving(store, "hangs") as port:
             client.connection.port = port
-            asked = threads.submit(client.send, "GET", "/health_check")
+            request = threads.submit(client.send, "GET", "/health_check")
             time.sleep(0.2)
-            assert not asked.done()
+            assert not request.done()
         with pytest.raises(http.client.RemoteDisconnected):
-            asked.result()
+            request.result()
 
 
-def test_stopping_answers_what_has_arrived_and_closes_idle_connections(store: Store) -> None:
+def test_a_stop_responds_to_requests_that_have_arrived_and_closes_idle_connections(store: Store) -> None:
     server = Server(("127.0.0.1", 0), Api(store, set()))
     server.start()
     port = server.server_address[1]
     with Client(port) as idle, Client(port) as busy, Client(port) as half, ThreadPoolExecutor(1) as threads:
         assert [idle.pay("a"), half.pay("b")] == [201, 201]
         half.connection.sock.sendall(b"GET /stats HTTP/1.1\r\nHost: x\r\n")
-        asked = threads.submit(busy.send, "GET", "/slow?seconds=0.5")
+        request = threads.submit(busy.send, "GET", "/slow?seconds=0.5")
         time.sleep(0.2)
         finishing = threading.Thread(target=server.finish, args=(5,))
         finishing.start()
@@ -347,7 +347,7 @@ def test_stopping_answers_what_has_arrived_and_closes_idle_connections(store: St
         half.connection.sock.sendall(b"\r\n")
         assert b"Connection: close" in half.connection.sock.recv(1000)
         assert idle.connection.sock.recv(1) == b""
-        status, _, headers = asked.result()
+        status, _, headers = request.result()
         assert (status, headers["Connection"]) == (200, "close")
         finishing.join()
         with pytest.raises(ConnectionRefusedError):
@@ -357,64 +357,64 @@ def test_stopping_answers_what_has_arrived_and_closes_idle_connections(store: St
 # Processes
 
 
-def test_sigterm_during_a_request_answers_it_and_exits_0(tmp_path: Path) -> None:
+def test_sigterm_during_a_request_responds_and_exits_0(tmp_path: Path) -> None:
     with running("web", tmp_path) as web, Client(port_of(web)) as client, ThreadPoolExecutor(1) as threads:
         assert client.pay("k") == 201
-        asked = threads.submit(client.send, "GET", "/slow?seconds=0.5")
+        request = threads.submit(client.send, "GET", "/slow?seconds=0.5")
         time.sleep(0.3)
         web.send_signal(signal.SIGTERM)
-        status, said, _ = asked.result()
-        assert (status, said["revision"]) == (200, "7")
-        said_last, _ = web.communicate(timeout=1)
-        assert (web.returncode, "0 requests cut" in said_last) == (0, True)
+        status, content, _ = request.result()
+        assert (status, content["revision"]) == (200, "7")
+        output, _ = web.communicate(timeout=1)
+        assert (web.returncode, "0 requests cut" in output) == (0, True)
 
 
-def test_a_rude_one_exits_at_once_with_the_request_unanswered(tmp_path: Path) -> None:
+def test_exit_at_once_leaves_the_request_without_a_response(tmp_path: Path) -> None:
     with (
-        running("web", tmp_path, RUDE_EXIT="1") as web,
+        running("web", tmp_path, EXIT_AT_ONCE="1") as web,
         Client(port_of(web)) as client,
         ThreadPoolExecutor(1) as threads,
     ):
-        asked = threads.submit(client.send, "GET", "/slow?seconds=5")
+        request = threads.submit(client.send, "GET", "/slow?seconds=5")
         time.sleep(0.2)
         web.send_signal(signal.SIGTERM)
         assert web.wait(2) == 143
         with pytest.raises(OSError):
-            asked.result()
+            request.result()
 
 
-def test_sigterm_while_booting_exits_0(tmp_path: Path) -> None:
+def test_sigterm_during_boot_exits_0(tmp_path: Path) -> None:
     with running("web", tmp_path, BOOT_SECONDS="30") as web:
-        wait_for_line(web, "boots")
+        wait_for_line(web, "starting")
         web.send_signal(signal.SIGTERM)
         assert web.wait(2) == 0
 
 
 @pytest.mark.parametrize(
-    ("program", "word", "code", "said"),
+    ("program", "word", "code", "text"),
     [
         ("web", "exits", 3, "MANDATE_SERVICE_URL is not set"),
-        ("web", "exits-later", 3, "did not answer in time"),
-        ("web", "crashes", 3, "lost the mandate service"),
+        ("web", "exits-later", 3, "timed out"),
+        ("web", "crashes", 3, "lost the connection to the mandate service"),
         ("worker", "worker:exits", 3, "worker: cannot start"),
-        ("worker", "worker:crashes", 3, "lost the bank"),
-        ("clock", "clock:crashes", 3, "lost count"),
+        ("worker", "worker:crashes", 3, "lost the connection to the bank"),
+        ("clock", "clock:crashes", 3, "cannot read the time"),
         ("migrate", "migrate:exits", 3, "cannot start"),
         ("migrate", "exits", 0, "applied 1, 2; the schema is at version 2"),
         ("generate-cron", "generate-cron:bad-table", 0, "61 * * * * bin/settle"),
-        ("web", "nonsense", 1, "write one of exits, exits-later"),
-        ("web", "shop:exits", 1, "there is no bin/shop to break"),
+        ("web", "nonsense", 1, "expected one of exits, exits-later"),
+        ("web", "shop:exits", 1, "unknown program shop"),
     ],
 )
-def test_broken_programs_say_why_and_exit(tmp_path: Path, program: str, word: str, code: int, said: str) -> None:
+def test_broken_programs_print_a_reason_and_exit(tmp_path: Path, program: str, word: str, code: int, text: str) -> None:
     quick = {"BROKEN_SECONDS": "0.1", "WORKER_SECONDS": "0.1", "CLOCK_SECONDS": "0.1"}
-    assert said in output(program, tmp_path, code=code, BROKEN=word, **quick)
+    assert text in output(program, tmp_path, code=code, BROKEN=word, **quick)
 
 
 @pytest.mark.parametrize(("word", "ends"), [("never-listens", True), ("ignores-stop", False)])
-def test_broken_programs_that_run_on(tmp_path: Path, word: str, ends: bool) -> None:
+def test_broken_programs_that_keep_running(tmp_path: Path, word: str, ends: bool) -> None:
     with running("web", tmp_path, BROKEN=word) as web:
-        wait_for_line(web, "waits for a lock" if ends else "listens on")
+        wait_for_line(web, "waiting for a lock" if ends else "listening on")
         web.send_signal(signal.SIGTERM)
         if ends:
             assert web.wait(2) == 0
@@ -423,7 +423,7 @@ def test_broken_programs_that_run_on(tmp_path: Path, word: str, ends: bool) -> N
                 web.wait(0.3)
 
 
-def test_the_worker_collects_payments_and_is_alive_meanwhile(tmp_path: Path, store: Store) -> None:
+def test_the_worker_collects_payments_and_reports_that_it_is_alive(tmp_path: Path, store: Store) -> None:
     store.create(order())
     assert "not finished a round" in output("worker-alive", tmp_path, code=1)
     with running("worker", tmp_path, WORKER_SECONDS="0.05", PENDING_SECONDS="0") as worker:
@@ -458,25 +458,25 @@ def test_the_small_programs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "text"),
     [
-        (["3", "--broken", "web:sad"], "cannot be broken like this"),
-        (["3", "--broken", "shop:exits"], "there is no bin/shop to break"),
-        (["a b"], "cannot be an image's tag"),
+        (["3", "--broken", "web:sad"], "unknown fault of bin/web"),
+        (["3", "--broken", "shop:exits"], "unknown program shop"),
+        (["a b"], "cannot use revision 'a b'"),
         ([], "required: revision"),
     ],
 )
-def test_build_refuses_what_it_cannot_build(words: list[str], said: str) -> None:
-    asked = subprocess.run([APP / "build", *words], capture_output=True, text=True, check=False)
-    assert (asked.returncode, said in asked.stderr) == (2, True)
+def test_build_rejects_invalid_arguments(words: list[str], text: str) -> None:
+    done = subprocess.run([APP / "build", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, text in done.stderr) == (2, True)
 
 
-def test_settings_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOT_SECONDS", "soon")
     monkeypatch.setenv("BROKEN", "exits worker:exits,clock:crashes")
     with pytest.raises(SystemExit, match="BOOT_SECONDS='soon' is not a number"):
         settings.number("BOOT_SECONDS", 0.3)
-    assert [broken.kinds(program) for program in ("web", "clock", "migrate")] == [
+    assert [broken.faults(program) for program in ("web", "clock", "migrate")] == [
         {"exits"},
         {"crashes"},
         set(),

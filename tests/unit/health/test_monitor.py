@@ -1,4 +1,4 @@
-"""How answers become conditions, and when each container is asked: on a clock that only transitions when it is told to."""
+"""How results become conditions, and when each replica is checked."""
 
 import itertools
 import threading
@@ -9,36 +9,37 @@ import pytest
 
 from conductor.definitions.model import Health
 from conductor.health.monitor import SPARE_THREADS, HealthMonitor, Target, _next, _Watched
-from conductor.plan.values import Attempt, Container
+from conductor.plan.reconcile import Condition
+from conductor.plan.replica import CheckResult, Replica
 
 HEALTH = Health(path="/up", interval=0.05, gate_interval=0.02, timeout=1.0, start_timeout=0.3, successes=2, failures=3)
 SLACK_SECONDS = 5.0
 
 
 def target(number: int, health: Health = HEALTH, *, starting: bool = False) -> Target:
-    container = Container(
-        id=f"i{number}", name=f"web-{number}", service="web", revision="r1", kind="service", digest="d", change="c1",
-        address=f"10.0.0.{number}:80", image_id="i", state="running",
+    replica = Replica(
+        id=f"i{number}", name=f"web-{number}", service="web", revision="r1", release="c1", change="c1",
+        address=f"10.0.0.{number}:80", state="running",
     )  # fmt: skip
-    return Target(container, health, starting)
+    return Target(replica, health, starting)
 
 
 class Apps:
-    """What each container answers; `asked` are the moments at which it was asked."""
+    """What each replica answers; `checked` are the times of its checks."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Iterator[bool]] = {}
         self.always: dict[str, bool] = {}
         self.hangs: set[str] = set()
         self.unknown: set[str] = set()
-        self.asked: dict[str, list[float]] = {}
+        self.checked: dict[str, list[float]] = {}
         self.released = threading.Event()
         self.changes = 0
-        self.watcher = HealthMonitor(self.ask, self.changed, time.monotonic)
+        self.monitor = HealthMonitor(self.check, self.changed, time.monotonic)
 
-    def ask(self, asked: Target) -> Attempt:
-        name = asked.container.id
-        self.asked.setdefault(name, []).append(time.monotonic())
+    def check(self, target: Target) -> CheckResult:
+        name = target.replica.id
+        self.checked.setdefault(name, []).append(time.monotonic())
         if name in self.hangs:
             self.released.wait(30)
         ok = (
@@ -47,7 +48,7 @@ class Apps:
             else self.always.get(name, True)
         )
         unknown = name in self.unknown
-        return Attempt(ok=ok and not unknown, seconds=0.0, status=200 if ok else 500, unknown=unknown)
+        return CheckResult(ok=ok and not unknown, seconds=0.0, status=200 if ok else 500, unknown=unknown)
 
     def changed(self) -> None:
         self.changes += 1
@@ -58,11 +59,11 @@ class Apps:
             assert time.monotonic() < until, what
             time.sleep(0.005)
 
-    def becomes(self, name: str, condition: str) -> None:
-        self.wait(lambda: self.watcher.condition(name) == condition, f"{name} is {self.watcher.condition(name)}")
+    def becomes(self, name: str, condition: Condition) -> None:
+        self.wait(lambda: self.monitor.condition(name) == condition, f"{name} is {self.monitor.condition(name)}")
 
-    def answered(self, name: str, times: int) -> None:
-        self.wait(lambda: len(self.asked.get(name, ())) >= times, f"{name} was asked {self.asked.get(name)}")
+    def checks(self, name: str, times: int) -> None:
+        self.wait(lambda: len(self.checked.get(name, ())) >= times, f"{name} was checked {self.checked.get(name)}")
 
 
 @pytest.fixture
@@ -70,125 +71,128 @@ def apps() -> Iterator[Apps]:
     made = Apps()
     yield made
     made.released.set()
-    made.watcher.stop()
+    made.monitor.stop()
 
 
-def test_who_cannot_be_asked_stays_as_it_was(apps: Apps) -> None:
+def test_a_check_that_cannot_be_made_changes_nothing(apps: Apps) -> None:
     apps.unknown.add("i1")
-    apps.watcher.watch([target(1)])
-    apps.wait(lambda: len(apps.asked.get("i1", [])) > 2 * HEALTH.failures, "many questions")
-    assert apps.watcher.condition("i1") == "good"
+    apps.monitor.watch([target(1)])
+    apps.wait(lambda: len(apps.checked.get("i1", [])) > 2 * HEALTH.failures, "many checks")
+    assert apps.monitor.condition("i1") == Condition.HEALTHY
     assert apps.changes == 0
 
 
-def test_misses_in_a_row_make_it_bad_and_answers_in_a_row_good_again(apps: Apps) -> None:
+def test_failures_in_a_row_make_it_unhealthy_and_successes_in_a_row_healthy(apps: Apps) -> None:
     apps.answers["i1"] = iter([True, False, False, False])
     apps.always["i1"] = False
-    apps.watcher.watch([target(1)])
-    apps.becomes("i1", "bad")
-    assert len(apps.asked["i1"]) >= 4
-    assert apps.watcher.last("i1") == "status 500"
+    apps.monitor.watch([target(1)])
+    apps.becomes("i1", Condition.UNHEALTHY)
+    assert len(apps.checked["i1"]) >= 4
     apps.always["i1"] = True
-    apps.becomes("i1", "good")
-    assert (apps.changes, apps.watcher.last("i1")) == (2, "")
+    apps.becomes("i1", Condition.HEALTHY)
+    assert apps.changes == 2
 
 
 def test_flapping_below_the_threshold_changes_nothing(apps: Apps) -> None:
     apps.answers["i1"] = iter([False, False, True] * 4)
-    apps.watcher.watch([target(1)])
-    apps.answered("i1", 13)
-    assert (apps.watcher.condition("i1"), apps.changes) == ("good", 0)
+    apps.monitor.watch([target(1)])
+    apps.checks("i1", 13)
+    assert (apps.monitor.condition("i1"), apps.changes) == (Condition.HEALTHY, 0)
 
 
-def test_one_answer_in_between_heals_nothing(apps: Apps) -> None:
+def test_a_single_success_does_not_make_it_healthy(apps: Apps) -> None:
     apps.answers["i1"] = iter([False, False, False, True, False, True, False])
     apps.always["i1"] = False
-    apps.watcher.watch([target(1)])
-    apps.becomes("i1", "bad")
-    apps.answered("i1", 9)
-    assert (apps.watcher.condition("i1"), apps.changes) == ("bad", 1)
+    apps.monitor.watch([target(1)])
+    apps.becomes("i1", Condition.UNHEALTHY)
+    apps.checks("i1", 9)
+    assert (apps.monitor.condition("i1"), apps.changes) == (Condition.UNHEALTHY, 1)
 
 
-def test_a_start_has_its_budget(apps: Apps) -> None:
+def test_a_starting_replica_has_its_start_timeout(apps: Apps) -> None:
     apps.answers["i1"] = iter([False] * 6)
     apps.always["i2"] = False
     began = time.monotonic()
-    apps.watcher.watch([target(1, starting=True), target(2, starting=True)])
-    assert [apps.watcher.condition(n) for n in ("i1", "i2", "i3")] == ["starting", "starting", "good"]
-    apps.becomes("i1", "good")
-    apps.becomes("i2", "bad")
+    apps.monitor.watch([target(1, starting=True), target(2, starting=True)])
+    assert [apps.monitor.condition(n) for n in ("i1", "i2", "i3")] == [
+        Condition.STARTING,
+        Condition.STARTING,
+        Condition.HEALTHY,
+    ]
+    apps.becomes("i1", Condition.HEALTHY)
+    apps.becomes("i2", Condition.UNHEALTHY)
     assert time.monotonic() - began >= HEALTH.start_timeout
 
 
-def test_without_a_check_it_is_never_asked(apps: Apps) -> None:
-    apps.watcher.watch([target(1, Health(none=True), starting=True), target(2)])
-    apps.answered("i2", 3)
-    assert apps.watcher.condition("i1") == "good"
-    assert "i1" not in apps.asked
+def test_a_replica_without_a_check_is_healthy(apps: Apps) -> None:
+    apps.monitor.watch([target(1, Health(none=True), starting=True), target(2)])
+    apps.checks("i2", 3)
+    assert apps.monitor.condition("i1") == Condition.HEALTHY
+    assert "i1" not in apps.checked
 
 
-def test_what_is_known_of_those_that_stay_is_kept(apps: Apps) -> None:
+def test_results_of_watched_replicas_are_kept(apps: Apps) -> None:
     apps.always["i1"] = False
-    apps.watcher.watch([target(1), target(2)])
-    apps.becomes("i1", "bad")
-    apps.watcher.watch([target(1)])
-    assert apps.watcher.condition("i1") == "bad"
+    apps.monitor.watch([target(1), target(2)])
+    apps.becomes("i1", Condition.UNHEALTHY)
+    apps.monitor.watch([target(1)])
+    assert apps.monitor.condition("i1") == Condition.UNHEALTHY
 
 
-def test_one_that_comes_back_is_new_and_asked_as_often_as_before(apps: Apps) -> None:
+def test_a_replica_that_is_watched_again_starts_anew_at_the_same_rate(apps: Apps) -> None:
     apps.always["i1"] = False
-    apps.watcher.watch([target(1)])
-    apps.becomes("i1", "bad")
+    apps.monitor.watch([target(1)])
+    apps.becomes("i1", Condition.UNHEALTHY)
     for _ in range(5):
-        apps.watcher.watch([])
-        apps.watcher.watch([target(1)])
-    assert apps.watcher.condition("i1") == "good"
-    before = len(apps.asked["i1"])
+        apps.monitor.watch([])
+        apps.monitor.watch([target(1)])
+    assert apps.monitor.condition("i1") == Condition.HEALTHY
+    before = len(apps.checked["i1"])
     time.sleep(10 * HEALTH.interval)
-    assert len(apps.asked["i1"]) - before <= 11
+    assert len(apps.checked["i1"]) - before <= 11
 
 
-def test_those_that_hang_keep_no_other_waiting(apps: Apps) -> None:
+def test_checks_that_hang_delay_no_other(apps: Apps) -> None:
     apps.hangs = {f"i{n}" for n in range(1, 41)}
-    apps.watcher.watch([target(n) for n in range(1, 51)])
+    apps.monitor.watch([target(n) for n in range(1, 51)])
     for name in apps.hangs:
-        apps.answered(name, 1)
-    before = {f"i{n}": len(apps.asked.get(f"i{n}", ())) for n in range(41, 51)}
+        apps.checks(name, 1)
+    before = {f"i{n}": len(apps.checked.get(f"i{n}", ())) for n in range(41, 51)}
     for name, times in before.items():
-        apps.answered(name, times + 5)
-    assert all(len(apps.asked[name]) == 1 for name in apps.hangs)
+        apps.checks(name, times + 5)
+    assert all(len(apps.checked[name]) == 1 for name in apps.hangs)
 
 
-def test_it_asks_on_when_no_thread_can_be_started(apps: Apps, monkeypatch) -> None:
+def test_checks_continue_when_no_thread_can_be_started(apps: Apps, monkeypatch) -> None:
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    apps.watcher.watch([target(1), target(2)])
-    apps.answered("i1", 3)
-    apps.answered("i2", 3)
+    apps.monitor.watch([target(1), target(2)])
+    apps.checks("i1", 3)
+    apps.checks("i2", 3)
 
 
-def test_few_threads_wait(apps: Apps) -> None:
+def test_few_threads_wait_for_the_next_check(apps: Apps) -> None:
     before = threading.active_count()
     apps.hangs = {f"i{n}" for n in range(1, 21)}
-    apps.watcher.watch([target(n) for n in range(1, 21)])
+    apps.monitor.watch([target(n) for n in range(1, 21)])
     for name in apps.hangs:
-        apps.answered(name, 1)
+        apps.checks(name, 1)
     assert threading.active_count() >= before + 20
     apps.hangs = set()
     apps.released.set()
     apps.wait(lambda: threading.active_count() <= before + SPARE_THREADS, "most of them to end")
-    assert apps.watcher.condition("i1") == "good"
+    assert apps.monitor.condition("i1") == Condition.HEALTHY
 
 
-def test_checks_never_come_in_bursts(apps: Apps) -> None:
-    """Also after a start, when all are asked at once to see whether they are up."""
+def test_checks_are_spread_over_the_interval(apps: Apps) -> None:
+    """Also after a start, when all are checked soon."""
     slow = Health(path="/up", interval=5.0, gate_interval=0.1)
     times = []
     for number in range(200):
         spread = number / 200
-        watched = _Watched(target(number, slow), 1000.0, "good", spread * 5.0)
+        watched = _Watched(target(number, slow), 1000.0, Condition.HEALTHY, spread * 5.0)
         first = _next(watched, 1000.2, 1000.2)
         times.append(first)
         later = [first]
@@ -197,3 +201,11 @@ def test_checks_never_come_in_bursts(apps: Apps) -> None:
         assert all(b - a == pytest.approx(5.0) for a, b in itertools.pairwise(later))
     in_each = [sum(int(t * 2) == half for t in times) for half in range(2000, 2013)]
     assert max(in_each) <= 25
+
+
+def test_conclusive_once_no_start_timeout_runs(apps: Apps) -> None:
+    apps.always["i1"] = False
+    assert apps.monitor.is_conclusive
+    apps.monitor.watch([target(1, Health(path="/up", interval=0.05, start_timeout=0.1, timeout=0.1), starting=True)])
+    assert not apps.monitor.is_conclusive
+    apps.wait(lambda: apps.monitor.is_conclusive, "the start timeout to pass")

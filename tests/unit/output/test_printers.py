@@ -1,81 +1,162 @@
-"""Printers: what a line says, and that a reader who leaves stops nothing."""
+"""Printers: the text of each event, JSON with its time, and a closed stream that stops no action."""
 
 import io
 import json
 import os
+from collections.abc import Callable
+from typing import TextIO
 
 import pytest
 
-from conductor.output.events import Began, Ended, Failed, Finished, Told, Waiting, Warned
-from conductor.output.printers import JsonPrinter, LinePrinter, LivePrinter, line
+from conductor.output.events import (
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Progress,
+    ServiceResult,
+    StepFinished,
+    StepStarted,
+    Warned,
+)
+from conductor.output.printable import printable
+from conductor.output.printers import (
+    ChangeOutput,
+    JsonPrinter,
+    LinePrinter,
+    LivePrinter,
+    Output,
+    error_text,
+    line,
+    make_output,
+)
+from conductor.output.streams import write_stderr, write_stdout
+from conductor.output.tables import as_document
 
-EVENTS = [
-    Began("gate", "2 checks"),
-    Waiting("gate", "1 of 2 healthy"),
-    Ended("gate", 1.25),
-    Warned("cut 1"),
-    Told("hello"),
-    Failed("cannot X: why", ("detail",), "do Y", 1),
-    Finished("web runs r2", 2.0, 1, 0),
+CHANGED = ServiceResult(service="web", action="upgrade", changed=True, from_="r1", to="r2")
+EVENTS: list[tuple[Event, str, str]] = [
+    (StepStarted(step="gate", text="2 checks"), "step-started", "    gate  2 checks"),
+    (Progress(step="gate", text="1 of 2 healthy"), "progress", "    gate  … 1 of 2 healthy"),
+    (StepFinished(step="gate", seconds=1.25), "step-finished", "    gate  done in 1.25s"),
+    (Warned(text="cut 1"), "warning", "warning: cut 1"),
+    (Notice(text="hello"), "notice", "hello"),
+    (
+        Failed(error="cannot X: cause", details=("detail",), hint="do Y", exit_code=1),
+        "failed",
+        "error: cannot X: cause\n  detail\n  do Y",
+    ),
+    (
+        Finished(text="web runs r2", seconds=2.0, warnings=1, services=(CHANGED,)),
+        "finished",
+        "web runs r2 (2.0s, 1 warning)",
+    ),
 ]
 
 
-@pytest.mark.parametrize(
-    ("event", "text"),
-    list(
-        zip(
-            EVENTS,
-            [
-                "    gate  2 checks",
-                "    gate  … 1 of 2 healthy",
-                "    gate  done in 1.25s",
-                "warning: cut 1",
-                "hello",
-                "error: cannot X: why\n  detail\n  do Y",
-                "web runs r2 (2.0s, 1 warning)",
-            ],
-            strict=True,
-        )
-    ),
-)
-def test_lines(event, text):
+def now() -> str:
+    return "2026-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(("event", "text"), [(event, text) for event, _, text in EVENTS])
+def test_texts(event: Event, text: str) -> None:
     assert line(event) == text
 
 
-def test_json_is_one_document_a_line():
+@pytest.mark.parametrize(
+    ("details", "hint", "text"),
+    [
+        ((), "", "error: cannot X: cause"),
+        (("a", "b"), "", "error: cannot X: cause\n  a\n  b"),
+        ((), "do Y", "error: cannot X: cause\n  do Y"),
+    ],
+)
+def test_texts_of_errors(details: tuple[str, ...], hint: str, text: str) -> None:
+    assert error_text("cannot X: cause", details, hint) == text
+
+
+def test_json_is_one_document_per_line_with_time_change_and_services() -> None:
     out = io.StringIO()
-    printer = JsonPrinter(out)
-    for event in EVENTS:
+    printer = ChangeOutput(JsonPrinter(out, now), "c1", ("web",))
+    for event, _, _ in EVENTS:
         printer.emit(event)
     documents = [json.loads(text) for text in out.getvalue().splitlines()]
-    assert [d["event"] for d in documents] == [
-        "began",
-        "waiting",
-        "ended",
-        "warned",
-        "told",
-        "failed",
-        "finished",
-    ]
+    assert [one["event"] for one in documents] == [tag for _, tag, _ in EVENTS]
+    assert {(one["time"], one["change"], *one["service_ids"]) for one in documents} == {(now(), "c1", "web")}
     assert documents[-1]["exit_code"] == 0
+    assert documents[-1]["services"] == [
+        {"service": "web", "action": "upgrade", "changed": True, "from": "r1", "to": "r2"}
+    ]
 
 
-@pytest.mark.parametrize("printer", [JsonPrinter, LinePrinter, lambda s: LivePrinter(s, colour=False)])
-def test_a_closed_stream_stops_nothing(printer):
+@pytest.mark.parametrize(("as_json", "tags"), [(True, ["notice"]), (False, [])])
+def test_text_goes_to_stderr_and_json_to_stdout(as_json: bool, tags: list[str]) -> None:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    make_output(json=as_json, stdout=stdout, stderr=stderr, now=now).emit(Notice(text="hello"))
+    assert [json.loads(text)["event"] for text in stdout.getvalue().splitlines()] == tags
+    assert stderr.getvalue() == "hello\n"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda stream: JsonPrinter(stream, now), LinePrinter, lambda stream: LivePrinter(stream, colour=False)]
+)
+def test_a_closed_stream_stops_no_action(make: Callable[[TextIO], Output]) -> None:
     read, write = os.pipe()
     os.close(read)
-    with pytest.MonkeyPatch.context():
-        stream = os.fdopen(write, "w")
-        shown = printer(stream)
-        for event in EVENTS * 3:
-            shown.emit(event)
-        with pytest.raises(BrokenPipeError):
-            stream.close()
+    stream = os.fdopen(write, "w")
+    printer = make(stream)
+    for event, _, _ in EVENTS * 3:
+        printer.emit(event)
+    with pytest.raises(BrokenPipeError):
+        stream.close()
 
 
-def test_a_plain_log_is_not_flooded_by_waiting():
+def test_a_plain_log_limits_progress() -> None:
     out = io.StringIO()
     printer = LinePrinter(out)
     for _ in range(100):
-        printer.emit(Waiting("gate", "1 of 2 healthy"))
+        printer.emit(Progress(step="gate", text="1 of 2 healthy"))
     assert out.getvalue() == ""
+
+
+HOSTILE = "\x1b]0;title\x07 \x9b2J\x7f\tone\r\ntwo"
+SHOWN = "\\u001b]0;title\\u0007 \\u009b2J\\u007f\tone\\u000d\ntwo"
+
+
+def test_control_characters_are_escaped() -> None:
+    assert printable(HOSTILE) == SHOWN
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        StepStarted(step="gate", text=HOSTILE),
+        Progress(step="gate", text=HOSTILE),
+        Notice(text=HOSTILE),
+        Warned(text=HOSTILE),
+        Failed(error=HOSTILE, details=(HOSTILE,), hint="", exit_code=1),
+        Finished(text=HOSTILE, seconds=1.0),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_no_printer_passes_control_characters_of_an_app_on(event: Event) -> None:
+    plain, live, documents = io.StringIO(), io.StringIO(), io.StringIO()
+    printer = LivePrinter(live, colour=False)
+    for output in (LinePrinter(plain), printer, JsonPrinter(documents, now)):
+        output.emit(event)
+        output.emit(StepFinished(step="gate", seconds=1.0))
+    for stream in (plain, live, documents):
+        text = stream.getvalue().replace("\r\x1b[K", "")
+        assert printable(text) == text
+    assert json.loads(documents.getvalue().splitlines()[0])["event"]
+
+
+def test_stdout_and_stderr_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """`cron list` shows the last output of a job; an error shows what a generator printed."""
+    write_stdout(HOSTILE)
+    write_stderr(HOSTILE)
+    assert capsys.readouterr() == (SHOWN + "\n", SHOWN + "\n")
+
+
+def test_json_on_stdout_stays_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    write_stdout(as_document({"output": HOSTILE}))
+    assert json.loads(capsys.readouterr().out) == {"output": HOSTILE}

@@ -1,4 +1,4 @@
-"""Addresses: a table of picks, and the property that nothing known to anybody is dealt."""
+"""Addresses: a table of reservations, and the property that no address is given out twice."""
 
 import pytest
 from hypothesis import given
@@ -6,83 +6,96 @@ from hypothesis import strategies as st
 
 from conductor.definitions.model import Network, Service
 from conductor.errors import ConductorError
-from conductor.plan.addresses import Addresses, pick
-from conductor.plan.values import Worker
+from conductor.plan.addresses import Addresses, reserve
 
-NETWORK = Network(subnet="10.9.0.0/28", tasks="10.9.0.8/29")  # .2 to .7 are for services
+NETWORK = Network(subnet="10.9.0.0/28", tasks="10.9.0.8/29")  # .2 to .7 are for replicas
 WEB = Service(image="app", port=80)
 PUBLISHED = Service(image="app", port=80, publish=(21000, 21005))
-WORKER = Worker(7, 1)
+WORKER = Service(image="app")
 
 
 @pytest.mark.parametrize(
     ("book", "service", "used", "count", "expected"),
     [
-        pytest.param(Addresses(), WEB, [], 2, ["10.9.0.2:80", "10.9.0.3:80"], id="from-the-start"),
+        pytest.param(Addresses(), WEB, [], 2, ("10.9.0.2:80", "10.9.0.3:80"), id="from the start of the range"),
         pytest.param(
-            Addresses(cursor={"10.9.0.0/28": "10.9.0.3:80"}),
-            WEB,
-            [],
-            2,
-            ["10.9.0.4:80", "10.9.0.5:80"],
-            id="cursor-advances",
+            Addresses(cursor={"10.9.0.0/28": "10.9.0.3:80"}), WEB, [], 2, ("10.9.0.4:80", "10.9.0.5:80"),
+            id="after the cursor",
         ),
         pytest.param(
-            Addresses(cursor={"10.9.0.0/28": "10.9.0.6:80"}),
-            WEB,
-            [],
-            2,
-            ["10.9.0.7:80", "10.9.0.2:80"],
-            id="wraps",
+            Addresses(cursor={"10.9.0.0/28": "10.9.0.6:80"}), WEB, [], 2, ("10.9.0.7:80", "10.9.0.2:80"),
+            id="the cursor wraps around",
         ),
-        pytest.param(Addresses(), WEB, ["10.9.0.2", "10.9.0.3:8080"], 1, ["10.9.0.4:80"], id="used-by-ip-or-label"),
         pytest.param(
-            Addresses(reserved={"10.9.0.2:99": "c"}),
-            WEB,
-            [],
-            1,
-            ["10.9.0.3:80"],
-            id="reserved-at-another-port",
+            Addresses(cursor={"10.9.0.0/28": "10.9.9.9:80"}), WEB, [], 1, ("10.9.0.2:80",),
+            id="a cursor outside the range is ignored",
         ),
-        pytest.param(Addresses(quarantine={"10.9.0.2:80": (WORKER,)}), WEB, [], 1, ["10.9.0.3:80"], id="quarantine"),
-        pytest.param(Addresses(), PUBLISHED, ["127.0.0.1:21000"], 1, ["127.0.0.1:21001"], id="published-port"),
-        pytest.param(Addresses(), WEB, [], 0, [], id="none"),
+        pytest.param(
+            Addresses(), WEB, ["10.9.0.2", "10.9.0.3:8080"], 1, ("10.9.0.4:80",), id="an IP in use at any port is skipped"
+        ),
+        pytest.param(
+            Addresses(reserved={"10.9.0.2:99": "c"}), WEB, [], 1, ("10.9.0.3:80",), id="reserved at another port"
+        ),
+        pytest.param(Addresses(), PUBLISHED, ["127.0.0.1:21000"], 1, ("127.0.0.1:21001",), id="a published port"),
+        pytest.param(Addresses(), WORKER, ["10.9.0.2:80"], 1, ("10.9.0.3",), id="a service without a port"),
+        pytest.param(Addresses(), WEB, [], 0, (), id="none"),
     ],
-)
-def test_pick(book, service, used, count, expected):
-    _, picked = pick(book, service, NETWORK, change="c1", count=count, used=used)
-    assert list(picked) == expected
+)  # fmt: skip
+def test_reserve(book: Addresses, service: Service, used: list[str], count: int, expected: tuple[str, ...]) -> None:
+    after, reserved = reserve(book, service, NETWORK, change="c1", count=count, used=used)
+    assert reserved == expected
+    assert after.reserved == {**book.reserved, **dict.fromkeys(expected, "c1")}
+    assert not expected or expected[-1] in after.cursor.values()
 
 
-def test_a_full_range_is_a_sentence():
-    with pytest.raises(ConductorError, match=r"cannot find 7 free addresses in 10.9.0.0/28: 6 in all"):
-        pick(Addresses(), WEB, NETWORK, change="c", count=7, used=[])
+def test_each_range_has_its_own_cursor() -> None:
+    book, _ = reserve(Addresses(), WEB, NETWORK, change="c1", count=1, used=[])
+    book, _ = reserve(book, PUBLISHED, NETWORK, change="c2", count=2, used=[])
+    assert book.cursor == {"10.9.0.0/28": "10.9.0.2:80", "publish:21000-21005": "127.0.0.1:21001"}
 
 
-def test_quarantine_ends_with_its_workers():
-    book = Addresses(reserved={"a": "c1", "b": "c2"}).released("c1", ["old"], (WORKER,))
-    assert book == Addresses(reserved={"b": "c2"}, quarantine={"old": (WORKER,)})
-    assert book.without_dead({WORKER}).quarantine == {"old": (WORKER,)}
-    assert book.without_dead({Worker(7, 2)}).quarantine == {}
+def test_services_with_different_ports_share_the_cursor_of_the_network() -> None:
+    given = []
+    book = Addresses()
+    for number, service in enumerate((WEB, WORKER, Service(image="app", port=8080), WEB)):
+        book, reserved = reserve(book, service, NETWORK, change=str(number), count=1, used=[])
+        book = book.released(str(number))
+        given += reserved
+    assert given == ["10.9.0.2:80", "10.9.0.3", "10.9.0.4:8080", "10.9.0.5:80"]
+
+
+def test_a_full_range_is_an_error_and_reserves_nothing() -> None:
+    book = Addresses()
+    with pytest.raises(ConductorError) as failed:
+        reserve(book, WEB, NETWORK, change="c", count=7, used=[])
+    assert failed.value.sentence == "cannot reserve 7 addresses in 10.9.0.0/28: 6 of 6 are free"
+    assert failed.value.hint
+    assert book == Addresses()
+
+
+def test_the_reservations_of_a_change_are_released_together() -> None:
+    book = Addresses(cursor={"range": "c"}, reserved={"a": "c1", "b": "c2", "c": "c1"})
+    assert book.released("c1") == Addresses(cursor={"range": "c"}, reserved={"b": "c2"})
 
 
 @given(
     st.lists(st.integers(0, 3), max_size=12),
     st.sets(st.sampled_from([f"10.9.0.{n}" for n in range(2, 8)]), max_size=2),
 )
-def test_no_address_is_dealt_twice_while_anybody_knows_it(counts, foreign):
-    book, live = Addresses(), {}
+def test_no_address_is_reserved_twice(counts: list[int], foreign: set[str]) -> None:
+    book, live = Addresses(), dict[str, tuple[str, ...]]()
     for number, count in enumerate(counts):
         change = f"c{number}"
         try:
-            book, picked = pick(book, WEB, NETWORK, change=change, count=count, used=foreign)
+            book, reserved = reserve(book, WEB, NETWORK, change=change, count=count, used=foreign)
         except ConductorError:
-            oldest = next(iter(live), None)
-            if oldest is not None:
-                book = book.released(oldest, live.pop(oldest), ())
+            if live:
+                oldest = next(iter(live))
+                del live[oldest]
+                book = book.released(oldest)
             continue
-        known = [address for addresses in live.values() for address in addresses]
-        assert not set(picked) & set(known)
-        assert not {a.partition(":")[0] for a in picked} & foreign
-        assert all(2 <= int(a.partition(":")[0].rpartition(".")[2]) <= 7 for a in picked)
-        live[change] = picked
+        known = {address for addresses in live.values() for address in addresses}
+        assert known.isdisjoint(reserved)
+        assert foreign.isdisjoint(address.partition(":")[0] for address in reserved)
+        assert all(2 <= int(address.partition(":")[0].rpartition(".")[2]) <= 7 for address in reserved)
+        live[change] = reserved

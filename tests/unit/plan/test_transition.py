@@ -1,20 +1,34 @@
-"""What each verb wants of a service, and which steps that takes: by cases, and as properties over any state."""
+"""The transition that each command makes of a service: by cases, and as properties over any state."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.definitions.model import Definition, Health, Hook, Nginx, Service
+from conductor.definitions.model import Cron, Definition, Health, Hook, Nginx, Service
 from conductor.errors import ConductorError
+from conductor.plan.journal import ChangeAction
+from conductor.plan.release import Hold, Wanted
+from conductor.plan.replica import Replica
 from conductor.plan.steps import steps
-from conductor.plan.transition import adjust, previous_release, refuse_stopped, release, replace_all, wanted_count
-from conductor.plan.values import Container, Held, Wanted
+from conductor.plan.transition import (
+    Transition,
+    drifted,
+    new_release,
+    refuse_stopped,
+    repair,
+    replace,
+    resize,
+    rollback_target,
+    wanted_count,
+)
 
-HEALTH = Health(path="/up")
 WEB = Definition(
     id="web",
-    service=Service(image="app", port=80, count=2, health=HEALTH, nginx=Nginx()),
+    service=Service(image="app", port=80, count=2, health=Health(path="/up"), nginx=Nginx()),
     written={"nginx": {}},
     digest="d",
 )
@@ -24,80 +38,116 @@ CLOCK = Definition(
     written={"order": "stop-first"},
     digest="d",
 )
-HELD = Held(reason="holiday", who="ada", since="2026-01-01T00:00:00Z")
+JOBS = Definition(
+    id="jobs",
+    service=Service(image="app", count=0, cron=Cron(generate=("bin/cron",))),
+    written={"cron": {}},
+    digest="d",
+)
+HOLD = Hold(reason="holiday", who="ada", since="2026-01-01T00:00:00Z")
 
 
-def live(definition: Definition, **fields: object) -> Wanted:
-    first = release(definition, "r1", "sha256:1", "c1")
+def live(definition: Definition, **fields: Any) -> Wanted:
+    """Return the wanted state of a service whose release `c1` is live."""
+    first = new_release(definition, "r1", "sha256:1", "c1")
     return msgspec.structs.replace(Wanted(service=definition.id, release=first, change="c1"), **fields)
 
 
-def container(number: int, change: str = "c1", *, kind: str = "service", state: str = "running") -> Container:
-    return Container(
-        id=f"i{number}", name=f"web-{number}", service="web", revision="r1", kind=kind, digest="d", change=change,
-        address=f"10.0.0.{number}:80", image_id="sha256:1", state=state,
+def replica(number: int, release: str = "c1", *, state: str = "running") -> Replica:
+    return Replica(
+        id=f"i{number}", name=f"web-{number}", service="web", revision="r1", release=release, change=release,
+        address=f"10.0.0.{number}:80", state=state,
     )  # fmt: skip
 
 
-TWO = (container(2), container(3))
+TWO = (replica(2), replica(3))
 
 
-def upgrade(wanted: Wanted, definition: Definition, containers: tuple[Container, ...], hook: Hook | None = None):
-    new = release(definition, "r2", "sha256:2", "c2")
-    return replace_all("upgrade", wanted, definition, new, containers, keep_releases=2, hook=hook)
+def upgrade(
+    wanted: Wanted, definition: Definition, replicas: Sequence[Replica], hook: Hook | None = None
+) -> Transition:
+    new = new_release(definition, "r2", "sha256:2", "c2")
+    return replace("upgrade", wanted, definition, new, replicas, keep_releases=2, hook=hook)
 
 
-def scaled(count: int | None, containers: tuple[Container, ...] = TWO):
+def scaled(count: int | None, replicas: Sequence[Replica] = TWO) -> Transition:
     wanted = live(WEB)
-    return adjust("scale", wanted, msgspec.structs.replace(wanted, scale=count, change="c2"), WEB, containers)
+    return resize("scale", wanted, msgspec.structs.replace(wanted, scale=count, change="c2"), WEB, replicas)
+
+
+def stopped(replicas: Sequence[Replica] = TWO) -> Transition:
+    wanted = live(WEB)
+    return resize("stop", wanted, msgspec.structs.replace(wanted, stopped=HOLD, change="c2"), WEB, replicas)
+
+
+def repaired(replicas: Sequence[Replica], keep: Sequence[str]) -> Transition:
+    return repair(live(WEB), WEB, replicas, keep=keep, count=2, change="c2", reason="a replica exited")
 
 
 @pytest.mark.parametrize(
-    ("transition", "added", "kept", "gone", "names"),
+    ("transition", "add", "keep", "remove", "names"),
     [
         pytest.param(
-            upgrade(Wanted(service="web"), WEB, ()), 2, 0, 0, "start gate cutover commit record", id="first upgrade"
+            upgrade(Wanted(service="web"), WEB, ()), 2, 0, 0, "start gate cutover commit history", id="first upgrade"
         ),
         pytest.param(
-            upgrade(live(WEB), WEB, TWO), 2, 0, 2, "start gate cutover commit drain retire record", id="next upgrade"
+            upgrade(live(WEB), WEB, TWO), 2, 0, 2, "start gate cutover commit drain retire history", id="next upgrade"
         ),
         pytest.param(
             upgrade(live(WEB), WEB, TWO, Hook(command=("migrate",))),
-            2, 0, 2, "hook start gate cutover commit drain retire record", id="with a hook",
-        ),
-        pytest.param(upgrade(live(CLOCK), CLOCK, TWO[:1]), 1, 0, 1, "swap commit retire record", id="stop-first"),
-        pytest.param(scaled(4), 2, 2, 0, "start gate cutover commit record", id="scale up"),
-        pytest.param(scaled(1), 0, 1, 1, "cutover commit drain retire record", id="scale down"),
-        pytest.param(scaled(0), 0, 0, 2, "cutover commit drain retire record", id="scale to nothing"),
-        pytest.param(scaled(2), 0, 2, 0, "cutover commit record", id="scale to what runs"),
-        pytest.param(
-            scaled(2, (container(2), container(3, state="exited"))),
-            1, 1, 1, "start gate cutover commit drain retire record", id="one is dead",
+            2, 0, 2, "hook start gate cutover commit drain retire history", id="with a hook",
         ),
         pytest.param(
-            scaled(2, (*TWO, container(4, "stray"), container(5, kind="task"))),
-            0, 2, 1, "cutover commit drain retire record", id="a stray goes, a task stays",
+            upgrade(live(CLOCK), CLOCK, TWO[:1]), 1, 0, 1, "replace commit retire history", id="stop-first"
+        ),
+        pytest.param(scaled(4), 2, 2, 0, "start gate cutover commit history", id="scale up"),
+        pytest.param(scaled(1), 0, 1, 1, "cutover commit drain retire history", id="scale down"),
+        pytest.param(scaled(0), 0, 0, 2, "cutover commit drain retire history", id="scale to nothing"),
+        pytest.param(scaled(2), 0, 2, 0, "cutover commit history", id="scale to the same count"),
+        pytest.param(
+            scaled(2, (replica(2), replica(3, state="exited"))),
+            1, 1, 1, "start gate cutover commit drain retire history", id="one replica has exited",
+        ),
+        pytest.param(
+            scaled(2, (*TWO, replica(4, "c0"))),
+            0, 2, 1, "cutover commit drain retire history", id="a replica of another release is removed",
+        ),
+        pytest.param(stopped(), 0, 0, 2, "cutover commit drain retire history", id="stop"),
+        pytest.param(
+            repaired((*TWO, replica(4, "c0")), ["i2"]),
+            1, 1, 2, "start gate cutover commit drain retire history", id="repair",
+        ),
+        pytest.param(
+            upgrade(live(JOBS), JOBS, ()), 0, 0, 0, "generate commit crontab history", id="a service with a crontab"
         ),
     ],
 )  # fmt: skip
-def test_moves(transition, added, kept, gone, names):
-    assert (transition.added, len(transition.keep), len(transition.gone)) == (added, kept, gone)
-    assert " ".join(step.name for step in steps([transition])) == names
-    assert all(step.text for step in steps([transition]))
+def test_each_action_keeps_adds_and_removes_replicas_in_these_steps(
+    transition: Transition, add: int, keep: int, remove: int, names: str
+) -> None:
+    assert (transition.add, len(transition.keep), len(transition.remove)) == (add, keep, remove)
+    assert [step.name for step in steps([transition])] == names.split()
 
 
-def test_several_services_are_one_list_of_steps():
-    walked = steps([upgrade(live(WEB), WEB, TWO), upgrade(live(CLOCK), CLOCK, TWO[:1])])
-    assert [step.name for step in walked] == ["start", "gate", "swap", "cutover", "commit", "drain", "retire", "record"]
-    assert "web" in walked[0].text
-    assert "clock" not in walked[0].text
-
-
-def test_a_service_that_leaves_nginx_is_cut_over_once_more():
+def test_a_service_that_leaves_the_traffic_layer_is_cut_over_once_more() -> None:
     without = msgspec.structs.replace(WEB, service=msgspec.structs.replace(WEB.service, nginx=None), written={})
-    names = [step.name for step in steps([upgrade(live(WEB), without, TWO)])]
-    assert "cutover" in names
-    assert "drain" in names
+    transition = upgrade(live(WEB), without, TWO)
+    assert transition.routed
+    assert {"cutover", "drain"} <= {step.name for step in steps([transition])}
+    assert not upgrade(live(without), without, TWO).routed
+
+
+def test_stop_first_applies_when_the_old_or_the_new_definition_requires_it() -> None:
+    start_first = msgspec.structs.replace(
+        CLOCK, service=msgspec.structs.replace(CLOCK.service, order="start-first"), written={}
+    )
+    for transition in (
+        upgrade(live(CLOCK), start_first, TWO[:1]),
+        upgrade(live(start_first), CLOCK, TWO[:1]),
+    ):
+        assert transition.stop_first
+        assert [step.name for step in steps([transition])] == ["replace", "commit", "retire", "history"]
+    assert not upgrade(live(start_first), start_first, TWO[:1]).stop_first
 
 
 @pytest.mark.parametrize(
@@ -106,55 +156,136 @@ def test_a_service_that_leaves_nginx_is_cut_over_once_more():
         (live(WEB), 2),
         (live(WEB, scale=5), 5),
         (live(WEB, scale=0), 0),
-        (live(WEB, scale=5, stopped=HELD), 0),
+        (live(WEB, scale=5, stopped=HOLD), 0),
     ],
 )
-def test_wanted_count(wanted, count):
+def test_wanted_count(wanted: Wanted, count: int) -> None:
     assert wanted_count(wanted, WEB) == count
 
 
-def test_releases_kept_for_rollback():
+def test_the_count_of_another_definition_may_apply() -> None:
+    five = msgspec.structs.replace(WEB, service=msgspec.structs.replace(WEB.service, count=5))
+    release = new_release(WEB, "r1", "sha256:1", "c2")
+    transition = replace("restart", live(WEB), WEB, release, TWO, keep_releases=2, count_from=five)
+    assert transition.count == 5
+    started = resize("start", live(WEB, stopped=HOLD), live(WEB), WEB, (), count_from=five)
+    assert started.count == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "drift"),
+    [({"nginx": {}}, False), ({"nginx": {}, "count": 7}, False), ({"nginx": {}, "memory": "1GiB"}, True), ({}, True)],
+)
+def test_a_definition_drifts_when_anything_but_its_count_differs(written: dict[str, Any], drift: bool) -> None:
+    assert drifted(live(WEB), msgspec.structs.replace(WEB, written=written)) is drift
+    assert not drifted(Wanted(service="web"), WEB)
+
+
+def deployed(*revisions: str, keep: int) -> Wanted:
+    """Return the wanted state after these upgrades."""
     wanted = Wanted(service="web")
-    for number in range(5):
-        wanted = wanted.with_release(release(WEB, f"r{number}", "i", f"c{number}"), keep=3)
-    assert [kept.revision for kept in wanted.kept] == ["r3", "r2", "r1"]
-    assert previous_release(wanted, None).revision == "r3"
-    assert previous_release(wanted, "r1").revision == "r1"
-    back = wanted.with_release(previous_release(wanted, "r2"), keep=3)
-    assert [kept.revision for kept in back.kept] == ["r4", "r3", "r1"]
-    with pytest.raises(ConductorError, match="release r0 is not kept"):
-        previous_release(wanted, "r0")
-    with pytest.raises(ConductorError, match="nothing of it was deployed here yet"):
-        previous_release(Wanted(service="web"), None)
+    for number, revision in enumerate(revisions):
+        wanted = wanted.with_release(new_release(WEB, revision, "i", f"c{number}"), keep=keep)
+    return wanted
 
 
-def test_onto_a_stopped_service_nothing_is_deployed_unasked():
+def test_a_rollback_goes_to_the_release_before_or_to_a_kept_revision() -> None:
+    wanted = deployed("r0", "r1", "r2", keep=3)
+    assert rollback_target(wanted, None).revision == "r1"
+    assert rollback_target(wanted, "r0").revision == "r0"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "revision", "sentence"),
+    [
+        pytest.param(
+            deployed("r0", "r1", "r2", keep=1), "r0",
+            "cannot roll back web: revision r0 is not kept; kept revisions: r1", id="a revision that is no longer kept",
+        ),
+        pytest.param(
+            deployed("r0", keep=1), None,
+            "cannot roll back web: a release before r0 is not kept; kept revisions: none", id="the first release",
+        ),
+        pytest.param(
+            deployed("r0", "r1", keep=1), "r1", "cannot roll back web: r1 is the live revision", id="the live revision"
+        ),
+        pytest.param(
+            Wanted(service="web"), None,
+            "cannot find a release of web: it has never been deployed on this host", id="a service never deployed",
+        ),
+    ],
+)  # fmt: skip
+def test_a_rollback_without_a_kept_release_is_refused(wanted: Wanted, revision: str | None, sentence: str) -> None:
+    with pytest.raises(ConductorError) as refused:
+        rollback_target(wanted, revision)
+    assert refused.value.sentence == sentence
+
+
+def test_a_stopped_service_is_refused() -> None:
     refuse_stopped(live(WEB))
-    with pytest.raises(ConductorError, match=r"web is stopped: ada stopped it at 2026-01-01T00:00:00Z \(holiday\)"):
-        refuse_stopped(live(WEB, stopped=HELD))
+    with pytest.raises(ConductorError) as refused:
+        refuse_stopped(live(WEB, stopped=HOLD))
+    assert refused.value.sentence == "web is stopped: ada stopped it at 2026-01-01T00:00:00Z (holiday)"
+    assert "service start --id web" in refused.value.hint
+
+
+def test_an_upgrade_starts_a_stopped_service() -> None:
+    transition = upgrade(live(WEB, stopped=HOLD), WEB, ())
+    assert (transition.old.stopped, transition.new.stopped, transition.count) == (HOLD, None, 2)
+
+
+def test_a_repair_keeps_the_release_and_has_a_reason() -> None:
+    transition = repaired(TWO, ["i2"])
+    assert (transition.action, transition.reason) == ("repair", "a replica exited")
+    assert (transition.new.release, transition.new.change) == (transition.old.release, "c2")
+
+
+@pytest.mark.parametrize(
+    ("action", "generates", "installs"),
+    [
+        ("upgrade", True, True),
+        ("restart", True, True),
+        ("rollback", False, True),
+        ("start", False, True),
+        ("stop", False, True),
+        ("scale", False, False),
+        ("repair", False, False),
+    ],
+)
+def test_which_actions_generate_and_install_a_crontab(action: ChangeAction, generates: bool, installs: bool) -> None:
+    transition = Transition(action=action, definition=JOBS, old=live(JOBS), new=live(JOBS), count=0)
+    assert (bool(transition.generate), transition.installs_crontab) == (generates, installs)
+
+
+def test_a_crontab_is_removed_when_the_new_definition_has_none() -> None:
+    release = msgspec.structs.replace(live(WEB).live, crontab="* * * * * true\n")
+    transition = upgrade(live(WEB, release=release), WEB, TWO)
+    assert (transition.generate, transition.installs_crontab) == ((), True)
+    assert not upgrade(live(WEB), WEB, TWO).installs_crontab
+
+
+@pytest.mark.parametrize(
+    ("transition", "nothing"),
+    [
+        (resize("start", live(WEB), live(WEB, change="c2"), WEB, TWO), True),
+        (resize("start", live(WEB), live(WEB, change="c2"), WEB, TWO[:1]), False),
+        (resize("start", live(WEB), live(WEB, change="c2"), WEB, (*TWO, replica(4, "c0"))), False),
+        (scaled(2), False),  # the scale is recorded
+    ],
+)
+def test_a_transition_changes_nothing_when_replicas_and_wanted_state_are_the_same(
+    transition: Transition, nothing: bool
+) -> None:
+    assert transition.changes_nothing is nothing
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["c1", "old"]), st.sampled_from(["running", "exited", "created"])), max_size=6),
+    st.lists(st.tuples(st.sampled_from(["c1", "c0"]), st.sampled_from(["running", "exited", "created"])), max_size=6),
     st.integers(0, 6),
 )
-def test_adjusting_ends_with_exactly_the_wanted_count(states, count):
-    containers = tuple(container(n, change, state=state) for n, (change, state) in enumerate(states))
-    transition = scaled(count, containers)
-    assert len(transition.keep) + transition.added == count
-    assert set(transition.keep) | set(transition.gone) == set(containers)
-    assert not set(transition.keep) & set(transition.gone)
-    assert all(c.running and c.change == "c1" for c in transition.keep)
-
-
-def test_what_may_not_run_twice_does_not_run_beside_a_release_that_may():
-    may = msgspec.structs.replace(
-        CLOCK, service=msgspec.structs.replace(CLOCK.service, order="start-first"), written={}
-    )
-    for transition in (upgrade(live(CLOCK), may, TWO[:1]), upgrade(live(may), CLOCK, TWO[:1])):
-        assert [step.name for step in steps([transition])] == ["swap", "commit", "retire", "record"]
-
-
-def test_an_upgrade_that_starts_a_stopped_service():
-    transition = upgrade(live(WEB, stopped=HELD), WEB, ())
-    assert (transition.old.stopped, transition.new.stopped, transition.count) == (HELD, None, 2)
+def test_a_resize_ends_with_exactly_the_wanted_count(states: list[tuple[str, str]], count: int) -> None:
+    replicas = [replica(number, release, state=state) for number, (release, state) in enumerate(states)]
+    transition = scaled(count, replicas)
+    assert len(transition.keep) + transition.add == count
+    assert sorted(one.id for one in transition.keep + transition.remove) == sorted(one.id for one in replicas)
+    assert all(one.running and one.release == "c1" for one in transition.keep)

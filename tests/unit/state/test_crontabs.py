@@ -1,17 +1,19 @@
-"""Files for cron, which notices a change by whole seconds."""
+"""The files for cron, which detects a change by whole seconds."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from conductor.errors import ConductorError
 from conductor.state.crontabs import Crontabs
 
-NOW = 4_000_000_000  # ahead of every clock, as if all of this happened within one second
+NOW = 4_000_000_000  # ahead of the host's clock, as if everything happened within one second
 
 
 @pytest.mark.parametrize("text", ["second\n", None], ids=["replaced", "removed"])
-def test_a_change_within_the_second_of_the_last_one_looks_like_a_change(tmp_path: Path, text: str | None) -> None:
+def test_a_second_change_within_one_second_has_a_new_time(tmp_path: Path, text: str | None) -> None:
     crontabs = Crontabs(str(tmp_path))
     crontabs.put("jobs", "first\n")
     watched = [tmp_path, crontabs.path("jobs")]
@@ -22,8 +24,8 @@ def test_a_change_within_the_second_of_the_last_one_looks_like_a_change(tmp_path
     assert crontabs.read("jobs") == text
 
 
-def test_several_tables_within_a_second(tmp_path: Path) -> None:
-    """cron may read between any two of them."""
+def test_each_of_several_tables_within_one_second_has_a_new_time(tmp_path: Path) -> None:
+    """Cron may read the directory between any two of them."""
     crontabs = Crontabs(str(tmp_path))
     os.utime(tmp_path, (NOW, NOW))
     seen = []
@@ -33,10 +35,25 @@ def test_several_tables_within_a_second(tmp_path: Path) -> None:
     assert seen == [NOW + 1, NOW + 2, NOW + 3]
 
 
-def test_what_is_old_keeps_its_time(tmp_path: Path) -> None:
+def test_an_unchanged_table_keeps_its_time(tmp_path: Path) -> None:
     crontabs = Crontabs(str(tmp_path))
     os.utime(tmp_path, (1, 1))
-    crontabs.put("jobs", "a line\n")
-    made = crontabs.path("jobs").stat().st_mtime_ns
+    assert crontabs.put("jobs", "a line\n")
+    written = crontabs.path("jobs").stat().st_mtime_ns
     assert not crontabs.put("jobs", "a line\n")
-    assert crontabs.path("jobs").stat().st_mtime_ns == made
+    assert crontabs.path("jobs").stat().st_mtime_ns == written
+    assert not crontabs.put("other", None)
+
+
+def test_only_root_can_read_a_table(tmp_path: Path) -> None:
+    crontabs = Crontabs(str(tmp_path))
+    crontabs.put("jobs", "a line\n")
+    assert crontabs.path("jobs") == tmp_path / "conductor-jobs"
+    assert stat.S_IMODE(crontabs.path("jobs").stat().st_mode) == 0o600
+
+
+def test_a_missing_directory_is_an_error_before_anything_changes(tmp_path: Path) -> None:
+    Crontabs(str(tmp_path)).check()
+    with pytest.raises(ConductorError) as failed:
+        Crontabs(str(tmp_path / "absent")).check()
+    assert str(tmp_path / "absent") in failed.value.sentence

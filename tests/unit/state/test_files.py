@@ -1,38 +1,31 @@
-"""State files: whole or not at all, refused by name."""
+"""State files: written whole or not at all, and refused by name when they are damaged."""
 
 import stat
+from pathlib import Path
 
-import msgspec
 import pytest
 
 from conductor.errors import ConductorError
-from conductor.plan.values import Wanted
+from conductor.plan.release import Wanted
 from conductor.state import files
-from conductor.state.store import Store
 
 
-def test_what_is_written_is_read(tmp_path):
-    store = Store(tmp_path / "state")
-    wanted = Wanted(service="web", scale=3)
-    store.write_wanted(wanted)
-    assert store.wanted("web") == wanted
-    assert store.services() == ("web",)
-    assert [p.name for p in (tmp_path / "state" / "services").iterdir()] == ["web.json"]
+def test_the_value_that_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "web.json"
+    files.write(path, Wanted(service="web", scale=3))
+    assert files.read(path, Wanted) == Wanted(service="web", scale=3)
+    assert [one.name for one in tmp_path.iterdir()] == ["web.json"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_nobody_else_can_read(tmp_path):
-    store = Store(tmp_path / "state")
-    store.write_wanted(Wanted(service="web"))
-    store.record({"a": 1})
-    paths = [tmp_path / "state", *(tmp_path / "state").rglob("*")]
-    assert {stat.S_IMODE(p.stat().st_mode) for p in paths if p.is_dir()} == {0o700}
-    assert {stat.S_IMODE(p.stat().st_mode) for p in paths if p.is_file()} == {0o600}
+def test_a_missing_file_has_no_value(tmp_path: Path) -> None:
+    assert files.read(tmp_path / "web.json", Wanted) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "cause"),
     [
-        ('{"version": 2, "service": "web"}', "it has format 2, this Conductor reads up to 1"),
+        ('{"version": 2, "service": "web"}', "its format is 2, this version of Conductor reads up to 1"),
         ('{"version": 1, "service": "we', "it is damaged"),
         ('{"version": 1}', "it is damaged"),
         ("", "it is damaged"),
@@ -40,51 +33,57 @@ def test_nobody_else_can_read(tmp_path):
         ('{"version": null, "service": 3}', "it is damaged"),
     ],
 )
-def test_a_newer_or_damaged_file_is_refused_by_name(tmp_path, text, sentence):
-    path = tmp_path / "services" / "web.json"
-    path.parent.mkdir()
+def test_a_newer_or_damaged_file_is_refused_by_name_and_stays(tmp_path: Path, text: str, cause: str) -> None:
+    path = tmp_path / "web.json"
     path.write_text(text)
-    with pytest.raises(ConductorError) as caught:
-        Store(tmp_path).wanted("web")
-    assert f"cannot use {path}" in caught.value.sentence
-    assert sentence in caught.value.sentence
+    with pytest.raises(ConductorError) as refused:
+        files.read(path, Wanted)
+    assert refused.value.sentence.startswith(f"cannot read {path}: {cause}")
+    assert refused.value.hint
     assert path.read_text() == text
 
 
-def test_a_crash_before_the_rename_leaves_the_old_file(tmp_path):
+def test_an_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConductorError) as refused:
+        files.read(tmp_path, Wanted)
+    assert refused.value.sentence.startswith(f"cannot read {tmp_path}: ")
+
+
+def test_a_crash_before_the_rename_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     files.write(path, {"version": 1, "value": "old"})
     (tmp_path / ".x.json.new").write_text('{"version": 1, "val')
     assert files.read(path, dict[str, object]) == {"version": 1, "value": "old"}
     files.write(path, {"version": 1, "value": "new"})
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+    assert [one.name for one in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_workers_of_nginx_can_pass_parents(tmp_path):
+def test_a_failed_write_leaves_nothing_beside_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()
+    with pytest.raises(ConductorError) as failed:
+        files.write_bytes(tmp_path / "x.json", b"text")
+    assert failed.value.sentence.startswith(f"cannot write {tmp_path / 'x.json'}: ")
+    assert [one.name for one in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_symbolic_link_beside_a_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("other")
+    (tmp_path / ".x.json.new").symlink_to(tmp_path / "other")
+    with pytest.raises(ConductorError):
+        files.write_bytes(tmp_path / "x.json", b"text")
+    assert (tmp_path / "other").read_text() == "other"
+
+
+def test_a_file_is_removed_once_or_twice(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    files.write(path, {})
+    (tmp_path / ".x.json.new").write_text("half")
+    files.remove(path)
+    files.remove(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_parents_are_open_to_nginx_workers(tmp_path: Path) -> None:
     files.make_directory(tmp_path / "run" / "locks")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("run", "run/locks")]
     assert modes == [0o755, 0o700]
-
-
-def test_history_survives_a_torn_line(tmp_path):
-    store = Store(tmp_path)
-    store.record({"n": 1})
-    with (tmp_path / "history.jsonl").open("a") as stream:
-        stream.write('{"n": ')
-    store.record({"n": 2})
-    lines = (tmp_path / "history.jsonl").read_text().splitlines()
-    assert [msgspec.json.decode(lines[0]), msgspec.json.decode(lines[2])] == [{"n": 1}, {"n": 2}]
-
-
-def test_what_a_killed_writer_left_goes_with_its_change(tmp_path):
-    store = Store(tmp_path)
-    store.write_wanted(Wanted(service="web"))
-    (tmp_path / "journal").mkdir()
-    left = [tmp_path / "services" / ".web.json.new", tmp_path / "journal" / ".web.json.new"]
-    others = tmp_path / "services" / ".other.json.new"
-    for path in (*left, others):
-        path.write_text("half")
-    store.remove_journal("web")
-    assert [path.exists() for path in left] == [False, False]
-    assert others.exists()
-    assert store.wanted("web") == Wanted(service="web")

@@ -1,4 +1,4 @@
-"""Locks: one holder, named to others, freed when it dies."""
+"""Locks: one holder at a time, named to others, and released when its process is killed."""
 
 import fcntl
 import os
@@ -6,112 +6,162 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
-from conductor.errors import BusyError
+from conductor.errors import BusyError, Interrupted
+from conductor.state.locks import Locks
+from tests.fakes.runtime import FakeCancellation
+
+PRELUDE = """
+import sys, time
+from pathlib import Path
+from conductor.cancellation import SignalCancellation
+from conductor.clock import Clock
 from conductor.state.locks import Locks
 
-HOLD = (
-    "import sys, time; from pathlib import Path; from conductor.clock import Clock; from conductor.state.locks import Locks\n"
-    "with Locks(Path(sys.argv[1]), 'service upgrade --id web', Clock()).hold('web'):\n"
-    "    print('held', flush=True); time.sleep(30)"
-)
+def locks(command, **options):
+    return Locks(Path(sys.argv[1]), command, Clock(), SignalCancellation(), **options)
+"""
+HOLD = PRELUDE + """
+with locks("service upgrade --id web").hold("web"):
+    print("held", flush=True)
+    time.sleep(30)
+"""  # fmt: skip
+INSPECT = PRELUDE + """
+inspecting = locks("service status")
+print("inspecting", flush=True)
+while True:
+    inspecting.holder("web")
+"""  # fmt: skip
+YIELD = PRELUDE + """
+yielding = locks("supervise", yields=True)
+with yielding.hold("web"):
+    print("held", flush=True)
+    while not yielding.has_waiters("web"):
+        time.sleep(0.05)
+    print("yields", flush=True)
+"""  # fmt: skip
 
-LOOK = (
-    "import sys; from pathlib import Path; from conductor.clock import Clock; from conductor.state.locks import Locks\n"
-    "locks = Locks(Path(sys.argv[1]), 'service status', Clock())\n"
-    "print('looks', flush=True)\n"
-    "while True: locks.holder('web')"
-)
+
+def locks(directory: Path, command: str = "test", *, yields: bool = False) -> Locks:
+    return Locks(directory, command, Clock(), SignalCancellation(), yields=yields)
 
 
-YIELD = HOLD.replace("service upgrade --id web", "supervise").replace(
-    "time.sleep(30)",
-    """
-    locks = Locks(Path(sys.argv[1]), 'supervise', Clock())
-    while not locks.wanted('web'): time.sleep(0.05)
-    print('asked', flush=True)""",
-)
+def python(script: str, directory: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, text=True)
+
+
+def next_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 @pytest.fixture
-def holder(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the lock `web`."""
+    with python(HOLD, tmp_path) as process:
+        assert next_line(process) == "held"
         yield process
         process.kill()
 
 
-def locks(tmp_path, command="me"):
-    return Locks(tmp_path, command, Clock())
-
-
-def test_the_holder_is_named(tmp_path, holder):
-    with pytest.raises(BusyError) as caught, locks(tmp_path).hold("web"):
+def test_the_holder_is_named(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    with pytest.raises(BusyError) as busy, locks(tmp_path).hold("web"):
         pass
-    assert f"process {holder.pid} (service upgrade --id web) has held it since 20" in caught.value.sentence
-    assert caught.value.exit_code == 5
-    assert str(holder.pid) in (locks(tmp_path).holder("web") or "")
+    found = busy.value.holder
+    assert found is not None
+    assert (found.pid, found.command, found.yields) == (holder.pid, "service upgrade --id web", False)
+    assert 0 <= Clock().age(found.since) < 60
+    assert locks(tmp_path).holder("web") == found
+    assert locks(tmp_path).is_held("web")
+    assert busy.value.code == 5
 
 
-def test_another_name_is_another_lock(tmp_path, holder):
+def test_another_name_is_another_lock(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     with locks(tmp_path).hold("worker"):
         assert holder.poll() is None
 
 
-def test_a_waiter_gets_it_when_the_holder_is_killed(tmp_path, holder):
+def test_a_waiting_process_gets_the_lock_when_the_holder_is_killed(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     with locks(tmp_path).hold("web", wait_seconds=5):
-        assert str(os.getpid()) in (locks(tmp_path).holder("web") or "")
+        found = locks(tmp_path).holder("web")
+        assert found is not None
+        assert found.pid == os.getpid()
     assert locks(tmp_path).holder("web") is None
+    assert not locks(tmp_path).is_held("web")
 
 
-def test_who_only_looks_makes_nobody_busy(tmp_path):
+def test_held_has_the_names_of_the_locks_that_this_process_holds(tmp_path: Path) -> None:
+    ours = locks(tmp_path)
+    with ours.hold("web"), ours.hold("nginx"):
+        assert ours.held == {"web", "nginx"}
+    assert ours.held == set()
+
+
+def test_inspecting_a_lock_makes_it_busy_for_no_process(tmp_path: Path) -> None:
     with locks(tmp_path).hold("web"):
         pass
-    with subprocess.Popen([sys.executable, "-c", LOOK, str(tmp_path)], stdout=subprocess.PIPE) as looker:
-        looker.stdout.readline()
+    with python(INSPECT, tmp_path) as process:
+        next_line(process)
         try:
             for _ in range(3000):
                 with locks(tmp_path).hold("web"):
                     pass
         finally:
-            looker.kill()
+            process.kill()
 
 
-def test_a_dead_holder_is_not_named(tmp_path, holder):
+def test_a_killed_holder_is_not_named(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     holder.kill()
     holder.wait()
     handle = os.open(tmp_path / "web.lock", os.O_RDWR)
-    fcntl.flock(handle, fcntl.LOCK_EX)  # a new holder that has not said yet who it is
+    fcntl.flock(handle, fcntl.LOCK_EX)  # a new holder that has not written its name yet
     try:
-        assert locks(tmp_path).holder("web") == "another process holds it"
-        with pytest.raises(BusyError) as caught, locks(tmp_path).hold("web"):
+        assert locks(tmp_path).is_held("web")
+        assert locks(tmp_path).holder("web") is None
+        with pytest.raises(BusyError) as busy, locks(tmp_path).hold("web"):
             pass
-        assert caught.value.sentence == "cannot lock web: another process holds it"
+        assert busy.value.holder is None
+        assert busy.value.sentence == "cannot lock web: another process holds it"
     finally:
         os.close(handle)
 
 
-def test_supervise_sees_who_waits_and_is_waited_for_unasked(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", YIELD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+def test_a_holder_that_yields_sees_the_waiting_command_and_is_waited_for(tmp_path: Path) -> None:
+    with python(YIELD, tmp_path) as process:
         try:
-            assert process.stdout.readline() == "held\n"
-            assert not locks(tmp_path).wanted("web")
-            with pytest.raises(BusyError), locks(tmp_path, "supervise").hold("web"):
-                pass  # it never waits itself
-            assert not locks(tmp_path).wanted("web")
+            assert next_line(process) == "held"
+            assert not locks(tmp_path).has_waiters("web")
+            with pytest.raises(BusyError) as busy, locks(tmp_path, "supervise", yields=True).hold("web"):
+                pass  # one that yields never makes another wait
+            assert busy.value.holder is not None
+            assert busy.value.holder.yields
+            assert not locks(tmp_path).has_waiters("web")
             with locks(tmp_path, "service upgrade --id web").hold("web"):
-                assert process.stdout.readline() == "asked\n"
-                assert not locks(tmp_path).wanted("web")
+                assert next_line(process) == "yields"
+                assert not locks(tmp_path).has_waiters("web")
         finally:
             process.kill()
 
 
-def test_another_commands_lock_is_not_waited_for(tmp_path, holder):
+def test_a_holder_that_does_not_yield_is_not_waited_for(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     began = time.monotonic()
     with pytest.raises(BusyError), locks(tmp_path, "service upgrade --id web").hold("web"):
         pass
     assert time.monotonic() - began < 10
+
+
+def test_a_wait_for_a_lock_can_be_interrupted(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    waiting = Locks(tmp_path, "test", Clock(), FakeCancellation(stop_at=3))
+    with pytest.raises(Interrupted), waiting.hold("web", wait_seconds=60):
+        pass
+    assert waiting.held == set()
+    assert not locks(tmp_path).has_waiters("web")

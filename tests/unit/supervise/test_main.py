@@ -1,4 +1,4 @@
-"""What systemd's watchdog sees of the loop: it is fed by its turns, and by nothing else."""
+"""The loop feeds systemd's watchdog, and nothing else does."""
 
 import queue
 import socket
@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from conductor.clock import Clock
-from conductor.supervise.main import _turn
+from conductor.errors import ConductorError
+from conductor.supervise.log import SupervisorLog
+from conductor.supervise.loop import STUCK_SECONDS, Loop
+from conductor.supervise.main import run_loop, usable_definitions
+from conductor.supervise.runtime_state import RuntimeState
+from tests.fakes.runtime import FakeClock
 
 FED = b"WATCHDOG=1"
 FED_EVERY_SECONDS = 0.01
@@ -20,42 +25,99 @@ FED_EVERY_SECONDS = 0.01
 
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """Its end of the socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        heard.bind(str(tmp_path / "notify"))
-        heard.settimeout(5)
+    """systemd's end of the notification socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as received:
+        received.bind(str(tmp_path / "notify"))
+        received.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", str(int(4 * FED_EVERY_SECONDS * 1e6)))
-        yield heard
+        yield received
 
 
-def test_a_tick_that_hangs_stops_the_feeding(systemd: socket.socket) -> None:
-    over, hang, hung, go_on = (threading.Event() for _ in range(4))
+def test_a_tick_that_hangs_does_not_feed_the_watchdog(systemd: socket.socket) -> None:
+    ended, hang, hung, resume = (threading.Event() for _ in range(4))
 
     def tick() -> None:
         time.sleep(FED_EVERY_SECONDS / 2)
         if hang.is_set():
             hung.set()
-            go_on.wait()
+            resume.wait()
 
-    loop: Any = SimpleNamespace(over=over, problem="", tick=tick, wake=lambda: None, look_at_state=lambda: None)
-    current: Any = SimpleNamespace(problem="", read_again=lambda *, asked: asked)
-    teller: Any = None  # has nothing to tell
-    turning = threading.Thread(target=_turn, args=(loop, current, teller, Clock(), queue.SimpleQueue()))
-    turning.start()
+    loop: Any = SimpleNamespace(
+        ended=ended, tick=tick, wake=lambda: None, check_state_files=lambda: None, is_stuck=False
+    )
+    file: Any = SimpleNamespace(problem="", reload=lambda *, force: force)
+    running = threading.Thread(target=run_loop, args=(loop, file, SupervisorLog(), Clock(), queue.SimpleQueue()))
+    running.start()
     try:
         assert [systemd.recv(99) for _ in range(5)] == [FED] * 5
         hang.set()
         assert hung.wait(5)
         systemd.settimeout(10 * FED_EVERY_SECONDS)
-        with pytest.raises(TimeoutError):  # what was sent before, and then nothing
+        with pytest.raises(TimeoutError):  # after what was sent before
             assert [systemd.recv(99) for _ in range(100)] == []
-        assert turning.is_alive()
+        assert running.is_alive()
         hang.clear()
-        go_on.set()
+        resume.set()
         systemd.settimeout(5)
         assert systemd.recv(99) == FED
     finally:
-        over.set()
-        go_on.set()
-        turning.join(5)
+        ended.set()
+        resume.set()
+        running.join(5)
+
+
+def test_it_waits_for_a_usable_file_under_systemd(systemd: socket.socket, tmp_path: Path) -> None:
+    path = tmp_path / "services.yml"
+
+    class WritingClock(Clock):
+        def sleep(self, seconds: float) -> None:
+            path.write_text(f'{{"version": 1, "host": {{"state_dir": "{tmp_path}"}}, "services": {{}}}}')
+
+    lines: list[str] = []
+    file = usable_definitions(path, tmp_path, SupervisorLog(lines.append), WritingClock())
+    assert (file.definitions.ids, file.problem) == ((), "")
+    assert len(lines) == 1
+    assert b"READY=1" in systemd.recv(999).split(b"\n")
+
+
+def test_without_systemd_an_unusable_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConductorError):
+        usable_definitions(tmp_path / "services.yml", tmp_path, SupervisorLog(), Clock())
+
+
+def test_a_stuck_pass_does_not_feed_the_watchdog(systemd: socket.socket) -> None:
+    clock, ended, resume = FakeClock(), threading.Event(), threading.Event()
+    observing = threading.Event()
+
+    def observe(**_: bool) -> None:
+        observing.set()
+        resume.wait(30)
+
+    observer: Any = SimpleNamespace(observe=observe, stamp=lambda: None)
+    results: Any = SimpleNamespace(take=lambda _: None)
+    log = SupervisorLog()
+    loop = Loop(clock, observer, results, RuntimeState(log), ended)
+    file: Any = SimpleNamespace(problem="", reload=lambda *, force: force)
+    running = threading.Thread(target=run_loop, args=(loop, file, log, clock, queue.SimpleQueue()))
+    running.start()
+    try:
+        assert systemd.recv(99) == FED
+        assert observing.wait(5)
+        clock.advance(STUCK_SECONDS / 2)
+        assert systemd.recv(99) == FED  # it may still end
+        clock.advance(STUCK_SECONDS)
+        systemd.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            assert [systemd.recv(99) for _ in range(100)] == []
+        resume.set()
+        while loop.is_stuck:
+            clock.advance(1.0)
+            time.sleep(0.01)
+        systemd.settimeout(5)
+        clock.advance(1.0)
+        assert systemd.recv(99) == FED
+    finally:
+        ended.set()
+        resume.set()
+        running.join(5)

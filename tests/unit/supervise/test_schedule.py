@@ -1,61 +1,60 @@
-"""When to look next, on a clock of its own."""
+"""When the next pass runs, on a simulated clock."""
 
 import itertools
 
 import pytest
 
 from conductor.supervise.schedule import (
-    AGAIN_SECONDS,
-    CALM_SECONDS,
-    CLOSE_LOOKS,
-    CLOSE_SECONDS,
+    BURST_PASSES,
+    BURST_SECONDS,
+    EVENT_SECONDS,
     PASS_SECONDS,
+    REPEAT_SECONDS,
     PassScheduler,
 )
 
 
 def begun(now: float = 100.0) -> PassScheduler:
-    pace = PassScheduler()
-    assert pace.next <= 0
-    pace.looks(now)
-    return pace
+    scheduler = PassScheduler()
+    assert scheduler.next <= 0
+    scheduler.begin(now)
+    return scheduler
 
 
-def test_nothing_happens():
+def test_without_events() -> None:
     assert begun().next == 100.0 + PASS_SECONDS
 
 
-def test_something_happens():
-    pace = begun()
-    pace.wake()
-    assert pace.next == 100.0 + CALM_SECONDS
-    pace.looks(pace.next)
-    assert pace.next == 101.0 + PASS_SECONDS
+def test_after_an_event() -> None:
+    scheduler = begun()
+    scheduler.request()
+    assert scheduler.next == 100.0 + EVENT_SECONDS
+    scheduler.begin(scheduler.next)
+    assert scheduler.next == 101.0 + PASS_SECONDS
 
 
-def test_something_dies():
-    """Looked at at once, and once more."""
-    pace = begun()
-    pace.urge(100.5)
-    assert pace.next == 100.5
-    pace.looks(100.5)
-    assert pace.next == 100.5 + AGAIN_SECONDS
-    pace.looks(pace.next)
-    assert pace.next == pytest.approx(100.5 + AGAIN_SECONDS + PASS_SECONDS)
+def test_after_an_exit_a_pass_runs_at_once_and_once_more() -> None:
+    scheduler = begun()
+    scheduler.request_now(100.5)
+    assert scheduler.next == 100.5
+    scheduler.begin(100.5)
+    assert scheduler.next == 100.5 + REPEAT_SECONDS
+    scheduler.begin(scheduler.next)
+    assert scheduler.next == pytest.approx(100.5 + REPEAT_SECONDS + PASS_SECONDS)
 
 
-def test_something_dies_all_the_time():
-    """Never closer than so, never more than so many within a pass, and never longer without a look than when it is calm."""
-    pace, now, moments = begun(), 100.0, [100.0]
+def test_continuous_exits() -> None:
+    """Passes keep their distance, are limited in number, and are never later than without exits."""
+    scheduler, now, times = begun(), 100.0, [100.0]
     while now < 160.0:
         now += 0.02
-        pace.urge(now)
-        if now >= pace.next:
-            pace.looks(now)
-            moments.append(now)
-    gaps = [b - a for a, b in itertools.pairwise(moments)]
-    assert min(gaps) >= CLOSE_SECONDS
-    assert max(gaps) <= CALM_SECONDS + 0.03
-    for first in moments:
-        within = sum(first <= moment < first + PASS_SECONDS for moment in moments)
-        assert within <= CLOSE_LOOKS + PASS_SECONDS / CALM_SECONDS
+        scheduler.request_now(now)
+        if now >= scheduler.next:
+            scheduler.begin(now)
+            times.append(now)
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert min(gaps) >= BURST_SECONDS
+    assert max(gaps) <= EVENT_SECONDS + 0.03
+    for first in times:
+        within = sum(first <= time < first + PASS_SECONDS for time in times)
+        assert within <= BURST_PASSES + PASS_SECONDS / EVENT_SECONDS

@@ -1,4 +1,4 @@
-"""Bytes between a task and us: frames in pieces, readers who leave, ends."""
+"""Bytes between a task and the caller: frames in pieces, closed pipes, ends."""
 
 import os
 import socket
@@ -18,21 +18,21 @@ def frame(stream: int, data: bytes) -> bytes:
 
 
 def pumped(raw: bytes, directory: Path, *, framed: bool, cut: int = 0) -> tuple[bytes, bytes, bytes]:
-    """What comes out on stdout and on stderr, and what was kept, of bytes that arrive in pieces of `cut`."""
+    """Return stdout, stderr and what was kept, of bytes that arrive in pieces of `cut`."""
     ours, theirs = socket.socketpair()
     kept: list[bytes] = []
     pieces = [raw[at : at + cut] for at in range(0, len(raw), cut)] if cut else [raw]
 
-    def say() -> None:
+    def send() -> None:
         with theirs:
             for piece in pieces:
                 theirs.sendall(piece)
 
-    saying = threading.Thread(target=say)
-    saying.start()
+    sending = threading.Thread(target=send)
+    sending.start()
     with ours, (directory / "out").open("wb") as out, (directory / "err").open("wb") as err:
         pump_output(ours, Sink(out.fileno(), kept.append), Sink(err.fileno(), kept.append), framed=framed)
-    saying.join()
+    sending.join()
     return (directory / "out").read_bytes(), (directory / "err").read_bytes(), b"".join(kept)
 
 
@@ -43,7 +43,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=60, deadline=None)
 @given(frames=st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300))), cut=st.integers(1, 40))
-def test_frames_come_apart_however_they_arrive(directory: Path, frames: list[tuple[int, bytes]], cut: int) -> None:
+def test_frames_are_separated_however_they_arrive(directory: Path, frames: list[tuple[int, bytes]], cut: int) -> None:
     raw = b"".join(frame(stream, data) for stream, data in frames)
     out, err, kept = pumped(raw, directory, framed=True, cut=cut)
     assert out == b"".join(data for stream, data in frames if stream == 1)
@@ -56,12 +56,12 @@ def test_a_terminal_has_no_frames(directory: Path) -> None:
     assert pumped(raw, directory, framed=False, cut=999) == (raw, b"", raw)
 
 
-def test_a_stream_that_is_cut_in_a_frame_ends(directory: Path) -> None:
+def test_a_stream_that_ends_inside_a_frame(directory: Path) -> None:
     assert pumped(frame(1, b"whole") + frame(1, b"cut off")[:-3], directory, framed=True)[0] == b"wholecut "
     assert pumped(frame(1, b"whole") + b"\1\0\0", directory, framed=True)[0] == b"whole"
 
 
-def test_a_reader_who_has_left_stops_nothing() -> None:
+def test_a_closed_pipe_stops_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     kept: list[bytes] = []
@@ -72,13 +72,13 @@ def test_a_reader_who_has_left_stops_nothing() -> None:
     assert kept == [b"a" * 10, b"b" * 10]
 
 
-def test_a_full_disk_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_reported_once(capfd: pytest.CaptureFixture[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         sink = Sink(full.fileno(), lambda _: None)
         sink.write(b"a")
         sink.write(b"b")
-    told = "warning: cannot write the task's output: No space left on device; the rest of it is dropped\n"
-    assert capfd.readouterr().err == told
+    warning = "warning: cannot write the task's output: No space left on device; the rest of it is dropped\n"
+    assert capfd.readouterr().err == warning
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
-"""The Docker door against a daemon that is silent, breaks off, or lies: a socket that answers as each test says."""
+"""The Docker runtime against a daemon that is silent, closes connections, or reports errors: each test sets its responses."""
 
+import base64
+import contextlib
+import gc
 import itertools
 import json
 import os
@@ -11,14 +14,20 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
+from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Logging, Stop
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.container_spec import ContainerSpec
-from conductor.runtime.docker.client import DockerRuntime
+from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.docker.client import DEADLINE_SECONDS, DockerRuntime
+from conductor.runtime.docker.responses import read_frames
+from conductor.runtime.port import RuntimeUnavailable
+from tests.fakes.runtime import FakeCancellation, FakeClock
 
 ID = "f" * 64
 IMAGE = "registry.example/app:r1"
@@ -34,17 +43,17 @@ Answer = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection a request; the answers are the test's."""
+    """One request per connection; the test sets the answers."""
 
     protocol_version = "HTTP/1.1"
-    rbufsize = 0  # a body that is not asked for stays unread
+    rbufsize = 0  # a body stays unread until `body` is called
     server: "Daemon"
 
     def do_GET(self) -> None:
-        words = f"{self.command} {self.path.partition('?')[0].partition('/v1.41')[2] or self.path}"
-        self.server.asked.append(words)
+        request = f"{self.command} {self.path.partition('?')[0].partition('/v1.41')[2] or self.path}"
+        self.server.requests.append(request)
         self.close_connection = True
-        self.server.answers[words](self)
+        self.server.answers[request](self)
 
     do_POST = do_DELETE = do_GET  # noqa: N815
 
@@ -55,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         del self.headers["Content-Length"]
         return data
 
-    def say(self, value: object, status: int = 200) -> None:
+    def send(self, value: object, status: int = 200) -> None:
         self.body()
         data = b"" if status == 204 else json.dumps(value).encode()
         self.send_response(status)
@@ -81,10 +90,10 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), Handler)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.answers: dict[str, Answer] = {
-            "GET /version": lambda h: h.say({"ApiVersion": "1.41"}),
-            f"GET /containers/{ID}/json": lambda h: h.say(INSPECTED),
+            "GET /version": lambda h: h.send({"ApiVersion": "1.41"}),
+            f"GET /containers/{ID}/json": lambda h: h.send(INSPECTED),
         }
 
     def handle_error(self, *_: object) -> None:
@@ -101,14 +110,14 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def runtime(daemon: Daemon, tmp_path: Path) -> DockerRuntime:
-    return DockerRuntime(f"unix://{tmp_path}/docker.sock", "test", Clock())
+    return DockerRuntime(f"unix://{tmp_path}/docker.sock", "test", Clock(), SignalCancellation())
 
 
 def fails(status: int = 500) -> Answer:
-    return lambda handler: handler.say({"message": "the disk is tired"}, status)
+    return lambda handler: handler.send({"message": "the disk is full"}, status)
 
 
-def test_a_silent_pull_can_be_ended_at_once(daemon: Daemon, runtime: DockerRuntime) -> None:
+def test_a_silent_pull_can_be_stopped_at_once(daemon: Daemon, runtime: DockerRuntime) -> None:
     over = threading.Event()
 
     def silent(handler: Handler) -> None:
@@ -117,11 +126,11 @@ def test_a_silent_pull_can_be_ended_at_once(daemon: Daemon, runtime: DockerRunti
         over.wait(20)
 
     daemon.answers["POST /images/create"] = silent
-    said: list[tuple[float, str]] = []
+    statuses: list[tuple[float, str]] = []
 
     def progress(text: str) -> None:
-        said.append((time.monotonic(), text))
-        if len(said) == 10:
+        statuses.append((time.monotonic(), text))
+        if len(statuses) == 10:
             raise Interrupted(2)
 
     began = time.monotonic()
@@ -129,18 +138,19 @@ def test_a_silent_pull_can_be_ended_at_once(daemon: Daemon, runtime: DockerRunti
         runtime.pull(IMAGE, progress)
     over.set()
     assert time.monotonic() - began < 3
-    assert said[-1][1] == "abc Downloading"
-    assert max(b - a for (a, _), (b, _) in itertools.pairwise(said)) < 0.2
+    assert statuses[-1][1] == "abc Downloading"
+    assert max(b - a for (a, _), (b, _) in itertools.pairwise(statuses)) < 0.2
 
 
 @pytest.mark.parametrize(
     ("pieces", "why"),
     [
         ([b'{"status": "Pulling"}\r\n', b'{"error": "manifest unknown"}\r\n'], "manifest unknown"),
+        ([b'{"error": "write /x: no space left on device"}\r\n'], "write /x: no space left on device"),
         ([b'{"status": "Pulling"}\r\n', None], "the connection to Docker broke"),
         ([b'{"status": "Pul', None], "the connection to Docker broke"),
     ],
-    ids=["an error in the stream", "broken off", "broken off in a message"],
+    ids=["an error in the stream", "a full disk", "a closed connection", "a closed connection inside a message"],
 )
 def test_a_pull_that_fails(daemon: Daemon, runtime: DockerRuntime, pieces: list[bytes | None], why: str) -> None:
     def stream(handler: Handler) -> None:
@@ -155,48 +165,122 @@ def test_a_pull_that_fails(daemon: Daemon, runtime: DockerRuntime, pieces: list[
     with pytest.raises(ConductorError) as caught:
         runtime.pull(IMAGE, lambda _: None)
     assert caught.value.sentence == f"cannot pull image {IMAGE}: {why}"
+    assert ("docker system df" in caught.value.hint) is ("space" in why)
 
 
-def test_a_pull_that_ends_well(daemon: Daemon, runtime: DockerRuntime) -> None:
+def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
     def stream(handler: Handler) -> None:
         handler.begin_stream()
         handler.chunk(b'{"status": "Pulling", "id": "a"}\r\n{"status": "Done"}\r\n')
         handler.chunk(b"")
 
     daemon.answers["POST /images/create"] = stream
-    daemon.answers[f"GET /images/{IMAGE}/json"] = lambda h: h.say(
+    daemon.answers[f"GET /images/{IMAGE}/json"] = lambda h: h.send(
         {"Id": "sha256:1", "RepoDigests": ["elsewhere/app@sha256:a", "registry.example/app@sha256:b"]}
     )
-    said: list[str] = []
-    assert runtime.pull(IMAGE, said.append) == ("sha256:1", "registry.example/app@sha256:b")
-    assert said == ["a Pulling", "Done"]
+    statuses: list[str] = []
+    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b", ())
+    assert statuses == ["a Pulling", "Done"]
 
 
-def test_a_check_whose_connection_is_reset_has_failed(daemon: Daemon, runtime: DockerRuntime) -> None:
-    daemon.answers[f"POST /containers/{ID}/exec"] = lambda h: h.say({"Id": "e1"}, 201)
+def test_a_pull_by_digest(daemon: Daemon, runtime: DockerRuntime) -> None:
+    """The digest stands where a tag does (`fromImage` and `tag` of the Engine API)."""
+    reference, queries = "registry.example:5000/app@sha256:b", list[str]()
+
+    def stream(handler: Handler) -> None:
+        queries.append(unquote(handler.path.partition("?")[2]))
+        handler.begin_stream()
+        handler.chunk(b"")
+
+    daemon.answers["POST /images/create"] = stream
+    found = {"Id": "sha256:1", "RepoDigests": [reference]}
+    daemon.answers[f"GET /images/{quote(reference, safe='/:')}/json"] = lambda h: h.send(found)
+    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference, ())
+    assert sorted(queries[0].split("&")) == ["fromImage=registry.example:5000/app", "tag=sha256:b"]
+
+
+def test_a_check_whose_connection_is_reset_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
+    daemon.answers[f"POST /containers/{ID}/exec"] = lambda h: h.send({"Id": "e1"}, 201)
 
     def reset(handler: Handler) -> None:
         handler.send_response(101)
         handler.send_header("Upgrade", "tcp")
         handler.end_headers()
-        handler.connection.recv(1, socket.MSG_PEEK)  # its body is there, and stays unread: closing is a reset
+        handler.connection.recv(
+            1, socket.MSG_PEEK
+        )  # its body has arrived and stays unread, so closing resets the connection
         os.close(handler.connection.detach())
 
     daemon.answers["POST /exec/e1/start"] = reset
-    attempt = runtime.execute(ID, ("true",), 2.0)
-    assert (attempt.ok, attempt.error) == (False, "true was lost: Connection reset by peer")
+    result = runtime.execute(ID, ("true",), 2.0)
+    assert (result.ok, result.error) == (False, "lost the connection to true: Connection reset by peer")
+
+
+def answers_slowly(daemon: Daemon, *, running: bool) -> list[str]:
+    """Let a command run without end; return the list of the commands that were started."""
+    started: list[str] = []
+
+    def create(handler: Handler) -> None:
+        started.append("exec")
+        handler.send({"Id": "e1"}, 201)
+
+    def hang(handler: Handler) -> None:
+        handler.body()
+        handler.send_response(101)
+        handler.send_header("Upgrade", "tcp")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.connection.sendall(b"\1\0\0\0\0\0\0\4loop")
+
+    daemon.answers[f"POST /containers/{ID}/exec"] = create
+    daemon.answers["POST /exec/e1/start"] = hang
+    daemon.answers["GET /exec/e1/json"] = lambda h: h.send({"Running": running, "Pid": 0, "ExitCode": None})
+    return started
+
+
+def test_a_check_that_prints_without_end_times_out(daemon: Daemon, runtime: DockerRuntime) -> None:
+    answers_slowly(daemon, running=False)
+    result = runtime.execute(ID, ("true",), 0.3)
+    assert (result.ok, result.error, result.output) == (False, "true did not end within 0.3s", "")
+
+
+def test_a_check_that_cannot_be_killed_runs_alone(daemon: Daemon, runtime: DockerRuntime) -> None:
+    """For example in a daemon on another host."""
+    started = answers_slowly(daemon, running=True)
+    runtime.execute(ID, ("true",), 0.1)
+    result = runtime.execute(ID, ("true",), 0.1)
+    assert (result.ok, result.error, result.unknown) == (False, "true of an earlier check is still running", False)
+    assert len(started) == 1
+    daemon.answers["GET /exec/e1/json"] = fails(404)
+    runtime.execute(ID, ("true",), 0.1)
+    assert len(started) == 2
+
+
+def test_only_the_end_of_a_long_output_is_kept() -> None:
+    ours, theirs = socket.socketpair()
+
+    def write() -> None:
+        for number in range(1000):
+            theirs.sendall(b"\1\0\0\0" + (1008).to_bytes(4) + b"%08d" % number + b"x" * 1000)
+        theirs.sendall(b"\1\0\0\0\0\0\0\3end\2\0\0\0\0\0\0\x09cut")  # the last frame is incomplete
+        theirs.close()
+
+    threading.Thread(target=write, daemon=True).start()
+    output = read_frames(ours, lambda: 5.0, 1100)
+    assert (len(output), output[-6:]) == (1100, b"endcut")
 
 
 def spec() -> ContainerSpec:
     return ContainerSpec(
         name="web-r1-1", image_id="sha256:1", command=None, entrypoint=None, environment={"A": "b"},
-        labels={"conductor.upgrade": "u1"}, user=None, workdir=None, network="n", ip=None, publish=None, volumes=(),
+        labels={"conductor.change": "u1"}, user=None, workdir=None, network="n", ip=None, publish=None, volumes=(),
         tmpfs=(), memory=None, cpus=None, shm_size=None, init=True, read_only=False, cap_add=(), cap_drop=(), ulimits={},
         extra_hosts={}, logging=Logging(), stop=Stop(),
     )  # fmt: skip
 
 
-def test_the_callers_proxies_do_not_get_into_a_container(
+def test_a_container_does_not_get_the_callers_proxies(
     daemon: Daemon, runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxies = {"default": {"httpProxy": "http://me:secret@proxy:3128"}}
@@ -206,30 +290,123 @@ def test_the_callers_proxies_do_not_get_into_a_container(
 
     def create(handler: Handler) -> None:
         bodies.append(json.loads(handler.body()))
-        handler.say({"Id": ID}, 201)
+        handler.send({"Id": ID}, 201)
 
     daemon.answers["POST /containers/create"] = create
     assert runtime.create(spec()) == ID
     assert bodies[0]["Env"] == ["A=b"]
 
 
-def test_a_start_asks_for_the_name_only_when_it_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
-    daemon.answers[f"POST /containers/{ID}/start"] = lambda h: h.say(None, 204)
+@pytest.mark.parametrize(
+    "text", ["{", '{"auths": {"a.example": "no entry"}}', '{"auths": {"a.example": {"auth": "?"}}}']
+)
+def test_only_a_pull_reads_the_callers_docker_configuration(
+    daemon: Daemon, runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    daemon.answers["GET /containers/json"] = lambda h: h.send([])
+    assert runtime.containers() == ((), ())
+    with pytest.raises(ConductorError) as raised:
+        runtime.pull("a.example/app:r1", lambda _: None)
+    assert str(tmp_path / "config.json") in raised.value.sentence
+
+
+def test_a_pull_sends_the_credentials_of_its_registry(
+    daemon: Daemon, runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = base64.b64encode(b"me:pass:word").decode()
+    auths = {"registry.example": {"auth": auth}, "damaged.example": "no entry"}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    sent: list[Any] = []
+
+    def refuse(handler: Handler) -> None:
+        sent.append(json.loads(base64.urlsafe_b64decode(handler.headers["X-Registry-Auth"])))
+        handler.send({"message": "enough"}, 500)
+
+    daemon.answers["POST /images/create"] = refuse
+    with pytest.raises(ConductorError):
+        runtime.pull(IMAGE, lambda _: None)
+    assert sent == [{"username": "me", "password": "pass:word"}]
+
+
+def test_a_start_requests_the_name_only_when_it_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
+    daemon.answers[f"POST /containers/{ID}/start"] = lambda h: h.send(None, 204)
     runtime.start(ID)
-    assert daemon.asked == ["GET /version", f"POST /containers/{ID}/start"]
+    assert daemon.requests == ["GET /version", f"POST /containers/{ID}/start"]
     daemon.answers[f"POST /containers/{ID}/start"] = fails()
     runtime.start(ID)  # a 500, and yet it runs
     stopped = {**INSPECTED, "State": {**STATE, "Running": False}}
-    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.say(stopped)
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send(stopped)
     with pytest.raises(ConductorError) as caught:
         runtime.start(ID)
-    assert caught.value.sentence == "cannot start container web-r1-1: the disk is tired"
+    assert caught.value.sentence == "cannot start container web-r1-1: the disk is full"
 
 
-def test_a_remove_that_fails_is_done_when_it_is_gone(daemon: Daemon, runtime: DockerRuntime) -> None:
+def test_a_remove_that_fails_is_no_error_once_the_container_is_gone(daemon: Daemon, runtime: DockerRuntime) -> None:
     daemon.answers[f"DELETE /containers/{ID}"] = fails()
     with pytest.raises(ConductorError) as caught:
         runtime.remove(ID)
-    assert caught.value.sentence == "cannot remove container web-r1-1: the disk is tired"
+    assert caught.value.sentence == "cannot remove container web-r1-1: the disk is full"
     daemon.answers[f"GET /containers/{ID}/json"] = fails(404)
     runtime.remove(ID)
+
+
+def test_a_removal_in_progress_is_waited_for(daemon: Daemon, runtime: DockerRuntime) -> None:
+    inspections = itertools.count(1)
+
+    def inspect(handler: Handler) -> None:
+        handler.send(INSPECTED) if next(inspections) < 3 else handler.send({"message": "no such container"}, 404)
+
+    daemon.answers[f"DELETE /containers/{ID}"] = fails(409)
+    daemon.answers[f"GET /containers/{ID}/json"] = inspect
+    runtime.remove(ID)
+    assert next(inspections) == 4
+
+
+def test_a_removal_in_progress_that_does_not_end(daemon: Daemon, tmp_path: Path) -> None:
+    clock = FakeClock()
+    daemon.answers[f"DELETE /containers/{ID}"] = fails(409)
+    with pytest.raises(ConductorError) as caught:
+        DockerRuntime(f"unix://{tmp_path}/docker.sock", "test", clock, FakeCancellation(clock)).remove(ID)
+    assert caught.value.sentence == "cannot remove container web-r1-1: the disk is full"
+    assert DEADLINE_SECONDS <= clock.monotonic() < DEADLINE_SECONDS + 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK leaks a socket
+@pytest.mark.parametrize(
+    "url",
+    ["unix://{dir}/none.sock", "unix://{dir}/file", "tcp://127.0.0.1:{port}"],
+    ids=["no socket", "a socket without a listener", "a port without a listener"],
+)
+def test_a_daemon_that_does_not_run(tmp_path: Path, url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "file"))
+    url = url.format(dir=tmp_path, port=port)
+
+    def sentence(call: Callable[[], object]) -> str:
+        with pytest.raises(RuntimeUnavailable) as caught:
+            call()
+        return caught.value.sentence
+
+    for call in (DockerRuntime(url, "test", Clock(), SignalCancellation()).containers, TaskRuntime(url, "test").ping):
+        assert sentence(call) == f"cannot reach Docker at {url}: Docker is not running"
+    gc.collect()  # the leaked socket is reported in this test
+
+
+def test_a_connection_that_closes_means_unavailable(daemon: Daemon, runtime: DockerRuntime) -> None:
+    daemon.answers["GET /containers/json"] = lambda handler: None
+    with pytest.raises(RuntimeUnavailable, match="cannot list containers: the connection to Docker broke"):
+        runtime.containers()
+
+
+@pytest.mark.parametrize("status", [500, 403])
+def test_an_error_of_the_daemon_is_not_unavailable(daemon: Daemon, runtime: DockerRuntime, status: int) -> None:
+    daemon.answers["GET /containers/json"] = fails(status)
+    with pytest.raises(ConductorError) as caught:
+        runtime.containers()
+    assert not isinstance(caught.value, RuntimeUnavailable)
+    assert caught.value.sentence == "cannot list containers: the disk is full"

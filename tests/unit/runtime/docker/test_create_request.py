@@ -1,16 +1,17 @@
-"""A container spec in the daemon's words: the whole document once, and that what is not said is left out."""
+"""The body of a create request: the whole document once, and unset fields left out."""
 
 import msgspec
+import pytest
 
 from conductor.definitions.model import Definition, Logging, Service, Ulimit
 from conductor.definitions.scalars import ByteSize, Secret
-from conductor.plan.container_spec import ContainerSpec, container_spec
-from conductor.plan.transition import release
+from conductor.plan.container_spec import ContainerSpec, container_spec, is_file, unmounted
+from conductor.plan.transition import new_release
 from conductor.runtime.docker.create_request import create_request
 
 FULL = Service(
     image="shop/app", command=("bin/web",), entrypoint=("tini", "--"), workdir="/app", user="app", port=8080, memory=ByteSize(2**30),
-    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp",), cap_add=("NET_ADMIN",),
+    cpus=1.5, shm_size=ByteSize(2**20), init=True, read_only=True, volumes=("/srv/up:/up:ro",), tmpfs=("/tmp", "/cache:size=64m,mode=1777"), cap_add=("NET_ADMIN",),
     cap_drop=("ALL",), ulimits={"nofile": Ulimit(soft=1, hard=2)}, extra_hosts={"db": "10.0.0.9"}, labels={"team": "shop"},
     logging=Logging(driver="json-file", options={"max-size": "50m"}),
 )  # fmt: skip
@@ -18,14 +19,15 @@ FULL = Service(
 
 def spec(service: Service, address: str = "10.1.0.5:8080") -> ContainerSpec:
     definition = Definition(id="web", service=service, written={}, digest="d1")
-    new = release(definition, "r1", "sha256:1", "c1")
+    release = new_release(definition, "r1", "sha256:1", "c1")
     environment = {"A": "1", "TOKEN": Secret("hunter2")}
     return container_spec(
-        definition, new, environment, instance="default", network="net", kind="service", name="1", address=address
-    )
+        definition, release, environment, instance="default", network="net", kind="service", change="c2", name="1",
+        address=address,
+    )  # fmt: skip
 
 
-def test_everything_that_a_definition_can_say():
+def test_a_definition_with_every_field():
     assert create_request(spec(FULL)) == {
         "Image": "sha256:1",
         "Cmd": ("bin/web",),
@@ -38,7 +40,8 @@ def test_everything_that_a_definition_can_say():
             "conductor.revision": "r1",
             "conductor.kind": "service",
             "conductor.definition": "d1",
-            "conductor.upgrade": "c1",
+            "conductor.release": "c1",
+            "conductor.change": "c2",
             "conductor.address": "10.1.0.5:8080",
         },
         "User": "app",
@@ -48,7 +51,7 @@ def test_everything_that_a_definition_can_say():
             "NetworkMode": "net",
             "RestartPolicy": {"Name": "no"},
             "Binds": ("/srv/up:/up:ro",),
-            "Tmpfs": {"/tmp": ""},
+            "Tmpfs": {"/tmp": "", "/cache": "size=64m,mode=1777"},
             "Memory": 2**30,
             "NanoCpus": 1500000000,
             "ShmSize": 2**20,
@@ -64,7 +67,7 @@ def test_everything_that_a_definition_can_say():
     }
 
 
-def test_published_ports_are_bound_to_loopback_and_leave_the_ip_to_the_daemon():
+def test_published_ports_are_bound_to_loopback_and_the_daemon_chooses_the_ip():
     service = msgspec.structs.replace(FULL, publish=(21000, 21005))
     document = create_request(spec(service, "127.0.0.1:21003"))
     assert document["ExposedPorts"] == {"8080/tcp": {}}
@@ -72,7 +75,44 @@ def test_published_ports_are_bound_to_loopback_and_leave_the_ip_to_the_daemon():
     assert document["NetworkingConfig"] == {"EndpointsConfig": {"net": {"IPAMConfig": None}}}
 
 
-def test_what_is_not_said_is_left_to_the_image():
+def test_unset_fields_are_left_out():
     document = create_request(spec(Service(image="app", port=80)))
     assert {"Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts"}.isdisjoint(document)
     assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig"}
+
+
+def test_a_missing_file_is_never_created_as_a_directory() -> None:
+    """Docker creates the missing source of a bind as a directory, and refuses the missing source of a mount."""
+    volumes = ("/srv/app/settings.yml:/etc/app.yml:ro", "/run/app.sock:/app.sock", "/srv/data:/data", "named.v1:/named")
+    host = create_request(spec(Service(image="app", volumes=volumes)))["HostConfig"]
+    assert host["Binds"] == ("/srv/data:/data", "named.v1:/named")
+    assert host["Mounts"] == [
+        {"Type": "bind", "Source": "/srv/app/settings.yml", "Target": "/etc/app.yml", "ReadOnly": True},
+        {"Type": "bind", "Source": "/run/app.sock", "Target": "/app.sock", "ReadOnly": False},
+    ]
+
+
+def test_the_data_of_an_image_volume_outlives_the_container() -> None:
+    """`docker rm -v` removes volumes without a name."""
+    [mount] = create_request(spec(Service(image="app")), ("/data",))["HostConfig"]["Mounts"]
+    assert (mount["Type"], mount["Source"], mount["Target"]) == ("volume", "web-r1-c2-1-volume-1", "/data")
+    assert mount["VolumeOptions"]["Labels"] == {
+        "conductor.instance": "default", "conductor.service": "web", "conductor.revision": "r1",
+    }  # fmt: skip
+
+
+def test_which_image_volumes_have_nothing_mounted() -> None:
+    paths = ("/a", "/b", "/c/", "/d")
+    assert unmounted(paths, ("/srv/a:/a/:ro", "named:/c"), ("/d:size=1m",)) == ("/b",)
+
+
+@pytest.mark.parametrize(
+    ("volume", "file"),
+    [
+        ("/srv/settings.yml:/x", True), ("/run/app.sock:/x:ro", True), ("/srv/.ssh/id.pub:/x", True),
+        ("/srv/data:/x.d", False), ("/srv/.ssh:/x", False), ("/srv/app.d/data:/x", False), ("name.v1:/x", False),
+        ("/:/x", False),
+    ],
+)  # fmt: skip
+def test_which_sources_are_files_by_their_name(volume: str, file: bool) -> None:
+    assert is_file(volume) is file

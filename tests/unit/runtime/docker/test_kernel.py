@@ -2,7 +2,7 @@
 
 import pytest
 
-from conductor.runtime.docker.kernel import clashing_route, ephemeral_ports
+from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 TABLE = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
@@ -21,11 +21,11 @@ tun0\t0000D50A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
         ("10.213.0.0/20", "10.213.0.0/16 dev tun0"),
     ],
 )
-def test_clashing_route(tmp_path, subnet, route):
+def test_overlapping_route(tmp_path, subnet, route):
     table = tmp_path / "route"
     table.write_text(TABLE)
-    assert clashing_route(subnet, table) == route
-    assert clashing_route(subnet, tmp_path / "none") is None
+    assert overlapping_route(subnet, table) == route
+    assert overlapping_route(subnet, tmp_path / "none") is None
 
 
 def test_ephemeral_ports(tmp_path):

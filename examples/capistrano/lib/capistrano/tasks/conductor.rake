@@ -1,85 +1,92 @@
-# What Conductor is told on each host, one host after the other. The first failure ends it: the hosts after it are not
-# touched. The one that failed still runs what it ran; a rollback takes service after service, and which it had done is
-# said. A lost connection stops no upgrade that has begun.
+# Runs conductor on one host after the other and stops at the first failure. The remaining hosts are left alone, and the
+# failed host keeps serving its current release. A lost connection does not stop an upgrade that has already started.
+require "json"
 require "shellwords"
 
-NO_CODE = "there was no exit code: the connection was lost, or Conductor was killed; see conductor service status there"
+NO_RESULT = "no result: connection lost, or command denied or killed; run conductor service status on the host"
 
-# What a host says, beside the terminal.
-ConductorSaid = Struct.new(:text) do
-  def on_data(_command, _stream, data, _channel)
-    text << data
-  end
-end
-
-# The stage's hosts in their order, or those of them that HOSTS=web1.example.com,… names.
+# The stage's hosts in order, or those named by HOSTS=web1.example.com,…
 def conductor_hosts
   hosts = env.filter(roles(:all))
-  abort "cannot find a host of HOSTS=#{ENV.fetch("HOSTS", "")} in stage #{fetch(:stage)}" if hosts.empty?
+  abort "cannot find HOSTS=#{ENV.fetch("HOSTS", "")} in stage #{fetch(:stage)}" if hosts.empty?
   hosts
 end
 
-# The services of a host: those of all its roles.
+# The services of all roles of a host.
 def conductor_services(host)
   ids = host.roles.flat_map { |role| fetch(:services).fetch(role, []) }.uniq
-  abort "cannot deploy to #{host}: no role of it has services; see :services in config/deploy.rb" if ids.empty?
+  abort "cannot deploy to #{host}: add services of its roles to :services in config/deploy.rb" if ids.empty?
   ids
 end
 
-# SSHKit joins words with blanks, and the host's shell reads them: each is escaped.
-def conductor_call(verb, ids, *more)
-  ["sudo", "-n", "conductor", "service", verb, *ids.flat_map { |id| ["--id", id] }, *more].map(&:shellescape)
+# SSHKit joins the words with spaces for the remote shell, so each word is escaped.
+def conductor_command(action, ids, options)
+  words = ids.flat_map { |id| ["--id", id] }
+  ["sudo", "-n", "conductor", "service", action, *words, *options, "--json"].map(&:shellescape)
 end
 
-# Ids => call: one for all services of an upgrade, which move together or not at all; one for each of a rollback.
-def conductor_calls(verb, host, *more)
+# One upgrade changes all services of a host together. A rollback takes one service at a time.
+def conductor_commands(action, host, options)
   ids = conductor_services(host)
-  groups = verb == "upgrade" ? [ids] : ids.map { |id| [id] }
-  groups.to_h { |group| [group, conductor_call(verb, group, *more)] }
+  groups = action == "upgrade" ? [ids] : ids.map { |id| [id] }
+  groups.map { |group| conductor_command(action, group, options) }
 end
 
-def conductor_on_each_host(verb, *more)
+# The last event of a command's output, either "finished" or "failed".
+def conductor_result(output)
+  event = JSON.parse(output.lines.last || "{}")
+  %w[finished failed].include?(event["event"]) ? event : raise(NO_RESULT)
+rescue JSON::ParserError
+  raise NO_RESULT
+end
+
+def conductor_on_each_host(action, *options)
   hosts = conductor_hosts
-  calls = hosts.to_h { |host| [host.hostname, conductor_calls(verb, host, *more)] } # all can be made, or none is
-  done, unchanged, part = [], [], []
+  commands = hosts.to_h { |host| [host.hostname, conductor_commands(action, host, options)] }
+  results = {} # hostname => what its commands reported about each service
   on(hosts, in: :sequence) do |host|
-    said = ConductorSaid.new(+"")
-    part.clear
-    calls.fetch(host.hostname).each do |ids, call|
-      raise NO_CODE unless execute(*call, interaction_handler: said)
-      part.concat(ids)
+    results[host.hostname] = []
+    commands.fetch(host.hostname).each do |command|
+      result = conductor_result(capture(*command, verbosity: :info, raise_on_non_zero_exit: false))
+      results[host.hostname].concat(result["services"])
+      raise result.fetch("error", "exit code #{result["exit_code"]}") unless result["exit_code"].zero?
     end
-    (said.text.include?("; nothing to do") ? unchanged : done) << host
   end
 rescue SSHKit::Runner::ExecuteError => error
-  why = error.cause.is_a?(SSHKit::Command::Failed) ? "Conductor's words are above" : error.message
-  failed, *untouched = hosts - done - unchanged
-  stand = { "done on #{failed}" => part, "done before" => done, "had it already, all or in part" => unchanged,
-            "not touched" => untouched }
-  back = verb == "upgrade" && done.any? ? ["cap #{fetch(:stage)} rollback HOSTS=#{done.join(",")}"] : []
-  abort conductor_where_it_stands("#{verb} stopped at #{failed}: #{why}", stand.merge("take back what was done" => back))
+  abort conductor_failure(action, hosts.map(&:hostname), results, error.cause.message)
 end
 
-def conductor_where_it_stands(sentence, stand)
-  [sentence, *stand.reject { |_, names| names.empty? }.map { |what, names| "  #{what}: #{names.join(", ")}" }].join("\n")
+# A host with an unchanged service is not offered for rollback: that service would go back one release too far.
+def conductor_failure(action, hosts, results, reason)
+  *completed, failed = results.keys
+  changed, unchanged = completed.partition { |host| results[host].all? { |service| service["changed"] } }
+  rollback = "cap #{fetch(:stage)} rollback HOSTS=#{changed.join(",")}"
+  report = {
+    "services changed on #{failed}" => results[failed].filter_map { |one| one["service"] if one["changed"] },
+    "hosts changed" => changed,
+    "hosts unchanged, fully or partly" => unchanged,
+    "hosts not reached" => hosts - results.keys,
+    "to roll back the changed hosts" => action == "upgrade" && changed.any? ? [rollback] : []
+  }
+  lines = report.reject { |_, values| values.empty? }.map { |key, values| "  #{key}: #{values.join(", ")}" }
+  ["#{action} stopped at #{failed}: #{reason}", *lines].join("\n")
 end
 
 desc "Upgrade the services of each host: REVISION=(40 hexadecimal digits)"
 task :deploy do
   revision = ENV.fetch("REVISION", "")
   unless revision.match?(/\A[0-9a-f]{40}\z/)
-    abort "cannot deploy #{revision.empty? ? "without REVISION" : revision.inspect}: " \
-          "write REVISION=$(git rev-parse HEAD), all 40 digits of it"
+    abort "cannot deploy revision #{revision.inspect}: use REVISION=$(git rev-parse HEAD), with all 40 digits"
   end
   conductor_on_each_host("upgrade", "--revision", revision)
 end
 
-desc "Bring each host, or those of HOSTS=, back to the release before the live one"
+desc "Roll back each host, or those in HOSTS=, to the previous release"
 task :rollback do
   conductor_on_each_host("rollback")
 end
 
-desc "Say which services are deployed to which host; connects to none"
+desc "List the services of each host without connecting to it"
 task :services do
   conductor_hosts.each { |host| puts "#{host}: #{conductor_services(host).join(" ")}" }
 end

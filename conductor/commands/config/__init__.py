@@ -1,0 +1,1 @@
+"""`conductor config`: one file per command."""

@@ -1,0 +1,13 @@
+"""`conductor config example`."""
+
+import click
+
+from conductor.output.streams import write_stdout
+
+
+@click.command("example")
+def command() -> None:
+    """Print an annotated example that has every key."""
+    from importlib.resources import files
+
+    write_stdout(files("conductor").joinpath("templates/services.example.yml").read_text("utf-8"), end="")

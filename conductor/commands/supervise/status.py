@@ -1,0 +1,43 @@
+"""`conductor supervise status`: whether supervise runs, and what it does next."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conductor.commands.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from conductor.state.supervisor_status import SupervisorStatus
+
+NOT_RUNNING = """\
+supervise is not running: failed containers will not be replaced
+  systemctl start conductor-supervise   (conductor supervise --print-unit prints its unit)"""
+
+
+@click.command("status")
+@config_option
+@json_option
+def command(*, config: Path, as_json: bool) -> int:
+    """Show whether supervise is running, and its next actions."""
+    from conductor.commands.action import query_context
+    from conductor.output.streams import write_stdout
+    from conductor.output.tables import as_document
+    from conductor.state.supervisor_status import read_status
+
+    _, context = query_context(config, "supervise status")
+    status = read_status(context.host.runtime_dir, context.locks)
+    write_stdout(as_document(status) if as_json else _text(status))
+    return 0 if status else 1
+
+
+def _text(status: "SupervisorStatus | None") -> str:
+    from conductor.state.supervisor_status import TRAFFIC_DOWN
+
+    if status is None:
+        return NOT_RUNNING
+    lines = [f"process {status.pid}, running since {status.since}: {status.text}"]
+    lines += [f"  {status.problem}"] if status.problem else []
+    lines += [f"  {TRAFFIC_DOWN}"] if status.traffic_down else []
+    lines += [f"  {service}: {one}" for service, one in status.services.items()]
+    return "\n".join(lines)

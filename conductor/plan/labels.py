@@ -1,0 +1,12 @@
+"""The labels of containers and networks, by which alone Conductor recognises what it created (pure)."""
+
+INSTANCE = "conductor.instance"
+SERVICE = "conductor.service"
+REVISION = "conductor.revision"
+KIND = "conductor.kind"
+DEFINITION = "conductor.definition"
+RELEASE = "conductor.release"
+CHANGE = "conductor.change"
+ADDRESS = "conductor.address"
+JOB = "conductor.job"
+DEADLINE = "conductor.deadline"

@@ -1,0 +1,107 @@
+"""What runs: containers as the runtime lists them, one container in detail, one health check (pure)."""
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Kind = Literal["service", "task", "cron", "console", "hook"]
+LOCAL = "local"  # the node of a runtime on this host
+
+
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of a service's release. Its identity is `id`, on `node`; `change` is the change that started it.
+
+    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. `state` is
+    Docker's word, `created` is in seconds since 1970.
+    """
+
+    id: str
+    name: str
+    node: str = LOCAL
+    service: str
+    revision: str
+    release: str
+    change: str
+    address: str
+    state: str
+    created: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        """True when the runtime lists it as running."""
+        return self.state == "running"
+
+    @property
+    def endpoint(self) -> str | None:
+        """`IP:PORT` for traffic, or None when the service has no port."""
+        return self.address if ":" in self.address else None
+
+
+class TaskContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of a task, cron job, console or hook. `change` is its own id, or the hook's change; `job` is the key of
+    a cron job, or empty. `deadline` is when it must have ended, in seconds since 1970, like `created`."""
+
+    id: str
+    name: str
+    service: str
+    revision: str
+    kind: Kind
+    change: str
+    state: str
+    job: str = ""
+    created: float = 0.0
+    deadline: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """True when the runtime lists it as running."""
+        return self.state == "running"
+
+    def is_overdue(self, wall: float) -> bool:
+        """True when it should have ended before `wall`, the time now, but has not."""
+        return self.state in {"running", "paused"} and self.deadline is not None and wall > self.deadline
+
+
+class Containers(NamedTuple):
+    """One list from the runtime, each part sorted by name."""
+
+    replicas: tuple[Replica, ...]
+    tasks: tuple[TaskContainer, ...]
+
+
+class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
+    """One container in detail. `exit_code` is None while it runs, `address` is where it is reachable now, `since` is when
+    it ended or was created (RFC 3339)."""
+
+    running: bool
+    exit_code: int | None
+    out_of_memory: bool
+    address: str
+    error: str = ""
+    since: str = ""
+
+    def __str__(self) -> str:
+        if self.running:
+            return "running"
+        if self.out_of_memory:
+            return f"killed: out of memory (exit code {self.exit_code})"
+        if self.exit_code is None:
+            return self.error
+        return f"exited with code {self.exit_code}" + (f": {self.error}" if self.error else "")
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One health check: its status and the head of the body, or why there was no answer. `unknown` means that the check
+    could not be made, which says nothing about the replica."""
+
+    ok: bool
+    seconds: float
+    status: int | None = None
+    output: str = ""
+    error: str = ""
+    unknown: bool = False
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return self.error + (f": {self.output}" if self.output else "")
+        return f"status {self.status}" + (f" {self.output!r}" if self.output else "")

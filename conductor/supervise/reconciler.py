@@ -1,0 +1,102 @@
+"""From one pass to actions: the decision for each service, and its action in a thread."""
+
+import random
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from conductor.plan.reconcile import Action, Decision, Leave, Observation, Recover, Start, decide
+from conductor.state.supervisor_status import TRAFFIC_DOWN
+from conductor.supervise.actions import ActionEnd, Actions, InProgress
+from conductor.supervise.crontabs import CrontabFollower
+from conductor.supervise.log import SupervisorLog
+from conductor.supervise.observe import HostObservation
+from conductor.supervise.retries import Retries
+from conductor.supervise.route_loader import RouteLoader
+from conductor.supervise.task_cleanup import TaskCleanup
+from conductor.traffic.port import TrafficUnavailable
+
+TRAFFIC = "traffic layer"  # in the log; no service id contains a space
+
+
+class Reconciler:
+    """Decides for every observed service. `decisions` are those of the latest pass and of actions in progress."""
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float],
+        log: SupervisorLog,
+        retries: Retries,
+        actions: Actions,
+        in_progress: InProgress,
+        route_loader: RouteLoader,
+        task_cleanup: TaskCleanup,
+        crontabs: CrontabFollower,
+    ) -> None:
+        self._monotonic = monotonic
+        self._log = log
+        self._retries = retries
+        self._actions = actions
+        self._in_progress = in_progress
+        self._traffic_load = route_loader
+        self._task_cleanup = task_cleanup
+        self._crontabs = crontabs
+        # Services whose exited replicas may have been stopped by a restart of the host or of Docker.
+        self._restarted: set[str] = set()
+        self.decisions: dict[str, Decision] = {}
+
+    def reconcile(self, observed: HostObservation, *, runtime_restarted: bool) -> None:
+        """Begin what has to be done, in threads. Services with an action in progress are left alone."""
+        if runtime_restarted:
+            self._restarted = set(observed.services)
+        for service, error in observed.problems.items():
+            self._log.failed(service, error)
+        if observed.traffic_down:
+            self._log.failed(TRAFFIC, TrafficUnavailable(TRAFFIC_DOWN))
+        else:
+            self._log.recovered(TRAFFIC)
+        self._in_progress.forget_finished()
+        self.decisions = {service: one for service, one in self.decisions.items() if service in self._in_progress}
+        self._traffic_load.begin_if_due(observed.observations)
+        for service, observation in observed.observations.items():
+            if service not in self._in_progress:
+                try:
+                    self._decide(service, observation)
+                except Exception as error:  # noqa: BLE001 (a bug in one decision must not end the supervision of others)
+                    self._log.failed(service, error)
+        paused = {service for service, one in observed.observations.items() if one.paused}
+        self._task_cleanup.begin_if_due(observed.cleanup - paused)
+        self._crontabs.begin_if_due(observed.crontabs)
+
+    def _decide(self, service: str, observation: Observation) -> None:
+        state = self._retries.update(observation)
+        if service in self._restarted:
+            observation = msgspec.structs.replace(observation, runtime_restarted=True)
+        jitter = random.Random(f"{service} {state.repair.count}").random()  # the same until the next attempt
+        decision = self.decisions[service] = decide(observation, state, self._monotonic(), jitter)
+        if not isinstance(decision, Leave):
+            if not isinstance(decision, Recover | Start):
+                self._restarted.discard(service)
+            before = self._retries.begin(service, decision, change := secrets.token_hex(4))
+
+            def work(action: Action = decision) -> None:
+                end = ActionEnd.FAILED
+                try:
+                    end = self._carry_out(service, action, observation, change)
+                finally:
+                    self._retries.end(service, action, end, before)
+
+            self._in_progress.submit(service, work, wakes=True)
+        elif decision.until is None and not observation.paused:
+            self._restarted.discard(service)
+            self._log.recovered(service)
+
+    def _carry_out(self, service: str, action: Action, observation: Observation, change: str) -> ActionEnd:
+        end = self._actions.carry_out(service, action, observation, change)
+        if end in {ActionEnd.FAILED, ActionEnd.YIELDED}:
+            self._traffic_load.request()
+        if end is ActionEnd.FAILED:
+            self._restarted.discard(service)
+        return end

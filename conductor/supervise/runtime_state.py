@@ -1,0 +1,30 @@
+"""Whether the runtime answers, and whether it may have restarted since the latest pass."""
+
+from conductor.supervise.log import SupervisorLog, identity, sentence
+
+
+class RuntimeState:
+    """`may_have_restarted` is set by any thread; the next successful pass clears it. `waiting_for` is why no pass succeeds."""
+
+    def __init__(self, log: SupervisorLog) -> None:
+        self._log = log
+        self._failure: object = None
+        self.waiting_for = ""
+        self.may_have_restarted = True
+
+    def failed(self, error: BaseException) -> None:
+        """Record that a pass failed. Nothing is known about replicas then, so nothing is done."""
+        self.may_have_restarted = True
+        failure = identity(error)
+        if self._failure != failure:
+            self._failure = failure
+            self.waiting_for = sentence(error)
+            self._log.warn(f"waiting for Docker: {self.waiting_for}")
+
+    def answered(self) -> bool:
+        """Record that a pass succeeded; return True when the runtime may have restarted before it."""
+        if self.waiting_for:
+            self._failure, self.waiting_for = None, ""
+            self._log.info("Docker answers again")
+        restarted, self.may_have_restarted = self.may_have_restarted, False
+        return restarted

@@ -1,0 +1,641 @@
+"""In-memory clock, cancellation, runtime and health checks: complete, without Docker, and without waiting.
+
+`tests/fakes/runtime_contract.py` is the table of behaviours that `FakeRuntime` and the Docker runtime share.
+"""
+
+import contextlib
+import datetime
+import ipaddress
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from conductor.clock import Clock
+from conductor.definitions.model import Health, Network
+from conductor.definitions.scalars import Secret
+from conductor.errors import ConductorError, Interrupted
+from conductor.plan import labels
+from conductor.plan.container_spec import ContainerSpec
+from conductor.plan.release import Image
+from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica
+from conductor.runtime.docker.responses import container_state, containers
+from conductor.runtime.port import Captured, ContainerEvent, RuntimeUnavailable
+
+EPOCH = 1_800_000_000.0  # when a FakeClock begins, in seconds since 1970
+KILLED, TERMINATED = 137, 143  # exit codes after SIGKILL and SIGTERM
+EPHEMERAL = (32768, 60999)  # ports that the host gives to outgoing connections
+
+
+class FakeClock(Clock):
+    """A clock that stands still until `sleep` advances it. Safe in several threads."""
+
+    def __init__(self, wall: float = EPOCH) -> None:
+        self._start = wall
+        self._elapsed = 0.0
+        self._lock = threading.Lock()
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def wall(self) -> float:
+        return self._start + self._elapsed
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._elapsed += max(0.0, seconds)
+
+    advance = sleep
+
+    def local(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.wall(), datetime.UTC).replace(tzinfo=None)
+
+    def age(self, stamp: str) -> float:
+        then = datetime.datetime.fromisoformat(stamp[:19]).replace(tzinfo=datetime.UTC)
+        return self.wall() - then.timestamp()
+
+    def later(self, seconds: float) -> str:
+        then = datetime.datetime.fromtimestamp(self.wall() + seconds, datetime.UTC)
+        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class FakeCancellation:
+    """Implements `Cancellation` without signals; `wait` advances the clock.
+
+    `stop_at` is the number of the check (a `wait` is one) from which `error` is due. As with a signal, it is raised once,
+    and not inside a shield or after the commit: there `notices` gets the notice.
+    """
+
+    def __init__(
+        self, clock: FakeClock | None = None, *, stop_at: int | None = None, error: BaseException | None = None
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.stop_at = stop_at
+        self.checks = 0
+        self.notices: list[str] = []
+        self.is_committed = False
+        self._error = error or Interrupted(2)
+        self._shields: list[str] = []
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.stop_at is None or self.checks < self.stop_at:
+            return
+        if self.is_committed or self._shields:
+            notice = "committed" if self.is_committed else self._shields[0]
+            if notice not in self.notices:
+                self.notices.append(notice)
+            return
+        self.stop_at = None
+        raise self._error
+
+    def wait(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self.check()
+
+    @contextlib.contextmanager
+    def shielded(self, notice: str, *, yields: bool = False) -> Iterator[None]:
+        self._shields.append(notice)
+        try:
+            yield
+        finally:
+            self._shields.pop()
+
+    def committed(self) -> None:
+        self.is_committed = True
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
+    """How containers of an image behave.
+
+    `exits_after` is in seconds of the clock (0 is at once, None is never). `stdout` and `stderr` are printed at the start.
+    `start_error` makes `start` fail with `exit_code`. `healthy` is for `execute` and `FakeHealth`; `answer` is what a check
+    then shows. `ignores_sigterm`: `stop` kills it. `address` is the address it gets instead of the requested one.
+    """
+
+    exits_after: float | None = None
+    exit_code: int = 0
+    out_of_memory: bool = False
+    stdout: tuple[str, ...] = ()
+    stderr: tuple[str, ...] = ()
+    start_error: str = ""
+    healthy: bool = True
+    answer: str = ""
+    check_hangs: bool = False
+    ignores_sigterm: bool = False
+    address: str = ""
+    environment: dict[str, str] = {}  # of the image
+
+
+SERVES = Behaviour()
+ENDS_AT_ONCE = Behaviour(exits_after=0.0)
+
+
+class Call(NamedTuple):
+    """One call of a method of the runtime."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class _Failure(msgspec.Struct):
+    method: str
+    left: int  # calls until it is raised
+    error: BaseException
+    after: bool
+
+
+class _Container(msgspec.Struct):
+    id: str
+    spec: ContainerSpec
+    behaviour: Behaviour
+    created: float
+    state: str = "created"
+    exit_code: int = 0
+    out_of_memory: bool = False
+    error: str = ""
+    ip: str = ""
+    started: float = 0.0
+    finished: str = ""
+    log: list[tuple[str, int, str]] = msgspec.field(default_factory=list)  # time stamp, stream, line
+
+    @property
+    def running(self) -> bool:
+        return self.state in {"running", "paused"}
+
+
+class FakeRuntime:
+    """Implements `Runtime` in memory. `calls` has every call in order; safe in several threads.
+
+    `images` are local, `registry` is what `pull` can fetch. `foreign_addresses` are in use by other containers.
+    The host lacks `missing_files`.
+    `away` is True while the daemon does not answer.
+    """
+
+    def __init__(self, clock: FakeClock | None = None, *, instance: str = "default") -> None:
+        self.clock = clock or FakeClock()
+        self.instance = instance
+        self.calls: list[Call] = []
+        self.failed: list[str] = []  # methods that raised an injected error
+        self.images: dict[str, Image] = {}
+        self.registry: dict[str, Image] = {}
+        self.networks: dict[str, tuple[Network, str]] = {}  # and the instance that owns it
+        self.foreign_addresses: set[str] = set()
+        self.missing_files: set[str] = set()
+        self._away = False
+        self._containers: dict[str, _Container] = {}
+        self._behaviours: list[tuple[str, str | None, Behaviour]] = []
+        self._failures: list[_Failure] = []
+        self._subscribers: list[queue.SimpleQueue[ContainerEvent | BaseException | None]] = []
+        self._created = 0
+        self._stamps = 0
+        self._lock = threading.RLock()
+
+    # For tests: configuration.
+
+    def add_image(self, reference: str, image_id: str = "", digest: str = "", volumes: tuple[str, ...] = ()) -> Image:
+        """Add a local image; its id is made from the reference unless given."""
+        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest, volumes)
+        return image
+
+    def publish_image(self, reference: str, image_id: str = "", digest: str = "") -> Image:
+        """Add an image to the registry."""
+        image = self.registry[reference] = Image(image_id or f"sha256:{reference}", digest)
+        return image
+
+    def behave(self, key: str, behaviour: Behaviour, *, kind: str | None = None) -> None:
+        """Set the behaviour of new containers whose image id, revision, service or job is `key`. The last match applies.
+
+        Without a matching one a replica runs until it is stopped, and a task exits at once with code 0.
+        """
+        self._behaviours.append((key, kind, behaviour))
+
+    def fail(self, method: str, nth: int = 1, error: BaseException | None = None, *, after: bool = False) -> None:
+        """Raise `error` in the n-th call of `method` from now on (`*` is any method), once.
+
+        `after`: the call takes effect first, as after a 500 or a lost connection.
+        """
+        error = error or ConductorError(f"cannot {method}: the test injected this failure")
+        self._failures.append(_Failure(method, nth, error, after))
+
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self._away = away
+        if away:
+            self._publish(_unavailable(), last=True)
+
+    # For tests: what happens outside Conductor.
+
+    def exit(self, container: str, exit_code: int = 1, *, out_of_memory: bool = False) -> None:
+        """Let a running container exit by itself."""
+        with self._lock:
+            self._exit(self._containers[container], exit_code, out_of_memory=out_of_memory)
+
+    def pause(self, container: str) -> None:
+        """Pause a running container, as `docker pause` does."""
+        with self._lock:
+            found = self._containers[container]
+            assert found.state == "running"
+            found.state = "paused"
+            self._emit(found, fewer=True)
+
+    def unpause(self, container: str) -> None:
+        """Resume a paused container."""
+        with self._lock:
+            found = self._containers[container]
+            assert found.state == "paused"
+            found.state = "running"
+            self._emit(found, fewer=False)
+
+    def vanish(self, container: str) -> None:
+        """Remove a container, as `docker rm --force` does."""
+        with self._lock:
+            self._remove(container)
+
+    def restart_host(self) -> None:
+        """Exit every running container and end every stream of events, as a restart of the host or of Docker does."""
+        with self._lock:
+            for found in self._containers.values():
+                if found.running:
+                    self._exit(found, KILLED)
+            self.end_events()
+
+    def print(self, container: str, text: str, *, stream: int = 1) -> None:
+        """Add a line to a container's log."""
+        with self._lock:
+            found = self._containers[container]
+            found.log.append((self._stamp(), stream, text))
+
+    def end_events(self) -> None:
+        """End every stream of events."""
+        self._publish(None, last=True)
+
+    # For tests: what is there.
+
+    def called(self, method: str) -> list[tuple[Any, ...]]:
+        """Return the arguments of each call of `method`."""
+        return [call.arguments for call in self.calls if call.method == method]
+
+    def spec(self, container: str) -> ContainerSpec:
+        """Return the specification that a container was created from."""
+        return self._containers[container].spec
+
+    def snapshot(self) -> Containers:
+        """Return all containers, without a recorded call."""
+        with self._lock:
+            self._let_time_pass()
+            return containers(_row(found) for found in self._containers.values())
+
+    def behaviour(self, container: str) -> Behaviour:
+        """Return how a container behaves."""
+        return self._containers[container].behaviour
+
+    # The port.
+
+    def containers(self, service: str | None = None) -> Containers:
+        with self._call("containers", service):
+            found = [c for c in self._ours() if service is None or c.spec.labels.get(labels.SERVICE) == service]
+            return containers(_row(one) for one in found)
+
+    def events(self) -> Iterator[ContainerEvent]:
+        with self._call("events"):
+            subscriber: queue.SimpleQueue[ContainerEvent | BaseException | None] = queue.SimpleQueue()
+            self._subscribers.append(subscriber)
+        return _stream(subscriber)
+
+    def image(self, reference: str) -> Image | None:
+        with self._call("image", reference):
+            by_id = {image.id: image for image in self.images.values()}
+            return self.images.get(reference) or by_id.get(reference)
+
+    def pull(self, reference: str, progress: Callable[[str], None]) -> Image:
+        with self._call("pull", reference):
+            progress("Pulling")
+            if reference not in self.registry:
+                raise ConductorError(f"cannot pull image {reference}: manifest unknown")
+            progress("Pull complete")
+            self.images[reference] = self.registry[reference]
+            return self.images[reference]
+
+    def ensure_network(self, network: Network) -> None:
+        with self._call("ensure_network", network):
+            found, owner = self.networks.setdefault(network.name, (network, self.instance))
+            if owner != self.instance:
+                raise ConductorError(f"cannot use network {network.name}: it belongs to instance {owner!r}")
+            if found != network:
+                raise ConductorError(f"cannot use network {network.name}: it has another subnet")
+
+    def check_ports(self, low: int, high: int) -> None:
+        self.calls.append(Call("check_ports", (low, high)))  # the kernel answers, so it works while the daemon is away
+        if low <= EPHEMERAL[1] and high >= EPHEMERAL[0]:
+            raise ConductorError(f"cannot publish ports {low} to {high}: the host gives them to outgoing connections")
+
+    def check_volumes(self, volumes: Collection[str]) -> None:
+        for volume in volumes:
+            if volume.partition(":")[0] in self.missing_files:
+                raise ConductorError(f"cannot mount {volume}: it does not exist")
+
+    def used_addresses(self, network: Network) -> frozenset[str]:
+        with self._call("used_addresses", network):
+            if network.name not in self.networks:
+                raise ConductorError(f"cannot inspect network {network.name}: no such network")
+            labelled = {found.spec.labels.get(labels.ADDRESS, "") for found in self._ours()}
+            connected = {c.ip for c in self._containers.values() if c.running and c.spec.network == network.name}
+            return frozenset((labelled | connected | self.foreign_addresses) - {""})
+
+    def create(self, spec: ContainerSpec) -> str:
+        with self._call("create", spec):
+            for found in self._containers.values():
+                if found.spec.name == spec.name:
+                    if found.spec.labels.get(labels.CHANGE) == spec.labels.get(labels.CHANGE):
+                        return found.id
+                    raise ConductorError(f"cannot create container {spec.name}: the name is in use")
+            if spec.image_id not in {image.id for image in self.images.values()}:
+                raise ConductorError(f"cannot create container {spec.name}: no such image: {spec.image_id}")
+            self._created += 1
+            made = _Container(f"c{self._created}", spec, self._behaviour(spec), self.clock.wall())
+            self._containers[made.id] = made
+            return made.id
+
+    def start(self, container: str) -> None:
+        with self._call("start", container):
+            self._start(container)
+
+    def inspect(self, container: str) -> ContainerState | None:
+        with self._call("inspect", container):
+            found = self._containers.get(container)
+            return None if found is None else container_state(_detail(found))
+
+    def environment(self, container: str) -> dict[str, str]:
+        with self._call("environment", container):
+            found = self._containers.get(container)
+            if found is None:
+                return {}
+            given = found.spec.environment.items()
+            values = {name: value.reveal() if isinstance(value, Secret) else value for name, value in given}
+            return {**found.behaviour.environment, **values}
+
+    def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
+        try:
+            with self._call("execute", container, command, timeout_seconds):
+                found = self._containers.get(container)
+                if found is None or found.state != "running":
+                    raise ConductorError(f"cannot run {command[0]}: container {container} is not running")
+                behaviour = found.behaviour
+        except ConductorError as error:
+            return CheckResult(ok=False, seconds=0.0, error=error.sentence, unknown=True)
+        if behaviour.check_hangs:
+            self.clock.sleep(timeout_seconds)
+            hung = f"{command[0]} did not end within {timeout_seconds:g}s"
+            return CheckResult(ok=False, seconds=timeout_seconds, error=hung)
+        if behaviour.healthy:
+            return CheckResult(ok=True, seconds=0.0)
+        return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} exited with code 1", output=behaviour.answer)
+
+    def capture(self, container: str, timeout_seconds: float, max_bytes: int) -> Captured:
+        with self._call("capture", container, timeout_seconds, max_bytes):
+            try:
+                self._start(container)
+            except ConductorError as error:
+                return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
+            found = self._containers[container]
+            streams = [[f"{line}\n".encode() for _, stream, line in found.log if stream == number] for number in (1, 2)]
+            stdout, stderr = (b"".join(lines) for lines in streams)
+            if len(stdout) + len(stderr) > max_bytes:
+                return Captured(stdout=stdout, stderr=stderr, failure=f"printed more than {max_bytes >> 10} KiB")
+            lasts = found.behaviour.exits_after
+            if found.running and (lasts is None or lasts > timeout_seconds):
+                self.clock.sleep(timeout_seconds)
+                return Captured(stdout=stdout, stderr=stderr, failure=f"did not end within {timeout_seconds:g}s")
+            if found.running:
+                self.clock.sleep(lasts or 0.0)
+                self._let_time_pass()
+            failure = f"exited with code {found.exit_code}" if found.exit_code else ""
+            return Captured(stdout=stdout, stderr=stderr, failure=failure)
+
+    def logs(self, container: str, tail: int) -> tuple[str, ...]:
+        with self._call("logs", container, tail):
+            found = self._containers.get(container)
+            return tuple(line for _, _, line in found.log[-tail:]) if found and tail else ()
+
+    def logs_since(self, container: str, after: str) -> tuple[tuple[str, str], ...]:
+        with self._call("logs_since", container, after):
+            found = self._containers.get(container)
+            return tuple((stamp, line) for stamp, _, line in found.log if stamp > after) if found else ()
+
+    def stop(self, container: str, grace_seconds: float) -> bool:
+        with self._call("stop", container, grace_seconds):
+            found = self._containers.get(container)
+            if found is None:
+                return False
+            if found.running:
+                ignores = found.behaviour.ignores_sigterm or found.state == "paused"
+                if ignores:
+                    self.clock.sleep(grace_seconds)
+                self._exit(found, KILLED if ignores else TERMINATED)
+            return found.exit_code == KILLED and not found.out_of_memory
+
+    def remove(self, container: str) -> None:
+        with self._call("remove", container):
+            self._remove(container)
+
+    def remove_volumes(self, service: str, keep: Collection[str]) -> None:
+        with self._call("remove_volumes", service, set(keep)):
+            pass  # it keeps no data
+
+    # Inside.
+
+    @contextlib.contextmanager
+    def _call(self, method: str, *arguments: Any) -> Iterator[None]:
+        with self._lock:
+            self.calls.append(Call(method, arguments))
+            due = self._due(method)
+            if self._away:
+                raise _unavailable()
+            self.failed += [method for _ in due]
+            for failure in due:
+                if not failure.after:
+                    raise failure.error
+            self._let_time_pass()
+            yield
+            for failure in due:
+                raise failure.error
+
+    def _due(self, method: str) -> list[_Failure]:
+        """Count this call, and return the failures that it gets."""
+        counted = [failure for failure in self._failures if failure.method in {method, "*"}]
+        for failure in counted:
+            failure.left -= 1
+        due = [failure for failure in counted if failure.left == 0]
+        self._failures = [failure for failure in self._failures if failure.left > 0]
+        return due
+
+    def _ours(self) -> list[_Container]:
+        every = self._containers.values()
+        return [found for found in every if found.spec.labels.get(labels.INSTANCE) == self.instance]
+
+    def _behaviour(self, spec: ContainerSpec) -> Behaviour:
+        label = spec.labels
+        keys = {spec.image_id, label.get(labels.REVISION), label.get(labels.SERVICE), label.get(labels.JOB)}
+        for key, kind, behaviour in reversed(self._behaviours):
+            if key in keys and kind in {None, label.get(labels.KIND)}:
+                return behaviour
+        return SERVES if label.get(labels.KIND) == "service" else ENDS_AT_ONCE
+
+    def _start(self, container: str) -> None:
+        found = self._containers.get(container)
+        if found is None:
+            raise ConductorError(f"cannot start container {container}: no such container")
+        if found.running:
+            return
+        cannot, behaviour = f"cannot start container {found.spec.name}", found.behaviour
+        if behaviour.start_error:
+            found.exit_code, found.error = behaviour.exit_code or 127, behaviour.start_error
+            raise ConductorError(f"{cannot}: {behaviour.start_error}")
+        if found.spec.network not in self.networks:
+            raise ConductorError(f"{cannot}: network {found.spec.network} not found")
+        found.ip = self._free_ip(found, cannot)
+        found.state, found.exit_code, found.error, found.finished = "running", 0, "", ""
+        found.started = self.clock.wall()
+        found.log += [(self._stamp(), 1, line) for line in behaviour.stdout]
+        found.log += [(self._stamp(), 2, line) for line in behaviour.stderr]
+        self._emit(found, fewer=False)
+        self._let_time_pass()
+
+    def _free_ip(self, container: _Container, cannot: str) -> str:
+        running = [c for c in self._containers.values() if c.running and c.id != container.id]
+        spec, ports = container.spec, {c.spec.publish[1] for c in running if c.spec.publish}
+        if spec.publish and spec.publish[1] in ports:
+            raise ConductorError(f"{cannot}: port {spec.publish[1]} is already allocated")
+        used = {c.ip for c in running if c.spec.network == spec.network} | self.foreign_addresses
+        if spec.ip in used:
+            raise ConductorError(f"{cannot}: Address already in use")
+        pool = (str(ip) for ip in ipaddress.IPv4Network(self.networks[spec.network][0].tasks).hosts())
+        return container.behaviour.address.partition(":")[0] or spec.ip or next(ip for ip in pool if ip not in used)
+
+    def _let_time_pass(self) -> None:
+        for found in self._containers.values():
+            lasts = found.behaviour.exits_after
+            if found.state == "running" and lasts is not None and self.clock.wall() >= found.started + lasts:
+                self._exit(found, found.behaviour.exit_code, out_of_memory=found.behaviour.out_of_memory)
+
+    def _exit(self, container: _Container, exit_code: int, *, out_of_memory: bool = False) -> None:
+        container.state, container.exit_code, container.out_of_memory = "exited", exit_code, out_of_memory
+        container.ip, container.finished = "", self._stamp()
+        self._emit(container, fewer=True, exited=True)
+
+    def _remove(self, container: str) -> None:
+        found = self._containers.get(container)
+        if found is None:
+            return
+        if found.running:
+            self._exit(found, KILLED)
+        del self._containers[container]
+        self._emit(found, fewer=True)
+
+    def _emit(self, container: _Container, *, fewer: bool, exited: bool = False) -> None:
+        label = container.spec.labels
+        if label.get(labels.KIND) == "service" and label.get(labels.INSTANCE) == self.instance:
+            service = label.get(labels.SERVICE, "")
+            self._publish(ContainerEvent(service, container.id, fewer=fewer, exited=exited))
+
+    def _publish(self, event: ContainerEvent | BaseException | None, *, last: bool = False) -> None:
+        with self._lock:
+            for subscriber in self._subscribers:
+                subscriber.put(event)
+            if last:
+                self._subscribers = []
+
+    def _stamp(self) -> str:
+        """Return a time stamp as Docker's, later than all before."""
+        self._stamps += 1
+        return f"{self.clock.now()[:-1]}{self._stamps % 1_000_000:06d}Z"
+
+
+def _unavailable() -> RuntimeUnavailable:
+    return RuntimeUnavailable("cannot reach Docker at memory://: it is not running", "systemctl start docker")
+
+
+def _stream(subscriber: "queue.SimpleQueue[ContainerEvent | BaseException | None]") -> Iterator[ContainerEvent]:
+    while (event := subscriber.get()) is not None:
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+
+
+def _row(container: _Container) -> dict[str, Any]:
+    """Return a container as a row of the daemon's list."""
+    return {
+        "Id": container.id,
+        "Names": [f"/{container.spec.name}"],
+        "Labels": container.spec.labels,
+        "State": container.state,
+        "Created": int(container.created),
+    }
+
+
+def _detail(container: _Container) -> dict[str, Any]:
+    """Return a container as the daemon's answer to an inspection."""
+    created = datetime.datetime.fromtimestamp(container.created, datetime.UTC).isoformat(timespec="microseconds")
+    publish, override = container.spec.publish, container.behaviour.address
+    host, _, port = (override or f"127.0.0.1:{publish[1]}").partition(":") if publish else ("", "", "")
+    ports = {f"{publish[0]}/tcp": [{"HostIp": host, "HostPort": port}]} if publish and container.running else {}
+    return {
+        "Created": created.replace("+00:00", "Z"),
+        "State": {
+            "Running": container.running,
+            "ExitCode": container.exit_code,
+            "OOMKilled": container.out_of_memory,
+            "Error": container.error,
+            "FinishedAt": container.finished or "0001-01-01T00:00:00Z",
+        },
+        "Config": {"Labels": container.spec.labels},
+        "NetworkSettings": {"Networks": {container.spec.network: {"IPAddress": container.ip}}, "Ports": ports},
+    }
+
+
+class FakeHealth:
+    """Implements `HealthChecker` without a network and without waiting. `checks` has the id of each checked replica.
+
+    A replica is healthy when it runs in `runtime` (if given), its behaviour is healthy, and neither its id nor its revision
+    is in `unhealthy`. Checks advance the clock: a failed one by `failure_seconds`, so that a gate ends after a few; a
+    successful one of `health: none` by `stable_for`.
+    """
+
+    def __init__(self, clock: FakeClock, runtime: FakeRuntime | None = None, *, failure_seconds: float = 30.0) -> None:
+        self.clock = clock
+        self.runtime = runtime
+        self.failure_seconds = failure_seconds
+        self.unhealthy: set[str] = set()
+        self.answers: dict[str, CheckResult] = {}  # by replica id or revision; replaces the result
+        self.checks: list[str] = []
+
+    def check(self, replica: Replica, health: Health, redact: Callable[[str], str]) -> CheckResult:
+        self.checks.append(replica.id)
+        result = self._result(replica)
+        if not result.ok:
+            self.clock.sleep(self.failure_seconds)
+        elif health.none:
+            self.clock.sleep(health.stable_for)
+        return msgspec.structs.replace(result, output=redact(result.output), error=redact(result.error))
+
+    def _result(self, replica: Replica) -> CheckResult:
+        for key in (replica.id, replica.revision):
+            if key in self.answers:
+                return self.answers[key]
+        running = behaves = True
+        if self.runtime is not None:
+            with contextlib.suppress(KeyError):
+                behaves = self.runtime.behaviour(replica.id).healthy
+            running = any(one.id == replica.id and one.running for one in self.runtime.snapshot().replicas)
+        if not running:
+            return CheckResult(ok=False, seconds=0.0, error="connection refused")
+        if not behaves or self.unhealthy & {replica.id, replica.revision}:
+            return CheckResult(ok=False, seconds=0.0, status=503, output="not ready")
+        return CheckResult(ok=True, seconds=0.0, status=200)

@@ -1,0 +1,442 @@
+"""The behaviours that every runtime shares, as one table: `FakeRuntime` in unit tests, Docker in an integration test.
+
+A behaviour that the fake got wrong fails in one of the two, so the fake cannot drift from Docker.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from conductor.clock import Clock
+from conductor.definitions.model import Definition, Network, Service
+from conductor.definitions.scalars import Secret
+from conductor.errors import ConductorError
+from conductor.plan.container_spec import ContainerSpec, container_spec
+from conductor.plan.replica import Kind
+from conductor.plan.tasks import Task, task_spec
+from conductor.plan.transition import new_release
+from conductor.runtime.port import Captured, ContainerEvent, Runtime
+from tests.fakes.runtime import Behaviour
+
+# Each container is one of these: the command for Docker, and what the fake does instead.
+PROGRAMS: dict[str, tuple[tuple[str, ...], Behaviour]] = {
+    "serves": (("sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.05; done"), Behaviour()),
+    "ignores-sigterm": (
+        ("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"),
+        Behaviour(ignores_sigterm=True),
+    ),
+    "exits": (("sh", "-c", "exit 3"), Behaviour(exits_after=0.0, exit_code=3)),
+    "prints": (
+        ("sh", "-c", "echo one; echo two; sleep 0.1; echo three >&2"),
+        Behaviour(exits_after=0.0, stdout=("one", "two"), stderr=("three",)),
+    ),
+    "prints-and-fails": (
+        ("sh", "-c", "echo one; exit 4"),
+        Behaviour(exits_after=0.0, exit_code=4, stdout=("one",)),
+    ),
+    "missing": (("/nosuch",), Behaviour(start_error="no such file or directory", exit_code=127)),
+    "unhealthy": (("sh", "-c", "while :; do sleep 0.05; done"), Behaviour(healthy=False, answer="not ready")),
+    "check-hangs": (("sh", "-c", "while :; do sleep 0.05; done"), Behaviour(check_hangs=True)),
+}
+
+
+class Case(NamedTuple):
+    """A runtime under test on a network without containers, with one local image."""
+
+    runtime: Runtime
+    clock: Clock
+    instance: str
+    network: Network
+    image: str  # a reference
+
+    def address(self, number: int) -> str:
+        """Return an IP of the network."""
+        return f"{self.network.subnet.rpartition('.')[0]}.{number}"
+
+    def definition(self, service: str, **fields: Any) -> Definition:
+        """Return a definition of a service that uses the image."""
+        name = self.image.rpartition(":")[0]
+        return Definition(id=service, service=Service(image=name, **fields), written={}, digest="d")
+
+    def replica(
+        self, program: str, number: int = 2, *, service: str = "web", port: int | None = 80, change: str = "ch1",
+        kind: Kind = "service", **fields: Any,
+    ) -> ContainerSpec:  # fmt: skip
+        """Return the specification of a container of a program. Its revision is the program's name."""
+        definition = self.definition(service, command=PROGRAMS[program][0], port=port, **fields)
+        image = self.runtime.image(self.image)
+        assert image is not None
+        release = new_release(definition, program, image.id, "re1")
+        ip = self.address(number)
+        address = f"127.0.0.1:{definition.service.publish[0]}" if definition.service.publish else ip
+        address += f":{port}" if port and not definition.service.publish else ""
+        return container_spec(
+            definition, release, {"A": "1", "TOKEN": Secret("hunter2")}, instance=self.instance,
+            network=self.network.name, kind=kind, change=change, name=str(number),
+            address=address if kind == "service" else "",
+        )  # fmt: skip
+
+    def task(self, program: str, kind: Kind = "cron", job: str = "") -> ContainerSpec:
+        """Return the specification of a task."""
+        definition = self.definition("web")
+        image = self.runtime.image(self.image)
+        assert image is not None
+        release = new_release(definition, program, image.id, "re1")
+        task = Task(service="web", kind=kind, command=PROGRAMS[program][0], job=job)
+        return task_spec(
+            task, definition, release, {}, instance=self.instance, network=self.network.name, change="t1"
+        )  # fmt: skip
+
+    def started(self, program: str, number: int = 2, **fields: Any) -> str:
+        """Create and start a replica; return its id."""
+        container = self.runtime.create(self.replica(program, number, **fields))
+        self.runtime.start(container)
+        return container
+
+    def await_exit(self, container: str) -> None:
+        """Wait until a container has exited."""
+        until = self.clock.monotonic() + 10
+        while (state := self.runtime.inspect(container)) is not None and state.running:
+            assert self.clock.monotonic() < until
+            self.clock.sleep(0.05)
+
+
+BEHAVIOURS: list[Callable[[Case], None]] = []
+
+
+def behaviour(test: Callable[[Case], None]) -> Callable[[Case], None]:
+    """Add a behaviour to the table."""
+    BEHAVIOURS.append(test)
+    return test
+
+
+@behaviour
+def life_of_a_replica(case: Case) -> None:
+    spec = case.replica("serves")
+    container = case.runtime.create(spec)
+    (replica,) = case.runtime.containers("web").replicas
+    assert (replica.id, replica.name, replica.state, replica.running) == (container, spec.name, "created", False)
+    assert abs(replica.created - case.clock.wall()) < 5
+    case.runtime.start(container)
+    assert case.runtime.containers().replicas[0].running
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert (state.running, state.exit_code, state.out_of_memory) == (True, None, False)
+    assert case.runtime.stop(container, 5) is False
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert (state.running, state.exit_code, state.address) == (False, 143, "")
+    assert 0 <= case.clock.age(state.since) < 5
+    assert case.runtime.containers().replicas[0].state == "exited"
+    case.runtime.remove(container)
+    assert case.runtime.containers() == ((), ())
+    assert case.runtime.inspect(container) is None
+
+
+@behaviour
+def labels_come_back(case: Case) -> None:
+    case.runtime.create(case.replica("serves", 2, service="web", change="ch1"))
+    case.runtime.create(case.replica("serves", 3, service="worker", change="ch2", port=None))
+    case.runtime.create(case.task("prints", kind="cron", job="nightly"))
+    found = case.runtime.containers()
+    assert [(r.service, r.revision, r.release, r.change, r.address, r.endpoint) for r in found.replicas] == [
+        ("web", "serves", "re1", "ch1", f"{case.address(2)}:80", f"{case.address(2)}:80"),
+        ("worker", "serves", "re1", "ch2", case.address(3), None),
+    ]
+    assert [(t.service, t.revision, t.kind, t.change, t.job, t.state) for t in found.tasks] == [
+        ("web", "prints", "cron", "t1", "nightly", "created")
+    ]
+    assert [r.service for r in case.runtime.containers("worker").replicas] == ["worker"]
+    assert case.runtime.containers("none") == ((), ())
+
+
+@behaviour
+def lists_are_sorted_by_name(case: Case) -> None:
+    for number in (4, 2, 3):
+        case.runtime.create(case.replica("serves", number))
+    names = [replica.name for replica in case.runtime.containers().replicas]
+    assert names == sorted(names)
+    assert len(names) == 3
+
+
+@behaviour
+def address_of_a_replica(case: Case) -> None:
+    for number, port, address in ((2, 80, f"{case.address(2)}:80"), (3, None, case.address(3))):
+        container = case.runtime.create(case.replica("serves", number, port=port))
+        state = case.runtime.inspect(container)
+        assert state is not None
+        assert state.address == ""
+        case.runtime.start(container)
+        state = case.runtime.inspect(container)
+        assert state is not None
+        assert state.address == address
+
+
+@behaviour
+def address_of_a_published_replica(case: Case) -> None:
+    container = case.started("serves", publish=(28731, 28733))
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert state.address == "127.0.0.1:28731"
+    assert case.runtime.containers().replicas[0].endpoint == "127.0.0.1:28731"
+    other = case.runtime.create(case.replica("serves", 3, publish=(28731, 28733)))
+    with pytest.raises(ConductorError):
+        case.runtime.start(other)
+    assert case.runtime.containers().replicas[1].state == "created"
+
+
+@behaviour
+def address_of_a_task(case: Case) -> None:
+    container = case.runtime.create(case.task("serves"))
+    case.runtime.start(container)
+    state = case.runtime.inspect(container)
+    assert state is not None
+    first, _, last = state.address.rpartition(".")
+    assert first == case.network.tasks.rpartition(".")[0]
+    assert int(last) >= int(case.network.tasks.rpartition(".")[2].partition("/")[0])
+    assert not case.runtime.containers().tasks[0].job
+
+
+@behaviour
+def used_addresses(case: Case) -> None:
+    case.started("serves", 2)
+    case.runtime.create(case.replica("serves", 3, port=None))
+    task = case.runtime.create(case.task("serves"))
+    case.runtime.start(task)
+    state = case.runtime.inspect(task)
+    assert state is not None
+    used = case.runtime.used_addresses(case.network)
+    assert used >= {f"{case.address(2)}:80", case.address(2), case.address(3), state.address}
+    assert case.address(4) not in used
+    with pytest.raises(ConductorError):
+        case.runtime.used_addresses(Network(name=f"{case.network.name}-none"))
+
+
+@behaviour
+def an_address_in_use(case: Case) -> None:
+    case.started("serves", 2)
+    second = case.runtime.create(case.replica("serves", 2, change="ch2"))
+    with pytest.raises(ConductorError):
+        case.runtime.start(second)
+    state = case.runtime.inspect(second)
+    assert state is not None
+    assert not state.running
+    case.runtime.remove(second)
+
+
+@behaviour
+def missing_containers(case: Case) -> None:
+    assert case.runtime.inspect("0" * 64) is None
+    assert case.runtime.environment("0" * 64) == {}
+    assert case.runtime.logs("0" * 64, 10) == ()
+    assert case.runtime.logs_since("0" * 64, "") == ()
+    assert case.runtime.stop("0" * 64, 1) is False
+    case.runtime.remove("0" * 64)
+    result = case.runtime.execute("0" * 64, ("true",), 1)
+    assert (result.ok, result.unknown) == (False, True)
+    with pytest.raises(ConductorError):
+        case.runtime.start("0" * 64)
+
+
+@behaviour
+def creating_twice(case: Case) -> None:
+    """A repeated creation returns the same container; the same name of another change is an error."""
+    spec = case.replica("serves")
+    assert case.runtime.create(spec) == case.runtime.create(spec)
+    other = case.replica("serves", change="ch2")
+    with pytest.raises(ConductorError):
+        case.runtime.create(msgspec.structs.replace(other, name=spec.name))
+    assert len(case.runtime.containers().replicas) == 1
+
+
+@behaviour
+def creating_from_a_missing_image(case: Case) -> None:
+    missing = msgspec.structs.replace(case.replica("serves"), image_id=f"sha256:{'0' * 64}")
+    with pytest.raises(ConductorError):
+        case.runtime.create(missing)
+
+
+@behaviour
+def removing_a_running_container(case: Case) -> None:
+    container = case.started("serves")
+    case.runtime.remove(container)
+    assert case.runtime.inspect(container) is None
+
+
+@behaviour
+def starting_twice(case: Case) -> None:
+    container = case.started("serves")
+    case.runtime.start(container)
+    assert case.runtime.containers().replicas[0].running
+
+
+@behaviour
+def starting_again_after_an_exit(case: Case) -> None:
+    container = case.started("serves")
+    case.runtime.stop(container, 5)
+    case.runtime.start(container)
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert (state.running, state.exit_code, state.address) == (True, None, f"{case.address(2)}:80")
+
+
+@behaviour
+def a_command_that_does_not_exist(case: Case) -> None:
+    container = case.runtime.create(case.replica("missing"))
+    with pytest.raises(ConductorError, match="no such file or directory"):
+        case.runtime.start(container)
+    assert case.runtime.containers().replicas[0].state == "created"
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert (state.running, state.exit_code) == (False, 127)
+    assert state.error
+
+
+@behaviour
+def a_container_that_exits(case: Case) -> None:
+    container = case.started("exits")
+    case.await_exit(container)
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert (state.running, state.exit_code, state.address) == (False, 3, "")
+    assert str(state) == "exited with code 3"
+    assert case.runtime.containers().replicas[0].state == "exited"
+    assert case.runtime.stop(container, 1) is False
+
+
+@behaviour
+def stopping_what_ignores_sigterm(case: Case) -> None:
+    container = case.started("ignores-sigterm")
+    began = case.clock.monotonic()
+    assert case.runtime.stop(container, 1) is True
+    assert 0.9 <= case.clock.monotonic() - began < 5
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert state.exit_code == 137
+
+
+@behaviour
+def stopping_what_was_never_started(case: Case) -> None:
+    container = case.runtime.create(case.replica("serves"))
+    assert case.runtime.stop(container, 1) is False
+    assert case.runtime.containers().replicas[0].state == "created"
+
+
+@behaviour
+def environment(case: Case) -> None:
+    found = case.runtime.environment(case.runtime.create(case.replica("serves")))
+    assert (found["A"], found["TOKEN"]) == ("1", "hunter2")
+
+
+@behaviour
+def logs(case: Case) -> None:
+    container = case.started("prints")
+    case.await_exit(container)
+    assert case.runtime.logs(container, 10) == ("one", "two", "three")
+    assert case.runtime.logs(container, 2) == ("two", "three")
+    stamped = case.runtime.logs_since(container, "")
+    assert [text for _, text in stamped] == ["one", "two", "three"]
+    assert case.runtime.logs_since(container, stamped[1][0]) == stamped[2:]
+    assert case.runtime.logs_since(container, stamped[2][0]) == ()
+
+
+@behaviour
+def checks_inside(case: Case) -> None:
+    healthy, unhealthy, hangs = case.started("serves", 2), case.started("unhealthy", 3), case.started("check-hangs", 4)
+    result = case.runtime.execute(healthy, ("true",), 5)
+    assert (result.ok, result.error, result.unknown) == (True, "", False)
+    result = case.runtime.execute(unhealthy, ("sh", "-c", "echo not ready; exit 1"), 5)
+    assert (result.ok, result.status, result.output, result.unknown) == (False, None, "not ready", False)
+    assert result.error == "sh exited with code 1"
+    result = case.runtime.execute(hangs, ("sleep", "5"), 0.3)
+    assert (result.ok, result.error, result.unknown) == (False, "sleep did not end within 0.3s", False)
+    case.runtime.stop(healthy, 5)
+    result = case.runtime.execute(healthy, ("true",), 5)
+    assert (result.ok, result.unknown) == (False, True)
+
+
+@behaviour
+def capture(case: Case) -> None:
+    captured = {}
+    for number, program in enumerate(("prints", "prints-and-fails", "missing", "serves"), 2):
+        container = case.runtime.create(case.replica(program, number))
+        captured[program] = case.runtime.capture(container, 2.0, 65536)
+    assert captured["prints"] == Captured(stdout=b"one\ntwo\n", stderr=b"three\n", failure="")
+    assert (captured["prints-and-fails"].stdout, captured["prints-and-fails"].failure) == (
+        b"one\n",
+        "exited with code 4",
+    )
+    assert captured["missing"].failure.startswith("did not start: ")
+    assert captured["serves"].failure == "did not end within 2s"
+    states = {replica.revision: replica.state for replica in case.runtime.containers().replicas}
+    assert states == {"prints": "exited", "prints-and-fails": "exited", "missing": "created", "serves": "running"}
+
+
+@behaviour
+def capture_of_too_much(case: Case) -> None:
+    container = case.runtime.create(case.replica("prints"))
+    assert case.runtime.capture(container, 5.0, 5).failure == "printed more than 0 KiB"
+
+
+@behaviour
+def networks(case: Case) -> None:
+    case.runtime.ensure_network(case.network)
+    with pytest.raises(ConductorError):
+        case.runtime.ensure_network(msgspec.structs.replace(case.network, tasks=f"{case.address(128)}/26"))
+
+
+@behaviour
+def images(case: Case) -> None:
+    found = case.runtime.image(case.image)
+    assert found is not None
+    assert case.runtime.image(found.id) == found
+    assert case.runtime.image(f"{case.image}-none") is None
+    statuses: list[str] = []
+    with pytest.raises(ConductorError):
+        case.runtime.pull(f"127.0.0.1:1/none:{case.instance}", statuses.append)
+
+
+@behaviour
+def ports_for_outgoing_connections(case: Case) -> None:
+    case.runtime.check_ports(20000, 20010)
+    with pytest.raises(ConductorError):
+        case.runtime.check_ports(40000, 40010)
+
+
+@behaviour
+def events(case: Case) -> None:
+    """Events of replicas only: start, exit and removal."""
+    received: list[ContainerEvent] = []
+    listening, done = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        with contextlib.suppress(ConductorError):
+            for event in subscribed():
+                received.append(event)
+                if not event.exited and event.fewer:
+                    done.set()
+                    return
+
+    def subscribed() -> Iterator[ContainerEvent]:
+        stream = case.runtime.events()
+        listening.set()
+        return stream
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    assert listening.wait(5)
+    threading.Event().wait(0.5)  # Docker begins to send some time after the request
+    case.runtime.start(case.runtime.create(case.task("exits")))
+    container = case.started("serves")
+    case.runtime.stop(container, 5)
+    case.runtime.remove(container)
+    assert done.wait(10)
+    assert received == [
+        ContainerEvent("web", container, fewer=False),
+        ContainerEvent("web", container, fewer=True, exited=True),
+        ContainerEvent("web", container, fewer=True),
+    ]

@@ -1,0 +1,138 @@
+"""The steps of a change: their order over several services, and their wording."""
+
+import msgspec
+import pytest
+
+from conductor.definitions.model import Cron, Definition, Health, Hook, Nginx, Service
+from conductor.definitions.scalars import Period
+from conductor.plan.release import Hold, Wanted
+from conductor.plan.replica import Replica
+from conductor.plan.steps import drain_seconds, replicas_text, steps
+from conductor.plan.transition import Transition, new_release, replace, resize
+
+WEB = Definition(
+    id="web",
+    service=Service(
+        image="app", port=80, count=2, health=Health(path="/up", successes=2), nginx=Nginx(upstream="shop", drain=Period(9))
+    ),
+    written={"nginx": {}},
+    digest="d",
+)  # fmt: skip
+CLOCK = Definition(
+    id="clock",
+    service=Service(image="app", count=1, health=Health(none=True, stable_for=Period(5)), order="stop-first"),
+    written={"order": "stop-first"},
+    digest="d",
+)
+JOBS = Definition(
+    id="jobs",
+    service=Service(image="app", count=0, cron=Cron(generate=("bin/cron", "-v"))),
+    written={"cron": {}},
+    digest="d",
+)
+
+
+def live(definition: Definition) -> Wanted:
+    return Wanted(service=definition.id, release=new_release(definition, "r1", "sha256:1", "c1"), change="c1")
+
+
+def two(definition: Definition) -> tuple[Replica, ...]:
+    """Return two running replicas of the live release."""
+    return tuple(
+        Replica(
+            id=f"{definition.id}{n}", name=f"{definition.id}-{n}", service=definition.id, revision="r1", release="c1",
+            change="c1", address=f"10.0.0.{n}:80", state="running",
+        )
+        for n in (1, 2)
+    )  # fmt: skip
+
+
+def upgrade(definition: Definition, *, hook: Hook | None = None) -> Transition:
+    new = new_release(definition, "r2", "sha256:2", "c2")
+    old = two(definition)[: definition.service.count]
+    return replace("upgrade", live(definition), definition, new, old, keep_releases=2, hook=hook)
+
+
+def stop(definition: Definition) -> Transition:
+    hold = Hold(reason="", who="ada", since="2026-01-01T00:00:00Z")
+    wanted = live(definition)
+    return resize("stop", wanted, msgspec.structs.replace(wanted, stopped=hold), definition, two(definition))
+
+
+def test_several_services_are_one_list_of_steps() -> None:
+    found = steps([upgrade(WEB), upgrade(CLOCK)])
+    names = [step.name for step in found]
+    assert names == ["start", "gate", "replace", "cutover", "commit", "drain", "retire", "history"]
+    texts = {step.name: step.text for step in found}
+    assert [name for name in names if "clock" in texts[name]] == ["replace", "commit", "retire"]
+    assert [name for name in names if "web" in texts[name]] == ["start", "gate", "cutover", "commit", "drain", "retire"]
+
+
+@pytest.mark.parametrize(
+    ("transition", "expected"),
+    [
+        pytest.param(
+            upgrade(WEB, hook=Hook(command=("bin/migrate", "-x"))),
+            {
+                "hook": "run before_upgrade of web r2: bin/migrate -x",
+                "start": "start 2 replicas of web r2 (live: r1)",
+                "gate": "wait for web: each replica must pass 2 checks in a row (/up)",
+                "cutover": "route upstream shop to 2 replicas of web r2",
+                "commit": "record web r2 with 2 replicas",
+                "drain": "drain old replicas of web, at most 9s",
+                "retire": "stop and remove 2 replicas of web",
+                "history": "write the history",
+            },
+            id="upgrade",
+        ),
+        pytest.param(
+            upgrade(CLOCK),
+            {
+                "replace": "stop clock r1, then start 1 replica of clock r2 (live: r1), then wait:"
+                " each replica must run for 5s without an exit",
+                "commit": "record clock r2 with 1 replica",
+                "retire": "stop and remove 1 replica of clock",
+                "history": "write the history",
+            },
+            id="stop-first",
+        ),
+        pytest.param(
+            stop(WEB),
+            {
+                "cutover": "answer 503 for upstream shop",
+                "commit": "record web as stopped",
+                "drain": "drain old replicas of web, at most 9s",
+                "retire": "stop and remove 2 replicas of web",
+                "history": "write the history",
+            },
+            id="stop",
+        ),
+        pytest.param(
+            upgrade(JOBS),
+            {
+                "generate": "generate the crontab of jobs r2: bin/cron -v",
+                "commit": "record jobs r2 with 0 replicas",
+                "crontab": "install the crontab of jobs",
+                "history": "write the history",
+            },
+            id="a service with a crontab",
+        ),
+    ],
+)
+def test_wording_of_the_steps(transition: Transition, expected: dict[str, str]) -> None:
+    assert {step.name: step.text for step in steps([transition])} == expected
+
+
+def test_a_stopped_service_has_its_crontab_removed() -> None:
+    texts = {step.name: step.text for step in steps([stop(JOBS)])}
+    assert texts["crontab"] == "remove the crontab of jobs"
+
+
+def test_the_drain_time_is_the_definitions_or_the_default() -> None:
+    assert drain_seconds(WEB) == 9
+    assert drain_seconds(CLOCK) == Nginx().drain
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 replicas"), (1, "1 replica"), (2, "2 replicas")])
+def test_wording_of_a_number_of_replicas(count: int, text: str) -> None:
+    assert replicas_text(count) == text
