@@ -132,7 +132,7 @@ def test_its_container_is_that_of_the_service(host: TestHost) -> None:
     assert int(ours["NetworkSettings"]["Networks"][network]["IPAddress"].split(".")[3]) >= 192
     # One with a terminal and an input differs in just these.
     with_input = host.spawn("run", "-i", "--id", "full", "--", "-c", "cat", stdin=subprocess.PIPE)
-    host.wait_for(lambda: len(tasks_of(host)) == 2, "the second task")
+    host.wait_for(lambda: [c.state for c in tasks_of(host)] == ["running"] * 2, "the second task")
     (third,) = (c for c in tasks_of(host) if c.name != name)
     found = host.daemon.api.inspect_container(third.id)
     differing = {key for key, value in found["Config"].items() if ours["Config"].get(key) != value}
