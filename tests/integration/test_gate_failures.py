@@ -16,7 +16,7 @@ FAULTS = {
     "exit": (
         {},
         r"cannot upgrade web: web-r2-\w{8}-1 exited with code 3\n",
-        ("  check /health: ", "\n      web r2: cannot start: the configuration is missing its moon phase\n"),
+        ("check /health: connection refused", "\n      web r2: cannot start: the configuration is missing its moon phase\n"),
     ),
     "exit-later": (
         {"start_timeout": "30s", "successes": 1000},
