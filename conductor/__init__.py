@@ -1,4 +1,7 @@
 """Conductor: deploys containers on one machine without dropping a request."""
 
 DEFINITIONS = "/etc/conductor/services.yml"
+STATE_DIR = "/var/lib/conductor"
+RUNTIME_DIR = "/run/conductor"
 __version__ = "0.1.0"
+COMMIT = ""  # a build writes its commit here

@@ -1,10 +1,9 @@
 """The program's entry. `--version` is answered before click is imported."""
 
 import gc
+import io
 import os
 import sys
-
-from conductor import __version__
 
 STREAMS = ("stdin", "stdout", "stderr")  # by file descriptor
 GARBAGE_THRESHOLD = (
@@ -19,6 +18,8 @@ def main() -> None:
     streams. All output is flushed by then.
     """
     open_closed_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # escapes what the locale cannot encode, as stderr does
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         if sys.argv[1:] == ["--version"]:
@@ -34,9 +35,10 @@ def print_version() -> int:
     """Print the version and return the exit code."""
     from conductor.errors import ConductorError
     from conductor.output.streams import write_stderr, write_stdout
+    from conductor.version import version
 
     try:
-        write_stdout(f"conductor {__version__}")
+        write_stdout(f"conductor {version()}")
     except ConductorError as error:
         write_stderr(f"error: {error.sentence}")
         return error.exit_code

@@ -2,17 +2,20 @@
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from conductor import __version__
+from conductor import STATE_DIR
 from conductor.clock import Clock
 from conductor.errors import ConductorError
+from conductor.version import version
 
-DIRECTORY = Path("/var/lib/conductor/logs")
+DIRECTORY = Path(STATE_DIR) / "logs"
+_VARIABLE = re.compile(r"((?:--env=|-\w*e)?[^\W\d]\w*=).*", re.DOTALL)  # NAME=VALUE, also within an option
 
 
 class BugError(ConductorError):
@@ -45,11 +48,12 @@ def _write_somewhere(directory: Path, argv: Sequence[str], error: Exception) -> 
 
 
 def _write(directory: Path, argv: Sequence[str], error: Exception) -> Path:
-    """Write the arguments and the traceback, without local variables, which may hold secrets."""
+    """Write the arguments and the traceback, without values of variables and local variables, which may hold secrets."""
     stamp = Clock().now()[:19].replace("-", "").replace(":", "")
     path = directory / f"conductor-bug-{stamp}-{os.getpid()}.txt"
     trace = "".join(traceback.format_exception(error))
-    text = f"conductor {__version__}, Python {sys.version}\nconductor {' '.join(argv)}\n\n{trace}"
+    words = " ".join(_VARIABLE.sub(r"\1[hidden]", word) if _VARIABLE.fullmatch(word) else word for word in argv)
+    text = f"conductor {version()}, Python {sys.version}\nconductor {words}\n\n{trace}"
     path.touch(0o600, exist_ok=False)
     try:
         path.write_text(text, errors="backslashreplace")

@@ -3,7 +3,12 @@
 Adapters translate foreign exceptions into these. Only the command line reports them (`conductor/cli.py`).
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
+
+from conductor.times import time_text
+
+SUMMARIZED = 3  # problems of a file that the history stores
 
 
 class ConductorError(Exception):
@@ -22,6 +27,11 @@ class ConductorError(Exception):
         """The exit code."""
         return self.exit_code
 
+    @property
+    def summary(self) -> str:
+        """What the history stores: the sentence, with the cause where only the details have it."""
+        return self.sentence
+
     def within(self, action: str = "", *, details: tuple[str, ...] = (), hint: str = "") -> Self:
         """Return the same error with context: "cannot ACTION: " in front, more details after its own, a hint if it has none.
 
@@ -34,6 +44,17 @@ class ConductorError(Exception):
         wrapped.details = (*self.details, *details)
         wrapped.hint = self.hint or hint
         return wrapped
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Return whether the caller lacks the permission for what failed."""
+    return isinstance(error, PermissionError) or (error is not None and is_denied(error.__cause__))
+
+
+def first_of(problems: Sequence[object]) -> str:
+    """Return the first three problems as one text, and how many more there are."""
+    more = f" and {len(problems) - SUMMARIZED} more" if len(problems) > SUMMARIZED else ""
+    return "; ".join(map(str, problems[:SUMMARIZED])) + more
 
 
 class UsageError(ConductorError):
@@ -49,15 +70,18 @@ class OperatorError(ConductorError):
 
 
 class LockHolder(NamedTuple):
-    """The process that holds a lock: its command, since when (RFC 3339), and whether it yields the lock when asked."""
+    """The process that holds a lock: its command, since when (RFC 3339), and whether it yields the lock when asked. `node` is
+    the host of a fleet on which it runs, empty for this one."""
 
     pid: int
     command: str
     since: str
     yields: bool = False
+    node: str = ""
 
     def __str__(self) -> str:
-        return f"process {self.pid} ({self.command}) has held it since {self.since}"
+        where = f" on {self.node}" if self.node else ""
+        return f"process {self.pid}{where} ({self.command}) has held it since {time_text(self.since)}"
 
 
 class BusyError(ConductorError):
@@ -65,7 +89,9 @@ class BusyError(ConductorError):
 
     exit_code = 5
 
-    def __init__(self, lock: str, holder: LockHolder | None, hint: str = "wait for it with --wait 5m") -> None:
+    def __init__(
+        self, lock: str, holder: LockHolder | None, hint: str = "run the command again once that process has ended"
+    ) -> None:
         super().__init__(f"cannot lock {lock}: {holder or 'another process holds it'}", hint)
         self.holder = holder
 

@@ -1,14 +1,15 @@
 """A small HTTP/1.1 client for health checks, tasks and unix sockets: one request per connection, one deadline for all of it.
 
 `http.client` is not used because its import takes 13 ms of each `conductor run` (it imports `ssl` and `email`), and its
-timeout starts anew with every byte. Actions use the Docker SDK instead of this client, because the SDK negotiates the API
-version, reads registry credentials and decodes streams; its import takes 90 ms (both times with python -X importtime).
+timeout starts anew with every byte. Actions use the Docker SDK instead of this client, because the SDK decodes Docker's
+streams; its import takes 90 ms (both times with python -X importtime).
 """
 
 import re
+import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -24,39 +25,75 @@ class InvalidResponse(ValueError):  # noqa: N818 (names what was received)
 
 
 class IncompleteBody(ConnectionError):  # noqa: N818 (as above)
-    """The connection was closed before the end of the body; `received` is the part that came."""
+    """The connection was closed before the end of the body."""
 
-    def __init__(self, received: bytes = b"") -> None:
+    def __init__(self) -> None:
         super().__init__("the response is incomplete")
-        self.received = received
+
+
+def own_address() -> str | None:
+    """Return this host's IPv4 address for outgoing connections; None without a route. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
+        try:
+            unsent.connect(("192.0.2.1", 9))  # TEST-NET-1 (RFC 5737)
+        except OSError:
+            return None
+        return str(unsent.getsockname()[0])
+
+
+def _encrypted(connected: socket.socket, name: str, *, verified: bool) -> socket.socket:
+    """Return the connection with TLS. The certificate is `verified` against the authorities that the host trusts."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if verified:
+        context.load_default_certs()
+    else:  # the certificate may be one that only clients trust
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        return context.wrap_socket(connected, server_hostname=name)
+    except BaseException:
+        connected.close()
+        raise
 
 
 def _connect(address: str | tuple[str, int], seconds: float) -> socket.socket:
     if isinstance(address, tuple) and not address[0].replace(".", "").isdigit():
-        return socket.create_connection(address, seconds)  # resolves names; slower, also for an IPv4 address
+        return socket.create_connection(address, seconds)  # resolves names; slower, even for an IPv4 address
     connected = socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX)
     try:
         connected.settimeout(seconds)
         connected.connect(address)
-    except OSError:
+    except BaseException:
         connected.close()
         raise
     return connected
 
 
 class Connection:
-    """One connection for one request, to a unix socket (a path) or a (host, port).
+    """One connection for one request, to a unix socket (a path) or a (host, port). With `tls_name`, it uses TLS for that name;
+    the certificate is checked only if `verified`.
 
     Everything until `end_deadline` happens within `seconds`. Methods raise `OSError` (`TimeoutError` after the deadline)
     and `InvalidResponse`. No redirect is followed, no proxy is used.
     """
 
-    def __init__(self, address: str | tuple[str, int], seconds: float) -> None:
+    def __init__(
+        self,
+        address: str | tuple[str, int],
+        seconds: float,
+        tls_name: str | None = None,
+        *,
+        verified: bool = False,
+    ) -> None:
         self._deadline = time.monotonic() + seconds
         self._buffer = b""
         self.headers: dict[str, str] = {}  # of the response, names in lower case
-        self._status = 0
+        self.status = 0  # of the response
         self.socket = _connect(address, seconds)
+        if tls_name is not None:
+            self.socket.settimeout(max(self._deadline - time.monotonic(), 0.001))
+            self.socket = _encrypted(self.socket, tls_name, verified=verified)
 
     def __enter__(self) -> Self:
         return self
@@ -73,15 +110,16 @@ class Connection:
     def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> int:
         """Send a request; return the status of the response once its headers have arrived. Skip interim (1xx) responses."""
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        self._limit()
         self.socket.sendall("\r\n".join(lines).encode() + body)
-        self._status = 100
-        while 100 <= self._status < 200 and self._status != 101:
+        self.status = 100
+        while 100 <= self.status < 200 and self.status != 101:
             self._read_head()
-        return self._status
+        return self.status
 
     def body(self, max_bytes: int | None = None) -> bytes:
         """Return the body of the response, or its first `max_bytes`. Raise `IncompleteBody` when it ends early."""
-        if self._status in _WITHOUT_BODY:
+        if self.status in _WITHOUT_BODY:
             return b""
         if self.headers.get("transfer-encoding", "").lower().endswith("chunked"):
             return self._chunks(max_bytes)
@@ -93,6 +131,22 @@ class Connection:
         if not (length.isascii() and length.isdigit()):
             raise InvalidResponse(f"Content-Length: {length}")
         return self._take(int(length) if max_bytes is None else min(int(length), max_bytes))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body of the response in parts, as it arrives. Raise `IncompleteBody` when it ends early."""
+        if not self.headers.get("transfer-encoding", "").lower().endswith("chunked"):
+            yield self.body()
+            return
+        while size := self._chunk_size():
+            piece = self._take(size)
+            self._line()
+            yield piece
+
+    def is_readable(self, seconds: float) -> bool:
+        """Wait for data, at most for `seconds`; return whether there is any, or the connection was closed."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(self._buffer) or bool(poll.poll(seconds * 1000))
 
     def end_deadline(self) -> None:
         """Let the rest of the response take any time."""
@@ -116,7 +170,7 @@ class Connection:
             raise ConnectionResetError("the connection was closed without a response")
         head = self._buffer[: end.start()].decode("latin-1")
         self._buffer = self._buffer[end.end() :]
-        self._status = int(found[1])
+        self.status = int(found[1])
         self.headers = {}
         for line in head.split("\n")[1:]:
             name, _, value = line.partition(":")
@@ -155,17 +209,21 @@ class Connection:
                 self._buffer = b""
             self._buffer = b"".join(parts)
             if missing > 0:
-                raise IncompleteBody(self._buffer)
+                raise IncompleteBody
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
     def _receive(self) -> bool:
         """Read more of the response into the buffer; False at its end."""
+        self._limit()
+        data = self.socket.recv(CHUNK_BYTES)
+        self._buffer += data
+        return bool(data)
+
+    def _limit(self) -> None:
+        """Give the next call on the socket the time that is left."""
         if self._deadline != float("inf"):
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
             self.socket.settimeout(left)
-        data = self.socket.recv(CHUNK_BYTES)
-        self._buffer += data
-        return bool(data)

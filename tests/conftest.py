@@ -1,5 +1,6 @@
 """Fixtures for all tests: the images and a private host are made when a test asks for them."""
 
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -12,6 +13,10 @@ FAILED = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes; only `tests/run long` and `tests/run all` run it")
+    config.addinivalue_line("markers", "both_ways(short): tests that also run with cutover: live (long unless short)")
+    config.addinivalue_line("markers", "by_reload: not with both_ways, because it is about reloads")
+    for number in (signal.SIGHUP, signal.SIGQUIT):  # tests would inherit that nohup or a shell's & ignores them
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,10 +45,24 @@ def images() -> None:
     ensure_app()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that are marked `both_ways` run in both ways; those that are not `short` run with `live` only as long tests."""
+    both, by_reload = map(metafunc.definition.get_closest_marker, ("both_ways", "by_reload"))
+    if both and not by_reload and "cutover" in metafunc.fixturenames:
+        live = pytest.param("live", marks=() if both.kwargs.get("short") else pytest.mark.long)
+        metafunc.parametrize("cutover", ["reload", live], scope="module")
+
+
+@pytest.fixture(scope="module")
+def cutover() -> str:
+    """How requests are switched, unless a test or a module chooses."""
+    return "reload"
+
+
 @pytest.fixture
-def host(images: None, request: pytest.FixtureRequest) -> Iterator[TestHost]:
+def host(images: None, cutover: str, request: pytest.FixtureRequest) -> Iterator[TestHost]:
     """A private host with a running nginx; a failed test prints what was on it."""
-    with TestHost() as made:
+    with TestHost(cutover=cutover) as made:
         yield made
         if request.node.stash.get(FAILED, False):
             print(made.describe())

@@ -1,46 +1,79 @@
-"""Removes each undo and recovery action of a change in turn, and shows which test fails without it.
+"""Removes each undo and recovery action of a change, and each protection, in turn, and shows which test fails without it.
 
-Run by `tests/run mutations [WORDS]`, which takes only actions whose description contains one of the words. Exit code 1 when an action can be removed and no test fails. Each mutant is a copy of the tree
-in a temporary directory; the repository is not touched.
+Run by `tests/run mutations [WORDS]`, which takes only those whose description contains one of the words. Exit code 1 when
+one can be removed and no test fails. Each mutant is a copy of the tree in a temporary directory; the repository is not
+touched. Mutants that only nginx itself can judge need root.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-TESTS = ["tests/unit/change"]
+TESTS = ("tests/unit/change",)
 # File, the line that is removed (as it stands, without indentation), and what it does.
 ACTIONS = [
     ("rollback.py", "remove_hooks(one)", "remove hook containers in a rollback"),
     ("rollback.py", "steps.undo_replace()", "start the old replicas of a stop-first service again"),
     ("rollback.py", "steps.undo_cutover()", "undo the cutover"),
     ("rollback.py", "steps.remove_new([(one, _grace(one)) for one in steps.services])", "remove the new replicas"),
-    ("rollback.py", "steps.end(outcome)", "end the change after a rollback"),
+    ("rollback.py", "_refuse_left_over(steps)", "keep the journal of a first deploy while its replicas are left"),
+    ("rollback.py", "steps.end(outcome, cause)", "end the change after a rollback"),
     ("steps.py", "one.write_ahead(old_stopped=True)", "write ahead that old replicas are stopped"),
     (
         "steps.py",
         "self.remove_new([(one, one.definition.service.stop.grace)])",
         "stop the new replicas before the old start",
     ),
+    (
+        "stopping.py",
+        "self._context.runtime.stop(replica.id, grace)",
+        "stop an old replica in which before_stop has run",
+    ),
     ("steps.py", 'refuse_running(one.old(), "new")', "refuse to start new replicas beside old ones"),
     ("steps.py", 'refuse_running(one.new(), "old")', "refuse to start old replicas beside new ones"),
-    ("steps.py", "self.context.traffic.undo(cutover, services, self.record_cutover)", "restore the former routes"),
     (
         "steps.py",
-        "self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})",
+        "self.context.traffic.undo(made, ids, partial(self.record_cutover, services=services))",
+        "restore the former routes",
+    ),
+    (
+        "steps.py",
+        "self._drain({endpoint for one in group for endpoint in one.journal.new_endpoints}, group)",
         "drain the new replicas after an undone cutover",
     ),
     ("steps.py", "one.write_ahead(cutover=cutover)", "write ahead the cutover"),
+    ("steps.py", "one.write_ahead(canary=cutover)", "write ahead the cutover to a canary"),
     ("steps.py", "self.context.store.write_wanted(one.journal.new)", "commit"),
     ("steps.py", "self.context.traffic.switch(routes, self.record_cutover)", "complete the cutover in a recovery"),
-    ("steps.py", "self.context.runtime.remove(replica.id)", "remove a replica"),
+    ("stopping.py", "self._context.runtime.remove(replica.id)", "remove a replica"),
+    ("stopping.py", "self._context.runtime.signal(replica.id, stop.signal)", "send the stop signal without waiting"),
+    (
+        "stopping.py",
+        "record_retiring(self._context, signalled, one.journal.old.live, stop.grace)",
+        "record the replicas that are not waited for",
+    ),
+    ("steps.py", 'self._await_retiring("replace", one)', "wait for earlier replicas of a stop-first service"),
+    ("steps.py", 'refuse_running(one.retiring(), "new")', "refuse to start beside an earlier replica that still runs"),
+    ("steps.py", 'self._await_retiring("retire", one)', "wait for earlier replicas of a service that is stopped"),
+    ("steps.py", "clean_up_retiring(self.context, one.service, self.warn)", "remove earlier replicas that have exited"),
+    ("retiring.py", "context.runtime.remove(replica.id)", "remove a replica that was not waited for"),
+    ("retiring.py", "store_log(context, replica, definition)", "keep its log"),
+    ("stopping.py", "failures[replica.id] = change.run_before_stop(replica)", "run before_stop"),
+    (
+        "stopping.py",
+        "texts.append(one.run_before_stop(replica))",
+        "run before_stop in replicas that are not waited for",
+    ),
     (
         "service_change.py",
-        "self.write_ahead(reserved=(*self.journal.reserved, *reserved))",
+        "self.write_ahead(reserved=(*self.journal.reserved, *reserved), new=self._with_environment(count, values))",
         "write ahead the addresses",
     ),
     (
@@ -49,7 +82,11 @@ ACTIONS = [
         "release the addresses",
     ),
     ("service_change.py", "self.context.store.remove_journal(self.service)", "remove the journal"),
-    ("service_change.py", "self.context.history.append(self._history_entry(outcome, warnings))", "write the history"),
+    (
+        "service_change.py",
+        "self.context.history.append(self._history_entry(outcome, warnings, cause, cut))",
+        "write the history",
+    ),
     ("change.py", "one.write_ahead()", "write the intent ahead"),
     ("recover.py", "await_hooks(one)", "wait for a hook that still runs"),
     ("recover.py", "roll_back(steps, Outcome.RECOVERED_BACK)", "roll back an uncommitted change in a recovery"),
@@ -61,19 +98,96 @@ ACTIONS = [
 ]
 
 
-def mutated(source: str, line: str) -> str:
-    """Return `source` with each line `line`, and its comment, replaced by `pass`."""
+class Mutant(NamedTuple):
+    """`line` of the file below conductor/ is replaced by `instead`, and one of `tests` has to fail."""
+
+    file: str
+    line: str
+    what: str
+    tests: tuple[str, ...] = TESTS
+    instead: str = "pass"
+
+
+ON_NGINX = "tests/integration/test_announced_reloads.py"
+POWER_LOSS = "tests/unit/change/test_power_loss.py"
+LEASES, RACES = "tests/unit/state/fleet/test_leases.py", "tests/unit/state/fleet/test_races.py"
+PROTECTIONS = [
+    Mutant("change/service_change.py", "self.context.store.write_journal(self.journal)", "the journal"),
+    Mutant("state/files.py", "os.fsync(handle)", "fsync of a file", (POWER_LOSS,)),
+    Mutant("state/files.py", "temporary.replace(path)", "the rename", (POWER_LOSS,), "path.write_bytes(data)"),
+    Mutant("state/files.py", "sync_directory(path.parent)", "fsync of the directory", (POWER_LOSS,)),
+    Mutant(
+        "state/locks.py", "self._acquire(handle, name, wait_seconds, fcntl.LOCK_EX)", "the lock",
+        ("tests/unit/state/test_locks.py",),
+    ),
+    Mutant(
+        "change/steps.py", "Gate(self.context, self._candidates(self.services)).check_again()",
+        "the check of new replicas before the cutover",
+    ),
+    Mutant(
+        "traffic/reload/drain.py", "proven = inspectable and waited > INSPECT_SECONDS and all(one.harmless for one in found)",
+        "the proof of the drain", ("tests/unit/traffic/reload/test_drain.py",), "proven = True",
+    ),
+    Mutant(
+        "traffic/reload/record.py", "quarantine += (Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))),)",
+        "the quarantine of addresses", ("tests/unit/traffic/reload/test_record.py",),
+    ),
+    Mutant(
+        "traffic/render.py", "if not present.get(name, HEADER).startswith(HEADER):",
+        "a file of the include directory that Conductor did not write", ("tests/unit/traffic/reload/test_include_dir.py",),
+        "if False:",
+    ),
+    Mutant(
+        "traffic/reload/include_dir.py", 'if (self.read(temporary.name) or "").startswith(HEADER):',
+        "a temporary file that Conductor did not write", ("tests/unit/traffic/reload/test_include_dir.py",), "if True:",
+    ),
+    Mutant(
+        "traffic/reload/reloader.py",
+        "return self._prove(master, before, listeners | processes.listeners(master), generation, log)",
+        "the proof of a reload", (ON_NGINX,), "return before",
+    ),
+    Mutant("traffic/reload/reloader.py", 'files.write_bytes(self._flag, b"", 0o644)', "the announcement", (ON_NGINX,)),
+    Mutant(
+        "traffic/reload/nginx_lock.py", "announced = self._flag.exists()", "the announcement of a killed process", (ON_NGINX,),
+        "announced = files.remove(self._flag)",
+    ),
+    Mutant("traffic/reload/reloader.py", "before = living", "the reload of another program", (ON_NGINX,)),
+    Mutant(
+        "plan/lease.py", "if lease is None or lease.token != token:", "the refusal of a late holder of a lease", (RACES,),
+        "if lease is None:",
+    ),
+    Mutant(
+        "plan/lease.py", "seconds = self.seconds + min(at - self.at, LONGEST_STEP_SECONDS)",
+        "the gaps between reads that do not count for a lease", (LEASES,), "seconds = self.seconds + at - self.at",
+    ),
+    Mutant("state/fleet/leases.py", "self.write(name, {})", "the renewal of a lease", (RACES,)),
+    Mutant(
+        "state/fleet/locks.py",
+        "if watch.renewed and waited >= max(wait_seconds, YIELD_SECONDS if yields else 0.0):",
+        "the wait for a sign of the holder of a lease", (RACES,), "if waited >= wait_seconds:",
+    ),
+    Mutant(
+        "state/fleet/edges.py", "while (found := self._confirmation(service, request, edges)).missing and not found.errors:",
+        "the wait for every edge", ("tests/unit/state/fleet/test_edges.py",),
+        "while (found := self._confirmation(service, request, edges)).missing == tuple(sorted(edges)):",
+    ),
+]  # fmt: skip
+MUTANTS = [*(Mutant(f"change/{file}", line, what) for file, line, what in ACTIONS), *PROTECTIONS]
+
+
+def mutated(source: str, line: str, instead: str = "pass") -> str:
+    """Return `source` with each line `line`, and its comment, replaced by `instead`."""
     pattern = re.compile(rf"^(\s*){re.escape(line)}(\s*#.*)?$", re.MULTILINE)
-    text, count = pattern.subn(r"\1pass", source)
+    text, count = pattern.subn(lambda found: f"{found[1]}{instead}", source)
     if not count:
         raise SystemExit(f"tests/mutations.py: there is no line {line!r} any more")
     return text
 
 
-def failing_test(tree: Path) -> str:
+def failing_test(tree: Path, tests: Collection[str]) -> str:
     """Run the tests in `tree`; return the first that fails, or an empty string."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *sorted(tests)],
         cwd=tree, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
@@ -88,17 +202,20 @@ def main() -> int:
             source = ROOT / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, tree / part)
-        if failing := failing_test(tree):
+        chosen = [one for one in MUTANTS if not sys.argv[1:] or any(word in one.what for word in sys.argv[1:])]
+        if os.geteuid() != 0:
+            print("without root, mutants that need nginx are left out")
+            chosen = [one for one in chosen if ON_NGINX not in one.tests]
+        if failing := failing_test(tree, {test for one in chosen for test in one.tests}):
             raise SystemExit(f"tests/mutations.py: {failing} fails without a mutation")
-        chosen = [one for one in ACTIONS if not sys.argv[1:] or any(word in one[2] for word in sys.argv[1:])]
-        for name, line, action in chosen:
-            path = tree / "conductor" / "change" / name
+        for one in chosen:
+            path = tree / "conductor" / one.file
             source_text = path.read_text()
-            path.write_text(mutated(source_text, line))
-            failing = failing_test(tree)
+            path.write_text(mutated(source_text, one.line, one.instead))
+            failing = failing_test(tree, one.tests)
             path.write_text(source_text)
             survived += not failing
-            print(f"{action}: {failing or 'NO TEST FAILS'}", flush=True)
+            print(f"{one.what}: {failing or 'NO TEST FAILS'}", flush=True)
     print(f"{len(chosen) - survived} of {len(chosen)} mutations are found")
     return 1 if survived else 0
 

@@ -1,6 +1,8 @@
-# Conductor's wheel: a path on the host, or a URL with its SHA-256 checksum. Required.
+# Conductor's wheel: a path on the host, or a URL with its SHA-256 checksum.
 default['conductor']['wheel'] = nil
 default['conductor']['wheel_checksum'] = nil
+# Or Conductor's Debian package: a path on the host. It is used in place of the wheel.
+default['conductor']['deb'] = nil
 # Extra pip options, for example %w(--no-index --find-links /srv/wheels) on hosts without access to a package index.
 default['conductor']['pip_options'] = []
 
@@ -15,6 +17,16 @@ default['conductor']['defaults'] = {}
 
 # The directory whose files nginx includes inside http {}.
 default['conductor']['nginx_conf_dir'] = '/etc/nginx/conf.d'
+
+# The status page. With a server_name, nginx serves it at https://SERVER_NAME to the users in user_file (made by htpasswd).
+# The certificate, its key and that file must exist on the host. The addresses in metrics_from may read /metrics without a
+# password.
+default['conductor']['web']['enabled'] = false
+default['conductor']['web']['server_name'] = nil
+default['conductor']['web']['certificate'] = nil
+default['conductor']['web']['certificate_key'] = nil
+default['conductor']['web']['user_file'] = '/etc/nginx/status.htpasswd'
+default['conductor']['web']['metrics_from'] = []
 
 # Users, or %group, who may upgrade and roll back with sudo.
 default['conductor']['deploy_users'] = []

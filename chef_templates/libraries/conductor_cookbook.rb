@@ -49,6 +49,35 @@ module ConductorCookbook
       output.gsub(/#{Regexp.escape(candidate)}(:\d+)?/) { path }.chomp
   end
 
+  WEB_VALUES = {
+    'server_name' => /\A[A-Za-z0-9][A-Za-z0-9.-]*\z/,
+    'certificate' => %r{\A/[A-Za-z0-9_./-]+\z},
+    'certificate_key' => %r{\A/[A-Za-z0-9_./-]+\z},
+    'user_file' => %r{\A/[A-Za-z0-9_./-]+\z}
+  }.freeze
+  ADDRESS = %r{\A\h[\h.:]*(/\d{1,3})?\z}.freeze
+
+  # Return the variables of nginx's server block for the status page; nil if there is none.
+  def web_server(web)
+    return unless web['enabled'] && web['server_name']
+
+    invalid = WEB_VALUES.reject { |key, pattern| web[key].to_s.match?(pattern) }.keys
+    addresses = web['metrics_from'].to_a
+    invalid << 'metrics_from' unless addresses.all? { |one| one.to_s.match?(ADDRESS) }
+    return WEB_VALUES.keys.to_h { |key| [key, web[key]] }.merge('metrics_from' => addresses) if invalid.empty?
+
+    raise Error, "cannot write nginx's server block of the status page: node['conductor']['web'] has no valid " \
+      "#{invalid.join(', ')}: use a host name, absolute paths, and IP addresses or networks"
+  end
+
+  # Return true if the files that the server block names exist. Without them, nginx would reject its configuration.
+  def web_files!(server)
+    missing = server.values_at('certificate', 'certificate_key', 'user_file').reject { |path| ::File.file?(path) }
+    return true if missing.empty?
+
+    raise Error, "cannot write nginx's server block of the status page: #{missing.join(', ')} must exist on the host"
+  end
+
   # Return the users for sudoers: names, or %group.
   def valid_deploy_users(users)
     invalid = users.reject { |user| user.match?(/\A%?[a-z_][a-z0-9_-]*\z/) }

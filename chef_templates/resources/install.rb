@@ -1,4 +1,5 @@
-# Installs Conductor's wheel into a virtual environment named after the wheel's digest, and links the command to it.
+# Installs Conductor's wheel into a virtual environment named after the digest of the wheel and its extras, and links the
+# command to it.
 # An upgrade replaces only the link, so cron jobs and supervise never see a partial installation.
 unified_mode true
 provides :conductor_install
@@ -6,6 +7,7 @@ provides :conductor_install
 property :wheel, String, name_property: true
 property :checksum, String
 property :pip_options, Array, default: []
+property :extras, Array, default: []
 property :install_dir, String, default: '/opt/conductor'
 property :command, String, default: '/usr/local/bin/conductor'
 
@@ -19,13 +21,14 @@ action :install do
     mode '0755'
   end
   wheel = local_wheel
-  environment = ::File.join(new_resource.install_dir, ::Digest::SHA256.file(wheel).hexdigest[0, 12])
+  environment = ::File.join(new_resource.install_dir, digest(wheel)[0, 12])
+  requirement = new_resource.extras.empty? ? wheel : "#{wheel}[#{new_resource.extras.join(',')}]"
   execute "create #{environment}" do
     command ['python3', '-m', 'venv', '--clear', environment]
     creates "#{environment}/bin/conductor"
   end
   execute "install #{::File.basename(wheel)} into #{environment}" do
-    command ["#{environment}/bin/pip", 'install', '--disable-pip-version-check', *new_resource.pip_options, wheel]
+    command ["#{environment}/bin/pip", 'install', '--disable-pip-version-check', *new_resource.pip_options, requirement]
     creates "#{environment}/bin/conductor"
   end
   link_command("#{environment}/bin/conductor")
@@ -54,6 +57,12 @@ action_class do
       mode '0644'
     end
     cached
+  end
+
+  # Return a digest of the wheel and the extras, so that each combination gets its own environment.
+  def digest(wheel)
+    found = ::Digest::SHA256.file(wheel).hexdigest
+    new_resource.extras.empty? ? found : ::Digest::SHA256.hexdigest([found, *new_resource.extras].join(' '))
   end
 
   # ln replaces the link in one rename. Chef's `link` removes the old one first, and a job that starts in between

@@ -1,23 +1,27 @@
 """Carries out a change: preflight, journals, the steps in order, and a rollback when one fails."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import msgspec
 
 from conductor.caller import current_user
 from conductor.change.cleanup import clean_up_jobs, clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.crontab import wrapped
-from conductor.change.prerequisites import require_image
+from conductor.change.outcome import outcome, report_none_running, result
+from conductor.change.prerequisites import pull_for, require_image
 from conductor.change.rollback import roll_back
 from conductor.change.service_change import ServiceChange
 from conductor.change.steps import ChangeSteps
+from conductor.definitions.model import network_name
 from conductor.errors import ConductorError, Interrupted, LockYielded, OperatorError
-from conductor.output.events import Finished, Notice, ServiceResult, StepFinished, StepStarted
+from conductor.output.events import Finished, StepFinished, StepStarted
 from conductor.output.printers import ChangeOutput
 from conductor.plan.container_spec import unmounted
 from conductor.plan.history import HistoryEntry, Outcome
-from conductor.plan.journal import ChangeAction, Journal, StepName
+from conductor.plan.journal import ChangeAction, Journal, StepName, noun
 from conductor.plan.release import Image, Release, Wanted
 from conductor.plan.steps import Step, replicas_text, steps
 from conductor.plan.transition import Transition
@@ -25,57 +29,63 @@ from conductor.plan.transition import Transition
 FINISH_HINT = "fix this; the next command on this service will finish the change"
 ROLLBACK_HINT = "fix this; the next command on this service will finish the rollback"
 
-VERBS: Mapping[ChangeAction, str] = {"rollback": "roll back"}  # where the verb is not the action's id
+# Where the verb is not the action's id.
+VERBS: Mapping[ChangeAction, str] = {
+    "rollback": "roll back",
+    "maintenance-on": "start maintenance of",
+    "maintenance-off": "end maintenance of",
+}
 
 
-def carry_out(context: Context, transitions: Sequence[Transition], change: str, began: float) -> Finished:
+def carry_out(
+    context: Context,
+    transitions: Sequence[Transition],
+    change: str,
+    began: float,
+    *,
+    recorded: Callable[[], None] = lambda: None,
+) -> Finished:
     """Make `transitions` one change, under the locks of their services. On an error the previous releases keep serving.
 
-    `began` is the monotonic time at which the action began.
+    `began` is the monotonic time at which the action began. `recorded` is called once the journals hold the change.
     """
     ids = tuple(transition.service for transition in transitions)
-    context = dataclasses.replace(context, output=ChangeOutput(context.output, change, ids))
+    context = msgspec.structs.replace(context, output=ChangeOutput(context.output, change, ids))
     try:
         change_steps = _begin(context, transitions, change)
     except ConductorError as error:
         raise refused(
             context, transitions[0].action, [(t.service, t.old, t.new.release) for t in transitions], error
         ) from error
+    recorded()
     _run_steps(change_steps, steps(transitions), transitions)
-    text = "; ".join(_outcome(transition) for transition in transitions)
-    if change_steps.left_for_operator:
-        text += f"; containers left for an operator: {', '.join(change_steps.left_for_operator)}"
+    report_none_running(context, transitions)
+    text = "; ".join(outcome(transition) for transition in transitions)
+    if change_steps.stopping.left_for_operator:
+        text += f"; containers to remove by hand: {', '.join(change_steps.stopping.left_for_operator)}"
     return Finished(
         change=change,
         text=text,
         seconds=context.clock.monotonic() - began,
         warnings=change_steps.warnings,
-        exit_code=OperatorError.exit_code if change_steps.left_for_operator else 0,
+        exit_code=OperatorError.exit_code if change_steps.stopping.left_for_operator else 0,
         services=tuple(result(transition, changed=True) for transition in transitions),
-    )
-
-
-def result(transition: Transition, *, changed: bool) -> ServiceResult:
-    """Return what a transition did, for scripts."""
-    old = transition.old.release
-    return ServiceResult(
-        service=transition.service,
-        action=transition.action,
-        changed=changed,
-        from_=old.revision if old else None,
-        to=transition.new.live.revision,
     )
 
 
 def _begin(context: Context, transitions: Sequence[Transition], change: str) -> ChangeSteps:
     """Preflight, then write the intent of all services into their journals."""
-    services = [ServiceChange(context, _journal(context, t, change, transitions)) for t in transitions]
+    plan = tuple(step.name for step in steps(transitions))
+    services = [ServiceChange(context, _journal(context, t, change, transitions, plan)) for t in transitions]
     warnings: list[str] = []
     for one, transition in zip(services, transitions, strict=True):
         if transition.add or transition.generate:
             release = transition.new.live
-            image = require_image(context.runtime, release, context.output, context.clock, context.cancellation)
+            image = require_image(context.runtime, release, partial(pull_for, context, one.service))
             warnings += _volume_warnings(transition, image)
+        if transition.add or transition.generate or transition.hook:
+            names = {network_name(network) for network in transition.definition.service.networks}
+            context.runtime.check_networks(names - {context.host.network.name})  # which is created when it is missing
         if transition.add:
             one.read_environment()
             context.runtime.check_volumes(transition.definition.service.volumes)
@@ -88,7 +98,7 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
         if transition.installs_crontab and (
             not transition.new.stopped or context.crontabs.read(one.service) is not None
         ):
-            context.crontabs.check()
+            context.crontabs.check(one.service)
         wrapped(context, one.journal.release)  # the crontab of a rollback was generated when its release was live
     for one in services:
         one.write_ahead()
@@ -110,7 +120,13 @@ def _volume_warnings(transition: Transition, image: Image) -> list[str]:
     ]
 
 
-def _journal(context: Context, transition: Transition, change: str, transitions: Sequence[Transition]) -> Journal:
+def _journal(
+    context: Context,
+    transition: Transition,
+    change: str,
+    transitions: Sequence[Transition],
+    plan: tuple[StepName, ...],
+) -> Journal:
     return Journal(
         change=change,
         service=transition.service,
@@ -121,6 +137,7 @@ def _journal(context: Context, transition: Transition, change: str, transitions:
         old=transition.old,
         new=transition.new,
         services=tuple(one.service for one in transitions),
+        plan=plan,
         reason=transition.reason,
         before=transition.keep + transition.remove,
         keep=tuple(one.id for one in transition.keep),
@@ -135,6 +152,7 @@ def _run_steps(change_steps: ChangeSteps, plan: Sequence[Step], transitions: Seq
         "start": change_steps.start,
         "gate": change_steps.gate,
         "replace": change_steps.replace,
+        "canary": change_steps.canary,
         "cutover": change_steps.cutover,
         "commit": change_steps.commit,
         "drain": change_steps.drain,
@@ -190,25 +208,27 @@ def _unfinished(transitions: Sequence[Transition], error: BaseException) -> Base
     """Return the error of a step after the commit: the new release is live, and the rest is left to the next command."""
     if not isinstance(error, ConductorError):
         return error
-    outcome = "; ".join(_outcome(transition) for transition in transitions)
+    text = "; ".join(outcome(transition) for transition in transitions)
     return OperatorError(
-        f"{outcome}, but the {transitions[0].action} is not finished: {error.sentence}", FINISH_HINT, error.details
+        f"{text}, but the {noun(transitions[0].action)} is not finished: {error.sentence}",
+        FINISH_HINT,
+        error.details,
     )
 
 
 def _rolled_back(change_steps: ChangeSteps, transitions: Sequence[Transition], error: BaseException) -> BaseException:
     """Roll back, and return the error with what runs now. The details of the first error come first."""
-    context, ids = change_steps.context, ", ".join(one.service for one in transitions)
-    context.output.emit(Notice(text=f"rolling back the {transitions[0].action} of {ids}"))
+    context = change_steps.context
     failure: ConductorError | None = None
     try:
-        roll_back(change_steps, Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK)
+        ended = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.ROLLED_BACK
+        roll_back(change_steps, ended, error.summary if isinstance(error, ConductorError) else "")
     except ConductorError as second:
         failure = second
-    hooks = tuple(f"before_upgrade of {one} has run and is not undone" for one in change_steps.hooks_ran)
+    hooks = tuple(f"before_upgrade of {one} has run, and its effects were not undone" for one in change_steps.hooks_ran)
     left = (
-        (f"containers left for an operator: {', '.join(change_steps.left_for_operator)}",)
-        if change_steps.left_for_operator
+        (f"containers to remove or start by hand: {', '.join(change_steps.stopping.left_for_operator)}",)
+        if change_steps.stopping.left_for_operator
         else ()
     )
     if failure is not None:
@@ -226,14 +246,19 @@ def refused(
     action: ChangeAction,
     services: Sequence[tuple[str, Wanted, Release | None]],
     error: ConductorError,
+    *,
+    recorded: bool = True,
 ) -> ConductorError:
-    """Record a refusal in the history; return the error with what runs. `services` are (id, wanted state, new release)."""
-    for service, wanted, release in services:
+    """Record a refusal in the history; return the error with what runs. `services` are (id, wanted state, new release).
+
+    That of a plan is not `recorded`: nothing was going to change.
+    """
+    for service, wanted, release in services if recorded else ():
         live = wanted.release
         entry = HistoryEntry(
             at=context.clock.now(), service=service, action=action, outcome=Outcome.REFUSED, who=current_user(),
             command=context.command, from_=live.revision if live else None, to=release.revision if release else None,
-            reason=error.sentence,
+            reason=error.summary,
         )  # fmt: skip
         with contextlib.suppress(ConductorError):  # the refusal itself is what the user must read
             context.history.append(entry)
@@ -250,7 +275,7 @@ def _explained(
     ids = ", ".join(service for service, _ in services)
     what = "" if isinstance(error, Interrupted) else f"{VERBS.get(action, action)} {ids}"
     if isinstance(error, Interrupted):
-        details = (f"the {action} of {ids} was rolled back", *details)
+        details = (f"the {noun(action)} of {ids} was rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
     return error.within(what, details=details + serving)
 
@@ -267,11 +292,3 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
     if wanted.stopped is not None:
         return f"{service} is stopped, at revision {live.revision}"
     return f"{service} still runs {live.revision}: {replicas_text(running)}"
-
-
-def _outcome(transition: Transition) -> str:
-    if transition.new.stopped is not None:
-        return f"{transition.service} is stopped"
-    text = f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"
-    unfit = sum(one.id in transition.unfit for one in transition.keep)
-    return text + f", {unfit} of them unhealthy" * bool(unfit)

@@ -1,7 +1,8 @@
 """What an action needs from outside, in one value: commands, `supervise` and tests each pass their own."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
@@ -16,8 +17,7 @@ from conductor.state.store import Store
 from conductor.traffic.port import Traffic
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """`config` is the definitions file. `command` names the action in locks and history; it never contains a secret."""
 
     host: Host

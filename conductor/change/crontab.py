@@ -7,7 +7,8 @@ import msgspec
 
 from conductor import DEFINITIONS
 from conductor.change.context import Context
-from conductor.change.prerequisites import ensure_network, pull
+from conductor.change.parallel import for_each
+from conductor.change.prerequisites import ensure_network, pull_for
 from conductor.cron.table import CrontabError, Job, parse
 from conductor.cron.wrap import wrap
 from conductor.definitions.environment import environment
@@ -18,13 +19,20 @@ from conductor.errors import ConductorError
 from conductor.plan.release import Release
 from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
+from conductor.runtime.port import Captured
 from conductor.state.crontabs import refused_by_cron
 
 MAX_BYTES = 2**20
 LAST_LINES = 20
 
 
-def generate(context: Context, definition: Definition, release: Release, change: str) -> str:
+def generate(
+    context: Context,
+    definition: Definition,
+    release: Release,
+    change: str,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> str:
     """Return the crontab that the app's `generate` command prints, with every line checked; empty without `cron:`."""
     cron = definition.service.cron
     if cron is None:
@@ -39,7 +47,7 @@ def generate(context: Context, definition: Definition, release: Release, change:
     ensure_network(context)
     container = context.runtime.create(with_deadline(spec, context.clock.wall(), GENERATE_SECONDS))
     try:
-        captured = context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES)
+        captured = _capture(context, container, progress)
     finally:
         context.runtime.remove(container)
     if captured.failure:
@@ -55,6 +63,22 @@ def generate(context: Context, definition: Definition, release: Release, change:
     return text
 
 
+def _capture(context: Context, container: str, progress: Callable[[str], None]) -> Captured:
+    """Return the output of the container. If the change is cancelled, raise: the caller then removes the container."""
+    found: list[Captured] = []
+
+    def run(container: str) -> None:
+        found.append(context.runtime.capture(container, GENERATE_SECONDS, MAX_BYTES))
+
+    def meanwhile() -> None:
+        progress("waiting for the command that prints the crontab")
+        context.cancellation.check()
+
+    for _, error in for_each([container], run, meanwhile):
+        raise error
+    return found[0]
+
+
 def generate_for(context: Context, definitions: Definitions, service: str, revision: str | None) -> Release:
     """Return the live release, or that of `revision`, with its crontab generated now. `revision` may be new to this host."""
     found = context.store.wanted(service).find(revision)
@@ -63,9 +87,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
     else:
         definition = definitions.service(service)
         reference = f"{definition.service.image}:{revision}"
-        image = context.runtime.image(reference) or pull(
-            context.runtime, reference, context.output, context.clock, context.cancellation
-        )
+        image = context.runtime.image(reference) or pull_for(context, service, reference)
         found = new_release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(

@@ -14,19 +14,23 @@ from conductor.change.context import Context
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.plan import health_rules
+from conductor.plan.listening import explanation
 from conductor.plan.replica import CheckResult, ContainerState, Replica
+from conductor.times import duration_text
 
 INSPECT_SECONDS = 0.2  # between two inspections of a replica that fails its checks
 WATCH_SECONDS = 0.5  # between two inspections of all replicas
 POLL_SECONDS = 0.05
 LOG_LINES = 20
+REMOVED = ContainerState(running=False, exit_code=None, out_of_memory=False, address="", error="was removed")
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica at the gate, its health check, and the function that removes its secrets from a text."""
+class Candidate(msgspec.Struct, frozen=True):
+    """A replica at the gate, its health check, its app's port, and the function that removes its secrets from a text."""
 
     replica: Replica
     health: Health
+    port: int | None
     redact: Callable[[str], str]
 
 
@@ -44,7 +48,7 @@ class _Attempt(msgspec.Struct, kw_only=True):
 
     @property
     def exited(self) -> bool:
-        """True once it no longer runs, also after it has passed."""
+        """True once it no longer runs, even after it has passed."""
         return self.state is not None and not self.state.running
 
     @property
@@ -71,7 +75,10 @@ class Gate:
         self._wait(self._check, progress)
 
     def check_again(self) -> None:
-        """Check each replica once more; raise `GateFailed` unless all pass. A check that cannot be made counts as passed."""
+        """Check each replica once more; raise `GateFailed` unless all pass.
+
+        A check that cannot be made counts as passed, unless the replica has exited: no health command starts in it then.
+        """
         self._wait(self._check_once, lambda _text: None)
 
     def _wait(self, check: Callable[[_Attempt], None], progress: Callable[[str], None]) -> None:
@@ -108,12 +115,14 @@ class Gate:
             attempt.passed = health_rules.passed(health, attempt.results, clock.monotonic() - attempt.began)
             if attempt.passed or attempt.exited:
                 break
-            self._over.wait(health_rules.interval(health, elapsed))
+            self._over.wait(health_rules.interval(health, elapsed, result))
         attempt.ended = clock.monotonic()
 
     def _check_once(self, attempt: _Attempt) -> None:
         result = self._check_replica(attempt)
-        attempt.passed = result.ok or result.unknown
+        if not result.ok:
+            self._inspect(attempt)
+        attempt.passed = (result.ok or result.unknown) and not attempt.exited
         attempt.ended = self._context.clock.monotonic()
 
     def _check_replica(self, attempt: _Attempt) -> CheckResult:
@@ -128,38 +137,56 @@ class Gate:
             for one in self._attempts:
                 self._inspect(one)
 
-    def _inspect(self, attempt: _Attempt) -> None:
+    def _inspect(self, attempt: _Attempt, *, explain: bool = False) -> None:
+        runtime, replica = self._context.runtime, attempt.candidate.replica.id
         attempt.inspected = self._context.clock.monotonic()
         with contextlib.suppress(ConductorError):  # an unknown state is not an exit: the start timeout decides
-            attempt.state = self._context.runtime.inspect(attempt.candidate.replica.id) or attempt.state
+            state = runtime.inspect_exit(replica, wait=True) if explain else runtime.inspect(replica)
+            attempt.state = state or REMOVED
 
     def _failure(self) -> GateFailed:
         now = self._context.clock.monotonic()
         for one in self._attempts:
-            self._inspect(one)
+            self._inspect(one, explain=True)
             one.ended = now if one.ended is None else one.ended
         bad = [one for one in self._attempts if one.failed]
         first = next((one for one in bad if one.exited), None) or max(bad, key=_seconds)
         answers = health_rules.summary(first.results)
         last = answers[-1] if answers else "no check was made"
-        cause = str(first.state) if first.exited else f"was not healthy after {_seconds(first):.1f}s: {last}"
+        cause = str(first.state) if first.exited else f"was not healthy after {duration_text(_seconds(first))}: {last}"
         details = tuple(line for one in self._attempts for line in self._describe(one))
-        return GateFailed(f"{first.candidate.replica.name} {cause}", "", details)
+        replica = first.candidate.replica
+        hint = f"conductor service logs --id {replica.service} --release {replica.revision}"
+        return GateFailed(f"{replica.name} {cause}", hint, details)
 
     def _describe(self, attempt: _Attempt) -> list[str]:
         replica, health, redact = attempt.candidate.replica, attempt.candidate.health, attempt.candidate.redact
-        outcome = f"not healthy after {_seconds(attempt):.1f}s" if attempt.failed else "healthy"
+        outcome = f"not healthy after {duration_text(_seconds(attempt))}" if attempt.failed else "healthy"
         lines = [f"{replica.name} at {replica.address}: {outcome}; {attempt.state or 'its state is unknown'}"]
         if not attempt.failed:
             return lines
         check = f"check {health.path}" if health.path else "check"
         lines += [f"  {check}: {text}" for text in health_rules.summary(attempt.results)]
+        lines += [f"  {text}" for text in self._listening(attempt)]
         try:
             log = self._context.runtime.logs(replica.id, LOG_LINES)
         except ConductorError as error:
             return [*lines, f"  {error.sentence}"]
         output = [f"    {redact(text)}" for text in log]
         return lines + (["  last log lines:", *output] if output else ["  its log is empty"])
+
+    def _listening(self, attempt: _Attempt) -> list[str]:
+        """Explain a check over the network that got no answer by what the running container listens on."""
+        candidate, last = attempt.candidate, attempt.results[-1] if attempt.results else None
+        if last is None or last.status is not None or attempt.exited or candidate.port is None:
+            return []
+        if not (candidate.health.path or candidate.health.tcp):
+            return []
+        with contextlib.suppress(ConductorError):  # the daemon does not answer: the rest of the failure is shown
+            found = self._context.runtime.listeners(candidate.replica.id)
+            text = None if found is None else explanation(found, candidate.port, refused=last.refused)
+            return [text] if text else []
+        return []
 
 
 def _seconds(attempt: _Attempt) -> float:

@@ -1,14 +1,18 @@
 """The `before_upgrade` hook: a command, such as a migration, that runs in the new revision before any replica starts."""
 
 import contextlib
+from math import ceil
 
+from conductor.change.parallel import for_each
 from conductor.change.prerequisites import ensure_network
+from conductor.change.progress import text_reporter
 from conductor.change.service_change import ServiceChange
 from conductor.definitions.model import Hook
 from conductor.errors import ConductorError, Interrupted
 from conductor.output.events import Notice
 from conductor.plan.container_spec import container_spec
 from conductor.plan.replica import ContainerState, TaskContainer
+from conductor.times import duration_text
 
 POLL_SECONDS = 0.1
 LAST_LINES = 20
@@ -23,17 +27,27 @@ def run_hook(change: ServiceChange, hook: Hook) -> None:
         network=context.host.network.name, kind="hook", change=change.journal.change, name="hook",
         command=hook.command,
     )  # fmt: skip
-    runtime.start(runtime.create(spec))
+    made = runtime.create(spec)
     try:
+        try:
+            runtime.start(made)
+        except ConductorError:
+            if any(one.running for one in hooks(change)):  # only the answer was lost
+                await_hooks(change)
+            raise
         state = _follow(change, hook)
     except Interrupted:
         _stop(change)
         raise
     if state is None:
         _stop(change)
-        raise ConductorError(f"before_upgrade of {change.service} did not end within {hook.timeout:g}s and was stopped")
+        raise ConductorError(
+            f"before_upgrade of {change.service} did not end within {duration_text(hook.timeout)} and was stopped"
+        )
     output: tuple[str, ...] = ()
     with contextlib.suppress(ConductorError):
+        for container in hooks(change):
+            state = runtime.inspect_exit(container.id, wait=True) or state
         output = tuple(f"  {change.redact(line)}" for c in hooks(change) for line in runtime.logs(c.id, LAST_LINES))
     remove_hooks(change)
     if state.exit_code != 0:
@@ -44,6 +58,7 @@ def _follow(change: ServiceChange, hook: Hook) -> ContainerState | None:
     """Return the state of the hook when it has exited, or None if it exceeds its timeout."""
     clock = change.context.clock
     until, last = clock.monotonic() + hook.timeout, ""
+    report = text_reporter(change.context.output, clock, "hook")
     while True:
         with contextlib.suppress(ConductorError):  # an unknown state is not an exit
             state, last = _inspect(change, last)
@@ -51,6 +66,9 @@ def _follow(change: ServiceChange, hook: Hook) -> ContainerState | None:
                 return state
         if clock.monotonic() >= until:
             return None
+        report(
+            f"before_upgrade of {change.service} is running, at most {duration_text(ceil(until - clock.monotonic()))} left"
+        )
         change.context.cancellation.wait(POLL_SECONDS)
 
 
@@ -88,8 +106,15 @@ def hooks(change: ServiceChange) -> tuple[TaskContainer, ...]:
 
 
 def _stop(change: ServiceChange) -> None:
-    for container in hooks(change):
-        change.context.runtime.stop(container.id, change.definition.service.stop.grace)
+    grace = change.definition.service.stop.grace
+    report = text_reporter(change.context.output, change.context.clock, "hook")
+
+    def stop(container: TaskContainer) -> None:
+        change.context.runtime.stop(container.id, grace)
+
+    text = f"stopping before_upgrade of {change.service}, grace {duration_text(grace)}"
+    for _, error in for_each(hooks(change), stop, lambda: report(text)):
+        raise error
     remove_hooks(change)
 
 

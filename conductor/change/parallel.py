@@ -17,7 +17,7 @@ def for_each(
 ) -> list[tuple[T, ConductorError]]:
     """Call `call` for all items in parallel; return those for which it failed. Any other exception is raised at the end.
 
-    `meanwhile` is called while waiting. When it raises, the waiting ends and the calls continue.
+    `meanwhile` is called while waiting. When it raises, the waiting ends: calls that have begun continue, and no other begins.
     """
 
     def attempt(item: T) -> ConductorError | None:
@@ -30,6 +30,10 @@ def for_each(
     pool = ThreadPoolExecutor(CALLS_AT_ONCE)
     futures = [(item, pool.submit(attempt, item)) for item in items]
     pool.shutdown(wait=False)
-    while wait([future for _, future in futures], POLL_SECONDS).not_done:
-        meanwhile()
+    try:
+        while wait([future for _, future in futures], POLL_SECONDS).not_done:
+            meanwhile()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
     return [(item, error) for item, future in futures if (error := future.result())]

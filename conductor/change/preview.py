@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conductor.change.context import Context
+from conductor.change.outcome import report_none_running
 from conductor.definitions.load import restore
 from conductor.output.events import Finished, Notice
 from conductor.plan.route import Route
@@ -26,6 +27,7 @@ def preview(context: Context, transitions: Sequence[Transition], began: float) -
     routes = [_route(transition) for transition in transitions if transition.routed]
     for file in context.traffic.files(routes) if routes else ():
         _report(context, str(file.path), (file.present or "").splitlines(), file.wanted.splitlines())
+    report_none_running(context, transitions)
     return Finished(text="plan only; nothing was changed", seconds=context.clock.monotonic() - began)
 
 
@@ -36,8 +38,8 @@ def _route(transition: Transition) -> Route:
             restore(transition.service, transition.old.release.definition), (), transition.old.release.template
         )
     port = transition.definition.service.port or 0
-    endpoints = tuple(f"new-{n}:{port}" for n in range(1, transition.count + 1))
-    return Route(transition.definition, endpoints, transition.new.live.template)
+    endpoints = (*transition.endpoints, *(f"new-{n}:{port}" for n in range(1, transition.add + 1)))
+    return Route(transition.definition, endpoints, transition.new.live.template, transition.new.maintenance)
 
 
 def _lines(definition: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from conductor.change.container_secrets import redactor_of
 from conductor.change.context import Context
-from conductor.definitions.environment import environment, redaction
+from conductor.change.release_files import environment_digest
+from conductor.definitions.environment import HIDDEN, environment, files, health_headers, redaction
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.definitions.redaction import redactor
@@ -20,13 +22,16 @@ from conductor.errors import ConductorError
 from conductor.plan import addresses
 from conductor.plan.container_spec import container_spec
 from conductor.plan.history import FINISHED, HistoryEntry, Outcome
-from conductor.plan.journal import Journal
-from conductor.plan.replica import Replica, TaskContainer
-from conductor.plan.route import Route
+from conductor.plan.journal import MAINTENANCE, Journal
+from conductor.plan.log import KeptLog
+from conductor.plan.release import Wanted
+from conductor.plan.replica import Kind, Replica, TaskContainer
+from conductor.plan.route import Route, Split
 from conductor.plan.transition import was_routed
 from conductor.state.locks import ADDRESSES_SECONDS
 
 KEPT_LOG_LINES = 2000  # of a removed container
+SHOWN_CHARACTERS = 300  # of the output of a failed `before_stop`
 
 
 class ServiceChange:
@@ -38,6 +43,9 @@ class ServiceChange:
         self.service = journal.service
         self.definition = restore(journal.service, journal.release.definition)
         self.routed = self.definition.service.nginx is not None or was_routed(journal.old)
+        if self.routed and journal.action == "stop" and journal.cutover is None:
+            # While the traffic layer is down no request can be lost, and an operator must be able to stop a service.
+            self.routed = not context.traffic.state().is_down
         self._redact: Callable[[str], str] | None = None
 
     def write_ahead(self, **fields: Any) -> None:
@@ -51,19 +59,31 @@ class ServiceChange:
 
     def old(self) -> tuple[Replica, ...]:
         """Return the replicas that this change removes."""
+        if self.journal.action in MAINTENANCE:
+            return ()
         return tuple(
             one for one in self._replicas() if one.change != self.journal.change and one.id not in self.journal.keep
         )
 
+    def retiring(self) -> tuple[Replica, ...]:
+        """Return the old replicas of earlier deploys that were not waited for and are not removed yet."""
+        ids = {one.id for one in self.context.store.wanted(self.service).retiring}
+        return tuple(one for one in self.context.runtime.containers(self.service).replicas if one.id in ids)
+
+    def kept_that_ended(self) -> frozenset[str]:
+        """Return the ids of the replicas that stay and do not run any more."""
+        return frozenset(self.journal.keep).difference(one.id for one in self._replicas() if one.running)
+
     def _replicas(self) -> tuple[Replica, ...]:
-        return self.context.runtime.containers(self.service).replicas
+        found = self.context.runtime.containers(self.service).replicas
+        return self.context.store.wanted(self.service).without_retiring(found)
 
     # Secrets and logs.
 
     def read_environment(self) -> dict[str, str | Secret]:
-        """Return the environment of new replicas; read before anything is created."""
-        values = environment(self.definition.service)
-        self._redact = redactor(values.values())
+        """Return the environment of new replicas; read before anything is created, as are all other secrets."""
+        values, headers = environment(self.definition.service, self.service), health_headers(self.definition.service)
+        self._redact = redactor([*values.values(), *headers.values()])
         return values
 
     def redact(self, text: str) -> str:
@@ -77,18 +97,32 @@ class ServiceChange:
 
         A failure here never fails the change.
         """
-        with contextlib.suppress(ConductorError, OSError):
-            redact = self._redactor_of(container)
-            lines = self.context.runtime.logs(container.id, KEPT_LOG_LINES)
-            self.context.store.keep_log(self.service, container.name, [redact(line) for line in lines])
+        store_log(self.context, container, self.definition_of(container))
 
-    def _redactor_of(self, container: Replica | TaskContainer) -> Callable[[str], str]:
-        """Return a function that removes the container's secrets: the current ones, and those it was started with."""
-        new = container.change == self.journal.change
-        values = environment((self.definition if new else self.old_definition()).service)
-        given = self.context.runtime.environment(container.id)
-        older = [Secret(given[name]) for name, value in values.items() if isinstance(value, Secret) and name in given]
-        return redactor([*values.values(), *older])
+    # Stopping.
+
+    def run_before_stop(self, replica: Replica) -> str:
+        """Run `before_stop` of the replica's own definition inside it; return why that failed, or an empty text.
+
+        A replica that exits meanwhile is no failure: the command may make it exit.
+        """
+        definition, runtime = self.definition_of(replica), self.context.runtime
+        hook = definition.service.before_stop
+        if hook is None:
+            return ""
+        result = runtime.execute(replica.id, hook.command, hook.timeout)
+        with contextlib.suppress(ConductorError):
+            if result.ok or (state := runtime.inspect(replica.id)) is None or not state.running:
+                return ""
+        try:
+            text = redactor_of(runtime, replica.id, definition.service)(str(result))
+        except ConductorError:
+            text = HIDDEN
+        return f"before_stop of {replica.name} failed: {text[:SHOWN_CHARACTERS]}"
+
+    def definition_of(self, container: Replica | TaskContainer) -> Definition:
+        """Return the definition with which a container runs."""
+        return self.definition if container.change == self.journal.change else self.old_definition()
 
     # Starting.
 
@@ -97,8 +131,18 @@ class ServiceChange:
         values = self.read_environment()
         first = 1 + max((number for one in self.new() if (number := _number(one))), default=0)
         reserved = self._reserve(count)
-        self.write_ahead(reserved=(*self.journal.reserved, *reserved))
+        self.write_ahead(reserved=(*self.journal.reserved, *reserved), new=self._with_environment(count, values))
         return [self._start(number, address, values) for number, address in enumerate(reserved, first)]
+
+    def _with_environment(self, count: int, values: dict[str, str | Secret]) -> Wanted:
+        """Return the new wanted state, with the digest of the environment when every replica is started with it."""
+        new, digest = self.journal.new, ""
+        if not count or self.journal.keep:
+            return new
+        if files(self.definition.service):
+            with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
+                digest = environment_digest(values, self.context.store.make_digest_key())
+        return msgspec.structs.replace(new, release=msgspec.structs.replace(new.live, environment=digest))
 
     def _reserve(self, count: int) -> tuple[str, ...]:
         context, network = self.context, self.context.host.network
@@ -129,9 +173,20 @@ class ServiceChange:
     def route(self) -> Route:
         """Return the route once the change is done. A service that no longer has nginx answers 503."""
         if self.definition.service.nginx:
-            return Route(self.definition, self.journal.endpoints, self.journal.release.template)
+            maintenance = self.journal.new.maintenance
+            return Route(self.definition, self.journal.endpoints, self.journal.release.template, maintenance)
         old = self.journal.old.release
         return Route(self.old_definition(), (), old.template if old else None)
+
+    def canary_route(self, percent: float) -> Route:
+        """Return the route while new replicas get a share of the requests: all else is as in the previous release.
+
+        Old replicas that get no requests, because they are unhealthy, do not get any now.
+        """
+        serving, running = self.context.traffic.serving(self.service), self.journal.old_endpoints
+        old, split = self.journal.old.release, Split(self.journal.new_endpoints, float(percent))
+        endpoints = tuple(one for one in running if one in serving) or running
+        return Route(self.old_definition(), endpoints, old.template if old else None, split=split)
 
     def old_definition(self) -> Definition:
         """Return the definition of the previous release, or the new definition if there is none that can be read."""
@@ -146,18 +201,19 @@ class ServiceChange:
         """Return how long old replicas may take to stop, by their own release."""
         return self.old_definition().service.stop.grace
 
-    def end(self, outcome: Outcome, warnings: int) -> None:
-        """Release the addresses, write the history, remove the journal.
+    def end(self, outcome: Outcome, warnings: int, cause: str = "", cut: int = 0) -> None:
+        """Release the addresses, write the history, remove the journal. `cause` is why the change was rolled back, `cut` how
+        many requests its drain cut.
 
         When one of these cannot be written, the journal stays, and the next command ends the change.
         """
         with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
             book = self.context.store.addresses()
             self.context.store.write_addresses(book.released(self.journal.change))
-        self.context.history.append(self._history_entry(outcome, warnings))
+        self.context.history.append(self._history_entry(outcome, warnings, cause, cut))
         self.context.store.remove_journal(self.service)
 
-    def _history_entry(self, outcome: Outcome, warnings: int) -> HistoryEntry:
+    def _history_entry(self, outcome: Outcome, warnings: int, cause: str, cut: int) -> HistoryEntry:
         journal, old = self.journal, self.journal.old.release
         return HistoryEntry(
             at=self.context.clock.now(),
@@ -173,10 +229,23 @@ class ServiceChange:
             image_id=journal.release.image_id,
             image_digest=journal.release.image_digest,
             count=journal.count if outcome in FINISHED else sum(one.running for one in journal.before),
-            reason=journal.reason,
+            reason="; ".join(filter(None, (journal.reason, cause))),
             warnings=warnings,
             steps=journal.steps,
+            cut=cut,
+            waited=round(self.context.locks.take_waited(), 3),
         )
+
+
+def store_log(context: Context, container: Replica | TaskContainer, definition: Definition) -> None:
+    """Store the log of a container with this definition. No failure is raised."""
+    with contextlib.suppress(ConductorError, OSError):
+        redact = redactor_of(context.runtime, container.id, definition.service)
+        found = context.runtime.read_log(container.id, tail=KEPT_LOG_LINES)
+        lines = tuple(msgspec.structs.replace(line, text=redact(line.text)) for line in found)
+        kind: Kind = container.kind if isinstance(container, TaskContainer) else "service"
+        log = KeptLog(container=container.name, revision=container.revision, kind=kind, lines=lines)
+        context.store.keep_log(container.service, log)
 
 
 def start_at(context: Context, container: str, name: str, address: str) -> None:

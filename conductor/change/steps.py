@@ -1,32 +1,43 @@
 """What each step of a change does: one method per step. Its only inputs are the journals and the runtime."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 
+from conductor.change.canary import watch
 from conductor.change.context import Context
 from conductor.change.crontab import generate, wrapped
-from conductor.change.gate import Candidate, Gate
+from conductor.change.gate import Candidate, Gate, GateFailed
 from conductor.change.hooks import run_hook
-from conductor.change.parallel import CALLS_AT_ONCE, for_each
+from conductor.change.parallel import CALLS_AT_ONCE
+from conductor.change.progress import drain_reporter, text_reporter
+from conductor.change.retiring import clean_up_retiring
 from conductor.change.service_change import ServiceChange
+from conductor.change.stopping import Stopping, refuse_running
 from conductor.cron.table import parse
+from conductor.definitions.checks import cron_command_warning
 from conductor.errors import ConductorError
-from conductor.output.events import Progress, Warned
+from conductor.output.events import Warned
 from conductor.plan.history import Outcome
 from conductor.plan.journal import StepName
-from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
 from conductor.plan.steps import drain_seconds, replicas_text
-from conductor.plan.transition import KEEPS_CRONTAB, Transition
+from conductor.plan.transition import KEEPS_CRONTAB, Transition, stops_later
+from conductor.times import duration_text
+
+UNCHANGED_FILES = (
+    "nginx is not running, so its files are unchanged; once nginx is running, run conductor nginx install, because nginx "
+    "answers 502 or 504 instead of 503 until then"
+)
+RETIRING_POLL_SECONDS = 0.5
+FOREIGN_HINT = "remove the names from the other server block: nginx -T | grep -E 'configuration file|server_name'"
 
 
 class ChangeSteps:
-    """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new.
-
-    `left_for_operator` collects the names of containers that an operator has to remove or start by hand.
-    """
+    """The steps of one change of one or several services. `transitions` is empty in a recovery, which starts nothing new."""
 
     def __init__(
         self, context: Context, services: Sequence[ServiceChange], transitions: Sequence[Transition] = ()
@@ -34,10 +45,11 @@ class ChangeSteps:
         self.context = context
         self.services = tuple(services)
         self.warnings = 0
-        self.left_for_operator: list[str] = []
+        self.stopping = Stopping(context, self.services, self.warn)
         self.hooks_ran: list[str] = []
         self._transitions = dict(zip(self.services, transitions, strict=False))
         self._routed = tuple(one for one in self.services if one.routed)
+        self._cut = 0  # requests
 
     def warn(self, text: str) -> None:
         """Report and count a warning."""
@@ -45,16 +57,8 @@ class ChangeSteps:
         self.context.output.emit(Warned(text=text))
 
     def progress(self, step: str) -> Callable[[str], None]:
-        """Return a function that reports what the step is waiting for, each text once in a row."""
-        last = ""
-
-        def report(text: str) -> None:
-            nonlocal last
-            if text != last:
-                last = text
-                self.context.output.emit(Progress(step=step, text=text))
-
-        return report
+        """Return a function that reports what the step is waiting for: a new text at once, the same one now and then."""
+        return text_reporter(self.context.output, self.context.clock, step)
 
     def is_committed(self) -> bool:
         """True once the commit has begun. Read from disk, because a failed write may still have replaced the file."""
@@ -67,7 +71,8 @@ class ChangeSteps:
         for service, transition in self._transitions.items():
             if transition.generate:
                 release = service.journal.release
-                text = generate(self.context, service.definition, release, service.journal.change)
+                change, progress = service.journal.change, self.progress("generate")
+                text = generate(self.context, service.definition, release, change, progress)
                 for note in parse(text).warnings:
                     self.warn(f"crontab of {service.service}, {note}")
                 release = msgspec.structs.replace(release, crontab=text)
@@ -99,35 +104,76 @@ class ChangeSteps:
         Gate(self.context, self._candidates(services)).wait(self.progress(step))
 
     def _candidates(self, services: Sequence[ServiceChange]) -> list[Candidate]:
+        """Return the new replicas to check. One that is missing was removed by another program and fails the gate."""
+        new = {one: one.new() for one in services}
+        for one, replicas in new.items():
+            if missing := len(one.journal.reserved) - len(replicas):
+                raise GateFailed(f"{replicas_text(missing)} of {one.service} disappeared after the start")
         return [
-            Candidate(replica=replica, health=one.definition.service.health, redact=one.redact)
+            Candidate(replica, health, health.port or one.definition.service.port, one.redact)
             for one in services
-            if one.definition.service.health
-            for replica in one.new()
+            if (health := one.definition.service.health)
+            for replica in new[one]
         ]
 
     def replace(self) -> None:
         """`order: stop-first`: stop the old replicas, then start and gate the new ones. The old ones stay until the commit."""
         services = [one for one, transition in self._transitions.items() if transition.stop_first]
         for one in services:
+            self._await_retiring("replace", one)
+            refuse_running(one.retiring(), "new")
             one.write_ahead(old_stopped=True)
-            self.stop([(replica, one.old_grace()) for replica in one.old()])
+            self.stopping.stop("replace", [(replica, one.old_grace()) for replica in one.old()])
             refuse_running(one.old(), "new")
         self._start(services)
         self._gate("replace", services)
 
+    def canary(self) -> None:
+        """Send a share of the requests to new replicas, and wait until these may get all. The journals hold what undoes it."""
+        canaries = {one: transition.canary for one, transition in self._transitions.items() if transition.canary}
+
+        def record(cutover: Cutover) -> None:
+            for one in canaries:
+                one.write_ahead(canary=cutover)
+
+        routes = [one.canary_route(canary.share) for one, canary in canaries.items()]
+        Gate(self.context, self._candidates(tuple(canaries))).check_again()
+        self.context.traffic.switch(routes, record)
+        watch(self.context, canaries, self.progress("canary"))
+
     def cutover(self) -> None:
         """Switch the traffic. Before anything changes, the journals hold what is needed to undo the switch and to drain.
 
-        New replicas are checked again: one that passed may have failed while the gate waited for others.
+        New replicas are checked again: one that passed may have failed while the gate waited for others, or while another
+        cutover had the traffic layer. Kept replicas that have exited meanwhile get no traffic.
         """
-        Gate(self.context, self._candidates(self.services)).check_again()
-        self.context.traffic.switch([one.route() for one in self._routed], self.record_cutover)
 
-    def record_cutover(self, cutover: Cutover) -> None:
-        """Write a cutover into the journals, ahead of the traffic layer."""
+        def check_and_record(cutover: Cutover) -> None:
+            if all(one.journal.cutover is None for one in self._routed):
+                Gate(self.context, self._candidates(self.services)).check_again()
+            self.record_cutover(cutover)
+
+        if not self._routed:
+            self.warn(UNCHANGED_FILES)
+            return
         for one in self._routed:
-            first = one.journal.cutover is None
+            if ended := one.kept_that_ended():
+                one.write_ahead(unfit=one.journal.unfit | ended)
+        found = self.context.traffic.switch([one.route() for one in self._routed], check_and_record)
+        texts = {
+            one: f"requests for {one.name} on {one.address} do not reach {one.service}: another server block answers them"
+            for one in found
+        }
+        lost = sorted({one.service for one in found if one.everything})
+        if lost and self.services[0].journal.action in {"upgrade", "rollback"}:  # a repair must not fail for this
+            raise ConductorError(f"no request reaches {', '.join(lost)}", FOREIGN_HINT, tuple(texts.values()))
+        for text in texts.values():
+            self.warn(text)
+
+    def record_cutover(self, cutover: Cutover, services: Sequence[ServiceChange] = ()) -> None:
+        """Write a cutover of `services`, by default of all, into their journals, ahead of the traffic layer."""
+        for one in services or self._routed:
+            first = one.journal.cutover is None and one.journal.canary is None
             try:
                 one.write_ahead(cutover=cutover)
             except ConductorError as error:
@@ -155,25 +201,46 @@ class ChangeSteps:
 
     def drain(self) -> None:
         """Wait until no request can reach, or is in, an old replica."""
-        self._drain({endpoint for one in self._routed for endpoint in one.journal.old_endpoints})
+        self._drain({endpoint for one in self._routed for endpoint in one.journal.drained_endpoints}, self._routed)
 
-    def _drain(self, endpoints: set[str]) -> None:
-        routed = [one for one in self._routed if one.journal.cutover is not None]
+    def _drain(self, endpoints: set[str], services: Sequence[ServiceChange]) -> None:
+        routed = [one for one in services if one.journal.cutover is not None]
         cutover = routed[0].journal.cutover if routed else None
         if cutover is None or not endpoints:
             return
         seconds = max(drain_seconds(one.definition) for one in routed)
-        drained = self.context.traffic.drain(cutover, sorted(endpoints), seconds, self.progress("drain"))
-        if drained.cut or drained.silent:
+        progress = drain_reporter(self.context.output, self.context.clock)
+        drained = self.context.traffic.drain(cutover, sorted(endpoints), seconds, progress)
+        if routed[0].journal.action != "maintenance-on":
+            self._cut += drained.cut
+        if drained.unknown:
             self.warn(
-                f"the drain reached its deadline of {seconds:g}s: {drained.cut} requests cut, "
-                f"{drained.silent} silent connections left"
+                "the drain reached its deadline, and nginx does not answer: it is not known how many requests were cut"
             )
+        if drained.cut or drained.silent:
+            requests = f"{drained.cut} request{'s' * (drained.cut != 1)}"
+            connections = f"{drained.silent} idle connection{'s' * (drained.silent != 1)}"
+            left = f"{requests} cut, {connections} left"
+            if routed[0].journal.action == "maintenance-on":
+                left = f"{requests} still in progress, {connections} may still send one"
+            self.warn(f"the drain reached its deadline of {duration_text(seconds)}: {left}")
 
     def retire(self) -> None:
-        """Stop and remove the old replicas in parallel."""
+        """Stop and remove the old replicas in parallel, except those that are not waited for (`stop: {wait: false}`)."""
+        for one in self.services:
+            if stops_later(one.journal.action, one.journal.old.release):
+                self.stopping.signal(one)
+            if one.journal.new.stopped:
+                self._await_retiring("retire", one)
         old = [(replica, one.old_grace()) for one in self.services for replica in one.old()]
-        self.remove(old, killed=self.stop(old))
+        self.stopping.remove(old, killed=self.stopping.stop("retire", old))
+
+    def _await_retiring(self, step: StepName, one: ServiceChange) -> None:
+        """Wait for the old replicas of earlier deploys: nothing runs beside a stopped or a stop-first service."""
+        progress = self.progress(step)
+        while running := clean_up_retiring(self.context, one.service, self.warn):
+            progress(f"{replicas_text(running)} of {one.service} from earlier deploys must exit first")
+            self.context.cancellation.wait(RETIRING_POLL_SECONDS)
 
     def crontab(self) -> None:
         """Install the crontabs; remove those of services that have none or are stopped."""
@@ -181,90 +248,60 @@ class ChangeSteps:
             if one.journal.action not in KEEPS_CRONTAB:
                 text = None if one.journal.new.stopped else wrapped(self.context, one.journal.release)
                 self.context.crontabs.put(one.service, text)
+                if text and (warning := cron_command_warning(self.context.host)):
+                    self.warn(f"crontab of {one.service}: {warning}")
 
-    def end(self, outcome: Outcome) -> None:
-        """Release addresses, write the history, remove the journals. No failure here fails the change."""
+    def end(self, outcome: Outcome, cause: str = "") -> None:
+        """Release addresses, write the history (`cause`: why the change was rolled back), remove the journals. No failure here
+        fails the change."""
         for one in self.services:
+            with contextlib.suppress(ConductorError):
+                clean_up_retiring(self.context, one.service, self.warn)
             try:
-                one.end(outcome, self.warnings)
+                one.end(outcome, self.warnings, cause, self._cut)
+                self._cut = 0
             except ConductorError as error:
-                self.warn(f"{error.sentence}; fix this, the next command on {one.service} will finish the change")
-
-    # Stopping and removing, for retire and rollback.
-
-    def stop(self, replicas: Sequence[tuple[Replica, float]]) -> list[tuple[str, float]]:
-        """Stop the running replicas, each with its grace in seconds. Return name and grace of those that were killed.
-
-        A replica that cannot be stopped is reported when it is removed. `supervise` yields its lock while they stop; a
-        signal does not end the wait.
-        """
-        graces = {one.id: grace for one, grace in replicas if one.running}
-        if graces:
-            self.progress("retire")(f"stopping {replicas_text(len(graces))}, grace {max(graces.values()):g}s")
-        killed: list[tuple[str, float]] = []
-
-        def stop(replica: Replica) -> None:
-            if self.context.runtime.stop(replica.id, graces[replica.id]):
-                killed.append((replica.name, graces[replica.id]))
-
-        cancellation = self.context.cancellation
-        with cancellation.shielded("stopping replicas; this is not interrupted", yields=True):
-            for_each([one for one, _ in replicas if one.running], stop, cancellation.check)
-        return sorted(killed)
-
-    def remove(self, replicas: Sequence[tuple[Replica, float]], *, killed: Sequence[tuple[str, float]]) -> None:
-        """Remove the replicas and keep their logs. One that cannot be removed is left for an operator."""
-        of_service = {one.service: one for one in self.services}
-        for name, grace in killed:
-            self.warn(f"{name} did not stop within {grace:g}s and was killed")
-
-        def remove(replica: Replica) -> None:
-            of_service[replica.service].keep_log(replica)
-            self.context.runtime.remove(replica.id)
-
-        for replica, error in for_each([one for one, _ in replicas], remove):
-            self.left_for_operator.append(replica.name)
-            self.warn(f"{error.sentence}; remove it by hand: docker rm -f {replica.name}")
+                self.warn(f"{error.sentence}; fix this; the next command on {one.service} will finish the change")
 
     # Rolling back.
 
     def undo_replace(self) -> None:
-        """`order: stop-first`: start the old replicas again at their own addresses, once the new ones are gone."""
+        """`order: stop-first`: start the old replicas again at their own addresses, once the new ones are gone.
+
+        Those that still run are restarted: `before_stop` may have made them take no work, and after an interruption they may
+        have received the stop signal, and exit later.
+        """
         for one in self.services:
             if one.journal.old_stopped:
                 self.remove_new([(one, one.definition.service.stop.grace)])
                 refuse_running(one.new(), "old")
                 ran = {replica.id for replica in one.journal.before if replica.running}
-                stopped = [replica for replica in one.old() if not replica.running and replica.id in ran]
-                for replica, error in for_each(stopped, lambda replica: self.context.runtime.start(replica.id)):
-                    self.left_for_operator.append(replica.name)
-                    self.warn(f"{error.sentence}; start it by hand: docker start {replica.name}")
+                self.stopping.start_again([replica for replica in one.old() if replica.id in ran], one.old_grace())
 
     def undo_cutover(self) -> None:
-        """Restore what the traffic layer served before, exactly as it was, and drain the new replicas."""
-        cutover = next((one.journal.cutover for one in self._routed if one.journal.cutover), None)
-        if cutover is None:
-            return
-        services = [one.service for one in self._routed]
-        try:
-            self.context.traffic.undo(cutover, services, self.record_cutover)
-        except ConductorError as error:
-            raise error.within(
-                f"undo the cutover of {', '.join(services)}",
-                details=("old and new replicas both keep running until the cutover is undone",),
-            ) from error
-        self._drain({endpoint for one in self._routed for endpoint in one.journal.new_endpoints})
+        """Restore what the traffic layer served before, exactly as it was, and drain the new replicas.
+
+        The cutover of a canary and that of services without one are undone one after the other, each by its own journals.
+        """
+        undone: list[Sequence[ServiceChange]] = []
+        for canary in (True, False):
+            services = [one for one in self._routed if (one.journal.canary is not None) == canary]
+            made = next((cut for one in services if (cut := one.journal.canary or one.journal.cutover)), None)
+            if made is None:
+                continue
+            ids = [one.service for one in services]
+            try:
+                self.context.traffic.undo(made, ids, partial(self.record_cutover, services=services))
+            except ConductorError as error:
+                raise error.within(
+                    f"undo the cutover of {', '.join(ids)}",
+                    details=("old and new replicas both keep running until the cutover is undone",),
+                ) from error
+            undone.append(services)
+        for group in undone:
+            self._drain({endpoint for one in group for endpoint in one.journal.new_endpoints}, group)
 
     def remove_new(self, services: Sequence[tuple[ServiceChange, float]]) -> None:
         """Stop and remove the new replicas of services in parallel, each with its grace in seconds."""
         new = [(replica, grace) for one, grace in services for replica in one.new()]
-        self.remove(new, killed=self.stop(new))
-
-
-def refuse_running(replicas: Sequence[Replica], others: str) -> None:
-    """Raise when one of these still runs: replicas of a stop-first service never run beside each other."""
-    running = [one.name for one in replicas if one.running]
-    if running:
-        raise ConductorError(
-            f"cannot continue: {', '.join(running)} did not stop, and {others} replicas must not run at the same time"
-        )
+        self.stopping.remove(new, killed=self.stopping.stop("rollback", new))

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import config_option, id_option
+from conductor.commands.options import config_option, id_option, revision_option
 
 
 @click.command("console")
 @config_option
 @id_option
-@click.option("--revision", metavar="REV", help="Use this revision instead of the live one.")
+@revision_option
 def command(*, config: Path, service: str, revision: str | None) -> int:
     """Open the console of a service.
 

@@ -1,20 +1,31 @@
 """Builds the context of an action: the only place that names the implementations of the ports."""
 
 from pathlib import Path
+from typing import cast
 
-from conductor.cancellation import Cancellation
+from conductor.cancellation import Cancellation, SignalCancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.definitions.model import Host
 from conductor.health.check import HealthChecks
-from conductor.output.printers import Output
-from conductor.runtime.docker.client import DockerRuntime
+from conductor.output.printers import NoOutput, Output
+from conductor.runtime.docker.queries import QueryRuntime
 from conductor.runtime.port import Runtime
 from conductor.state.crontabs import Crontabs
 from conductor.state.history import History, HistoryWriter
 from conductor.state.locks import Locks
 from conductor.state.store import Store
+from conductor.traffic.live.live import LiveTraffic
+from conductor.traffic.peers import LUA_FILE
+from conductor.traffic.port import Traffic
 from conductor.traffic.reload.reload import ReloadTraffic
+
+
+def make_query_context(host: Host, config: Path, command: str) -> Context:
+    """Return the context of a query, which prints no events."""
+    clock, cancellation = Clock(), SignalCancellation()
+    runtime = cast("Runtime", QueryRuntime(host.docker, host.instance, clock, cancellation))
+    return make_context(host, config, command, NoOutput(), cancellation, clock=clock, runtime=runtime)
 
 
 def make_context(
@@ -34,12 +45,15 @@ def make_context(
     `supervise` passes its own `runtime` (to reuse its connections) and `history`, and `yields` its locks.
     """
     clock = clock or Clock()
-    runtime = runtime or DockerRuntime(host.docker, host.instance, clock, cancellation)
+    if runtime is None:
+        from conductor.runtime.docker.client import DockerRuntime
+
+        runtime = DockerRuntime(host.docker, host.instance, clock, cancellation)
     locks = Locks(Path(host.runtime_dir) / "locks", command, clock, cancellation, yields=yields)
     return Context(
         host=host,
         runtime=runtime,
-        traffic=ReloadTraffic(host, locks, clock, cancellation),
+        traffic=make_traffic(host, locks, clock, cancellation),
         health=HealthChecks(runtime),
         store=Store(Path(host.state_dir)),
         history=history or History(Path(host.state_dir)),
@@ -51,3 +65,10 @@ def make_context(
         config=config,
         command=command,
     )
+
+
+def make_traffic(host: Host, locks: Locks, clock: Clock, cancellation: Cancellation) -> Traffic:
+    """Return the implementation for this host. One that moved back from `live` may still have workers that serve live peers."""
+    was_live = Path(host.nginx.include_dir, LUA_FILE).exists()
+    made = LiveTraffic if host.nginx.cutover == "live" or was_live else ReloadTraffic
+    return made(host, locks, clock, cancellation)

@@ -4,21 +4,31 @@ import sys
 
 import click
 
+from conductor.commands import candidates
+from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
 from conductor.output.streams import write_stdout
 
 
 @click.command("help")
-@click.argument("topic", required=False)
-def command(*, topic: str | None) -> None:
+@click.argument("topic", required=False, shell_complete=candidates.topics)
+@click.option(
+    "--man", "as_man_page", cls=CommandLineOnly, is_flag=True, help="Print the man page conductor(8) and exit."
+)
+@click.pass_context
+def command(context: click.Context, *, topic: str | None, as_man_page: bool) -> None:
     """Print a page of the manual, or list its topics."""
     known = pages()
-    if topic is None:
+    if as_man_page:
+        from conductor.commands.man_page import man_page
+
+        write_stdout(man_page(context.find_root().command, known), end="")
+    elif topic is None:
         _show(_contents(known))
     elif topic in known:
         _show(known[topic])
     else:
-        raise _unknown(topic, known)
+        raise _unknown(topic, known, context)
 
 
 def pages() -> dict[str, str]:
@@ -52,9 +62,13 @@ def _show(text: str) -> None:
         write_stdout(text, end="")
 
 
-def _unknown(topic: str, known: dict[str, str]) -> UsageError:
+def _unknown(topic: str, known: dict[str, str], context: click.Context) -> UsageError:
     from conductor.definitions.problems import nearest
 
-    near = nearest(topic, known)
-    hint = f"run conductor help {near}" if near else "run conductor help to list the topics"
+    root = context.find_root()
+    if isinstance(root.command, click.Group) and topic in root.command.list_commands(root):
+        hint = f"run conductor {topic} --help for the command, or conductor help to list the topics"
+    else:
+        near = nearest(topic, known)
+        hint = f"run conductor help {near}" if near else "run conductor help to list the topics"
     return UsageError(f'cannot find topic "{topic}": the manual has {", ".join(known)}', hint)

@@ -4,33 +4,61 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from conductor.commands.options import config_option, duration, id_option
+from conductor.commands.options import config_option, duration, id_option, revision_option
+from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+JOB_DOCKER_WAIT_SECONDS = 60.0  # a failed job is not retried, and a daemon that is upgraded restarts within seconds
 _JOB = re.compile(r"[A-Za-z0-9_-]{0,64}")  # it is part of a file name
 
 
-@click.command("run", context_settings={"allow_interspersed_args": False})
+class RunCommand(click.Command):
+    """A command whose options end at the first word of the task."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """Offer no option of Conductor's after that word."""
+        return [] if ctx.params.get("command") else super().shell_complete(ctx, incomplete)
+
+
+@click.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": False})
 @config_option
 @id_option
-@click.option("--revision", metavar="REV", help="Use this revision instead of the live one.")
+@revision_option
+@click.option(
+    "--pull", cls=CommandLineOnly, is_flag=True,
+    help="Pull the image even if it is on this host: the tag may have moved.",
+)  # fmt: skip
 @click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time; exit code 124.")
-@click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable; repeatable.")
-@click.option("-i", "--interactive", is_flag=True, help="Pass standard input to the task.")
-@click.option("-t", "--tty", is_flag=True, help="Allocate a terminal in the container.")
-@click.option("--workdir", metavar="DIR", help="Run in this directory of the container.")
-@click.option("--name", default="", metavar="NAME", help="Name the container.")
-@click.option("--detach", is_flag=True, help="Start the task, print its container's name, and return.")
-@click.option("--job", default="", metavar="KEY", help="Run as the cron job with this key; used in installed crontabs.")
+@click.option(
+    "-e", "--env", "env", cls=CommandLineOnly, multiple=True, metavar="NAME[=VALUE]", help="Set a variable; repeatable."
+)
+@click.option("-i", "--interactive", cls=CommandLineOnly, is_flag=True, help="Pass standard input to the task.")
+@click.option("-t", "--tty", cls=CommandLineOnly, is_flag=True, help="Allocate a terminal in the container.")
+@click.option("--workdir", cls=CommandLineOnly, metavar="DIR", help="Run in this directory of the container.")
+@click.option("--name", cls=CommandLineOnly, default="", metavar="NAME", help="Name the container.")
+@click.option(
+    "--detach", cls=CommandLineOnly, is_flag=True, help="Start the task, print its container's name, and return."
+)
+@click.option(
+    "--job",
+    cls=CommandLineOnly,
+    default="",
+    metavar="KEY",
+    help="Run as the cron job with this key; used in installed crontabs.",
+)
 @click.option(
     "--wait-for-docker",
     "docker_wait",
     callback=duration,
     metavar="DURATION",
-    help="Wait up to this long for Docker to start.",
+    help="Wait up to this long for Docker to start. A cron job waits 60s by default; other tasks do not wait.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -38,6 +66,7 @@ def command(
     config: Path,
     service: str,
     revision: str | None,
+    pull: bool,
     timeout: float | None,
     env: tuple[str, ...],
     interactive: bool,
@@ -54,8 +83,8 @@ def command(
     The container has the service's image, environment, secrets, volumes, network, user and limits. Options must
     come before COMMAND; all words after it are passed to the command.
 
-    The exit code is that of the command, or 124 after the timeout, 125 if Conductor could not run the command, 126 if it
-    is not executable, 127 if it does not exist.
+    The exit code is that of the command, 124 after the timeout, 125 if Conductor could not run the command, 126 if the
+    command is not executable, or 127 if the command does not exist.
     """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context
@@ -78,6 +107,7 @@ def command(
         kind="cron" if job else "task",
         command=command,
         revision=revision,
+        pull=pull,
         env=_environment(env),
         workdir=workdir,
         name=name,
@@ -88,7 +118,14 @@ def command(
         job=job,
     )
     context = make_task_context(config, f"run --id {service} {shlex.join(command)}")
-    return run(context, task, docker_wait_seconds=docker_wait or 0.0)
+    return run(context, task, docker_wait_seconds=docker_wait_seconds(docker_wait, job))
+
+
+def docker_wait_seconds(given: float | None, job: str) -> float:
+    """Return how long to wait for Docker: as `given` on the command line, or else `JOB_DOCKER_WAIT_SECONDS` for a cron job."""
+    if given is not None:
+        return given
+    return JOB_DOCKER_WAIT_SECONDS if job else 0.0
 
 
 def passes_input(*, tty: bool, interactive: bool, job: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from conductor.cron import dialects
 from conductor.cron.schedule import FIELDS
-from conductor.cron.shell_syntax import in_background, runs
+from conductor.cron.shell_syntax import in_background, layers, runs
 from conductor.cron.words import excerpt, split_input, unescape
 
 # A redirection to a regular file. `=>` and `->` are operators of other languages, not redirections.
@@ -42,8 +42,9 @@ def on_job(schedule: str, command: str, shell: str) -> Iterator[str]:
     """Yield the warnings about one job, from its schedule and command as written, and the table's shell."""
     head, rest = split_input(command)
     text = unescape(head)
-    yield from (sentence for names, sentence in _OF_THE_HOST.items() if runs(names, text, shell))
-    if in_background(text, shell):
+    read = tuple(layers(text, shell))
+    yield from (sentence for names, sentence in _OF_THE_HOST.items() if runs(names, read))
+    if in_background(read):
         yield "the container exits with its command, which kills commands in the background; remove the &, or add wait"
     if _PID_FILE.search(text):
         yield "a pid file in the container is removed with the container; write overlap: skip under cron: in the definition"

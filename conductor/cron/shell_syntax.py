@@ -5,7 +5,7 @@ container would kill.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from posixpath import basename
 from typing import NamedTuple
 
@@ -17,7 +17,9 @@ _OPENERS = {
 _CLOSERS = {"'": "'", '"': '"', "$'": "'", "`": "`", "$(": ")", "${": "}", "(": ")"}
 # For each construct in which a shell reads no commands: the constructs that can begin inside it.
 _OPENERS_INSIDE = {"'": (), "$'": (), '"': ("`", "$(", "${"), "${": ("'", '"', "`", "$(", "${")}
-_PART = re.compile(r"\\.|\$\$|\$[({]|.", re.DOTALL)  # `$$` is a parameter, so a brace after it opens nothing
+# `$$` is a parameter, so a brace after it opens nothing.
+_PART = re.compile(r"\\.|\$\$|\$[({]|[\w./=:,+-]+|.", re.DOTALL)
+_PART_OF_QUOTE = re.compile(r"[^']+|'")
 _NESTED = re.compile(
     r"(?:^|[\s;&|(/])(?P<shell>sh|dash|ash|bash|ksh|zsh)(?:\s+-[A-Za-z-]+)*\s+-[a-z]*c\s+"
     r"""(?:'(?P<single>(?:[^']|'\\'')*)'|"(?P<double>(?:[^"\\]|\\.)*)")(?=[\s;&|)<>]|$)"""
@@ -74,17 +76,15 @@ def problem(text: str, shell: str, *, cut: bool) -> str | None:
     return None
 
 
-def in_background(text: str, shell: str) -> bool:
+def in_background(command: Collection[Layer]) -> bool:
     """Return whether the command starts another one in the background and does not wait for it."""
-    return any(
-        _BACKGROUND.search(layer.plain) and not re.search(r"\bwait\b", layer.plain) for layer in layers(text, shell)
-    )
+    return any(_BACKGROUND.search(layer.plain) and not re.search(r"\bwait\b", layer.plain) for layer in command)
 
 
-def runs(names: str, text: str, shell: str) -> bool:
+def runs(names: str, command: Collection[Layer]) -> bool:
     """Return whether the command runs a program of one of the names, which are alternatives of a regular expression."""
-    command = re.compile(rf"{_AT_COMMAND}(?:(?:exec|env|nice|time|\w+=\S*)\s+)*(?:/(?:\S*/)?)?(?:{names})(?=\s|$)")
-    return any(command.search(layer.plain) for layer in layers(text, shell))
+    begin = re.compile(rf"{_AT_COMMAND}(?:(?:exec|env|nice|time|\w+=\S*)\s+)*(?:/(?:\S*/)?)?(?:{names})(?=\s|$)")
+    return any(begin.search(layer.plain) for layer in command)
 
 
 def _unfinished(layer: Layer, *, cut: bool) -> str | None:
@@ -107,12 +107,13 @@ def _layer(text: str, shell: str) -> Layer:
     at = 0
     while at < len(text):
         outside = all(one == "(" for one in opened)
-        part = text[at] if opened[-1:] == ["'"] else _PART.match(text, at)[0]  # type: ignore[index]  # it matches anything
+        pattern = _PART_OF_QUOTE if opened[-1:] == ["'"] else _PART
+        part = pattern.match(text, at)[0]  # type: ignore[index]  # it matches anything
         before = text[at - 1] if at else " "
         if part == "#" and before in " \t;&|(" and _context(opened) not in _OPENERS_INSIDE:
             break
         _open_or_close(opened, part, ansi_quote=before == "$" and shell in _BASH_LIKE)
-        outside = outside and len(part) == 1 and all(one == "(" for one in opened)
+        outside = outside and all(one == "(" for one in opened) and (len(part) == 1 or part[0] not in "\\$")
         plain.append(part if outside else "_" * len(part))
         at += len(part)
     return Layer(shell, "".join(plain), opened[0] if opened else None)

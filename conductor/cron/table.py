@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from conductor.cron import advice, dialects, settings, shell_syntax
+from conductor.cron import dialects, settings, shell_syntax
 from conductor.cron.schedule import parse as parse_schedule
 from conductor.cron.words import DEFAULT_SHELL, excerpt, split_input, unescape
-from conductor.errors import ConductorError
+from conductor.errors import ConductorError, first_of
 
 MAX_LINES = 10_000  # cron's limit
 MAX_COMMAND_BYTES = settings.MAX_BYTES  # cron has the same limit for a command as for a setting
@@ -78,6 +78,11 @@ class CrontabError(ConductorError):
             "fix the command that prints the crontab; nothing was installed",
             tuple(map(str, self.problems)),
         )
+
+    @property
+    def summary(self) -> str:
+        """The sentence with the first problems."""
+        return f"{self.sentence}: {first_of(self.problems)}"
 
 
 class _Rejected(Exception):  # noqa: N818 (not an error of the caller: `parse` collects it)
@@ -198,6 +203,8 @@ def _jobs_with_shell(lines: Iterable[Comment | Setting | Job]) -> Iterator[tuple
 
 
 def _warnings(lines: Sequence[Comment | Setting | Job]) -> Iterator[Finding]:
+    from conductor.cron import advice  # imported here because most commands parse no crontab
+
     for line in lines:
         if isinstance(line, Setting):
             yield from (Finding(line.number, text) for text in advice.on_setting(line.name, line.value))

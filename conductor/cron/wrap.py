@@ -1,17 +1,14 @@
-"""Wrap a table for `/etc/cron.d`: each job becomes one `conductor run`. Read the jobs back for `cron list` (pure).
+"""Wrap a table for `/etc/cron.d`: each job becomes one `conductor run` (pure).
 
 Cron passes the wrapped text to the host's `/bin/sh -c`. It is always one simple command of literal words, so no shell
 syntax of the app runs on the host; that syntax runs in a shell inside the container.
 """
 
-import hashlib
 import re
-from collections.abc import Iterator
 from posixpath import basename
 
-import msgspec
-
 from conductor.cron import words
+from conductor.cron.installed import HEADER, job_key
 from conductor.cron.schedule import REBOOT
 from conductor.cron.table import MAX_COMMAND_BYTES, Comment, CrontabError, Job, Setting, Table
 from conductor.errors import ConductorError
@@ -21,27 +18,6 @@ _MAIL = frozenset({"MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCOD
 # Shells that, according to their source, only start the program when given literal words.
 _PLAIN_SHELLS = frozenset({"sh", "dash", "ash", "bash"})
 _BASH_STARTUP = frozenset({"BASH_ENV", "SHELLOPTS"})
-_LINE = re.compile(
-    r"(?P<schedule>@[a-z]+|[^#\s]\S*(?:[ \t]+\S+){4}) root .*? run (?:.*? )??"
-    r"--id (?P<service>[a-z0-9][a-z0-9_-]*) --revision (?P<revision>[A-Za-z0-9_][A-Za-z0-9_.-]*) (?P<rest>.*)"
-)
-_KEY = re.compile(r"(?:^| )--job (?P<key>[0-9a-f]{12}) ")
-_IN_SHELL = re.compile(r"\S+ -c '(?P<text>.*)'", re.DOTALL)
-
-
-class InstalledJob(msgspec.Struct, frozen=True):
-    """A job of an installed file. `schedule` and `command` are those of the app's crontab."""
-
-    service: str
-    revision: str
-    key: str
-    schedule: str
-    command: str
-
-
-def job_key(command: str) -> str:
-    """Return 12 hex digits that identify a command as written, in every revision and with every schedule."""
-    return hashlib.sha256(command.encode()).hexdigest()[:12]
 
 
 def wrap(table: Table, *, service: str, revision: str, program: str, config: str | None) -> str:
@@ -51,7 +27,7 @@ def wrap(table: Table, *, service: str, revision: str, program: str, config: str
     if not program.startswith("/") or re.search(r"[\x00-\x1f\x7f]", prefix):
         # The host's shell could read a bare name as a builtin or an assignment; a newline would start another line.
         raise ConductorError(f"cannot wrap the crontab: {prefix!r} must be one line that starts with an absolute path")
-    written = [f"# Written by Conductor for {service} {revision}. Do not edit: the next install replaces this file."]
+    written = [f"{HEADER} {service} {revision}. Do not edit: the next install replaces this file."]
     problems: list[tuple[int, str]] = []
     settings: dict[str, str] = {}
     for line in table.lines:
@@ -68,11 +44,6 @@ def wrap(table: Table, *, service: str, revision: str, program: str, config: str
     if problems:
         raise CrontabError(problems)
     return "\n".join(written) + "\n"
-
-
-def installed_jobs(text: str) -> tuple[InstalledJob, ...]:
-    """Return the jobs of an installed file in order, without lines that `wrap` did not write or that were edited."""
-    return tuple(job for line in text.split("\n") if (found := _LINE.fullmatch(line)) for job in _job(found))
 
 
 def _options(job: Job, settings: dict[str, str]) -> str:
@@ -93,17 +64,3 @@ def _inner(job: Job, settings: dict[str, str]) -> str:
     if plain and words.is_literal(words.unescape(head)):
         return head + rest
     return f"{shell} -c {words.shell_quote(head)}{rest}"
-
-
-def _job(found: re.Match[str]) -> Iterator[InstalledJob]:
-    """Yield the job of a line: the one reading of the line whose command has the key that the line names."""
-    rest = found["rest"]
-    for start in _KEY.finditer(rest):
-        inner = rest[start.end() :]
-        head, stdin = words.split_input(inner)
-        in_shell = _IN_SHELL.fullmatch(head)
-        commands = [inner, *([in_shell["text"].replace("'\\''", "'") + stdin] if in_shell else [])]
-        for command in commands:
-            if job_key(command) == start["key"]:
-                yield InstalledJob(found["service"], found["revision"], start["key"], found["schedule"], command)
-                return

@@ -17,7 +17,8 @@ _DIGEST_FORMAT = 1
 # Conductor itself acts on these keys, so a running container stays valid when they change. For `publish`, the container
 # gets one port, not the range.
 _NOT_IN_DIGEST = {
-    "count", "health", "nginx", "before_upgrade", "console", "cron", "notify", "order", "port", "publish",
+    "count", "health", "nginx", "canary", "before_upgrade", "before_stop", "console", "cron", "notify", "order", "port",
+    "publish",
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def build_service(
         if not problems:  # `explain` should find every error of msgspec's; msgspec's own message is the fallback
             problems.append(Problem(file, node.line, node.key, str(error)))
     if rules:
-        problems += _rule_problems(file, service_id, node, problems)
+        problems += _rule_problems(file, service_id, node, problems, None if problems else service)
     if service is None or problems:
         return None, problems
     return Definition(id=service_id, service=service, written=written, digest=digest(written)), problems
@@ -70,15 +71,17 @@ def is_at_or_below(key: str, base: str) -> bool:
     return key == base or key.startswith((base + ".", base + "["))
 
 
-def _rule_problems(file: str, service_id: str, node: Node, problems: list[Problem]) -> Iterator[Problem]:
-    """Check the rules whose keys have no problem yet."""
+def _rule_problems(
+    file: str, service_id: str, node: Node, problems: list[Problem], service: Service | None
+) -> Iterator[Problem]:
+    """Check the rules whose keys have no problem yet. `service` is None if a key has one."""
     if not isinstance(node.value, dict):
         return
     base = f"services.{service_id}"
     broken = {_service_key(problem.key, base) for problem in problems}
     valid = {key: plain(inner) for key, inner in node.value.items() if key not in broken}
     try:
-        service = convert({"image": "unknown", **valid}, Service)
+        service = service or convert({"image": "unknown", **valid}, Service)
     except msgspec.ValidationError:
         return
     for keys, rule in SERVICE_RULES:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 
+from conductor.definitions.listen import socket
 from conductor.definitions.model import Definition
 from conductor.definitions.tree import Path
 
@@ -43,11 +44,10 @@ def _duplicates(values: Iterable[tuple[object, str]], path: Path, sentence: str)
 
 
 def _server_names(definition: Definition) -> Iterator[tuple[str, str]]:
-    """Yield the socket and host name pairs of the server block, normalised as nginx compares them."""
+    """Yield the socket and host name pairs of the server blocks, normalised as nginx compares them."""
     nginx = definition.service.nginx
     if nginx is None or nginx.server is None:
         return
-    for listen in nginx.server.listen:
-        socket = next(iter(listen.split()), "").removeprefix("0.0.0.0:").removeprefix("*:")
+    for listen in (*nginx.server.listen, *nginx.server.redirect_listen):
         for name in nginx.server.names:
-            yield socket, name.lower()
+            yield socket(listen), name.lower()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from conductor.definitions.problems import nearest
-from conductor.definitions.scalars import ByteSize, Seconds
+from conductor.definitions.scalars import ByteSize, Percent, Seconds
 from conductor.definitions.tree import Finding, Node, child_key, plain
 
 
@@ -34,7 +34,7 @@ def explain(node: Node, kind: Any, *, partial: bool = False) -> Iterator[Finding
     else:
         inner = list(_items(value, kind)) if isinstance(value, list) and base is tuple else []
         yield from inner
-        if not inner and not _fits(node, Annotated[kind, meta] if meta else kind):
+        if not inner and not fits(node, Annotated[kind, meta] if meta else kind):
             yield node.line, node.key, _sentence(node, kind, meta)
 
 
@@ -100,7 +100,7 @@ def _is_struct(base: Any) -> bool:
 
 @cache
 def _fields(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
-    return {field.name: field for field in msgspec.structs.fields(struct)}
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
 def _struct(node: Node, inside: dict[str, Node], struct: type[msgspec.Struct], *, partial: bool) -> Iterator[Finding]:
@@ -118,7 +118,7 @@ def _struct(node: Node, inside: dict[str, Node], struct: type[msgspec.Struct], *
 def _mapping(inside: dict[str, Node], kind: Any, *, partial: bool) -> Iterator[Finding]:
     name_kind, value_kind = get_args(kind)
     for name, inner in inside.items():
-        if not _fits(Node(name, ""), name_kind):
+        if not fits(Node(name, ""), name_kind):
             yield inner.line, inner.key, f"invalid name; expected {describe(name_kind)}"
         yield from explain(inner, value_kind, partial=partial)
 
@@ -131,7 +131,8 @@ def _items(value: list[Node], kind: Any) -> Iterator[Finding]:
         yield from explain(inner, item_kind)
 
 
-def _fits(node: Node, kind: Any) -> bool:
+def fits(node: Node, kind: Any) -> bool:
+    """Return whether msgspec accepts the value."""
     try:
         convert(plain(node), kind)
     except msgspec.ValidationError:
@@ -141,7 +142,7 @@ def _fits(node: Node, kind: Any) -> bool:
 
 def _sentence(node: Node, kind: Any, meta: msgspec.Meta | None) -> str:
     value, expected = node.value, describe(Annotated[kind, meta] if meta else kind)
-    if isinstance(kind, type) and issubclass(kind, Seconds | ByteSize):
+    if isinstance(kind, type) and issubclass(kind, Seconds | ByteSize | Percent):
         try:
             kind.parse(plain(node))
         except ValueError as error:

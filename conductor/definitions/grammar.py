@@ -73,11 +73,67 @@ ImageName = Annotated[
         '(Conductor adds ":REVISION")',
     ),
 ]
+HeaderName = Annotated[str, matching(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", "the name of an HTTP header")]
+HeaderValue = Annotated[str, matching(r"[ -~]*", "text of printable ASCII characters")]
+# 1xx is never the final status of a response.
+Status = Annotated[
+    str, matching(r"[2-5][0-9]{2}(-[2-5][0-9]{2})?", 'an HTTP status from 200 to 599, or a range such as "300-399"')
+]
+
+
+def status_range(written: str) -> tuple[int, int]:
+    """Return the first and the last status of a `Status`."""
+    first, _, last = written.partition("-")
+    return int(first), int(last or first)
+
+
+_SOURCE_PATH = r"/[^:\x00-\x1f\x7f]*"
+_VOLUME_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]+"
+_PROPAGATION = r"r?(shared|slave|private)"
 Volume = Annotated[
     str,
     matching(
-        r"(/[^:\x00-\x1f\x7f]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:\x00-\x1f\x7f]+(:(ro|rw))?",
-        "SOURCE:/TARGET or SOURCE:/TARGET:ro, where SOURCE is an absolute path or a volume name",
+        rf"({_SOURCE_PATH}|{_VOLUME_NAME}):/[^:\x00-\x1f\x7f]+(:(ro|rw))?"
+        rf"|{_SOURCE_PATH}:/[^:\x00-\x1f\x7f]+:((ro|rw),)?{_PROPAGATION}"
+        rf"|{_VOLUME_NAME}:/[^:\x00-\x1f\x7f]+:((ro|rw),)?nocopy",
+        "SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS, where SOURCE is an absolute path or a volume name; options are ro, "
+        "nocopy (of a volume name) and a propagation such as rslave (of a path), for example ro,rslave",
+    ),
+]
+MountSource = Annotated[str, matching(rf"{_VOLUME_NAME}|/[^\x00-\x1f\x7f]*", "an absolute path or a volume name")]
+Propagation = Annotated[str, matching(_PROPAGATION, "one of shared, slave, private, rshared, rslave, rprivate")]
+Device = Annotated[
+    str,
+    matching(
+        r"/dev/[^:\x00-\x1f\x7f]+(:/[^:\x00-\x1f\x7f]+)?(:(rwm|rw|rm|wm|r|w|m))?",
+        "a device as /dev/NAME, /dev/NAME:/dev/TARGET or /dev/NAME:/dev/TARGET:rwm",
+    ),
+]
+# Docker's program reads a seccomp profile from a file and sends its contents. The API itself knows only `unconfined`.
+SecurityOpt = Annotated[
+    str,
+    matching(
+        r"no-new-privileges([:=](true|false))?|seccomp[:=]unconfined|apparmor[:=][!-~]+|label[:=][!-~]+",
+        "one of no-new-privileges, seccomp=unconfined, apparmor=PROFILE and label=OPTION",
+    ),
+]
+SysctlName = Annotated[
+    str,
+    matching(
+        r"(net|fs\.mqueue)(\.[A-Za-z0-9_-]+)+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)",
+        "a setting that each container has of its own: net.*, fs.mqueue.*, kernel.msg*, kernel.sem or kernel.shm*",
+    ),
+]
+Hostname = Annotated[
+    str,
+    matching(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", "a host name of at most 63 letters, digits, - and ."),
+]
+# A container with an address cannot use the host's network, and `none` is the absence of networks.
+NetworkName = Annotated[
+    str,
+    matching(
+        r"(?!(?:host|none)$)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}",
+        "the name of an existing Docker network other than host and none",
     ),
 ]
 Tmpfs = Annotated[
@@ -88,6 +144,13 @@ Tmpfs = Annotated[
             r"|(size|nr_blocks|nr_inodes)=[0-9]+[kKmMgG%]?|mode=[0-7]{3,4}|[ug]id=[0-9]+)"
         ),
         "an absolute path, or one with mount options, for example /cache:size=64m,mode=1777",
+    ),
+]
+WebhookUrl = Annotated[
+    str,
+    matching(
+        r"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-\"$-~]*)?",
+        "an http:// or https:// URL without a user name, or {file: PATH} if the URL is a secret",
     ),
 ]
 Listen = Annotated[

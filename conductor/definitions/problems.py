@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from conductor.errors import UsageError
+from conductor.errors import UsageError, first_of
 
 
 class Problem(NamedTuple):
@@ -23,10 +23,15 @@ class Problem(NamedTuple):
 class DefinitionsError(UsageError):
     """Definitions cannot be used; `problems` has all problems, sorted by file and line."""
 
-    def __init__(self, what: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, what: str, problems: Iterable[Problem], hint: str = "") -> None:
         self.problems = in_order(problems)
         number = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
-        super().__init__(f"cannot use {what}: {number}", details=tuple(map(str, self.problems)))
+        super().__init__(f"cannot use {what}: {number}", hint=hint, details=tuple(map(str, self.problems)))
+
+    @property
+    def summary(self) -> str:
+        """The sentence with the first problems."""
+        return f"{self.sentence}: {first_of(self.problems)}"
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

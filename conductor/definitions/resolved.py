@@ -6,7 +6,7 @@ import msgspec
 
 from conductor.definitions.model import Definition, Host
 from conductor.definitions.rules import health_keys
-from conductor.definitions.scalars import ByteSize, Seconds
+from conductor.definitions.scalars import ByteSize, Percent, Seconds
 
 
 def resolved(definition: Definition) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def document(host: Host, definitions: list[Definition]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Seconds | ByteSize):
+    if isinstance(value, Seconds | ByteSize | Percent):
         return value.text
     if isinstance(value, msgspec.Struct):
-        pairs = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        pairs = ((one.encode_name, getattr(value, one.name)) for one in msgspec.structs.fields(value))
         return {name: _plain(inner) for name, inner in pairs if inner is not None}
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}

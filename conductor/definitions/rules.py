@@ -5,11 +5,13 @@ of another one.
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from conductor.definitions.grammar import tmpfs_mount
-from conductor.definitions.model import Health, Host, Service
+from conductor.definitions.grammar import status_range, tmpfs_mount
+from conductor.definitions.listen import socket
+from conductor.definitions.model import Health, Host, Mount, Notify, Server, Service, mount_target, network_name
 from conductor.definitions.tree import Path
 
 RuleFindings = Iterator[tuple[Path, str]]
@@ -17,10 +19,14 @@ ServiceRule = Callable[[Service, Mapping[str, Any]], RuleFindings]
 
 _CHECK_KEYS = {"gate_interval", "interval", "timeout", "start_timeout", "successes", "failures"}
 _KEYS_BY_KIND = {
-    "path": _CHECK_KEYS | {"host_header"}, "command": _CHECK_KEYS, "tcp": _CHECK_KEYS, "none": {"stable_for"},
+    "path": _CHECK_KEYS | {"port", "host_header", "headers", "status"}, "command": _CHECK_KEYS,
+    "tcp": _CHECK_KEYS | {"port"}, "none": {"stable_for"},
 }  # fmt: skip
+# Headers that the HTTP client sets or that change the connection.
+_FIXED_HEADERS = {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 _MIN_MEMORY_BYTES = 6 * 2**20  # Docker's minimum
 _MAX_PREFIX_LENGTH = 28
+_MAX_NOTIFY_SECONDS = 60  # a command ends only when its notifications are delivered
 
 
 def health_keys(health: Health) -> set[str]:
@@ -54,19 +60,35 @@ def _health(service: Service, written: Mapping[str, Any]) -> RuleFindings:
                 ("health", key),
                 f"has no effect with health.{kinds[0]}; remove it, or write null to drop a default",
             )
+    for written_status in service.health.status:
+        first, last = status_range(written_status)
+        if first > last:
+            yield ("health", "status"), f'must start with the lower status; write "{last}-{first}"'
+    names = Counter(name.lower() for name in service.health.headers)
+    for name in service.health.headers:
+        if name.lower() in _FIXED_HEADERS:
+            instead = "write host_header" if name.lower() == "host" else "remove it"
+            yield ("health", "headers", name), f"Conductor sets this header itself; {instead}"
+        elif names[name.lower()] > 1:
+            yield ("health", "headers", name), "the same header is written twice; remove one"
 
 
 def _port(service: Service, _: Mapping[str, Any]) -> RuleFindings:
     health = service.health
     uses = {
-        "health.path": health is not None and health.path is not None,
-        "health.tcp": health is not None and health.tcp,
+        "health.path": health is not None and health.path is not None and health.port is None,
+        "health.tcp": health is not None and health.tcp and health.port is None,
         "nginx": service.nginx is not None,
         "publish": service.publish is not None,
     }
     users = [key for key, uses_port in uses.items() if uses_port]
     if users and service.port is None:
         yield ("port",), f"required by {' and '.join(users)}; write the port that the app listens on"
+    if health is not None and health.port is not None and service.publish is not None:
+        yield (
+            ("health", "port"),
+            "cannot be combined with publish, which publishes only the port of the service; remove it",
+        )
 
 
 def _publish(service: Service, _: Mapping[str, Any]) -> RuleFindings:
@@ -94,13 +116,60 @@ def _shm_size(service: Service, _: Mapping[str, Any]) -> RuleFindings:
 
 def _mounts(service: Service, _: Mapping[str, Any]) -> RuleFindings:
     seen: set[str] = set()
-    volumes = [(("volumes", index), volume.split(":")[1]) for index, volume in enumerate(service.volumes)]
+    volumes = [(("volumes", index), mount_target(volume)) for index, volume in enumerate(service.volumes)]
     memory = [(("tmpfs", index), tmpfs_mount(written)[0]) for index, written in enumerate(service.tmpfs)]
     for path, mounted in volumes + memory:
         target = mounted.rstrip("/") or "/"
         if target in seen:
             yield path, f"mounts {target} a second time; remove one"
         seen.add(target)
+
+
+def _volumes(service: Service, _: Mapping[str, Any]) -> RuleFindings:
+    """Check the long form: each type has its own kind of source and its own options."""
+    for index, volume in enumerate(service.volumes):
+        if not isinstance(volume, Mount):
+            continue
+        other = "volume" if volume.type == "bind" else "bind"
+        if volume.source.startswith("/") != (volume.type == "bind"):
+            expected = "an absolute path" if volume.type == "bind" else "a volume name"
+            yield ("volumes", index, "source"), f"must be {expected} because the type is {volume.type}"
+        if getattr(volume, other) is not None:
+            yield ("volumes", index, other), f"has no effect because the type is {volume.type}; remove it"
+
+
+def _dns(service: Service, _: Mapping[str, Any]) -> RuleFindings:
+    for index, server in enumerate(service.dns.servers):
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            yield ("dns", "servers", index), "must be an IP address, for example 192.0.2.53"
+
+
+def _stop(service: Service, _: Mapping[str, Any]) -> RuleFindings:
+    if service.order == "stop-first" and not service.stop.wait:
+        yield (
+            ("stop", "wait"),
+            "must be true with order: stop-first, because the old replica must exit first; remove it",
+        )
+
+
+def _canary(service: Service, _: Mapping[str, Any]) -> RuleFindings:
+    if service.canary is None:
+        return
+    if service.nginx is None:
+        yield ("canary",), "has no effect without nginx; remove it"
+    if service.order == "stop-first":
+        yield ("canary",), "cannot be combined with order: stop-first, because old and new replicas must run together"
+    if not 0 < service.canary.share <= 100:
+        yield ("canary", "share"), "must be more than 0%"
+
+
+def _networks(service: Service, _: Mapping[str, Any]) -> RuleFindings:
+    names = Counter(network_name(network) for network in service.networks)
+    for index, network in enumerate(service.networks):
+        if names[network_name(network)] > 1:
+            yield ("networks", index), f"lists {network_name(network)} a second time; remove one"
 
 
 def _ulimits(service: Service, _: Mapping[str, Any]) -> RuleFindings:
@@ -119,6 +188,30 @@ def _server(service: Service, _: Mapping[str, Any]) -> RuleFindings:
         yield path, "required because listen has ssl; write certificate and key"
     if server.tls is not None and not encrypted:
         yield path, 'has no effect because listen has no ssl; write for example listen: ["443 ssl"]'
+    yield from _redirect(server)
+
+
+def _redirect(server: Server) -> RuleFindings:
+    path, own = ("nginx", "server", "ssl_redirect"), {socket(listen): listen for listen in server.listen}
+    if server.ssl_redirect and not server.redirect_listen:
+        yield path, 'has no effect because no address in listen has ssl; write for example listen: ["443 ssl"]'
+    for address in map(socket, server.redirect_listen):
+        if address in own:
+            yield path, f'needs {address}; remove "{own[address]}" from listen'
+    if server.acme_webroot is not None and not server.ssl_redirect:
+        yield (
+            ("nginx", "server", "acme_webroot"),
+            "has no effect without ssl_redirect: true; add that key, or remove this one",
+        )
+
+
+def _notify(notify: tuple[str, ...] | Notify | None) -> RuleFindings:
+    if not isinstance(notify, Notify):
+        return
+    if notify.on and notify.command is None and notify.webhook is None:
+        yield ("notify",), "must have a command, a webhook or both, for example {command: [/usr/local/bin/page-me]}"
+    if notify.timeout > _MAX_NOTIFY_SECONDS:
+        yield ("notify", "timeout"), f"must be at most {_MAX_NOTIFY_SECONDS}s"
 
 
 SERVICE_RULES: tuple[tuple[frozenset[str], ServiceRule], ...] = (
@@ -128,13 +221,23 @@ SERVICE_RULES: tuple[tuple[frozenset[str], ServiceRule], ...] = (
     (frozenset({"memory"}), _memory),
     (frozenset({"shm_size"}), _shm_size),
     (frozenset({"volumes", "tmpfs"}), _mounts),
+    (frozenset({"volumes"}), _volumes),
+    (frozenset({"stop", "order"}), _stop),
+    (frozenset({"canary", "nginx", "order"}), _canary),
+    (frozenset({"dns"}), _dns),
+    (frozenset({"networks"}), _networks),
     (frozenset({"ulimits"}), _ulimits),
     (frozenset({"nginx"}), _server),
+    (frozenset({"notify"}), lambda service, _: _notify(service.notify)),
 )
 
 
 def host_rules(host: Host) -> RuleFindings:
-    """Check that the task range is inside the network, and that the range does not contain the daemon's gateway."""
+    """Check that the task range is inside the network, and that the range does not contain the daemon's gateway.
+
+    Check also the notifications, as those of a service.
+    """
+    yield from _notify(host.notify)
     networks: dict[str, ipaddress.IPv4Network] = {}
     for name in ("subnet", "tasks"):
         written = getattr(host.network, name)

@@ -1,4 +1,4 @@
-"""Scalar types of a definition: durations, sizes and secrets."""
+"""Scalar types of a definition: durations, sizes, percentages and secrets."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Self
 
 DURATION = r"[0-9]{1,12}(\.[0-9]{1,20})?(ms|s|m|h|d)?"
+PERCENT = r"[0-9]{1,3}(\.[0-9]{1,2})?%?"
 SIZE = r"[0-9]{1,19}(\.[0-9]{1,20})?(B|[kKMGT]B|[KMGT]iB|[kKmMgG])?"
 _NUMBER_AND_UNIT = re.compile(r"([0-9.]+)([a-zA-Z]*)")
 _DURATION_UNITS: Mapping[str, Decimal | int] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
@@ -57,7 +58,7 @@ class Period(Seconds):
 
     @classmethod
     def parse(cls, written: object) -> Self:
-        """Return the value as written in a file. Raise `ValueError` with what to write instead, also for 0."""
+        """Return the value as written in a file. Raise `ValueError` with what to write instead, even for 0."""
         period = super().parse(written)
         if not period:
             raise ValueError("must be a duration longer than 0, for example 30s, 1500ms or 2m")
@@ -86,6 +87,25 @@ class ByteSize(int):
             if self and self % _SIZE_UNITS[unit] == 0:
                 return f"{self // _SIZE_UNITS[unit]}{unit}"
         return f"{int(self)}B"
+
+
+class Percent(float):
+    """A percentage from 0 to 100; written `10%`, or a bare number."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, written: object) -> Self:
+        """Return the value as written in a file. Raise `ValueError` with what to write instead."""
+        text = str(written).strip()
+        if not re.fullmatch(PERCENT, text) or float(text.rstrip("%")) > 100:
+            raise ValueError("must be a percentage from 0% to 100%, for example 10%")
+        return cls(text.rstrip("%"))
+
+    @property
+    def text(self) -> str:
+        """The value as written in a file; `parse` returns the same value."""
+        return f"{self:g}%"
 
 
 class Secret:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from conductor.definitions.model import File, Section, Service
-from conductor.definitions.scalars import DURATION, SIZE, ByteSize, Period, Seconds
+from conductor.definitions.scalars import DURATION, PERCENT, SIZE, ByteSize, Percent, Period, Seconds
 
 
 def schema() -> dict[str, Any]:
@@ -18,11 +18,15 @@ def schema() -> dict[str, Any]:
     for kind in Section.__subclasses__():
         section = components[kind.__name__]
         for field in msgspec.structs.fields(kind):
-            if isinstance(default := _default(field), Seconds | ByteSize):
-                section["properties"][field.name]["default"] = default.text
+            if isinstance(default := _default(field), Seconds | ByteSize | Percent):
+                section["properties"][field.encode_name]["default"] = default.text
         if kind is not File:
             section["required"] = []
             section["properties"] = {name: _or_null(inner) for name, inner in section["properties"].items()}
+    for section, name in (("Server", "listen"), ("Server", "names"), ("Health", "status")):
+        written = components[section]["properties"][name]["anyOf"]
+        written[0]["items"]["type"] = ["string", "integer"]  # a number needs no quotes
+        written.insert(1, written[0]["items"])  # one value may stand for a list of one
     properties = components["File"]["properties"]
     properties["services"]["additionalProperties"] = service
     for name, inner in {**properties, "defaults": service}.items():
@@ -36,6 +40,12 @@ def _scalar(kind: type) -> dict[str, Any]:
         description = "a duration: 30s, 1500ms, 2m, 1h; a bare number is seconds"
         return {
             "type": ["string", "number"], "pattern": f"^\\s*{DURATION}\\s*$", **minimum, "description": description,
+        }  # fmt: skip
+    if issubclass(kind, Percent):
+        description = "a percentage: 10%; a bare number is a percentage too"
+        return {
+            "type": ["string", "number"], "pattern": f"^\\s*{PERCENT}\\s*$", "minimum": 0, "maximum": 100,
+            "description": description,
         }  # fmt: skip
     description = "a size: 512MiB, 1GiB; a bare number is bytes"
     return {"type": ["string", "number"], "pattern": f"^\\s*{SIZE}\\s*$", "minimum": 0, "description": description}

@@ -1,6 +1,6 @@
 """The contents of a file before validation: values with the line and the key path where they were written (pure)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 Path = tuple[str | int, ...]
@@ -11,7 +11,7 @@ _UNWRITABLE = "must not contain a NUL character or an unpaired surrogate"
 
 
 class Node(NamedTuple):
-    """One value. `key` is the path where it was written (`defaults.stop.grace`), also after a merge into a service."""
+    """One value. `key` is the path where it was written (`defaults.stop.grace`), even after a merge into a service."""
 
     value: Value
     key: str
@@ -56,6 +56,16 @@ def merge(base: Node, override: Node) -> Node:
         else:
             merged[name] = merge(merged.get(name, EMPTY), node)
     return override._replace(value=merged)
+
+
+def replaced(node: Node, path: Path, change: Callable[[Node], Node]) -> Node:
+    """Return the tree with `change` applied at `path`; the same tree when there is nothing at `path`."""
+    if not path:
+        return change(node)
+    if not isinstance(node.value, dict) or path[0] not in node.value:
+        return node
+    name = str(path[0])
+    return node._replace(value={**node.value, name: replaced(node.value[name], path[1:], change)})
 
 
 def find(node: Node, path: Path) -> Node:

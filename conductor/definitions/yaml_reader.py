@@ -100,7 +100,9 @@ class _Reader:
             sentence = _TEMPLATE if is_template else "a key must be text, not a list or a mapping; write it as one word"
             self._problem(line, key, sentence)
             return "?"
-        if node.tag not in {_TAG + "str", _TAG + "value"}:
+        # YAML 1.1 reads the key `on` as true; `notify` has a key of this name.
+        is_events = node.value == "on" and key.endswith("notify")
+        if node.tag not in {_TAG + "str", _TAG + "value"} and not is_events:
             self._problem(line, child_key(key, node.value), "YAML does not read this key as text; put it in quotes")
         return str(node.value)
 

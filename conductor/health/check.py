@@ -8,6 +8,7 @@ import msgspec
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.health.probe import probe
+from conductor.plan import health_rules
 from conductor.plan.replica import CheckResult, Replica
 from conductor.runtime.port import Runtime
 
@@ -29,8 +30,10 @@ class HealthChecks:
         self._probe = probe
 
     def check(self, replica: Replica, health: Health, redact: Callable[[str], str]) -> CheckResult:
-        """Remove secrets before the answer is shortened: a secret that is cut would not be recognised."""
+        """Make one check. Secrets are removed before the answer is shortened: a secret that is cut would not be recognised."""
         result = self._check(replica, health)
+        if result.ok:
+            return result
         output = redact(result.output)
         output = output[-SHOWN_CHARACTERS:] if result.status is None else output[:SHOWN_CHARACTERS]
         return msgspec.structs.replace(result, output=output, error=redact(result.error))
@@ -39,7 +42,10 @@ class HealthChecks:
         if health.command:
             return self._runtime.execute(replica.id, health.command, health.timeout)
         if not health.none:
-            return self._probe(replica.address, health)
+            address = health_rules.endpoint(replica, health)
+            if address is None:
+                return CheckResult(ok=False, seconds=0.0, error="the container has no port to check")
+            return self._probe(address, health)
         try:
             state = self._runtime.inspect(replica.id)
         except ConductorError as error:

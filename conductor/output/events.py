@@ -35,11 +35,31 @@ class Progress(Event, frozen=True, tag="progress"):
     text: str
 
 
+class DrainProgress(Progress, frozen=True, tag="progress"):
+    """What a drain is waiting for: `requests` in old replicas, and client `connections` without one that may still send one.
+
+    At the latest, the drain ends in `seconds_left`.
+    """
+
+    requests: int
+    connections: int
+    seconds_left: float
+
+
 class StepFinished(Event, frozen=True, tag="step-finished"):
     """A step is done."""
 
     step: str
     seconds: float
+
+
+class Removed(Event, frozen=True, tag="removed"):
+    """`gc` removed something. `service` is empty for what belongs to the host. `bytes` is what that frees at most."""
+
+    kind: str
+    service: str
+    name: str
+    bytes: int
 
 
 class Notice(Event, frozen=True, tag="notice"):

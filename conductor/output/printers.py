@@ -19,14 +19,17 @@ from conductor.output.events import (
     Finished,
     Notice,
     Progress,
+    Removed,
     StepFinished,
     StepStarted,
     Warned,
 )
-from conductor.output.printable import printable
+from conductor.output.printable import printable, size_text
+from conductor.output.verbosity import is_quiet, is_verbose
+from conductor.times import duration_text
 
 REDRAW_SECONDS = 0.1
-PROGRESS_SECONDS = 5.0  # a plain log reports progress at most this often
+PROGRESS_SECONDS = 3.0  # a plain log reports progress at most this often
 
 
 class Output(Protocol):
@@ -66,8 +69,9 @@ def make_output(*, json: bool, stdout: TextIO, stderr: TextIO, now: Callable[[],
 
     `now` returns the time of an event.
     """
-    live = stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    live = not is_verbose() and stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     text: Output = LivePrinter(stderr, colour="NO_COLOR" not in os.environ) if live else LinePrinter(stderr)
+    text = QuietPrinter(text) if is_quiet() else text
     return Outputs(text, JsonPrinter(stdout, now)) if json else text
 
 
@@ -111,16 +115,19 @@ def line(event: Event) -> str:
         case Progress():
             return f"{event.step:>8}  … {event.text}"
         case StepFinished():
-            return f"{event.step:>8}  done in {event.seconds:.2f}s"
+            return f"{event.step:>8}  done in {duration_text(event.seconds)}"
         case Warned():
             return f"warning: {event.text}"
         case Failed():
             return error_text(event.error, event.details, event.hint)
         case Finished():
             warnings = f", {event.warnings} warning{'s' * (event.warnings != 1)}" if event.warnings else ""
-            return f"{event.text} ({event.seconds:.1f}s{warnings})"
+            return f"{event.text} ({duration_text(event.seconds)}{warnings})"
         case Notice():
             return event.text
+        case Removed():
+            of = f" of {event.service}" if event.service else ""
+            return f"{'gc':>8}  removed {event.kind} {event.name}{of} (frees at most {size_text(event.bytes)})"
         case _:
             raise TypeError(f"no text for {event!r}")
 
@@ -131,21 +138,39 @@ def error_text(sentence: str, details: Sequence[str], hint: str) -> str:
 
 
 class LinePrinter:
-    """One line per event, for logs; progress only now and then."""
+    """One line per event, for logs; progress only now and then. `monotonic` returns seconds."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._writer = _Writer(stream)
         self._lock = threading.Lock()
-        self._last = time.monotonic()
+        self._monotonic = monotonic
+        self._last = monotonic()
 
     def emit(self, event: Event) -> None:
         """Write the event's line."""
         with self._lock:
-            now = time.monotonic()
+            now = self._monotonic()
             if isinstance(event, Progress) and now - self._last < PROGRESS_SECONDS:
                 return
             self._last = now
             self._writer.write(printable(line(event)) + "\n")
+
+
+class QuietPrinter:
+    """Prints how an action ended if it failed or needs an operator, with the warnings before that, and nothing else."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._warnings: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Keep a warning; print a bad end."""
+        match event:
+            case Warned():
+                self._warnings.append(event)
+            case Failed() | Finished() if event.exit_code:
+                for one in (*self._warnings, event):
+                    self._output.emit(one)
 
 
 class LivePrinter:
@@ -172,12 +197,15 @@ class LivePrinter:
                 case StepFinished():
                     step, self._step = self._step, None
                     text = step.text if step else ""
-                    self._line(f"{event.step:<8} {text} ({event.seconds:.2f}s)", self._mark("32", "✓"))
+                    self._line(f"{event.step:<8} {text} ({duration_text(event.seconds)})", self._mark("32", "✓"))
                 case Failed():
                     self._step = None
                     self._line(line(event), self._mark("31", "✗"))
                 case Warned():
                     self._line(event.text, self._mark("33", "!"))
+                case Finished():
+                    self._step = None
+                    self._line(line(event))
                 case _:
                     self._line(line(event))
 
@@ -200,7 +228,7 @@ class LivePrinter:
         except (OSError, ValueError):
             columns = 80
         progress = f": {self._progress}" if self._progress else ""
-        text = f"… {step.step:<8} {step.text} {time.monotonic() - self._since:.1f}s{progress}"
+        text = f"… {step.step:<8} {step.text} {duration_text(round(time.monotonic() - self._since, 1))}{progress}"
         return printable(text)[: columns - 1]
 
 

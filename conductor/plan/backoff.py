@@ -65,6 +65,10 @@ class RetryState(msgspec.Struct, frozen=True, kw_only=True):
     reroute: Attempts = Attempts()
     drift: Definition | None = None
 
+    def is_healthy_again(self, now: float) -> bool:
+        """Return whether the service has been healthy for `RESET_SECONDS`."""
+        return self.healthy_since is not None and now - self.healthy_since >= RESET_SECONDS
+
     @property
     def spaced_until(self) -> float:
         """Return when the next action that starts or removes replicas may begin at the earliest."""

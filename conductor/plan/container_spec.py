@@ -5,7 +5,16 @@ from collections.abc import Iterable
 import msgspec
 
 from conductor.definitions.grammar import tmpfs_mount
-from conductor.definitions.model import Definition, Logging, Stop, Ulimit
+from conductor.definitions.model import (
+    Definition,
+    Dns,
+    JoinedNetwork,
+    Logging,
+    Mount,
+    Stop,
+    Ulimit,
+    mount_target,
+)
 from conductor.definitions.scalars import Secret
 from conductor.plan import labels
 from conductor.plan.release import Release
@@ -18,16 +27,24 @@ def is_file(volume: str) -> bool:
     return volume.startswith("/") and "." in last.lstrip(".")
 
 
-def unmounted(paths: Iterable[str], volumes: Iterable[str], tmpfs: Iterable[str]) -> tuple[str, ...]:
+def required_source(volume: str | Mount) -> str | None:
+    """Return the path that must exist on the host; None if Docker creates the source when it is missing."""
+    if isinstance(volume, Mount):
+        return volume.source if volume.type == "bind" else None
+    return volume.partition(":")[0] if is_file(volume) else None
+
+
+def unmounted(paths: Iterable[str], volumes: Iterable[str | Mount], tmpfs: Iterable[str]) -> tuple[str, ...]:
     """Return those `VOLUME` paths of an image at which a container mounts nothing."""
-    mounted = [*(one.split(":")[1] for one in volumes), *(tmpfs_mount(one)[0] for one in tmpfs)]
+    mounted = [*map(mount_target, volumes), *(tmpfs_mount(one)[0] for one in tmpfs)]
     targets = {target.rstrip("/") for target in mounted}
     return tuple(path for path in paths if path.rstrip("/") not in targets)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). `tty` and
-    `stdin` are for a client that attaches."""
+    `stdin` are for a client that attaches. `aliases` are more names on the network, `joined` are existing networks
+    besides it."""
 
     name: str
     image_id: str
@@ -45,12 +62,20 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     shm_size: int | None
     init: bool
     read_only: bool
-    volumes: tuple[str, ...]
+    volumes: tuple[str | Mount, ...]
     tmpfs: tuple[str, ...]
+    devices: tuple[str, ...]
     cap_add: tuple[str, ...]
     cap_drop: tuple[str, ...]
+    security_opt: tuple[str, ...]
+    sysctls: dict[str, str]
+    pids_limit: int | None
     ulimits: dict[str, Ulimit]
+    hostname: str | None
+    dns: Dns
     extra_hosts: dict[str, str]
+    joined: tuple[JoinedNetwork, ...]
+    aliases: tuple[str, ...] = ()
     ip: str | None = None
     publish: tuple[int, int] | None = None
     tty: bool = False
@@ -72,19 +97,22 @@ def container_spec(
 ) -> ContainerSpec:
     """Return the specification of a container of `release`, created by `change`.
 
-    `name` is the last part of its name. `address` is `IP:PORT`, `IP` (without a port), or empty for a container without a
-    fixed address. `command` replaces the service's.
+    `name` is the last part of its name. `address` is `IP:PORT`, `IP` (without a port), `:PORT` (a port of whichever node runs
+    it), or empty for a container without a fixed address. `command` replaces the service's.
     """
     service = definition.service
     host, _, port = address.partition(":")
-    published = service.publish is not None and bool(address)
+    published = bool(address) and (service.publish is not None or not host)
+    joined = [JoinedNetwork(name=one) if isinstance(one, str) else one for one in service.networks]
+    full_name = f"{definition.id}-{release.revision[:12]}-{change}-{name}"
     return ContainerSpec(
-        name=f"{definition.id}-{release.revision[:12]}-{change}-{name}",
+        name=full_name,
         image_id=release.image_id,
         network=network,
         labels={
             **service.labels,
             labels.INSTANCE: instance,
+            labels.NAME: full_name,
             labels.SERVICE: definition.id,
             labels.REVISION: release.revision,
             labels.KIND: kind,
@@ -92,6 +120,8 @@ def container_spec(
             labels.RELEASE: release.id,
             labels.CHANGE: change,
             labels.ADDRESS: address,
+            labels.JOB: "",  # an image may have any label, and a container inherits it
+            labels.DEADLINE: "",
         },
         environment=environment,
         command=command or service.command,
@@ -107,10 +137,18 @@ def container_spec(
         read_only=service.read_only,
         volumes=service.volumes,
         tmpfs=service.tmpfs,
+        devices=service.devices,
         cap_add=service.cap_add,
         cap_drop=service.cap_drop,
+        security_opt=service.security_opt,
+        sysctls=service.sysctls,
+        pids_limit=service.pids_limit,
         ulimits=service.ulimits,
+        hostname=service.hostname,
+        dns=service.dns,
         extra_hosts=service.extra_hosts,
+        joined=tuple(one for one in joined if one.name != network),
+        aliases=tuple(alias for one in joined if one.name == network for alias in one.aliases),
         ip=host if address and not published else None,
         publish=(service.port, int(port)) if published and service.port else None,
     )

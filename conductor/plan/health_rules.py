@@ -3,18 +3,35 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from conductor.definitions.grammar import status_range
 from conductor.definitions.model import Health
-from conductor.plan.replica import CheckResult
+from conductor.plan.replica import CheckResult, Replica
+from conductor.times import duration_text
 
 # Most apps start within seconds: frequent checks make the upgrade shorter. A check through the daemon costs a process.
 FAST_INTERVAL_SECONDS = 0.02
 DAEMON_INTERVAL_SECONDS = 0.2
+ANSWERED_INTERVAL_SECONDS = 0.1  # after a failing answer, so that the checks do not fill the app's log
 FAST_SECONDS = 5.0
 
 
-def interval(health: Health, elapsed: float) -> float:
-    """Return the seconds until the next check of a replica that started `elapsed` seconds ago."""
+def endpoint(replica: Replica, health: Health) -> str | None:
+    """Return the `IP:PORT` that a check over the network connects to; None when the replica has no port to check."""
+    if health.port is None or not replica.address:
+        return replica.endpoint
+    return f"{replica.address.partition(':')[0]}:{health.port}"
+
+
+def accepts(health: Health, status: int) -> bool:
+    """True when a response with this HTTP status is healthy."""
+    return any(first <= status <= last for first, last in map(status_range, health.status))
+
+
+def interval(health: Health, elapsed: float, last: CheckResult) -> float:
+    """Return the seconds until the next check of a replica that started `elapsed` seconds ago. `last` is its last result."""
     fast = FAST_INTERVAL_SECONDS if health.path or health.tcp else DAEMON_INTERVAL_SECONDS
+    if last.status is not None and not last.ok:
+        fast = max(fast, ANSWERED_INTERVAL_SECONDS)
     return min(fast, health.gate_interval) if elapsed < FAST_SECONDS else health.gate_interval
 
 
@@ -33,7 +50,7 @@ def passed(health: Health, results: Sequence[CheckResult], elapsed: float) -> bo
 def requirement(health: Health) -> str:
     """Return what each replica has to do, for people."""
     if health.none:
-        return f"each replica must run for {health.stable_for:g}s without an exit"
+        return f"each replica must run for {duration_text(health.stable_for)} without exiting"
     check = health.path or ("a TCP connection" if health.tcp else " ".join(health.command or ()))
     number = "1 check" if health.successes == 1 else f"{health.successes} checks in a row"
     return f"each replica must pass {number} ({check})"

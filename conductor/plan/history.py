@@ -30,12 +30,17 @@ class Outcome(StrEnum):
 FINISHED = {Outcome.DONE, Outcome.RECOVERED}
 
 HistoryAction = (
-    ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove"]
+    ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove", "gc"]
 )  # what people or `supervise` did
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"from_": "from"}):
-    """One action on one service. Times are RFC 3339 in UTC, durations seconds; revisions in `from` and `to`."""
+    """One action on one service. Times are RFC 3339 in UTC, durations seconds; revisions in `from` and `to`.
+
+    `reason` is what an operator gave, or why the action was refused or rolled back. `failures` counts the attempts of
+    `supervise` that failed in a row, up to this entry: not each of them has an entry. `cut` counts the requests that the drain
+    cut, `waited` is how long the change waited for locks; of a change of several services, one entry has them.
+    """
 
     at: str
     service: str
@@ -57,3 +62,6 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     container: str = ""
     seconds: float | None = None
     exit_code: int | None = None
+    failures: int = 0
+    cut: int = 0
+    waited: float = 0.0

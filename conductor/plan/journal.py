@@ -1,5 +1,6 @@
 """The journal of one service: its change in progress, written before every step (pure)."""
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -8,9 +9,24 @@ from conductor.plan.release import Release, Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
 
-ChangeAction = Literal["upgrade", "rollback", "restart", "start", "stop", "scale", "repair"]
+ChangeAction = Literal[
+    "upgrade", "rollback", "restart", "start", "stop", "scale", "repair", "maintenance-on", "maintenance-off"
+]
+MAINTENANCE: Collection[ChangeAction] = {"maintenance-on", "maintenance-off"}  # these start and remove no replica
+SWITCHES: Collection[ChangeAction] = {"upgrade", "rollback"}  # these lead to another revision
 StepName = Literal[
-    "generate", "hook", "start", "gate", "replace", "cutover", "commit", "drain", "retire", "crontab", "history"
+    "generate",
+    "hook",
+    "start",
+    "gate",
+    "replace",
+    "canary",
+    "cutover",
+    "commit",
+    "drain",
+    "retire",
+    "crontab",
+    "history",
 ]
 
 
@@ -20,8 +36,9 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     `old` is the wanted state before, `new` is what the commit writes. `services` are the ids that change together.
     `before` are the replicas that existed, `keep` the ids of those that stay, `reserved` the addresses of new ones. `unfit`
     are the ids of those that get no traffic while others do.
-    `old_stopped`: old replicas were stopped before new ones started (`order: stop-first`). `cutover` is None until the
-    traffic layer is about to change. `reason` is why `supervise` made the change.
+    `old_stopped`: old replicas were stopped before new ones started (`order: stop-first`). `canary` is None until new
+    replicas are about to get a share of the requests, `cutover` until they are about to get all. `plan` are all steps of the
+    change, `steps` the durations of those that have ended. `reason` is why `supervise` made the change.
     """
 
     change: str
@@ -39,7 +56,9 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     unfit: frozenset[str] = frozenset()
     reserved: tuple[str, ...] = ()
     old_stopped: bool = False
+    canary: Cutover | None = None
     cutover: Cutover | None = None
+    plan: tuple[StepName, ...] = ()
     steps: dict[StepName, float] = {}
     reason: str = ""
 
@@ -67,6 +86,22 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(endpoint for endpoint in gone if endpoint)
 
     @property
+    def drained_endpoints(self) -> tuple[str, ...]:
+        """Endpoints that get no more requests: those of replicas that leave, and all when a maintenance begins."""
+        return (*self.old_endpoints, *self.endpoints) if self.action == "maintenance-on" else self.old_endpoints
+
+    @property
     def count(self) -> int:
         """The number of replicas once the change is done."""
         return len(self.keep) + len(self.reserved)
+
+
+def noun(action: ChangeAction) -> str:
+    """Return the action for a sentence such as `the upgrade of web was rolled back`."""
+    nouns = {"maintenance-on": "start of maintenance", "maintenance-off": "end of maintenance"}
+    return nouns.get(action, action)
+
+
+def to_revision(action: ChangeAction, revision: str) -> str:
+    """Return ` to REVISION` for a sentence about a change that leads to another revision; an empty text for any other."""
+    return f" to {revision}" if action in SWITCHES else ""

@@ -3,6 +3,7 @@
 import msgspec
 
 from conductor.plan.release import Hold
+from conductor.times import time_text
 
 
 class Reason(msgspec.Struct, frozen=True, tag_field="condition"):
@@ -67,7 +68,7 @@ class WrongTraffic(Reason, frozen=True, tag="wrong-traffic"):
 
 
 class Drifted(Reason, frozen=True, tag="drifted"):
-    """The definition changed since the release, and `supervise: {drift: apply}` is set."""
+    """The definition, or a file that it names, changed since the release, and `supervise: {drift: apply}` is set."""
 
 
 AnyReason = (
@@ -89,7 +90,7 @@ def describe(reason: AnyReason) -> str:
     """Return a reason as text for people."""
     match reason:
         case Paused(hold):
-            until = f" until {hold.until}" if hold.until else ""
+            until = f" until {time_text(hold.until)}" if hold.until else ""
             return f"paused by {hold.who}{until}: {hold.reason}"
         case Unreadable(error):
             return error
@@ -104,12 +105,12 @@ def describe(reason: AnyReason) -> str:
 
 
 _TEXTS: dict[type[Reason], str] = {
-    AsWanted: "as wanted",
+    AsWanted: "no action needed",
     NeverDeployed: "never deployed on this host",
     Busy: "another command is changing it",
     InterruptedChange: "a change was interrupted",
     Starting: "waiting for replicas to become healthy",
-    Drifted: "the definition changed since the release",
+    Drifted: "the definition, or a file that it names, changed since the release",
 }
 
 

@@ -224,33 +224,34 @@ def _choose(
     drift_due: float,
 ) -> Decision:
     """Return the first action that is due, or `Leave` with what to wait for."""
-    reroute = _reroute(observation)
+    traffic = reroute(observation)
     # A failed repair does not delay the new definition, which may fix the failure.
     if observation.drift is not None and (repair is None or state.repair.count) and now >= drift_due:
         return ApplyDrift(observation.drift)
     if repair is not None and now >= repair_due:
-        return msgspec.structs.replace(repair, serving=reroute.endpoints) if reroute else repair
-    reroute_due = _reroute_due(state, observation, reroute) if reroute else 0.0
-    if reroute is not None and now >= reroute_due:
-        return reroute
+        return msgspec.structs.replace(repair, serving=traffic.endpoints) if traffic else repair
+    reroute_due = _reroute_due(state, observation, traffic) if traffic else 0.0
+    if traffic is not None and now >= reroute_due:
+        return traffic
     if repair is not None:
         return Leave(repair.reason, repair_due)
-    if reroute is not None:
-        return Leave(reroute.reason, reroute_due)
+    if traffic is not None:
+        return Leave(traffic.reason, reroute_due)
     if observation.drift is not None:
         return Leave(Drifted(), drift_due)
     return Leave(AsWanted() if observation.is_healthy else Starting())
 
 
-def _reroute_due(state: RetryState, observation: Observation, reroute: Reroute) -> float:
-    """Return when requests may be rerouted.
+def is_urgent(traffic: Reroute, observation: Observation) -> bool:
+    """True when requests have to be rerouted at once: an unhealthy replica loses traffic, and gets it back when all are
+    unhealthy. A replica that is healthy again can wait."""
+    removes = set(traffic.endpoints) < (observation.serving or frozenset())
+    return removes or not observation.live(Condition.HEALTHY)
 
-    An unhealthy replica loses traffic at once, and gets it back at once when all are unhealthy. A replica that is healthy again
-    waits, and so does a reroute that failed before.
-    """
-    removes = set(reroute.endpoints) < (observation.serving or frozenset())
-    urgent = removes or not observation.live(Condition.HEALTHY)
-    if state.reroute.last is None or (urgent and not state.reroute.count):
+
+def _reroute_due(state: RetryState, observation: Observation, traffic: Reroute) -> float:
+    """Return when requests may be rerouted. A reroute that is not urgent, or that failed before, waits."""
+    if state.reroute.last is None or (is_urgent(traffic, observation) and not state.reroute.count):
         return 0.0
     return state.reroute.last + SPACING_SECONDS
 
@@ -262,7 +263,7 @@ def _stopped_with_host(observation: Observation) -> tuple[Replica, ...]:
     return observation.live(Condition.EXITED)[: max(0, observation.count - len(running))]
 
 
-def _reroute(observation: Observation) -> Reroute | None:
+def reroute(observation: Observation) -> Reroute | None:
     """Return where requests should go; None when they already do.
 
     Healthy replicas get the requests. When there is none, the unhealthy ones and the starting ones that have traffic already;
@@ -291,12 +292,17 @@ def _repair(observation: Observation) -> Repair | None:
     joining = {one.endpoint for one in observation.live(Condition.STARTING) if one in keep}
     if observation.serving is not None and not joining <= observation.serving:
         return None
-    exited = len(observation.live(Condition.EXITED))
-    reason = Mismatch(
+    return Repair(keep=keep, count=observation.count, reason=mismatch(observation))
+
+
+def mismatch(observation: Observation) -> Mismatch:
+    """Return how the replicas differ from what is wanted."""
+    well = len(observation.live(Condition.HEALTHY, Condition.STARTING))
+    unhealthy, exited = len(observation.live(Condition.UNHEALTHY)), len(observation.live(Condition.EXITED))
+    return Mismatch(
         wanted=observation.count,
-        healthy=len(well),
-        unhealthy=len(unhealthy),
+        healthy=well,
+        unhealthy=unhealthy,
         exited=exited,
-        other_release=len(observation.replicas) - len(well) - len(unhealthy) - exited,
+        other_release=len(observation.replicas) - well - unhealthy - exited,
     )
-    return Repair(keep=keep, count=observation.count, reason=reason)

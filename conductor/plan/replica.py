@@ -6,13 +6,15 @@ import msgspec
 
 Kind = Literal["service", "task", "cron", "console", "hook"]
 LOCAL = "local"  # the node of a runtime on this host
+KILLED = 137  # the exit code of a container that SIGKILL ended
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One container of a service's release. Its identity is `id`, on `node`; `change` is the change that started it.
 
-    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. `state` is
-    Docker's word, `created` is in seconds since 1970.
+    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. On a fleet it
+    is `:PORT` until a node runs it. `state` is Docker's word, `created` is in seconds since 1970. `image_id` is empty in a
+    journal of an older version.
     """
 
     id: str
@@ -25,6 +27,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     state: str
     created: float = 0.0
+    image_id: str = ""
 
     @property
     def running(self) -> bool:
@@ -33,8 +36,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def endpoint(self) -> str | None:
-        """`IP:PORT` for traffic, or None when the service has no port."""
-        return self.address if ":" in self.address else None
+        """`IP:PORT` for traffic, or None when the service has no port, or no node runs it yet."""
+        return self.address if ":" in self.address[1:] else None
 
 
 class TaskContainer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,11 @@ class TaskContainer(msgspec.Struct, frozen=True, kw_only=True):
         """True when it should have ended before `wall`, the time now, but has not."""
         return self.state in {"running", "paused"} and self.deadline is not None and wall > self.deadline
 
+    def has_time_left(self, ran: float | None) -> bool:
+        """True when it has run for less than its time limit. `ran` is in seconds by the kernel, None if that is unknown: a clock
+        that was set forward makes a deadline pass too early."""
+        return self.deadline is not None and ran is not None and ran <= self.deadline - self.created
+
 
 class Containers(NamedTuple):
     """One list from the runtime, each part sorted by name."""
@@ -71,7 +79,7 @@ class Containers(NamedTuple):
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     """One container in detail. `exit_code` is None while it runs, `address` is where it is reachable now, `since` is when
-    it ended or was created (RFC 3339)."""
+    it ended or was created (RFC 3339). `start_delay` is how many seconds after its creation it was last started."""
 
     running: bool
     exit_code: int | None
@@ -79,6 +87,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     error: str = ""
     since: str = ""
+    start_delay: float = 0.0
 
     def __str__(self) -> str:
         if self.running:
@@ -87,12 +96,24 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
             return f"killed: out of memory (exit code {self.exit_code})"
         if self.exit_code is None:
             return self.error
-        return f"exited with code {self.exit_code}" + (f": {self.error}" if self.error else "")
+        killed = "SIGKILL, which Conductor did not send; perhaps the kernel did, for lack of memory"
+        error = self.error or (killed if self.exit_code == KILLED else "")
+        return f"exited with code {self.exit_code}" + (f": {error}" if error else "")
+
+
+class ContainerUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """The resource usage of a running container. `memory` is in bytes, without page cache that is not in active use, as
+    `docker stats` shows it; `memory_limit` is in bytes, None without a limit. `started` is when its first process started, in
+    seconds since 1970; None if that cannot be read."""
+
+    memory: int
+    memory_limit: int | None = None
+    started: float | None = None
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One health check: its status and the head of the body, or why there was no answer. `unknown` means that the check
-    could not be made, which says nothing about the replica."""
+    """One health check: its status and, if it failed, the head of the body or why there was no answer. `unknown` means that
+    the check could not be made, so the health of the replica is not known; `refused`, that the connection was refused."""
 
     ok: bool
     seconds: float
@@ -100,6 +121,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     output: str = ""
     error: str = ""
     unknown: bool = False
+    refused: bool = False
 
     def __str__(self) -> str:
         if self.status is None:

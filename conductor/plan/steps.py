@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from conductor.definitions.model import Definition, Nginx
+from conductor.definitions.model import Canary, Definition, Nginx
 from conductor.plan import health_rules
-from conductor.plan.journal import StepName
-from conductor.plan.transition import Transition
+from conductor.plan.journal import MAINTENANCE, StepName
+from conductor.plan.transition import Transition, stops_later
+from conductor.times import duration_text
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -25,14 +26,11 @@ def steps(transitions: Sequence[Transition]) -> tuple[Step, ...]:
         "start": [_start(t) for t in transitions if t.add and not t.stop_first],
         "gate": [f"wait for {t.service}: {_gate(t)}" for t in transitions if t.add and not t.stop_first],
         "replace": [f"{_stop(t)}{_start(t)}, then wait: {_gate(t)}" for t in transitions if t.stop_first],
+        "canary": [_canary(t, t.canary) for t in transitions if t.canary],
         "cutover": [_cutover(t) for t in transitions if t.routed],
         "commit": [_commit(t) for t in transitions],
-        "drain": [
-            f"drain old replicas of {t.service}, at most {drain_seconds(t.definition):g}s"
-            for t in transitions
-            if t.remove and t.routed
-        ],
-        "retire": [f"stop and remove {replicas_text(len(t.remove))} of {t.service}" for t in transitions if t.remove],
+        "drain": [_drain(t) for t in transitions if t.routed and (t.remove or t.action == "maintenance-on")],
+        "retire": [_retire(t) for t in transitions if t.remove or (t.new.stopped and t.new.retiring)],
         "crontab": [_crontab(t) for t in transitions if t.installs_crontab],
         "history": ["write the history"],
     }
@@ -58,7 +56,8 @@ def _from(transition: Transition) -> str:
 
 
 def _stop(transition: Transition) -> str:
-    return f"stop {transition.service} {_from(transition)}, then " if transition.remove else ""
+    stop = f"{_before_stop(transition)}stop {transition.service} {_from(transition)}, then "
+    return stop if transition.remove else ""
 
 
 def _start(transition: Transition) -> str:
@@ -70,7 +69,23 @@ def _gate(transition: Transition) -> str:
     return health_rules.requirement(health) if health else "started"
 
 
+def _drain(transition: Transition) -> str:
+    what = f"drain old replicas of {transition.service}"
+    if transition.action == "maintenance-on":
+        what = f"wait until {transition.service} has no request in progress"
+    return f"{what}, at most {duration_text(drain_seconds(transition.definition))}"
+
+
+def _canary(transition: Transition, canary: Canary) -> str:
+    upstream = transition.definition.upstream
+    return (
+        f"send {canary.share.text} of the requests for upstream {upstream} to {_to(transition)} for {canary.for_.text}"
+    )
+
+
 def _cutover(transition: Transition) -> str:
+    if transition.new.maintenance:
+        return f"answer 503 for upstream {transition.definition.upstream} (maintenance)"
     if transition.count == 0 or not transition.definition.service.nginx:
         return f"answer 503 for upstream {transition.definition.upstream}"
     return f"route upstream {transition.definition.upstream} to {replicas_text(transition.count)} of {_to(transition)}"
@@ -79,7 +94,25 @@ def _cutover(transition: Transition) -> str:
 def _commit(transition: Transition) -> str:
     if transition.new.stopped and not transition.old.stopped:
         return f"record {transition.service} as stopped"
+    if transition.action in MAINTENANCE:
+        return f"record that {transition.service} is {'' if transition.new.maintenance else 'no longer '}in maintenance"
     return f"record {_to(transition)} with {replicas_text(transition.count)}"
+
+
+def _retire(transition: Transition) -> str:
+    if not transition.remove:
+        return f"wait for {replicas_text(len(transition.new.retiring))} of {transition.service} from earlier deploys"
+    first = "" if transition.stop_first else _before_stop(transition)
+    old = f"{replicas_text(len(transition.remove))} of {transition.service}"
+    if stops_later(transition.action, transition.old.release) and not transition.stop_first:
+        return f"{first}send the stop signal to {old}, which supervise will remove"
+    return f"{first}stop and remove {old}"
+
+
+def _before_stop(transition: Transition) -> str:
+    """By the definition of the old replicas."""
+    hook = transition.old.release.definition.get("before_stop") if transition.old.release else None
+    return f"run before_stop ({' '.join(hook['command'])}), then " if hook else ""
 
 
 def _crontab(transition: Transition) -> str:

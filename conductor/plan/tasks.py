@@ -14,15 +14,20 @@ from conductor.plan.replica import Kind
 
 GENERATE = "generate-cron"  # the job key of a container that prints a crontab
 GENERATE_SECONDS = 60.0  # its time limit
+OVERDUE_STOP_SECONDS = 10.0  # for an overdue task, between its stop signal and SIGKILL
+KEEP_SECONDS = 60.0  # a `conductor run` that was not killed has removed its container by then
+KEEPS_FAILING = 2  # failed runs of a cron job in a row, from which on an operator has to look at it
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task to run. `env` overrides the service's, `job` is the key of a cron job or empty, `timeout` is in seconds."""
+    """A task to run. `env` overrides the service's, `job` is the key of a cron job or empty, `timeout` is in seconds. `pull`:
+    also if the image is on this host."""
 
     service: str
     kind: Kind
     command: tuple[str, ...]
     revision: str | None = None
+    pull: bool = False
     env: Mapping[str, str] = {}
     workdir: str | None = None
     name: str = ""
@@ -36,7 +41,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """The last run of a cron job. `exit_code` is None while it runs; `output` is the end of both streams, without secrets.
 
-    `skipped` counts the runs that were skipped since it began, because another run was in progress.
+    `skipped` counts the runs that were skipped since it began, because another run was in progress. `failures` counts the
+    failed runs since the last successful one.
     """
 
     service: str
@@ -48,6 +54,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     output: str = ""
     skipped: int = 0
+    failures: int = 0
 
 
 def job_locks(service: str, job: str) -> tuple[str, str, str]:
@@ -78,15 +85,17 @@ def task_spec(
         definition, release, {**environment, **task.env}, instance=instance, network=network, kind=task.kind,
         change=change, name=task.kind, command=task.command,
     )  # fmt: skip
-    more: dict[str, Any] = {"tty": task.tty, "stdin": task.stdin}
-    if task.name:
-        more["name"] = task.name
+    name = task.name or spec.name
+    more: dict[str, Any] = {
+        "name": name,
+        "labels": {**spec.labels, labels.NAME: name, labels.JOB: task.job or ""},
+        "tty": task.tty,
+        "stdin": task.stdin,
+    }
     if task.workdir:
         more["workdir"] = task.workdir
     if logging:
         more["logging"] = logging
-    if task.job:
-        more["labels"] = {**spec.labels, labels.JOB: task.job}
     return msgspec.structs.replace(spec, **more)
 
 

@@ -4,23 +4,34 @@ Every command is a transition, carried out by the same steps (`steps.py`) with t
 """
 
 from collections.abc import Collection
+from enum import StrEnum
 
 import msgspec
 
-from conductor.definitions.model import Definition, Hook
+from conductor.definitions.model import Canary, Definition, Hook
 from conductor.errors import ConductorError
-from conductor.plan.journal import ChangeAction
+from conductor.plan.journal import MAINTENANCE, ChangeAction
 from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.replica import Replica
+from conductor.times import time_text
 
-KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair"}
+REPLACES: Collection[ChangeAction] = {"upgrade", "rollback", "restart"}
+KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair", *MAINTENANCE}
+
+
+class Drift(StrEnum):
+    """What has changed since the release."""
+
+    DEFINITION = "definition"
+    ENVIRONMENT = "environment"  # the contents of secret and env files
+    TEMPLATE = "template"
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """One service from `old` to `new`. `definition` is that of the release, `count` the number of replicas in the end.
 
     The replicas in `keep` stay, those in `remove` leave. `unfit` are the ids of those that fail their check now: they get no
-    traffic while others do. `reason` is why `supervise` makes the change.
+    traffic while others do. `reason` is that of an operator, or why `supervise` makes the change.
     """
 
     action: ChangeAction
@@ -32,6 +43,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     remove: tuple[Replica, ...] = ()
     unfit: frozenset[str] = frozenset()
     hook: Hook | None = None
+    canary: Canary | None = None
     reason: str = ""
 
     @property
@@ -48,6 +60,12 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     def routed(self) -> bool:
         """True when the traffic layer serves the old or the new release."""
         return self.definition.service.nginx is not None or was_routed(self.old)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Endpoints of the replicas that stay and get requests: the fit ones; all when there is none."""
+        kept = [one for one in self.keep if one.endpoint]
+        return tuple(one.endpoint or "" for one in [one for one in kept if one.id not in self.unfit] or kept)
 
     @property
     def stop_first(self) -> bool:
@@ -73,6 +91,23 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
         same = self.new == msgspec.structs.replace(self.old, change=self.new.change)
         return same and not self.add and not self.remove
 
+    @property
+    def runs_none(self) -> bool:
+        """True when a command that should run the service runs no replica, because an operator scaled it to 0."""
+        return self.action in {*REPLACES, "start"} and self.new.stopped is None and self.new.scale == 0
+
+    @property
+    def only_recorded(self) -> bool:
+        """True when a stopped service stays stopped, and has no containers: no container and no route changes."""
+        stays = self.old.stopped is not None and self.new.stopped is not None
+        same_route = self.old.maintenance == self.new.maintenance
+        return stays and same_route and not self.keep and not self.add and not self.remove
+
+
+def stops_later(action: ChangeAction, old: Release | None) -> bool:
+    """True when old replicas get their stop signal and the change does not wait for them (`stop: {wait: false}`)."""
+    return action in REPLACES and old is not None and old.definition.get("stop", {}).get("wait") is False
+
 
 def was_routed(wanted: Wanted) -> bool:
     """True when the live release is served through the traffic layer."""
@@ -87,10 +122,11 @@ def wanted_count(wanted: Wanted, definition: Definition) -> int:
 
 
 def drifted(wanted: Wanted, defined: Definition) -> bool:
-    """True when the definition differs from the live release's. The count follows the file and is no drift."""
+    """True when the definition differs from the live release's. The count and `notify` follow the file and are no drift."""
     if wanted.release is None:
         return False
-    return {**wanted.release.definition, "count": None} != {**defined.written, "count": None}
+    follows_file = {"count": None, "notify": None}
+    return {**wanted.release.definition, **follows_file} != {**defined.written, **follows_file}
 
 
 def new_release(definition: Definition, revision: str, image_id: str, change: str, *, digest: str = "") -> Release:
@@ -108,11 +144,13 @@ def new_release(definition: Definition, revision: str, image_id: str, change: st
 
 
 def rollback_target(wanted: Wanted, revision: str | None) -> Release:
-    """Return the kept release of `revision`; without one, the release before the live one."""
+    """Return the kept release of `revision`; without one, the release before the live one. A rollback that follows another
+    goes further back."""
     live = wanted.live
-    if revision is None and wanted.kept:
-        return wanted.kept[0]
-    found = next((one for one in wanted.kept if one.revision == revision), None)
+    found = next(
+        (one for one in wanted.kept if (one.revision == revision if revision else one.id not in wanted.rolled_back)),
+        None,
+    )
     if found:
         return found
     if revision == live.revision:
@@ -121,8 +159,21 @@ def rollback_target(wanted: Wanted, revision: str | None) -> Release:
             f"conductor service restart --id {wanted.service}",
         )
     kept = ", ".join(one.revision for one in wanted.kept) or "none"
-    missing = f"revision {revision}" if revision else f"a release before {live.revision}"
-    raise ConductorError(f"cannot roll back {wanted.service}: {missing} is not kept; kept revisions: {kept}")
+    missing = f"revision {revision} is not kept" if revision else f"no release before {live.revision} is kept"
+    if revision is None and wanted.kept:
+        later = f"conductor service rollback --id {wanted.service} --to {wanted.kept[0].revision}"
+        hint = f"to return to a later release, run {later}"
+    else:
+        upgrade = f"conductor service upgrade --id {wanted.service} --revision {revision or 'REV'}"
+        hint = f"to deploy {'it' if revision else 'an earlier revision'}, run {upgrade}"
+    raise ConductorError(f"cannot roll back {wanted.service}: {missing}; kept revisions: {kept}", hint)
+
+
+def after_rollback(new: Wanted, old: Wanted, target: Release) -> Wanted:
+    """Return the wanted state `new` of a rollback to `target`. The release that it leaves is skipped by the next rollback, unless
+    this one returns to a release that was left before."""
+    left = () if target.id in old.rolled_back else (old.live.id,)
+    return msgspec.structs.replace(new, rolled_back=(*new.rolled_back, *left))
 
 
 def replace(
@@ -140,7 +191,10 @@ def replace(
 
     `count_from` is the definition whose count applies, when it is not `definition`.
     """
-    new = msgspec.structs.replace(wanted.with_release(release, keep_releases), change=release.id, stopped=None)
+    new = msgspec.structs.replace(
+        wanted.with_release(release, keep_releases), change=release.id, stopped=None,
+        maintenance=wanted.maintenance if definition.service.nginx else None,
+    )  # fmt: skip
     return Transition(
         action=action,
         definition=definition,
@@ -169,6 +223,30 @@ def resize(
     keep = sorted(running, key=lambda one: one.id in unfit)[:count]
     transition = _keeping(action, wanted, new, definition, replicas, keep={one.id for one in keep}, count=count)
     return msgspec.structs.replace(transition, unfit=unfit)
+
+
+def maintain(
+    action: ChangeAction,
+    wanted: Wanted,
+    new: Wanted,
+    definition: Definition,
+    replicas: Collection[Replica],
+    *,
+    unfit: frozenset[str],
+) -> Transition:
+    """Begin or end a maintenance: no replica starts or leaves. In the end, requests go to those of the live release."""
+    live = tuple(one for one in replicas if one.running and one.release == wanted.live.id)
+    reason = new.maintenance.reason if new.maintenance else ""
+    return Transition(
+        action=action,
+        definition=definition,
+        old=wanted,
+        new=new,
+        count=len(live),
+        keep=live,
+        unfit=unfit,
+        reason=reason,
+    )
 
 
 def repair(
@@ -213,7 +291,7 @@ def refuse_stopped(wanted: Wanted) -> None:
     hold: Hold | None = wanted.stopped
     if hold is not None:
         raise ConductorError(
-            f"{wanted.service} is stopped: {hold.who} stopped it at {hold.since}"
+            f"{wanted.service} is stopped: {hold.who} stopped it at {time_text(hold.since)}"
             + f" ({hold.reason})" * bool(hold.reason),
             f"conductor service start --id {wanted.service}   (or upgrade with --start)",
         )

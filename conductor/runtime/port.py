@@ -5,11 +5,14 @@ from typing import Protocol
 
 import msgspec
 
-from conductor.definitions.model import Network
+from conductor.definitions.model import Mount, Network
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec
+from conductor.plan.garbage import LocalImage
+from conductor.plan.listening import Listener
+from conductor.plan.log import LogLine
 from conductor.plan.release import Image
-from conductor.plan.replica import CheckResult, Containers, ContainerState
+from conductor.plan.replica import CheckResult, Containers, ContainerState, ContainerUsage
 
 
 class Captured(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,12 +32,40 @@ class ContainerEvent(msgspec.Struct, frozen=True):
     exited: bool = False
 
 
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon that runs the containers, a `product` in some `version`. `required` is what Conductor needs of it, `supported`
+    whether it has that.
+
+    `keeps_containers`: containers keep running while the daemon restarts. `data_dir` is where it stores images and logs,
+    empty when the daemon is on another host. `time` is its clock (RFC 3339).
+    """
+
+    product: str = "Docker"
+    version: str
+    required: str
+    supported: bool
+    keeps_containers: bool
+    data_dir: str
+    time: str
+
+
 class RuntimeUnavailable(ConductorError):  # noqa: N818 (a state that callers wait out)
     """The runtime does not answer."""
 
 
+class LogUnreadable(ConductorError):  # noqa: N818 (a property of the logging driver)
+    """The container's logging driver cannot read logs."""
+
+
+class RuntimeDenied(ConductorError):  # noqa: N818 (waiting does not help)
+    """The caller has no permission to use the runtime."""
+
+
 class Runtime(Protocol):
     """The containers of one instance. Each call has a deadline and raises `ConductorError` with a sentence."""
+
+    def daemon(self) -> Daemon:
+        """Return the version, the settings and the clock of the daemon."""
 
     def containers(self, service: str | None = None) -> Containers:
         """Return all containers of this instance, or of one service, in any state."""
@@ -51,14 +82,29 @@ class Runtime(Protocol):
         `progress` receives the latest status at least every 0.2 s and may raise to stop waiting.
         """
 
+    def check_credentials(self, image: str) -> None:
+        """Refuse an image whose registry's credentials cannot be read. The registry itself is not contacted."""
+
+    def local_images(self) -> tuple[LocalImage, ...]:
+        """Return all images of this host, including those that Conductor did not pull."""
+
+    def remove_image(self, reference: str, image_id: str) -> None:
+        """Remove a reference, and the image with it if that was its last one. Raise if a container uses the image.
+
+        Do nothing when the reference is missing or belongs to another image than `image_id`.
+        """
+
     def ensure_network(self, network: Network) -> None:
         """Create the instance's network if absent. Refuse a conflict of name, subnet or route."""
 
     def check_ports(self, low: int, high: int) -> None:
         """Refuse a range of host ports that overlaps the host's range for outgoing connections."""
 
-    def check_volumes(self, volumes: Collection[str]) -> None:
-        """Refuse volumes whose source file is missing on the host."""
+    def check_volumes(self, volumes: Collection[str | Mount]) -> None:
+        """Refuse volumes whose source must exist on the host and does not."""
+
+    def check_networks(self, names: Collection[str]) -> None:
+        """Refuse networks that do not exist."""
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """Return every address in use: IPs on the network, and the addresses of this instance's replicas."""
@@ -71,6 +117,18 @@ class Runtime(Protocol):
 
     def inspect(self, container: str) -> ContainerState | None:
         """Return the state of a container now, or None when it does not exist."""
+
+    def inspect_exit(self, container: str, *, wait: bool) -> ContainerState | None:
+        """As `inspect`, and find out whether the kernel killed the container for lack of memory.
+
+        The kernel's notice may reach the daemon only after the exit: with `wait`, wait for it, for at most a few seconds.
+        """
+
+    def listeners(self, container: str) -> tuple[Listener, ...] | None:
+        """Return what a running container listens on; None when that cannot be read."""
+
+    def usage(self, container: str) -> ContainerUsage | None:
+        """Return the memory and the start of a running container, without a call to the daemon; None when it is not known."""
 
     def environment(self, container: str) -> dict[str, str]:
         """Return a container's variables, its image's included; empty when it does not exist. They include secrets."""
@@ -87,8 +145,20 @@ class Runtime(Protocol):
     def logs_since(self, container: str, after: str) -> tuple[tuple[str, str], ...]:
         """Return (time stamp, line) of both streams, later than the time stamp `after` (RFC 3339)."""
 
+    def read_log(
+        self, container: str, *, since: str = "", tail: int | None = None, follow: bool = False
+    ) -> Iterator[LogLine]:
+        """Yield the lines from the time stamp `since` on, at most the last `tail` (1 or more), in the order of the log.
+
+        With `follow`, wait for more lines until the container exits. A container that does not exist has no lines. Raise
+        `RuntimeUnavailable` when the connection breaks, and `LogUnreadable` when the log cannot be read.
+        """
+
+    def signal(self, container: str, name: str) -> None:
+        """Send a signal (`SIGTERM`) to the first process. A container that has exited or is missing is no error."""
+
     def stop(self, container: str, grace_seconds: float) -> bool:
-        """Stop a container, kill it after the grace; True when it was killed. A missing container is no error."""
+        """Stop a container, kill it after the grace period; True when it was killed. A missing container is no error."""
 
     def remove(self, container: str) -> None:
         """Remove a container, also a running one. A missing container is no error."""

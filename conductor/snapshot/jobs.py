@@ -1,50 +1,21 @@
 """The installed cron jobs of this host, each with its last result and its next run."""
 
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from conductor.change.context import Context
+from conductor.clock import utc_of_local
 from conductor.cron import schedule
-from conductor.cron.wrap import InstalledJob, installed_jobs
+from conductor.cron.installed import InstalledJob, installed_jobs
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
 from conductor.plan.tasks import JobResult
+from conductor.snapshot.model import JobRow, JobState
 
 VERSION = 1  # of the JSON document
-
-
-class JobState(StrEnum):
-    """The state of a job. `LOST`: its last run started, but its end was not recorded."""
-
-    NEVER = "never"
-    RUNNING = "running"
-    DONE = "done"
-    LOST = "lost"
-    DAMAGED = "damaged"  # its last result cannot be read
-
-
-class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One installed job. `next_run` is local time, as cron reads it (None for `@reboot`); `began` is UTC, empty if it has
-    never run. `output` is the end of the last run's output, or the error when its result is damaged. With `image_missing`,
-    the image of the job's release is not on this host, so the next run must pull it."""
-
-    service: str
-    revision: str
-    job: str
-    schedule: str
-    command: str
-    next_run: str | None
-    state: JobState
-    last_revision: str = ""
-    began: str = ""
-    seconds: float | None = None
-    exit_code: int | None = None
-    skipped: int = 0
-    output: str = ""
-    image_missing: bool = False
+STARTING_SECONDS = 60.0  # a job that began less than this ago may not have its container yet
 
 
 def document(rows: Sequence[JobRow]) -> dict[str, Any]:
@@ -73,7 +44,8 @@ def _rows(context: Context, service: str) -> Iterator[JobRow]:
             state = JobState.RUNNING if job.key in running else JobState.DAMAGED
             yield _row(context, job, damaged, state, image_missing=image_missing)
         else:
-            yield _row(context, job, result, _state(result, running=job.key in running), image_missing=image_missing)
+            state = _state(context, result, running=job.key in running)
+            yield _row(context, job, result, state, image_missing=image_missing)
 
 
 def _image_is_missing(context: Context, service: str, revision: str) -> bool:
@@ -85,36 +57,44 @@ def _image_is_missing(context: Context, service: str, revision: str) -> bool:
     return release is not None and context.runtime.image(release.image_id) is None
 
 
-def _state(result: JobResult, *, running: bool) -> JobState:
+def _state(context: Context, result: JobResult, *, running: bool) -> JobState:
     if running:
         return JobState.RUNNING
     if not result.began:
         return JobState.NEVER
-    return JobState.LOST if result.exit_code is None else JobState.DONE
+    if result.exit_code is not None:
+        return JobState.DONE
+    return JobState.RUNNING if context.clock.age(result.began) < STARTING_SECONDS else JobState.LOST
 
 
 def _row(context: Context, job: InstalledJob, result: JobResult, state: JobState, *, image_missing: bool) -> JobRow:
+    next_run, output = None, result.output
+    try:
+        next_run = _next_run(context, job.schedule)
+    except ValueError as error:  # of an edited file, which must not hide the jobs of other services
+        state, output = (
+            JobState.DAMAGED,
+            f"cannot read the schedule {job.schedule}: {error}; cron may ignore the whole file",
+        )
     return JobRow(
         service=job.service,
         revision=job.revision,
         job=job.key,
         schedule=job.schedule,
         command=job.command,
-        next_run=_next_run(context, job.schedule),
+        next_run=next_run,
         state=state,
         last_revision=result.revision,
         began=result.began,
         seconds=result.seconds,
         exit_code=result.exit_code,
         skipped=result.skipped,
-        output=result.output,
+        output=output,
+        failures=result.failures,
         image_missing=image_missing,
     )
 
 
 def _next_run(context: Context, written: str) -> str | None:
-    try:
-        moment = schedule.next_run(schedule.parse(written), context.clock.local())
-    except ValueError as error:
-        raise ConductorError(f"cannot read the schedule {written}: {error}") from error
-    return moment.isoformat(sep=" ", timespec="minutes") if moment else None
+    moment = schedule.next_run(schedule.parse(written), context.clock.local())
+    return utc_of_local(moment.isoformat()) if moment else None

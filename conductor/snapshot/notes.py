@@ -3,13 +3,22 @@
 import msgspec
 
 from conductor.errors import ConductorError, LockHolder
-from conductor.plan.journal import ChangeAction, Journal
+from conductor.plan.journal import ChangeAction, Journal, noun, to_revision
+from conductor.plan.reason import Unreadable
 from conductor.plan.release import Hold
+from conductor.plan.route import NO_ANSWER, NO_ANSWER_FIX, TRAFFIC_FIXES, TrafficState
+from conductor.plan.transition import Drift
 from conductor.state.supervisor_status import ServiceStatus
+from conductor.times import time_text
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """One note. Times are RFC 3339 in UTC."""
+    """One note. Times are RFC 3339 in UTC. `text` is the note as one line for people: what `describe` returns."""
+
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "text", self.describe())
 
     def describe(self) -> str:
         """Return the note as one line for people."""
@@ -55,21 +64,36 @@ class DamagedState(Note, frozen=True, tag="damaged-state"):
 class Stopped(Note, frozen=True, tag="stopped"):
     """An operator stopped the service."""
 
+    service: str
     hold: Hold
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"stopped by {_hold(self.hold)}"
+        return f"stopped by {_hold(self.hold)}; to start it, run conductor service start --id {self.service}"
 
 
 class Paused(Note, frozen=True, tag="paused"):
     """An operator paused the supervision of the service."""
 
+    service: str
     hold: Hold
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"supervision paused by {_hold(self.hold)}"
+        resume = f"conductor supervise resume --id {self.service}"
+        return f"supervision paused by {_hold(self.hold)}; to end the pause, run {resume}"
+
+
+class InMaintenance(Note, frozen=True, tag="maintenance"):
+    """An operator put the service into maintenance: nginx answers every request with 503."""
+
+    service: str
+    hold: Hold
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        off = f"conductor service maintenance --id {self.service} off"
+        return f"in maintenance (nginx answers 503) by {_hold(self.hold)}; to end it, run {off}"
 
 
 class Scaled(Note, frozen=True, tag="scaled"):
@@ -101,7 +125,7 @@ class Busy(Note, frozen=True, tag="busy"):
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"busy: process {self.pid} ({self.command}) has held its lock since {self.since}"
+        return f"busy: process {self.pid} ({self.command}) has held its lock since {time_text(self.since)}"
 
 
 class Interrupted(Note, frozen=True, tag="interrupted"):
@@ -119,25 +143,70 @@ class Interrupted(Note, frozen=True, tag="interrupted"):
     def describe(self) -> str:
         """Return the note as one line for people."""
         return (
-            f"the {self.action} to {self.revision}, started {self.began}, was interrupted; the next command on this service "
-            "will recover it"
+            f"the {noun(self.action)}{to_revision(self.action, self.revision)}, started {time_text(self.began)}, was interrupted; "
+            "the next command on this service will recover it"
         )
 
 
 class Drifted(Note, frozen=True, tag="drifted"):
-    """The definition in the file differs from that of the live release."""
+    """The definition in the file, or another file that the live release was made from, has changed."""
+
+    service: str
+    changed: tuple[Drift, ...]
+
+    @property
+    def problem(self) -> str:
+        """What changed, without what to do."""
+        return f"{' and '.join(_CHANGED[one] for one in self.changed)} changed since the release"
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return "drifted: the definition has changed since the release; upgrade or restart the service to apply it"
+        return f"drifted: {self.problem}; to apply the changes, run conductor service restart --id {self.service}"
+
+
+_CHANGED = {
+    Drift.DEFINITION: "the definition",
+    Drift.ENVIRONMENT: "the contents of secret or env files",
+    Drift.TEMPLATE: "the server template",
+}
 
 
 class TrafficDown(Note, frozen=True, tag="traffic-down"):
     """The traffic layer, which the service is behind, is not running."""
 
+    state: TrafficState = TrafficState.DOWN
+
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return "nginx is not running, so no request reaches the service; run systemctl start nginx"
+        return f"nginx is not running, so no request reaches the service; run {TRAFFIC_FIXES[self.state]}"
+
+
+class TrafficNotLoaded(Note, frozen=True, tag="traffic-not-loaded"):
+    """The traffic layer, which the service is behind, is running without Conductor's routes."""
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        why = "nginx is running without Conductor's files, so no request reaches the service"
+        return f"{why}; run {TRAFFIC_FIXES[TrafficState.NOT_LOADED]}"
+
+
+class TrafficNotAnswering(Note, frozen=True, tag="traffic-not-answering"):
+    """The traffic layer, which the service is behind, is running and does not answer."""
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"{NO_ANSWER}, so requests may fail; {NO_ANSWER_FIX}"
+
+
+class SuperviseDown(Note, frozen=True, tag="supervise-down"):
+    """Replicas are missing, and no `supervise` runs that would start them."""
+
+    service: str
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        start = f"conductor service start --id {self.service}"
+        return f"supervise is not running, so the missing replicas are not started; run {start}"
 
 
 class MissingImage(Note, frozen=True, tag="missing-image"):
@@ -150,14 +219,100 @@ class MissingImage(Note, frozen=True, tag="missing-image"):
         return f"its image {self.image} is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull {self.image}"
 
 
+class MissingCrontab(Note, frozen=True, tag="missing-crontab"):
+    """The live release has a crontab with this number of jobs, and its file is not installed."""
+
+    service: str
+    path: str
+    jobs: int
+
+    @property
+    def problem(self) -> str:
+        """What is missing, without what to do."""
+        jobs = f"{self.jobs} cron job{'s' * (self.jobs != 1)}"
+        return f"its crontab {self.path} is missing, so {jobs} {'do' if self.jobs != 1 else 'does'} not run"
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"{self.problem}; run conductor cron install --id {self.service}"
+
+
+class FailingJobs(Note, frozen=True, tag="failing-jobs"):
+    """Cron jobs that keep failing, by their commands."""
+
+    service: str
+    commands: tuple[str, ...]
+
+    @property
+    def problem(self) -> str:
+        """How many keep failing, for people."""
+        many = len(self.commands) != 1
+        return f"{len(self.commands)} cron job{'s' * many} keep{'s' * (not many)} failing"
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"{self.problem}: {'; '.join(self.commands)}; to see why, run conductor cron list --id {self.service}"
+
+
+class CronCommandMissing(Note, frozen=True, tag="cron-command-missing"):
+    """The service has cron jobs, and the host does not have the program that they run. `problem` is a sentence with the
+    command that creates it."""
+
+    problem: str
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return self.problem
+
+
 class Stray(Note, frozen=True, tag="stray"):
-    """Containers of the service that do not belong to the live release."""
+    """Containers of the service that do not belong to the live release, and the command that removes them."""
+
+    names: tuple[str, ...]
+    fix: str
+
+    @property
+    def problem(self) -> str:
+        """Which containers, without what to do."""
+        return f"containers that do not belong to the live release: {', '.join(self.names)}"
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"{self.problem}; to remove them, run {self.fix}"
+
+
+class Unrecorded(Note, frozen=True, tag="unrecorded"):
+    """Containers of a service without a recorded release, and the command that replaces or removes them. They may serve
+    requests: the state was lost, or the file system with the state directory is not mounted."""
+
+    service: str
+    names: tuple[str, ...]
+    state_dir: str
+    fix: str
+
+    @property
+    def problem(self) -> str:
+        """What is there and what is not, without what to do."""
+        return f"{self.state_dir} has no release of {self.service}, but it has containers: {', '.join(self.names)}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return f"if the file system of {self.state_dir} is not mounted, mount it; otherwise run {self.fix}"
+
+    def describe(self) -> str:
+        """Return the note as one line for people."""
+        return f"{self.problem}; {self.remedy}"
+
+
+class Retiring(Note, frozen=True, tag="retiring"):
+    """Old replicas that have received the stop signal, and that `supervise` will remove."""
 
     names: tuple[str, ...]
 
     def describe(self) -> str:
         """Return the note as one line for people."""
-        return f"containers that are not of the live release: {', '.join(self.names)}"
+        return f"old replicas that are stopping: {', '.join(self.names)}"
 
 
 class Supervise(Note, frozen=True, tag="supervise"):
@@ -170,7 +325,52 @@ class Supervise(Note, frozen=True, tag="supervise"):
         return f"supervise: {self.status}"
 
 
+AnyNote = (
+    InvalidDefinition
+    | UnknownKeys
+    | DamagedState
+    | Stopped
+    | Paused
+    | InMaintenance
+    | Scaled
+    | Busy
+    | Interrupted
+    | Drifted
+    | TrafficDown
+    | TrafficNotLoaded
+    | TrafficNotAnswering
+    | SuperviseDown
+    | MissingImage
+    | MissingCrontab
+    | FailingJobs
+    | CronCommandMissing
+    | Stray
+    | Unrecorded
+    | Retiring
+    | Supervise
+)
+
+
+def needs_operator(note: Note) -> bool:
+    """Return whether the service needs an operator, who has to do what the note contains. Such a service is not `ok`."""
+    if isinstance(note, Supervise):
+        return isinstance(note.status.reason, Unreadable)  # for anything else, `supervise` retries
+    return isinstance(
+        note,
+        InvalidDefinition
+        | DamagedState
+        | TrafficDown
+        | TrafficNotLoaded
+        | TrafficNotAnswering
+        | MissingImage
+        | MissingCrontab
+        | FailingJobs
+        | CronCommandMissing
+        | Unrecorded,
+    )
+
+
 def _hold(hold: Hold) -> str:
     """Return who, since when, until when, and why."""
-    until = f" until {hold.until}" if hold.until else ""
-    return f"{hold.who} at {hold.since}{until}" + (f": {hold.reason}" if hold.reason else "")
+    until = f" until {time_text(hold.until)}" if hold.until else ""
+    return f"{hold.who} at {time_text(hold.since)}{until}" + (f": {hold.reason}" if hold.reason else "")

@@ -4,11 +4,9 @@ A problem of one service never hides the others: a damaged state file, an invali
 defined is a condition of that service's row.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from enum import StrEnum
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -17,139 +15,91 @@ from conductor.definitions.environment import redaction
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.plan.release import Hold, Wanted
+from conductor.plan.release import Wanted
 from conductor.plan.replica import CheckResult, Replica
-from conductor.plan.transition import drifted, wanted_count, was_routed
+from conductor.plan.route import TrafficState
+from conductor.plan.transition import wanted_count, was_routed
 from conductor.snapshot import notes
-from conductor.snapshot.notes import Note
-from conductor.state.supervisor_status import ServiceStatus, read_status
+from conductor.snapshot.notes import AnyNote
+from conductor.snapshot.rows import CheckOutcome, ReplicaRow, ServiceCondition, ServiceRow
+from conductor.snapshot.service_notes import is_live, service_notes
+from conductor.snapshot.state_notes import current_pause, supervisor_status
+from conductor.state.supervisor_status import ReplicaStatus, ServiceStatus, published_health
+
+T = TypeVar("T")
 
 CALLS_AT_ONCE = 16  # services at once, and replicas of each
-VERSION = 1  # of the JSON document
 
 
-class ServiceCondition(StrEnum):
-    """The condition of a service. If several apply, it is the first one."""
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows need besides the state files: all replicas, the state of the traffic layer, and what `supervise` knows of
+    each service and of the health of each replica, by container id. Other replicas are checked now."""
 
-    DAMAGED_STATE = "damaged-state"
-    UNDEFINED = "undefined"
-    INVALID_DEFINITION = "invalid-definition"
-    NEVER_DEPLOYED = "never-deployed"
-    MISSING = "missing"
-    SURPLUS = "surplus"
-    UNHEALTHY = "unhealthy"
-    TRAFFIC_DOWN = "traffic-down"
-    STOPPED = "stopped"
-    OK = "ok"
+    replicas: Sequence[Replica]
+    statuses: Mapping[str, ServiceStatus]
+    health: Mapping[str, ReplicaStatus]
+    traffic: TrafficState
 
 
-class CheckOutcome(StrEnum):
-    """The result of one health check made now. `NOT_CHECKED`: the replica is not running or has no health check."""
+def service_rows(
+    definitions: Definitions,
+    context: Context,
+    only: str | None = None,
+    *,
+    probe: bool = False,
+    traffic: TrafficState | None = None,
+) -> list[ServiceRow]:
+    """Return a row for each defined service and each other one that has a state or replicas; or only for `only`.
 
-    HEALTHY = "healthy"
-    UNHEALTHY = "unhealthy"
-    UNKNOWN = "unknown"  # the check could not be made
-    NOT_CHECKED = "not-checked"
-
-
-class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One replica, checked by the definition of the live release. `answer` is that of a failed check, without secrets."""
-
-    id: str
-    name: str
-    node: str
-    revision: str
-    endpoint: str | None
-    state: str
-    health: CheckOutcome
-    answer: str = ""
-
-    @property
-    def passes(self) -> bool:
-        """True unless a check failed."""
-        return self.health in {CheckOutcome.HEALTHY, CheckOutcome.NOT_CHECKED}
-
-    def describe(self) -> str:
-        """Return the health for people."""
-        if self.health is CheckOutcome.NOT_CHECKED:
-            return "-"
-        return self.answer or self.health.value
-
-
-class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `wanted` is the wanted number of replicas, `running` counts running ones of the live release, `healthy`
-    those of them that pass a check now. `scale` is the count set by an operator, `paused` a pause that is not over."""
-
-    service: str
-    revision: str | None = None
-    wanted: int = 0
-    running: int
-    healthy: int = 0
-    condition: ServiceCondition
-    scale: int | None = None
-    stopped: Hold | None = None
-    paused: Hold | None = None
-    notes: tuple[Note, ...] = ()
-    replicas: tuple[ReplicaRow, ...] = ()
-
-    def describe(self) -> str:
-        """Return the condition for people, in a few words."""
-        match self.condition:
-            case ServiceCondition.DAMAGED_STATE:
-                return "damaged state"
-            case ServiceCondition.UNDEFINED:
-                return "not defined"
-            case ServiceCondition.INVALID_DEFINITION:
-                return "invalid definition"
-            case ServiceCondition.NEVER_DEPLOYED:
-                return "never deployed"
-            case ServiceCondition.MISSING:
-                return f"{self.wanted - self.running} missing"
-            case ServiceCondition.SURPLUS:
-                return f"{self.running - self.wanted} too many"
-            case ServiceCondition.UNHEALTHY:
-                return f"{self.healthy} of {self.running} healthy"
-            case ServiceCondition.TRAFFIC_DOWN:
-                return "nginx is not running"
-            case ServiceCondition.STOPPED | ServiceCondition.OK:
-                return self.condition.value
-
-
-def document(rows: Sequence[ServiceRow]) -> dict[str, Any]:
-    """Return the rows as the JSON document of `service list` and `service status`."""
-    return {"version": VERSION, "services": [_row_document(row) for row in rows]}
-
-
-def _row_document(row: ServiceRow) -> dict[str, Any]:
-    texts = [{**msgspec.to_builtins(note), "text": note.describe()} for note in row.notes]
-    return {**msgspec.to_builtins(row), "notes": texts}
-
-
-def service_rows(definitions: Definitions, context: Context, only: str | None = None) -> list[ServiceRow]:
-    """Return a row for each defined service and each other one that has a state or replicas; or only for `only`."""
+    The health is what a running `supervise` published. Replicas that it has not checked are checked now; with `probe` all.
+    `traffic` is the state of the traffic layer; it is read if absent.
+    """
     found = context.runtime.containers(only).replicas
     others = {*context.store.services(), *(one.service for one in found)}.difference(definitions.ids)
     ids = (*definitions.ids, *sorted(others))
     if only is not None:
         definitions.require_known(only, ids)
-    statuses, traffic_runs = _supervisor_statuses(context), context.traffic.is_running()
+    supervisor = supervisor_status(context)
+    wall = context.clock.wall()
+    facts = HostFacts(
+        replicas=found,
+        statuses=supervisor.services if supervisor is not None else {},
+        health={} if probe else published_health(context.host.runtime_dir, supervisor, wall),
+        traffic=traffic or context.traffic.state(),
+    )
+    return rows_of(definitions, context, [service for service in ids if only in {None, service}], facts)
+
+
+def rows_of(definitions: Definitions, context: Context, services: Sequence[str], facts: HostFacts) -> list[ServiceRow]:
+    """Return a row for each of these services."""
 
     def row(service: str) -> ServiceRow:
-        replicas = [one for one in found if one.service == service]
         return _row(
-            definitions, context, service, replicas, status=statuses.get(service), traffic_runs=traffic_runs
+            definitions, context, service, by_service.get(service, []), status=facts.statuses.get(service),
+            health=facts.health, traffic=facts.traffic,
         )  # fmt: skip
 
+    def waits(service: str) -> bool:
+        """Return whether the row needs a health check, or a call for the image of a service without a running replica."""
+        running = [one.id for one in by_service.get(service, []) if one.running]
+        return not running or any(one not in facts.health for one in running)
+
+    by_service: dict[str, list[Replica]] = {}
+    for replica in facts.replicas:
+        by_service.setdefault(replica.service, []).append(replica)
+    waiting = _at_once({one: functools.partial(row, one) for one in services if waits(one)})
+    return [waiting[one] if one in waiting else row(one) for one in services]
+
+
+def _at_once(calls: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    """Make calls that wait for something, at once, and return their results by key."""
+    if not calls:
+        return {}
+    from concurrent.futures import ThreadPoolExecutor  # it imports `logging`
+
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-        return list(pool.map(row, (service for service in ids if only in {None, service})))
-
-
-def _supervisor_statuses(context: Context) -> Mapping[str, ServiceStatus]:
-    """Return what a running `supervise` published, by service."""
-    with contextlib.suppress(ConductorError):
-        status = read_status(context.host.runtime_dir, context.locks)
-        return status.services if status is not None else {}
-    return {}
+        made = {key: pool.submit(call) for key, call in calls.items()}
+        return {key: one.result() for key, one in made.items()}
 
 
 def _row(
@@ -159,139 +109,109 @@ def _row(
     replicas: Sequence[Replica],
     *,
     status: ServiceStatus | None,
-    traffic_runs: bool,
+    health: Mapping[str, ReplicaStatus],
+    traffic: TrafficState,
 ) -> ServiceRow:
+    defined = definitions.services.get(service)
     try:
         wanted = context.store.wanted(service)
-        released = restore(service, wanted.release.definition) if wanted.release else None
+        released = restore(service, wanted.release.definition, defined) if wanted.release else None
     except ConductorError as error:
-        return _damaged(service, replicas, error)
-    defined = definitions.services.get(service)
-    rows = _checked(context, released or defined, replicas)
-    live = [row for row, one in zip(rows, replicas, strict=True) if one.running and _is_live(one, wanted)]
+        return _damaged(context, service, replicas, error)
+    rows = _checked(context, released or defined, wanted, replicas, health)
+    live = [row for row, one in zip(rows, replicas, strict=True) if one.running and is_live(one, wanted)]
     healthy = sum(row.passes for row in live)
     count_from = defined or released
     count = wanted_count(wanted, count_from) if count_from else len(live)
-    down = was_routed(wanted) and count > 0 and not traffic_runs
-    paused = wanted.paused if wanted.paused and not wanted.paused.is_over(context.clock.now()) else None
+    needed = was_routed(wanted) and count > 0
+    found = service_notes(
+        definitions, context, wanted, released=released, status=status, replicas=replicas,
+        traffic=traffic if needed else TrafficState.RUNNING, missing=len(live) < count,
+    )  # fmt: skip
     return ServiceRow(
         service=service,
         revision=wanted.release.revision if wanted.release else None,
         wanted=count,
         running=len(live),
         healthy=healthy,
-        condition=_condition(definitions, wanted, count, len(live), healthy, traffic_down=down),
+        condition=_condition(definitions, wanted, count, len(live), healthy, found=found),
         scale=wanted.scale,
         stopped=wanted.stopped,
-        paused=paused,
-        notes=(
-            *_definition_notes(definitions, service, released),
-            *_operator_notes(wanted, paused, defined),
-            *_change_notes(context, service),
-            *_supervise_notes(wanted, status),
-            *_difference_notes(wanted, defined, replicas),
-            *((notes.TrafficDown(),) if down else ()),
-            *_image_notes(context, wanted),
-        ),
+        paused=current_pause(context, wanted),
+        maintenance=wanted.maintenance.hold if wanted.maintenance else None,
+        notes=found,
         replicas=tuple(rows),
     )
 
 
-def _damaged(service: str, replicas: Sequence[Replica], error: ConductorError) -> ServiceRow:
+def _damaged(context: Context, service: str, replicas: Sequence[Replica], error: ConductorError) -> ServiceRow:
     return ServiceRow(
         service=service,
         running=sum(one.running for one in replicas),
         condition=ServiceCondition.DAMAGED_STATE,
         notes=(notes.DamagedState.of(error),),
-        replicas=tuple(_replica_row(one, None) for one in replicas),
+        replicas=tuple(_replica_row(context, one, None) for one in replicas),
     )
 
 
-def _is_live(replica: Replica, wanted: Wanted) -> bool:
-    return wanted.release is not None and replica.release == wanted.release.id
-
-
 def _condition(
-    definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int, *, traffic_down: bool
+    definitions: Definitions, wanted: Wanted, count: int, running: int, healthy: int, *, found: Sequence[AnyNote]
 ) -> ServiceCondition:
+    if any(isinstance(note, notes.DamagedState) for note in found):
+        return ServiceCondition.DAMAGED_STATE
     if wanted.service not in definitions.ids:
         return ServiceCondition.UNDEFINED
     if wanted.service not in definitions.services:
         return ServiceCondition.INVALID_DEFINITION
     if wanted.release is None:
-        return ServiceCondition.NEVER_DEPLOYED
-    if running != count:
-        return ServiceCondition.MISSING if running < count else ServiceCondition.SURPLUS
-    if healthy < running:
+        lost = any(isinstance(note, notes.Unrecorded) for note in found)
+        return ServiceCondition.NEEDS_ATTENTION if lost else ServiceCondition.NEVER_DEPLOYED
+    if running < count:
+        return ServiceCondition.MISSING
+    if healthy < count:  # this matters more than one too many, which is normal while a replica is replaced
         return ServiceCondition.UNHEALTHY
-    if traffic_down:
+    if running > count:
+        return ServiceCondition.SURPLUS
+    if any(isinstance(note, notes.TrafficDown | notes.TrafficNotLoaded | notes.TrafficNotAnswering) for note in found):
         return ServiceCondition.TRAFFIC_DOWN
-    return ServiceCondition.STOPPED if wanted.stopped else ServiceCondition.OK
-
-
-def _definition_notes(definitions: Definitions, service: str, released: Definition | None) -> Iterator[Note]:
-    for problem in definitions.broken.get(service, ())[:1]:
-        yield notes.InvalidDefinition(problem=str(problem))
-    if released and released.unknown:
-        yield notes.UnknownKeys(keys=released.unknown)
-
-
-def _operator_notes(wanted: Wanted, paused: Hold | None, defined: Definition | None) -> Iterator[Note]:
+    if any(notes.needs_operator(note) for note in found):
+        return ServiceCondition.NEEDS_ATTENTION
     if wanted.stopped:
-        yield notes.Stopped(hold=wanted.stopped)
-    if paused:
-        yield notes.Paused(hold=paused)
-    if wanted.scale is not None:
-        yield notes.Scaled(
-            service=wanted.service, count=wanted.scale, defined=defined.service.count if defined else None
-        )
+        return ServiceCondition.STOPPED
+    if wanted.maintenance:
+        return ServiceCondition.MAINTENANCE
+    paused = any(isinstance(note, notes.Paused) for note in found)
+    return ServiceCondition.PAUSED if paused else ServiceCondition.OK
 
 
-def _change_notes(context: Context, service: str) -> Iterator[Note]:
-    if (holder := context.locks.holder(service)) is not None:
-        yield notes.Busy.of(holder)
-        return
-    try:
-        journal = context.store.journal(service)
-    except ConductorError as error:
-        yield notes.DamagedState.of(error)
-        return
-    if journal is not None:
-        yield notes.Interrupted.of(journal)
-
-
-def _supervise_notes(wanted: Wanted, status: ServiceStatus | None) -> Iterator[Note]:
-    if status is not None and status.needs_attention and wanted.paused is None:
-        yield notes.Supervise(status=status)
-
-
-def _difference_notes(wanted: Wanted, defined: Definition | None, replicas: Sequence[Replica]) -> Iterator[Note]:
-    if defined and drifted(wanted, defined):
-        yield notes.Drifted()
-    if others := tuple(one.name for one in replicas if not _is_live(one, wanted)):
-        yield notes.Stray(names=others)
-
-
-def _image_notes(context: Context, wanted: Wanted) -> Iterator[Note]:
-    if wanted.release and context.runtime.image(wanted.release.image_id) is None:
-        yield notes.MissingImage(image=wanted.release.image)
-
-
-def _checked(context: Context, definition: Definition | None, replicas: Sequence[Replica]) -> list[ReplicaRow]:
-    """Return a row for each replica, after one check of each running one."""
+def _checked(
+    context: Context,
+    definition: Definition | None,
+    wanted: Wanted,
+    replicas: Sequence[Replica],
+    published: Mapping[str, ReplicaStatus],
+) -> list[ReplicaRow]:
+    """Return a row for each replica, with the published health or that of one check now. Retiring ones are not checked."""
     health = definition.service.health if definition else None
     if definition is None or health is None:
-        return [_replica_row(one, None) for one in replicas]
-    redact = redaction(definition.service)  # an app's answer may contain its secrets
+        return [_replica_row(context, one, None) for one in replicas]
+    service, checked = definition.service, {one.id for one in wanted.without_retiring(replicas) if one.running}
 
-    def row(replica: Replica) -> ReplicaRow:
-        return _replica_row(replica, context.health.check(replica, health, redact) if replica.running else None)
+    def redact(text: str) -> str:  # an app's answer may contain its secrets
+        return redaction(service)(text)
 
-    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-        return list(pool.map(row, replicas))
+    results = _at_once(
+        {
+            one.id: functools.partial(context.health.check, one, health, redact)
+            for one in replicas
+            if one.id in checked and one.id not in published
+        }
+    )
+    known: Mapping[str, CheckResult | ReplicaStatus] = {**published, **results}
+    return [_replica_row(context, one, known.get(one.id) if one.id in checked else None) for one in replicas]
 
 
-def _replica_row(replica: Replica, result: CheckResult | None) -> ReplicaRow:
+def _replica_row(context: Context, replica: Replica, result: CheckResult | ReplicaStatus | None) -> ReplicaRow:
     return ReplicaRow(
         id=replica.id,
         name=replica.name,
@@ -299,14 +219,21 @@ def _replica_row(replica: Replica, result: CheckResult | None) -> ReplicaRow:
         revision=replica.revision,
         endpoint=replica.endpoint,
         state=replica.state,
+        created=context.clock.at(replica.created),
         health=_health(result),
-        answer="" if result is None or result.ok else str(result),
+        answer=result.answer
+        if isinstance(result, ReplicaStatus)
+        else ""
+        if result is None or result.ok
+        else str(result),
     )
 
 
-def _health(result: CheckResult | None) -> CheckOutcome:
+def _health(result: CheckResult | ReplicaStatus | None) -> CheckOutcome:
     if result is None:
         return CheckOutcome.NOT_CHECKED
+    if isinstance(result, ReplicaStatus):
+        return CheckOutcome(result.condition)
     if result.unknown:
         return CheckOutcome.UNKNOWN
     return CheckOutcome.HEALTHY if result.ok else CheckOutcome.UNHEALTHY

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -78,15 +78,45 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def free_percent(path: Path) -> float | None:
+    """Return how much of a file system is free for everybody, or None when `path` does not exist."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return 100 * found.f_bavail / found.f_blocks if found.f_blocks else None
+
+
+def names(directory: Path, suffix: str) -> tuple[str, ...]:
+    """Return the names of the files in a directory that end with `suffix`, without it; none when it does not exist.
+
+    Raise when the directory cannot be listed. `Path.glob` then finds nothing, and what is stored would count as absent.
+    """
+    try:
+        found = os.listdir(directory)  # noqa: PTH208 (no path for each name)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ConductorError(f"cannot read {directory}: {error.strerror}") from error
+    return tuple(sorted(name.removesuffix(suffix) for name in found if name.endswith(suffix) and name[0] != "."))
+
+
 def write(path: Path, value: object) -> None:
     """Replace `path` by `value` as JSON, mode 0600. Its directory exists."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
+def with_unknown(value: msgspec.Struct, stored: object) -> dict[str, Any]:
+    """Return the stored form of `value`, with the keys of `stored` that its type does not have: a newer version wrote them."""
+    known = {field.encode_name for field in msgspec.structs.fields(value)}
+    unknown = {key: one for key, one in stored.items() if key not in known} if isinstance(stored, dict) else {}
+    return {**msgspec.to_builtins(value), **unknown}
+
+
 def read(path: Path, shape: type[T], *, repair: str = "restore the file from a backup") -> T | None:
     """Return the value in `path`, or None when there is no such file.
 
-    Raise for a newer or damaged file; `repair` is the hint for a damaged one.
+    Raise for a newer or damaged file. `repair` is the hint for a damaged one: what to run, and what is then lost.
     """
     try:
         data = path.read_bytes()
@@ -94,13 +124,18 @@ def read(path: Path, shape: type[T], *, repair: str = "restore the file from a b
         return None
     except OSError as error:
         raise ConductorError(f"cannot read {path}: {error.strerror}") from error
+    return decode(data, shape, str(path), repair)
+
+
+def decode(data: bytes, shape: type[T], where: str, repair: str) -> T:
+    """Return the value in `data`, which was read from `where`. Raise as `read` does."""
     try:
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("version")
         if version is not None and int(bytes(version)) > FORMAT:
             raise ConductorError(
-                f"cannot read {path}: its format is {int(bytes(version))}, this version of Conductor reads up to {FORMAT}",
+                f"cannot read {where}: its format is {int(bytes(version))}, this version of Conductor reads up to {FORMAT}",
                 "upgrade Conductor",
             )
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, ValueError) as error:
-        raise ConductorError(f"cannot read {path}: it is damaged ({error})", repair) from error
+        raise ConductorError(f"cannot read {where}: it is damaged ({error})", repair) from error

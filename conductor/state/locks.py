@@ -1,6 +1,6 @@
 """Locks by `flock`: the kernel releases them when their holder exits, so none is ever left behind.
 
-Order, against deadlocks: service ids (sorted), `addresses`, `nginx`.
+Order, against deadlocks: service ids (sorted), `IMAGES`, `addresses`, `nginx`.
 """
 
 import contextlib
@@ -19,10 +19,14 @@ from conductor.state.files import make_directory
 # How long a command waits for each lock. For a service's lock, the command's --wait decides.
 ADDRESSES_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
 NGINX_SECONDS = 120.0  # cutovers of other services take about a second each
+IMAGES_SECONDS = 180.0  # its holder removes one image, in at most three calls to the daemon
 RESULT_SECONDS = 10.0  # of a cron job's last result
 POLL_SECONDS = 0.05  # between two attempts of a waiting command
 YIELD_SECONDS = 60.0  # a holder that yields does so between two steps, and no step takes longer
-SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS = 0.1, 0.002  # a call of `holder` or `is_held` takes the lock for microseconds
+# Shared by actions that have chosen an image and have not yet recorded the choice; held by a process that removes images.
+IMAGES = "images.use"  # no service id contains a dot
+# A call of `holder` or `is_held` takes the lock for microseconds, on a busy machine for longer, and without a name.
+SHORT_WAIT_SECONDS, SHORT_POLL_SECONDS, UNNAMED_WAIT_SECONDS = 0.1, 0.002, 2.0
 
 
 class Locks:
@@ -40,6 +44,7 @@ class Locks:
         self._cancellation = cancellation
         self._yields = yields
         self.held: set[str] = set()
+        self._waited = 0.0
 
     @contextlib.contextmanager
     def hold(self, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
@@ -49,15 +54,33 @@ class Locks:
         """
         handle = self._open(name)
         try:
-            self._acquire(handle, name, wait_seconds)
+            self._acquire(handle, name, wait_seconds, fcntl.LOCK_EX)
             holder = LockHolder(os.getpid(), self._command, self._clock.now(), self._yields)
+            name_text = msgspec.json.encode(holder._asdict())
+        except BaseException:
+            os.close(handle)
+            raise
+        try:
             with contextlib.suppress(OSError):  # a full disk: the lock itself is held
                 os.ftruncate(handle, 0)
-                os.pwrite(handle, msgspec.json.encode(holder._asdict()), 0)
+                os.pwrite(handle, name_text, 0)
             self.held.add(name)
             yield
         finally:
             self.held.discard(name)
+            with contextlib.suppress(OSError):
+                if os.pread(handle, len(name_text) + 1, 0) == name_text:  # the output of no other program
+                    os.ftruncate(handle, 0)
+            os.close(handle)
+
+    @contextlib.contextmanager
+    def share(self, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
+        """Share lock `name` with others that share it, while no process holds it; `BusyError` as in `hold`."""
+        handle = self._open(name)
+        try:
+            self._acquire(handle, name, wait_seconds, fcntl.LOCK_SH)
+            yield
+        finally:
             os.close(handle)
 
     def _open(self, name: str) -> int:
@@ -68,18 +91,31 @@ class Locks:
         except OSError as error:
             raise ConductorError(f"cannot lock {name}: {path}: {error.strerror}") from error
 
-    def _acquire(self, handle: int, name: str, wait_seconds: float) -> None:
-        if _take(handle):
+    def _acquire(self, handle: int, name: str, wait_seconds: float, mode: int) -> None:
+        if _take(handle, mode):
             return
         began = self._clock.monotonic()
         with self._registered_as_waiter(name):
-            while not _take(handle):
+            while not _take(handle, mode):
                 waited = self._clock.monotonic() - began
                 holder = _holder(handle)
-                least = YIELD_SECONDS if holder and holder.yields and not self._yields else SHORT_WAIT_SECONDS
+                least = UNNAMED_WAIT_SECONDS if holder is None else SHORT_WAIT_SECONDS
+                if holder and holder.yields and not self._yields:
+                    least = YIELD_SECONDS
                 if waited >= max(wait_seconds, least):
                     raise BusyError(name, holder)
                 self._cancellation.wait(POLL_SECONDS if waited >= SHORT_WAIT_SECONDS else SHORT_POLL_SECONDS)
+        self._waited += self._clock.monotonic() - began
+
+    @property
+    def waited(self) -> float:
+        """How many seconds were spent waiting for locks since the last call of `take_waited`."""
+        return self._waited
+
+    def take_waited(self) -> float:
+        """Return how many seconds were spent waiting for locks since the last call."""
+        waited, self._waited = self._waited, 0.0
+        return waited
 
     @contextlib.contextmanager
     def _registered_as_waiter(self, name: str) -> Iterator[None]:
@@ -121,10 +157,13 @@ class Locks:
         return self._inspect(name)[1]
 
     def _inspect(self, name: str) -> tuple[bool, LockHolder | None]:
+        path = self._directory / f"{name}.lock"
         try:
-            handle = os.open(self._directory / f"{name}.lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return False, None
+        except OSError as error:
+            raise ConductorError(f"cannot read lock {name}: {path}: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -143,10 +182,10 @@ def _holder(handle: int) -> LockHolder | None:
     return None
 
 
-def _take(handle: int) -> bool:
-    """Take the lock if it is free."""
+def _take(handle: int, mode: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock, for this process alone or shared, if it is free."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -1,15 +1,61 @@
-"""The state directory: wanted states, journals, addresses, job results and kept logs."""
+"""The state directory: wanted states, journals, addresses, pulled images, job results and kept logs."""
 
 import contextlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from conductor.errors import ConductorError
 from conductor.plan.addresses import Addresses
+from conductor.plan.garbage import KeptFile, PulledImages
 from conductor.plan.journal import Journal
-from conductor.plan.release import Wanted
+from conductor.plan.log import KeptLog
+from conductor.plan.notification import DeliveryFailure, ReportableCondition, Reported
+from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.tasks import JobResult
-from conductor.state import files
+from conductor.state import files, kept_logs
 
-KEPT_LOGS = 50  # of each service
+KEY_BYTES = 32
+
+
+def with_unknown_keys(wanted: Wanted, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored form of `wanted`, with the keys of `stored` that a newer version wrote."""
+    before = {one["id"]: one for one in (stored.get("release"), *stored.get("kept", ())) if one}
+    holds = [one for one in (stored.get("stopped"), stored.get("paused"), stored.get("maintenance")) if one]
+
+    def release(one: Release | None) -> dict[str, Any] | None:
+        return files.with_unknown(one, before.get(one.id)) if one else None
+
+    def hold(one: Hold | None) -> dict[str, Any] | None:
+        same = (other for other in holds if one and (other["who"], other["since"]) == (one.who, one.since))
+        return files.with_unknown(one, next(same, None)) if one else None
+
+    return {
+        **files.with_unknown(wanted, stored),
+        "release": release(wanted.release),
+        "kept": [release(one) for one in wanted.kept],
+        "stopped": hold(wanted.stopped),
+        "paused": hold(wanted.paused),
+        "maintenance": hold(wanted.maintenance),
+    }
+
+
+def new_digest_key() -> bytes:
+    """Return a random key of the digests in releases."""
+    return os.urandom(KEY_BYTES)
+
+
+class _Collected(msgspec.Struct, frozen=True, kw_only=True):
+    at: str
+    version: int = 1
+
+
+class _AllReported(msgspec.Struct, frozen=True, kw_only=True):
+    services: dict[str, dict[ReportableCondition, Reported]]
+    version: int = 1
 
 
 class Store:
@@ -25,7 +71,13 @@ class Store:
 
     def wanted(self, service: str) -> Wanted:
         """Return the wanted state; an empty one for a service that has never been deployed."""
-        return files.read(self.directory / "services" / f"{service}.json", Wanted) or Wanted(service=service)
+        path = self.directory / "services" / f"{service}.json"
+        repair = (
+            f"restore the file from a backup; without one, run rm {path}, then conductor service upgrade --id {service} "
+            "--revision REV: its containers serve until the upgrade replaces them, but the releases kept for rollback, "
+            "and a scale, stop or pause by an operator, are lost"
+        )
+        return files.read(path, Wanted, repair=repair) or Wanted(service=service)
 
     def stamp(self, service: str) -> object:
         """Return a value that changes whenever the wanted state is written."""
@@ -44,20 +96,33 @@ class Store:
         return tuple(found)
 
     def write_wanted(self, wanted: Wanted) -> None:
-        """Commit: once this returns, `wanted` is what should run."""
-        self._write(self.directory / "services" / f"{wanted.service}.json", wanted)
+        """Commit: once this returns, `wanted` is what should run.
+
+        Keys that a newer version wrote stay, as long as what they belong to stays: the service, a release or a hold.
+        """
+        path = self.directory / "services" / f"{wanted.service}.json"
+        stored: dict[str, Any] = {}
+        with contextlib.suppress(ConductorError):  # a damaged state is replaced
+            if files.read(path, Wanted) is not None:
+                stored = files.read(path, dict[str, Any]) or {}
+        self._write(path, with_unknown_keys(wanted, stored))
 
     def services(self) -> tuple[str, ...]:
-        """Return every service that has ever been deployed on this host."""
-        return tuple(sorted(path.stem for path in (self.directory / "services").glob("[!.]*.json")))
+        """Return every service with a wanted state: it was deployed, paused, or got a crontab on this host."""
+        return files.names(self.directory / "services", ".json")
 
     def in_progress(self) -> tuple[str, ...]:
         """Return every service with a change in progress. A first deploy has a journal and no wanted state yet."""
-        return tuple(sorted(path.stem for path in (self.directory / "journal").glob("[!.]*.json")))
+        return files.names(self.directory / "journal", ".json")
 
     def journal(self, service: str) -> Journal | None:
         """Return the change in progress, if any."""
-        return files.read(self._journal(service), Journal)
+        path, start = self._journal(service), f"conductor service start --id {service}"
+        repair = (
+            f"run rm {path}, then {start} (or stop, if it must not run): the interrupted change is then neither finished "
+            "nor rolled back, and its containers that do not belong to the live release are removed"
+        )
+        return files.read(path, Journal, repair=repair)
 
     def write_journal(self, journal: Journal) -> None:
         """Write ahead what is about to happen."""
@@ -73,15 +138,52 @@ class Store:
 
     def addresses(self) -> Addresses:
         """Return the reserved addresses; read and written under the `addresses` lock."""
-        return files.read(self.directory / "addresses.json", Addresses) or Addresses()
+        path = self.directory / "addresses.json"
+        repair = f"run rm {path} while no change is in progress: the next change creates it, and uses no address in use"
+        return files.read(path, Addresses, repair=repair) or Addresses()
 
     def write_addresses(self, addresses: Addresses) -> None:
-        """Replace `addresses.json`."""
-        self._write(self.directory / "addresses.json", addresses)
+        """Replace `addresses.json`; keys that a newer version wrote stay."""
+        path = self.directory / "addresses.json"
+        self._write(path, files.with_unknown(addresses, files.read(path, dict[str, Any])))
+
+    def digest_key(self) -> bytes | None:
+        """Return the key of the digests in releases; None when there is none that can be used."""
+        try:
+            key = (self.directory / "digest.key").read_bytes()
+        except OSError:
+            return None
+        return key if len(key) == KEY_BYTES else None
+
+    def make_digest_key(self) -> bytes:
+        """Return the key, after creating it if absent. Called under the `addresses` lock."""
+        key = self.digest_key()
+        if key is None:
+            key = new_digest_key()
+            files.make_directory(self.directory)
+            files.write_bytes(self.directory / "digest.key", key)
+        return key
+
+    def pulled(self, service: str) -> PulledImages:
+        """Return the images that Conductor pulled for a service; read and written under the `IMAGES` lock."""
+        path = self._pulled(service)
+        repair = f"run rm {path}: the next upgrade creates it, and gc never removes the images that were in it"
+        return files.read(path, PulledImages, repair=repair) or PulledImages(service=service)
+
+    def write_pulled(self, pulled: PulledImages) -> None:
+        """Replace the record of a service; remove an empty one."""
+        if pulled.images:
+            self._write(self._pulled(pulled.service), pulled)
+        else:
+            files.remove(self._pulled(pulled.service))
+
+    def _pulled(self, service: str) -> Path:
+        return self.directory / "images" / f"{service}.json"
 
     def job(self, service: str, job: str) -> JobResult | None:
         """Return the last result of a cron job, if any."""
-        return files.read(self.directory / "jobs" / service / f"{job}.json", JobResult)
+        path = self.directory / "jobs" / service / f"{job}.json"
+        return files.read(path, JobResult, repair=f"run rm {path}: the next run of the job creates it")
 
     def write_job(self, result: JobResult) -> None:
         """Replace the last result of a cron job."""
@@ -90,23 +192,83 @@ class Store:
 
     def jobs(self, service: str) -> tuple[str, ...]:
         """Return the keys of all cron jobs with a last result."""
-        return tuple(sorted(path.stem for path in (self.directory / "jobs" / service).glob("[!.]*.json")))
+        return files.names(self.directory / "jobs" / service, ".json")
 
     def remove_job(self, service: str, job: str) -> None:
         """Remove the last result of a cron job."""
         files.remove(self.directory / "jobs" / service / f"{job}.json")
 
-    def keep_log(self, service: str, container: str, lines: list[str]) -> None:
-        """Store the log of a removed container, and delete the service's oldest of more than `KEPT_LOGS`.
-
-        Safe beside other processes.
-        """
+    def keep_log(self, service: str, log: KeptLog) -> None:
+        """Store the log of a removed container, and delete the oldest logs of the service. Safe beside other processes."""
         logs = files.make_directory(files.make_directory(self.directory) / "logs")
-        directory = files.make_directory(logs / service)
-        files.write_bytes(directory / f"{container}.log", "\n".join([*lines, ""]).encode(errors="replace"))
-        ages = []
-        for path in directory.glob("[!.]*.log"):
-            with contextlib.suppress(FileNotFoundError):
-                ages.append((path.stat().st_mtime_ns, path))
-        for _, path in sorted(ages)[:-KEPT_LOGS]:
+        kept_logs.write(files.make_directory(logs / service), log)
+
+    def kept_logs(self, service: str) -> tuple[str, ...]:
+        """Return the names of the removed containers whose logs are kept."""
+        return kept_logs.names(self.directory / "logs" / service)
+
+    def kept_log(self, service: str, container: str, *, with_lines: bool = True) -> KeptLog | None:
+        """Return the log of a removed container, or None when it is not kept. Its lines take time to read."""
+        return kept_logs.read(self.directory / "logs" / service, container, with_lines=with_lines)
+
+    def collected(self) -> str:
+        """Return when `supervise` last removed garbage (RFC 3339, UTC), or an empty text."""
+        path = self.directory / "gc.json"
+        found = files.read(path, _Collected, repair=f"run rm {path}: the next daily gc of supervise creates it")
+        return found.at if found else ""
+
+    def write_collected(self, at: str) -> None:
+        """Store when `supervise` last removed garbage."""
+        self._write(self.directory / "gc.json", _Collected(at=at))
+
+    def reported(self) -> dict[str, dict[ReportableCondition, Reported]]:
+        """Return, by service, the conditions that `supervise` has reported and that are not healed."""
+        path = self.directory / "reported.json"
+        found = files.read(path, _AllReported, repair=f"run rm {path}: supervise creates it, and reports again")
+        return found.services if found else {}
+
+    def write_reported(self, reported: Mapping[str, dict[ReportableCondition, Reported]]) -> None:
+        """Replace `reported.json`."""
+        self._write(self.directory / "reported.json", _AllReported(services=dict(reported)))
+
+    def delivery_failure(self, service: str) -> DeliveryFailure | None:
+        """Return the latest deliveries of notifications about a service if they failed."""
+        path = self._delivery(service)
+        return files.read(path, DeliveryFailure, repair=f"run rm {path}: the next failed delivery creates it")
+
+    def record_delivery(self, service: str, at: str, problem: str) -> None:
+        """Count a failed delivery. Without a `problem`, end the count."""
+        path = self._delivery(service)
+        if problem:
+            before = None
+            with contextlib.suppress(ConductorError):  # a damaged count starts again
+                before = self.delivery_failure(service)
+            failures = 1 + (before.failures if before else 0)
+            self._write(path, DeliveryFailure(failures=failures, at=at, problem=problem))
+        elif path.exists():
+            files.remove(path)
+
+    def _delivery(self, service: str) -> Path:
+        return self.directory / "notify" / f"{service}.json"
+
+    def log_files(self) -> tuple[KeptFile, ...]:
+        """Return the kept logs of all services, and the bug reports, which belong to no service."""
+        found = []
+        for path in (*(self.directory / "logs").glob("*/[!.]*.log"), *(self.directory / "logs").glob("*.txt")):
+            with contextlib.suppress(OSError):
+                status, service = path.stat(), path.parent.name if path.suffix == ".log" else ""
+                found.append(KeptFile(service=service, name=path.name, modified=status.st_mtime, bytes=status.st_size))
+        return tuple(found)
+
+    def remove_log(self, service: str, name: str) -> None:
+        """Remove a kept log, or a bug report."""
+        path = self.directory / "logs" / service / name
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConductorError(f"cannot remove {path}: {error.strerror}") from error
+
+    def known_services(self) -> tuple[str, ...]:
+        """Return every service of which anything is stored."""
+        patterns = ("services/[!.]*.json", "journal/[!.]*.json", "images/[!.]*.json", "jobs/[!.]*")
+        return tuple(sorted({path.stem for pattern in patterns for path in self.directory.glob(pattern)}))

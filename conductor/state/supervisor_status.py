@@ -1,31 +1,39 @@
 """The supervisor status: what `supervise` publishes about each service, for `status` and for its own next start."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from conductor.errors import ConductorError
+from conductor.plan.backoff import RESET_SECONDS
 from conductor.plan.reason import AnyReason, AsWanted, NeverDeployed, Paused
+from conductor.plan.reconcile import Condition
+from conductor.plan.route import NO_ANSWER, NO_ANSWER_FIX, TRAFFIC_FIXES, TrafficState
 from conductor.state import files
 from conductor.state.locks import Locks
+from conductor.times import duration_text, time_text
 
-TRAFFIC_DOWN = "nginx is not running, so no request reaches the services behind it: systemctl start nginx"
+FRESH_SECONDS = 15.0  # three passes
+NOT_RUNNING = "supervise is not running"
+START_SUPERVISE = "systemctl start conductor-supervise   (conductor supervise --print-unit prints its unit)"
 SUPERVISE_LOCK = "supervise.loop"  # held while `supervise` runs; no service id contains a dot
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One service. Decide from `reason`; `text` is the same for people.
 
-    `until` is when the next action is due (RFC 3339, UTC), if any. `attempts` counts repairs since the service was last
-    healthy. `last` is when the latest repair ended (seconds since 1970) and `change` the latest committed change.
+    `until` is when the next action is due (RFC 3339, UTC), if any. `attempts` counts repairs, successful
+    ones too, since the service was last healthy for `RESET_SECONDS` or changed by a command. `last_attempt` is when the latest repair ended (RFC 3339, UTC) and `change` the latest committed change.
+    Earlier versions wrote the number `last` instead, which is ignored.
     """
 
     reason: AnyReason
     text: str
     until: str = ""
     attempts: int = 0
-    last: float | None = None
+    last_attempt: str | None = None
     change: str = ""
 
     @property
@@ -34,13 +42,27 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.until) or not isinstance(self.reason, AsWanted | NeverDeployed | Paused)
 
     def __str__(self) -> str:
-        attempts = f", {self.attempts} attempt{'s' * (self.attempts != 1)}" if self.attempts else ""
-        return self.text + (f"; next action at {self.until}" if self.until else "") + attempts
+        due = f"; next action at {time_text(self.until)}" if self.until else ""
+        if not self.attempts:
+            return self.text + due
+        attempts = f"{self.attempts} attempt{'s' * (self.attempts != 1)}"
+        if isinstance(self.reason, AsWanted):
+            reset = f"the count starts over when it has been healthy for {duration_text(RESET_SECONDS)}"
+            return f"{self.text} after {attempts} to repair it{due}; {reset}"
+        return f"{self.text}{due}, {attempts} so far"
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The health of one running replica. `answer` is that of the last check if it failed, without secrets."""
+
+    condition: Condition
+    answer: str = ""
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """`supervise.json` in the runtime directory. `problem` is what is wrong with the definitions file.
-    `traffic_down`: services are routed, and the traffic layer is not running."""
+    `traffic_down`: services are routed, and the traffic layer has none of their routes; `traffic` says why. `replicas` has the
+    health by container id."""
 
     pid: int
     since: str
@@ -48,7 +70,19 @@ class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     problem: str = ""
     traffic_down: bool = False
+    traffic: TrafficState = TrafficState.RUNNING
     services: dict[str, ServiceStatus] = {}
+    replicas: dict[str, ReplicaStatus] = {}
+
+
+def traffic_problem(state: TrafficState) -> str:
+    """Return why no request reaches the services behind nginx, and the command that fixes it; empty when it is running."""
+    if state is TrafficState.RUNNING:
+        return ""
+    if state is TrafficState.NOT_ANSWERING:
+        return f"{NO_ANSWER}, so requests may fail: {NO_ANSWER_FIX}"
+    what = "nginx is not running" if state.is_down else "nginx is running without Conductor's files"
+    return f"{what}, so no request reaches the services behind it: {TRAFFIC_FIXES[state]}"
 
 
 def status_path(runtime_dir: str) -> Path:
@@ -61,11 +95,22 @@ def read_status(runtime_dir: str, locks: Locks) -> SupervisorStatus | None:
     if not locks.is_held(SUPERVISE_LOCK):
         return None
     holder = locks.holder(SUPERVISE_LOCK)
-    status = files.read(status_path(runtime_dir), SupervisorStatus)
+    path = status_path(runtime_dir)
+    repair = f"run rm {path}: supervise creates it when its status next changes, and systemctl restart conductor-supervise at once"
+    status = files.read(path, SupervisorStatus, repair=repair)
     if status is not None and holder is not None and status.pid == holder.pid:
         return status
     pid, since = (holder.pid, holder.since) if holder else (0, "")
     return SupervisorStatus(pid=pid, since=since, text="the first pass is not complete")
+
+
+def published_health(runtime_dir: str, status: SupervisorStatus | None, wall: float) -> Mapping[str, ReplicaStatus]:
+    """Return the health by container id; empty if no pass has ended in the last `FRESH_SECONDS`, so that no old result is
+    shown as current. `wall` is the time now, in seconds since 1970."""
+    with contextlib.suppress(OSError):
+        if status is not None and wall - status_path(runtime_dir).stat().st_mtime < FRESH_SECONDS:
+            return status.replicas
+    return {}
 
 
 def previous_services(runtime_dir: str) -> dict[str, ServiceStatus]:

@@ -5,8 +5,7 @@ recovers it.
 """
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -17,17 +16,21 @@ from conductor.change.cleanup import clean_up_tasks
 from conductor.change.context import Context
 from conductor.change.gate import GateFailed
 from conductor.change.recover import recover
+from conductor.change.retiring import clean_up_retiring
 from conductor.change.service_change import start_at
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
-from conductor.definitions.unsupported import refuse_unsupported
-from conductor.errors import BusyError, ConductorError, LockYielded
+from conductor.errors import ConductorError, LockYielded
+from conductor.output.events import Warned
 from conductor.plan.history import HistoryEntry, Outcome
+from conductor.plan.journal import noun
 from conductor.plan.reason import describe
-from conductor.plan.reconcile import Action, ApplyDrift, Observation, Recover, Repair, Reroute, Start
+from conductor.plan.reconcile import Action, ApplyDrift, Condition, Observation, Recover, Repair, Reroute, Start
 from conductor.plan.replica import Replica
-from conductor.plan.route import Cutover, Route
+from conductor.plan.route import Route
 from conductor.plan.transition import Transition, repair
+from conductor.supervise.repair_traffic import Conditions, following_health
+from conductor.traffic.port import edited_warning
 
 
 def act(
@@ -37,11 +40,12 @@ def act(
     observation: Observation,
     change: str,
     *,
-    started: Callable[[], None],
+    started: Callable[[str], None],
+    conditions: Conditions,
 ) -> bool:
     """Carry out `action` if the service is still as observed; return False when it is not, or a command waits for it.
 
-    `change` is the id of a change that the action makes. `started` is called before anything is changed.
+    `change` is the id of a change that the action makes. `started` is called with the reason before anything is changed.
     """
     if isinstance(action, Recover):
         return _recover(context, service, started)
@@ -50,29 +54,48 @@ def act(
     with context.locks.hold(service):
         if context.store.wanted(service) != observation.wanted or context.store.journal(service) is not None:
             return False
-        replicas = context.runtime.containers(service).replicas
+        replicas = observation.wanted.without_retiring(context.runtime.containers(service).replicas)
         if not _is_as_observed(replicas, observation, action):
             return False
-        definition, template = restore(service, observation.wanted.live.definition), observation.wanted.live.template
-        started()
+        wanted = observation.wanted
+        definition = restore(service, wanted.live.definition)
+        reason = describe(action.reason) + (
+            _causes(context, observation, conditions()) if isinstance(action, Repair) else ""
+        )
+        started(reason)
         match action:
             case Start():
                 with _recorded(context, service, action):
                     _start(context, action.replicas)
             case Reroute():
+                if edited := context.traffic.edited(service):
+                    context.output.emit(Warned(text=edited_warning(edited)))
                 with _recorded(context, service, action):
-                    context.traffic.switch([Route(definition, action.endpoints, template)], lambda _cutover: None)
+                    route = Route(definition, action.endpoints, wanted.live.template, wanted.maintenance)
+                    context.traffic.switch([route], lambda _cutover: None)
             case ApplyDrift():
                 _apply_drift(context, observation, action.definition, replicas, change)
             case Repair():
-                _repair(context, observation, action, replicas, definition=definition, change=change)
+                _repair(
+                    context, observation, action, replicas, definition=definition, change=change, reason=reason,
+                    conditions=conditions,
+                )  # fmt: skip
     return True
 
 
 def clean_up(context: Context, service: str) -> None:
-    """Remove tasks whose `conductor run` is gone, unless the service is busy."""
-    with contextlib.suppress(BusyError), context.locks.hold(service):
-        clean_up_tasks(context, service)
+    """Remove tasks whose `conductor run` is gone, and old replicas that have exited or whose time is over. Do nothing while the
+    service is busy or paused, or if its state cannot be read."""
+    with contextlib.suppress(ConductorError), context.locks.hold(service):
+        if not is_paused(context, service):
+            clean_up_tasks(context, service)
+            clean_up_retiring(context, service, lambda text: context.output.emit(Warned(text=text)))
+
+
+def is_paused(context: Context, service: str) -> bool:
+    """Read, under the service's lock, whether an operator has paused it."""
+    hold = context.store.wanted(service).paused
+    return hold is not None and not hold.is_over(context.clock.now())
 
 
 def _is_as_observed(replicas: Sequence[Replica], observation: Observation, action: Action) -> bool:
@@ -80,6 +103,20 @@ def _is_as_observed(replicas: Sequence[Replica], observation: Observation, actio
     keep = {one.id for one in action.keep} if isinstance(action, Repair) else set()
     same = {one.id for one in replicas} == {one.replica.id for one in observation.replicas}
     return same and keep <= {one.id for one in replicas if one.state in {"running", "paused"}}
+
+
+def _causes(context: Context, observation: Observation, found: Mapping[str, tuple[Condition, str]]) -> str:
+    """Return how exited replicas ended and what unhealthy ones answered, one of each kind: the repair removes them, and with them
+    what Docker knows. Nothing is waited for: a repair must not be late."""
+    causes: dict[str, str] = {}
+    for one in observation.live(Condition.EXITED):
+        with contextlib.suppress(ConductorError):  # a repair does not depend on its explanation
+            if (state := context.runtime.inspect_exit(one.id, wait=False)) is not None and not state.running:
+                causes.setdefault(f" {state}", one.name)
+    for one in observation.live(Condition.UNHEALTHY):
+        if answer := found.get(one.id, (None, ""))[1]:
+            causes.setdefault(f": {answer}", one.name)
+    return "".join(f"; {name}{cause}" for cause, name in causes.items())
 
 
 @contextlib.contextmanager
@@ -105,22 +142,21 @@ def _recorded(context: Context, service: str, action: Start | Reroute) -> Iterat
     record(Outcome.DONE, describe(action.reason))
 
 
-def _recover(context: Context, service: str, started: Callable[[], None]) -> bool:
+def _recover(context: Context, service: str, started: Callable[[str], None]) -> bool:
     """Recover an interrupted change under the locks of all its services, unless one of them is paused."""
     journal = context.store.journal(service)
     if journal is None or any(context.locks.has_waiters(one) for one in journal.services):
         return False
-    for one in journal.services:
-        hold = context.store.wanted(one).paused
-        if hold is not None and not hold.is_over(context.clock.now()):
-            raise ConductorError(
-                f"cannot recover the {journal.action} of {', '.join(journal.services)}: {one} is paused",
-                details=(f"conductor supervise resume --id {one}",),
-            )
     with contextlib.ExitStack() as locks:
         for one in sorted({service, *journal.services}):
             locks.enter_context(context.locks.hold(one))
-        started()
+        for one in journal.services:
+            if is_paused(context, one):
+                raise ConductorError(
+                    f"cannot recover the {noun(journal.action)} of {', '.join(journal.services)}: {one} is paused",
+                    details=(f"conductor supervise resume --id {one}",),
+                )
+        started(describe(Recover().reason))
         recover(context, service)
     return True
 
@@ -142,9 +178,8 @@ def _apply_drift(
     context: Context, observation: Observation, definition: Definition, replicas: tuple[Replica, ...], change: str
 ) -> None:
     """Carry out what `service restart` does."""
-    refuse_unsupported(context.host, definition)
     current = CurrentState(wanted=observation.wanted, replicas=replicas, defined=definition, change=change)
-    transition = restart(definition)(context, current)
+    transition = restart(context, current)
     transition = msgspec.structs.replace(transition, reason=describe(ApplyDrift(definition).reason))
     carry_out(context, [transition], change, context.clock.monotonic())
 
@@ -157,14 +192,16 @@ def _repair(
     *,
     definition: Definition,
     change: str,
+    reason: str,
+    conditions: Conditions,
 ) -> None:
     """Carry out the repair. Unhealthy replicas lose their traffic at once, while their replacements start."""
     keep = {one.id for one in action.keep}
     transition = repair(
         observation.wanted, definition, replicas, keep=keep, count=action.count, change=change,
-        reason=describe(action.reason),
+        reason=reason,
     )  # fmt: skip
-    with _rerouted(context, transition, action.serving, change):
+    with following_health(context, transition, observation, action.serving, conditions):
         try:
             finished = carry_out(context, [transition], change, context.clock.monotonic())
         except GateFailed:
@@ -185,37 +222,3 @@ def _start_in_place(context: Context, transition: Transition) -> None:
         live = transition.new.live.id
         exited = [one for one in transition.remove if not one.running and one.release == live]
         _start(context, exited[: transition.add])
-
-
-class _SupersededError(Exception):
-    """The cutover of the repair came first."""
-
-
-@contextlib.contextmanager
-def _rerouted(context: Context, transition: Transition, serving: tuple[str, ...], change: str) -> Iterator[None]:
-    """Send requests to `serving` in a thread during the block. Skipped when the cutover of the repair comes at once."""
-    service = transition.service
-
-    def refuse_if_superseded(_cutover: Cutover) -> None:
-        """Raise when the repair itself has switched traffic. The traffic layer calls this before it changes anything."""
-        journal = context.store.journal(service)
-        switched = journal is not None and journal.change == change and journal.cutover is not None
-        if switched or context.store.wanted(service).change == change:
-            raise _SupersededError
-
-    def reroute() -> None:
-        # The cutover of the repair follows, and reports or fixes what fails here.
-        with contextlib.suppress(ConductorError, LockYielded, _SupersededError):
-            context.traffic.switch(
-                [Route(transition.definition, serving, transition.new.live.template)], refuse_if_superseded
-            )
-
-    if not serving or not transition.add:
-        yield
-        return
-    thread = threading.Thread(target=reroute)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()

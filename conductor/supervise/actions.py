@@ -11,6 +11,7 @@ from conductor.plan.reconcile import Action, ApplyDrift, Observation, Repair, St
 from conductor.supervise.act import act
 from conductor.supervise.contexts import Contexts
 from conductor.supervise.log import SupervisorLog
+from conductor.supervise.repair_traffic import Conditions
 from conductor.supervise.start_limit import StartLimit
 
 ACTIONS_AT_ONCE = 256  # so that slow actions do not delay those of other services
@@ -62,26 +63,41 @@ class InProgress:
 
 
 class Actions:
-    """Carries out actions and logs them. `ended` is set when `supervise` ends."""
+    """Carries out actions and logs them. `ended` is set when `supervise` ends; `conditions` are those of running replicas."""
 
-    def __init__(self, contexts: Contexts, log: SupervisorLog, starts_at_once: int, ended: threading.Event) -> None:
+    def __init__(
+        self,
+        contexts: Contexts,
+        log: SupervisorLog,
+        starts_at_once: int,
+        ended: threading.Event,
+        conditions: Conditions,
+    ) -> None:
+        self._conditions = conditions
         self._contexts = contexts
         self._log = log
         self._start_limit = StartLimit(starts_at_once, ended)
 
-    def carry_out(self, service: str, action: Action, observation: Observation, change: str) -> ActionEnd:
-        """Carry out one action; return how it ended. Errors are only logged."""
+    def carry_out(
+        self, service: str, action: Action, observation: Observation, change: str, is_current: Callable[[], bool]
+    ) -> ActionEnd:
+        """Carry out one action; return how it ended. Errors are only logged.
+
+        A start may wait for its turn. An action is skipped if the definitions were read again meanwhile.
+        """
         began = False
 
-        def started() -> None:
+        def started(reason: str) -> None:
             nonlocal began
             began = True
-            self._log.started(service, action)
+            self._log.started(service, action, reason)
 
         try:
             with self._start_limit.slot() if _starts(action) else contextlib.nullcontext():
+                if not is_current():
+                    return ActionEnd.SKIPPED
                 context = self._contexts.for_action(service)
-                done = act(context, service, action, observation, change, started=started)
+                done = act(context, service, action, observation, change, started=started, conditions=self._conditions)
         except LockYielded:
             self._log.yielded(service, action)
             return ActionEnd.YIELDED

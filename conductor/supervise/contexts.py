@@ -1,6 +1,7 @@
 """The contexts of `supervise`: one for its passes, and one for each action, which yields the lock of its service."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,9 @@ from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Host
+from conductor.notify.history import NotifyingHistory
 from conductor.output.printers import NoOutput, Output
+from conductor.plan.notification import Notification
 from conductor.runtime.port import Runtime
 from conductor.state.history import History, HistoryWriter
 from conductor.supervise.cancellation import YieldCancellation
@@ -39,20 +42,27 @@ class MakeContext(Protocol):
 class Contexts:
     """Makes contexts that share one runtime, which reuses its connections, and one history.
 
-    `passes` is the context of passes and health checks. It is never cancelled.
+    `passes` is the context of passes and health checks. It is never cancelled. `notify` gets the notifications about changes.
     """
 
     def __init__(
-        self, make: MakeContext, definitions: Definitions, clock: Clock, log: SupervisorLog, ended: threading.Event
+        self,
+        make: MakeContext,
+        definitions: Definitions,
+        clock: Clock,
+        log: SupervisorLog,
+        ended: threading.Event,
+        *,
+        notify: Callable[[Notification], None],
     ) -> None:
         self._make = make
         self._definitions = definitions
         self._log = log
         self._ended = ended
-        history = QuietHistory(History(Path(definitions.host.state_dir)))
+        self.history = QuietHistory(NotifyingHistory(History(Path(definitions.host.state_dir)), notify))
         self.passes = make(
-            definitions.host, definitions.path, COMMAND, NoOutput(), SignalCancellation(), clock=clock, history=history,
-            yields=True,
+            definitions.host, definitions.path, COMMAND, NoOutput(), SignalCancellation(), clock=clock,
+            history=self.history, yields=True,
         )  # fmt: skip
 
     def for_action(self, service: str) -> Context:
@@ -63,7 +73,7 @@ class Contexts:
 
         return self._for(service, YieldCancellation(must_stop, self.passes.clock))
 
-    def for_traffic(self, subject: str) -> Context:
+    def for_host(self, subject: str) -> Context:
         """Return a context that is never cancelled, whose warnings belong to `subject`."""
         return self._for(subject, SignalCancellation())
 

@@ -15,6 +15,7 @@ from conductor.change.crontab import wrapped
 from conductor.definitions.load import Definitions
 from conductor.errors import BusyError
 from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
+from conductor.supervise.act import is_paused
 from conductor.supervise.actions import InProgress
 from conductor.supervise.contexts import Contexts
 from conductor.supervise.log import SupervisorLog
@@ -66,14 +67,18 @@ def follow_definitions(context: Context, service: str, *, defined: bool) -> bool
     """Remove the crontab of a service, or install that of its release; return True when that changed anything."""
     with context.locks.hold(service):
         wanted = context.store.wanted(service)
-        if context.store.journal(service) is not None:
+        if context.store.journal(service) is not None or is_paused(context, service):
             return False
         action: HistoryAction = "cron-install" if defined else "cron-remove"
         if defined:
+            if not wanted.crontab_removed:  # installed meanwhile, and perhaps removed by an operator since
+                return False
             text = wrapped(context, wanted.release) if wanted.release and not wanted.stopped else None
-            changed = context.crontabs.put(service, text)
+            changed = text is not None and context.crontabs.put(service, text)
             context.store.write_wanted(msgspec.structs.replace(wanted, crontab_removed=False))
         else:
+            if context.crontabs.read(service) is None:  # absent, or another program's
+                return False
             context.store.write_wanted(msgspec.structs.replace(wanted, crontab_removed=True))
             changed = context.crontabs.put(service, None)
         if changed:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from conductor.errors import ConductorError
 from conductor.output.events import Event, Warned
 from conductor.output.streams import write_stderr
-from conductor.plan.reason import describe
+from conductor.output.verbosity import is_quiet
 from conductor.plan.reconcile import Action
 
 INFO, WARNING = 6, 4  # sd-daemon(3)
@@ -40,13 +40,13 @@ class SupervisorLog:
         self._lines(text, WARNING)
 
     def _lines(self, text: str, priority: int) -> None:
-        for line in text.splitlines():
+        for line in text.splitlines() if priority == WARNING or not is_quiet() else ():
             self._write(f"<{priority}>{line}" if self._priorities else line)
 
-    def started(self, service: str, action: Action) -> None:
+    def started(self, service: str, action: Action, reason: str) -> None:
         """Report that an action begins. The retry of a failed one is reported only when it ends."""
         if service not in self._failures:
-            self.info(f"{service}: {action.name} started: {describe(action.reason)}")
+            self.info(f"{service}: {action.name} started: {reason}")
 
     def done(self, service: str, action: Action) -> None:
         """Report that an action succeeded."""
@@ -75,8 +75,9 @@ class SupervisorLog:
             self.warn(f"{subject}: failed {times} times: {sentence(error)}")
 
     def recovered(self, subject: str) -> None:
-        """End the counting: the next failure of `subject` is written in full."""
+        """End the counting: the next failure of `subject` is written in full, and its next warning is new."""
         self._failures.pop(subject, None)
+        self._warnings.pop(subject, None)
 
 
 class WarningOutput:

@@ -71,12 +71,12 @@ class Loop:
         self._woken.clear()
         if self._pass is not None and self._pass.done():
             result, self._pass = self._pass, None
-            self._results.take(result)
+            self._results.take(result, self._clock.monotonic() - self._pass_began)
         now = self._clock.monotonic()
         if self._pass is None and now >= self._scheduler.next:
             self._scheduler.begin(now)
             self._pass_began = now
-            self._pass = self._begin(runtime_restarted=self._runtime.may_have_restarted)
+            self._pass = self._begin(runtime_restarted=self._runtime.begin_pass())
             self._pass.add_done_callback(lambda _: self._woken.set())
 
     def _begin(self, *, runtime_restarted: bool) -> Future[HostObservation]:

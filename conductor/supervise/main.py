@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import gc
 import os
 import queue
 import signal
@@ -12,18 +11,25 @@ from pathlib import Path
 from typing import NoReturn
 
 from conductor.clock import Clock
+from conductor.collector import collect_often
 from conductor.errors import BusyError, ConductorError
 from conductor.health.monitor import HealthMonitor, Target
+from conductor.notify.notifier import Notifier
 from conductor.plan.replica import CheckResult
+from conductor.state.store import Store
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
 from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts, MakeContext
 from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.definitions_file import DefinitionsFile
+from conductor.supervise.garbage import DailyCollection
+from conductor.supervise.health_notifications import HealthNotifications
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.loop import Loop
+from conductor.supervise.notifications import Notifications
 from conductor.supervise.observe import Observer
 from conductor.supervise.pass_results import PassResults
+from conductor.supervise.publisher import Publisher
 from conductor.supervise.reconciler import Reconciler
 from conductor.supervise.retries import Retries
 from conductor.supervise.route_loader import RouteLoader
@@ -32,8 +38,10 @@ from conductor.supervise.runtime_state import RuntimeState
 from conductor.supervise.status_file import StatusFile
 from conductor.supervise.systemd import notify, watchdog_seconds
 from conductor.supervise.task_cleanup import TaskCleanup
+from conductor.traffic.processes import boot_id
 
 END_SECONDS = 0.5  # actions may reach the end of a step; SIGTERM ends `supervise` within a second
+NOTIFY_END_SECONDS = 0.2  # after that
 CHECK_FILES_SECONDS = 1.0
 DEFINITIONS = "definitions file"  # in the log; no service id contains a space
 M_ARENA_MAX = -8  # malloc.h
@@ -47,13 +55,19 @@ def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once:
     _limit_heaps()
     log, clock, ended = SupervisorLog(), Clock(), threading.Event()
     file = usable_definitions(config, state_dir, log, clock)
-    contexts = Contexts(make_context, file.definitions, clock, log, ended)
+    store = Store(Path(file.definitions.host.state_dir))
+    notifications = Notifications(Notifier(lambda: file.definitions, store, clock), log)
+    contexts = Contexts(make_context, file.definitions, clock, log, ended, notify=notifications.put)
     lock = contextlib.ExitStack()  # held until the process ends
     try:
         lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))
     except BusyError as busy:
-        raise BusyError("supervise", busy.holder, "systemctl stop conductor-supervise") from busy
-    supervisor = Supervisor(file, contexts, log, ended)
+        hint = "systemctl stop conductor-supervise"
+        if busy.holder is not None:
+            hint += f"   (or kill {busy.holder.pid}, if systemd did not start it)"
+        raise BusyError("supervise", busy.holder, hint) from busy
+    file.keep()
+    supervisor = Supervisor(file, contexts, log, ended, notifications)
     if once:
         _exit(0 if supervisor.one_pass() else 1)
     supervisor.run()
@@ -75,25 +89,41 @@ def usable_definitions(config: Path, state_dir: Path, log: SupervisorLog, clock:
 class Supervisor:
     """The parts of `supervise`, and how they are connected."""
 
-    def __init__(self, file: DefinitionsFile, contexts: Contexts, log: SupervisorLog, ended: threading.Event) -> None:
+    def __init__(
+        self,
+        file: DefinitionsFile,
+        contexts: Contexts,
+        log: SupervisorLog,
+        ended: threading.Event,
+        notifications: Notifications,
+    ) -> None:
         self._file = file
         self._contexts = contexts
         self._log = log
+        self._notifications = notifications
         host, clock = contexts.passes.host, contexts.passes.clock
         self._in_progress = InProgress(self._wake)
         self._monitor = HealthMonitor(self._check, self._wake_now, clock.monotonic)
         observer = Observer(self._monitor, contexts.passes, lambda: file.definitions)
         retries = Retries(clock, previous_services(host.runtime_dir))
         reconciler = Reconciler(
-            monotonic=clock.monotonic, log=log, retries=retries, in_progress=self._in_progress,
-            actions=Actions(contexts, log, host.supervise.starts_at_once, ended),
+            monotonic=clock.monotonic, log=log, retries=retries, forget_failures=contexts.history.forget,
+            in_progress=self._in_progress,
+            actions=Actions(contexts, log, host.supervise.starts_at_once, ended, self._monitor.results),
             route_loader=RouteLoader(contexts, self._in_progress, log),
             task_cleanup=TaskCleanup(contexts, self._in_progress),
             crontabs=CrontabFollower(contexts, self._in_progress, log, lambda: file.definitions),
+            definitions=lambda: file.definitions,
+            garbage=DailyCollection(contexts, self._in_progress, log),
+            health_notifications=HealthNotifications(
+                store=contexts.passes.store, clock=clock, log=log, put=notifications.put,
+                answers=self._monitor.results, boot=boot_id(), configured=notifications.are_configured,
+            ),
         )  # fmt: skip
         runtime = RuntimeState(log)
-        status = StatusFile(host.runtime_dir, clock, log, lambda: file.problem)
-        self._results = PassResults(runtime, reconciler, retries, status)
+        status = StatusFile(host.runtime_dir, clock, log, lambda: file.problem, self._monitor.results)
+        self._publisher = Publisher(contexts.passes, log, self._monitor.recent, self._monitor.totals)
+        self._results = PassResults(runtime, reconciler, retries, status, self._publisher)
         self._loop = Loop(clock, observer, self._results, runtime, ended)
         self._events = EventHandler(observer.exited, self._in_progress, self._loop.wake, self._loop.wake_now)
 
@@ -105,7 +135,7 @@ class Supervisor:
 
     def _check(self, target: Target) -> CheckResult:
         try:
-            return self._contexts.passes.health.check(target.replica, target.health, str)
+            return self._contexts.passes.health.check(target.replica, target.health, target.redact)
         except Exception as error:  # noqa: BLE001 (a bug in a check shows nothing about the replica)
             self._log.failed(f"health of {target.replica.service}", error)
             return CheckResult(ok=False, seconds=0.0, unknown=True)
@@ -114,6 +144,7 @@ class Supervisor:
         """Run one pass and the actions that follow; return True when all of it succeeded."""
         self._loop.one_pass(self._monitor)
         self._in_progress.finish()
+        self._notifications.wait()
         return self._results.succeeded and not self._log.has_failures
 
     def run(self) -> None:
@@ -124,8 +155,7 @@ class Supervisor:
             signal.signal(number, lambda number, _: signals.put(number))
         passes = self._contexts.passes
         follow(passes.runtime, self._events.handle, self._loop.events_lost, self._loop.ended, passes.clock.monotonic)
-        gc.collect()
-        gc.freeze()  # later collections need not examine what is loaded by now
+        collect_often()
         notify(READY="1", STATUS="running the first pass")
         count = len(self._file.definitions.ids)
         self._log.info(f"supervising {count} service{'s' * (count != 1)} defined in {self._file.definitions.path}")
@@ -133,8 +163,10 @@ class Supervisor:
             self._log.warn(self._file.problem)
         run_loop(self._loop, self._file, self._log, passes.clock, signals)
         notify(STOPPING="1")
+        self._publisher.end()
         self._monitor.stop()
         self._in_progress.wait(END_SECONDS)
+        self._notifications.wait(NOTIFY_END_SECONDS)
 
 
 def run_loop(
@@ -148,7 +180,8 @@ def run_loop(
     feed_seconds = (watchdog_seconds() or 60.0) / 4
     while not loop.ended.is_set():
         received = {signals.get() for _ in range(signals.qsize())}
-        if received - {signal.SIGHUP}:
+        if ends := received - {signal.SIGHUP}:
+            log.info(f"received {signal.Signals(min(ends)).name}, exiting; the containers keep running")
             loop.ended.set()
             return
         now = clock.monotonic()

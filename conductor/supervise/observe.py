@@ -6,14 +6,18 @@ import msgspec
 
 from conductor.change.cleanup import is_due
 from conductor.change.context import Context
+from conductor.change.release_files import ReleaseFiles
+from conductor.change.retiring import due
+from conductor.definitions.environment import redaction
 from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.reconcile import Condition, Observation, ReplicaHealth
 from conductor.plan.release import Wanted
-from conductor.plan.replica import Replica
-from conductor.plan.transition import drifted, wanted_count
+from conductor.plan.replica import Containers, Replica
+from conductor.plan.route import TrafficState
+from conductor.plan.transition import wanted_count
 
 # After an exit event the list still shows the replica as running for 50 ms and more, and `inspect` answers only once Docker
 # has cleaned up, up to 1 s under load (both measured with Docker events). After this time the list is right in any case.
@@ -24,8 +28,9 @@ class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass saw. `services` are all that were ever deployed or are being deployed for the first time.
 
     `observations` are those of them that no other process works on. `problems` are errors by service, `cleanup` the services
-    with tasks to clean up, `crontabs` those whose crontab does not follow the definitions, `running` is the number of running
-    replicas. `traffic_down`: a service is routed, and the traffic layer is not running.
+    with tasks or retiring replicas to clean up, `crontabs` those whose crontab does not follow the definitions, `running` is
+    the number of running replicas, `containers` the list from the runtime. `definitions` are those of the pass. `traffic` is the state of the traffic layer if a service is routed.
+    `runtime_restarted`: the runtime may have restarted before the pass.
     """
 
     services: frozenset[str]
@@ -34,7 +39,10 @@ class HostObservation(msgspec.Struct, frozen=True, kw_only=True):
     cleanup: frozenset[str]
     crontabs: frozenset[str]
     running: int
-    traffic_down: bool = False
+    definitions: Definitions
+    containers: Containers
+    traffic: TrafficState = TrafficState.RUNNING
+    runtime_restarted: bool = False
 
 
 class StoredStates:
@@ -68,9 +76,17 @@ class ExitedReplicas:
         self._monotonic = monotonic
         self._exited: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        """Return how many exits are remembered."""
+        return len(self._exited)
+
     def add(self, container: str) -> None:
-        """Record an exit."""
-        self._exited[container] = self._monotonic()
+        """Record an exit, and forget those whose containers were removed before they were listed again."""
+        now = self._monotonic()
+        for old, at in tuple(self._exited.items()):
+            if now - at > LATE_LIST_SECONDS:
+                self.discard(old)
+        self._exited[container] = now
 
     def discard(self, container: str) -> None:
         """Forget an exit, because a later event made it obsolete."""
@@ -95,6 +111,7 @@ class Observer:
         self._context = context
         self._definitions = definitions
         self._stored = StoredStates(context)
+        self._files = ReleaseFiles(context.store)
         self._not_running: set[str] = (
             set()
         )  # replicas that were seen not running; once such a replica runs again, it is starting
@@ -106,7 +123,7 @@ class Observer:
 
     def observe(self, *, runtime_restarted: bool) -> HostObservation:
         """Make one pass. With `runtime_restarted` every running replica may still be starting."""
-        context = self._context
+        context, definitions = self._context, self._definitions()
         replicas, tasks = context.runtime.containers()
         replicas = tuple(self.exited.corrected(one) for one in replicas)
         self._not_running = {one.id for one in replicas if one.id in self._not_running or not one.running}
@@ -120,8 +137,9 @@ class Observer:
         for service, (wanted, definition) in stored.items():
             try:
                 if not context.locks.is_held(service):
-                    one = observations[service] = self._observation(wanted, definition, by_service.get(service, []))
-                    if not one.interrupted and one.paused is None and not self._crontab_follows(wanted):
+                    replicas_of = by_service.get(service, [])
+                    one = observations[service] = self._observation(definitions, wanted, definition, replicas_of)
+                    if not one.interrupted and one.paused is None and not self._crontab_follows(definitions, wanted):
                         crontabs.add(service)
             except ConductorError as error:
                 problems[service] = error
@@ -134,11 +152,24 @@ class Observer:
             services=frozenset({*stored, *problems}),
             observations=observations,
             problems=problems,
-            cleanup=frozenset(one.service for one in tasks if is_due(one, wall)),
+            cleanup=frozenset(
+                (
+                    *(one.service for one in tasks if is_due(one, wall)),
+                    *(
+                        service
+                        for service, (one, _) in stored.items()
+                        if due(one, by_service.get(service, []), context.clock)
+                    ),
+                )
+            ),
             crontabs=frozenset(crontabs),
             running=sum(one.running for one in replicas),
-            traffic_down=any(one.serving is not None and one.count for one in observations.values())
-            and not context.traffic.is_running(),
+            definitions=definitions,
+            containers=Containers(replicas, tasks),
+            traffic=context.traffic.state()
+            if any(one.serving is not None and one.count for one in observations.values())
+            else TrafficState.RUNNING,
+            runtime_restarted=runtime_restarted,
         )
 
     def _read(
@@ -157,29 +188,29 @@ class Observer:
         self._monitor.watch(targets)
         return found
 
-    def _observation(self, wanted: Wanted, definition: Definition | None, replicas: list[Replica]) -> Observation:
-        context = self._context
-        definitions, settings = self._definitions(), context.host.supervise
+    def _observation(
+        self, definitions: Definitions, wanted: Wanted, definition: Definition | None, replicas: list[Replica]
+    ) -> Observation:
+        context, settings = self._context, self._context.host.supervise
         defined = definitions.services.get(wanted.service)
         count_from = defined or definition
         if settings.undefined == "stop" and wanted.service not in definitions.ids:
             count_from = None
-        drift = defined if settings.drift == "apply" and wanted.stopped is None else None
+        follows = defined if settings.drift == "apply" and wanted.stopped is None else None
         routed = definition is not None and definition.service.nginx is not None
         paused = wanted.paused
         return Observation(
             wanted=wanted,
-            replicas=tuple(ReplicaHealth(one, self._condition(one)) for one in replicas),
+            replicas=tuple(ReplicaHealth(one, self._condition(one)) for one in wanted.without_retiring(replicas)),
             count=wanted_count(wanted, count_from) if count_from else 0,
             serving=context.traffic.serving(wanted.service) if routed else None,
             interrupted=context.store.journal(wanted.service) is not None,
             paused=None if paused is None or paused.is_over(context.clock.now()) else paused,
-            drift=drift if drift is not None and drifted(wanted, drift) else None,
+            drift=follows if self._files.drift(wanted, follows, definition, replicas) else None,
         )
 
-    def _crontab_follows(self, wanted: Wanted) -> bool:
+    def _crontab_follows(self, definitions: Definitions, wanted: Wanted) -> bool:
         """True unless the crontab has to be removed, or installed again. An invalid definition changes nothing."""
-        definitions = self._definitions()
         if wanted.service not in definitions.ids:
             return self._context.crontabs.read(wanted.service) is None
         return not (wanted.crontab_removed and wanted.service in definitions.services)
@@ -197,4 +228,9 @@ class Observer:
             return []
         health, live = definition.service.health, wanted.release.id
         running = [one for one in replicas if one.running and one.release == live]
-        return [Target(one, health, starting or one.id in self._not_running) for one in running]
+        service = definition.service
+
+        def redact(text: str) -> str:  # reads the secrets, only when a check has failed
+            return redaction(service)(text)
+
+        return [Target(one, health, starting or one.id in self._not_running, redact) for one in running]

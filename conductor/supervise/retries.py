@@ -31,7 +31,7 @@ class Retries:
         change = observation.wanted.change
         status = self._previous.get(observation.wanted.service)
         acted = [one.replica.created for one in observation.replicas if one.replica.created]
-        acted += [status.last] if status is not None and status.last is not None else []
+        acted += [self._clock.seconds(status.last_attempt)] if status is not None and status.last_attempt else []
         last = self._clock.monotonic() - max(0.0, self._clock.wall() - max(acted)) if acted else None
         count = status.attempts if status is not None and status.change == change else 0
         return RetryState(change=change, repair=Attempts(count, last))

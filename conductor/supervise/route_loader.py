@@ -37,7 +37,7 @@ class RouteLoader:
     def _load(self) -> None:
         try:
             with contextlib.suppress(TrafficUnavailable):  # nginx loads them when it starts
-                self._contexts.for_traffic(SUBJECT).traffic.load()
+                self._contexts.for_host(SUBJECT).traffic.load()
         except Exception as error:  # noqa: BLE001 (a bug here must not end the supervision)
             self._due = self._contexts.passes.clock.monotonic() + PASS_SECONDS
             self._log.failed(SUBJECT, error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from conductor.runtime.port import ContainerEvent, Runtime
 from conductor.supervise.observe import ExitedReplicas
 
-RETRY_SECONDS = 1.0  # between two streams; a stream that ended sooner was never open, because Docker is not running
+RETRY_SECONDS = 1.0  # between two streams; one that failed sooner, without an event, was never open
 
 
 def follow(
@@ -24,11 +24,13 @@ def follow(
 
     def run() -> None:
         while not ended.is_set():
-            began = monotonic()
-            with contextlib.suppress(Exception):  # whatever failed, the next stream may work
+            began, was_open = monotonic(), False
+            with contextlib.suppress(Exception):  # after any failure, the next stream may work
                 for event in runtime.events():
+                    was_open = True
                     handle(event)
-            if monotonic() - began >= RETRY_SECONDS:
+                was_open = True  # the end of a stream that could not be opened is an error
+            if was_open or monotonic() - began >= RETRY_SECONDS:
                 lost()
             ended.wait(RETRY_SECONDS)
 

@@ -4,7 +4,7 @@ from conductor.supervise.log import SupervisorLog, identity, sentence
 
 
 class RuntimeState:
-    """`may_have_restarted` is set by any thread; the next successful pass clears it. `waiting_for` is why no pass succeeds."""
+    """`may_have_restarted` is set by any thread. `waiting_for` is why no pass succeeds."""
 
     def __init__(self, log: SupervisorLog) -> None:
         self._log = log
@@ -21,10 +21,16 @@ class RuntimeState:
             self.waiting_for = sentence(error)
             self._log.warn(f"waiting for Docker: {self.waiting_for}")
 
-    def answered(self) -> bool:
-        """Record that a pass succeeded; return True when the runtime may have restarted before it."""
+    def begin_pass(self) -> bool:
+        """Return True when the runtime may have restarted before the pass that begins now.
+
+        A restart during the pass belongs to the next one, because the list of containers may be from before the restart.
+        """
+        restarted, self.may_have_restarted = self.may_have_restarted, False
+        return restarted
+
+    def answered(self) -> None:
+        """Record that a pass succeeded."""
         if self.waiting_for:
             self._failure, self.waiting_for = None, ""
             self._log.info("Docker answers again")
-        restarted, self.may_have_restarted = self.may_have_restarted, False
-        return restarted

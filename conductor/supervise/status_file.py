@@ -1,5 +1,6 @@
 """Publishing the supervisor status: the file for `status` and for the next `supervise`, and a line for systemd."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from math import ceil
@@ -8,9 +9,10 @@ from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.plan.backoff import RetryState
 from conductor.plan.reason import AnyReason, AsWanted, Busy, Unreadable, describe
-from conductor.plan.reconcile import Decision, Leave
+from conductor.plan.reconcile import Condition, Decision, Leave
+from conductor.plan.route import TrafficState
 from conductor.state import files
-from conductor.state.supervisor_status import ServiceStatus, SupervisorStatus, status_path
+from conductor.state.supervisor_status import ReplicaStatus, ServiceStatus, SupervisorStatus, status_path
 from conductor.supervise.log import SupervisorLog
 from conductor.supervise.observe import HostObservation
 from conductor.supervise.systemd import notify
@@ -19,13 +21,24 @@ SUBJECT = "status file"  # no service id contains a space
 
 
 class StatusFile:
-    """Writes the status when it differs from the one before. `problem` returns what is wrong with the definitions file."""
+    """Writes the status when it differs from the one before; otherwise it sets the time of the file.
 
-    def __init__(self, runtime_dir: str, clock: Clock, log: SupervisorLog, problem: Callable[[], str]) -> None:
+    `problem` returns what is wrong with the definitions file, `health` the condition and the failed answer of each replica.
+    """
+
+    def __init__(
+        self,
+        runtime_dir: str,
+        clock: Clock,
+        log: SupervisorLog,
+        problem: Callable[[], str],
+        health: Callable[[], Mapping[str, tuple[Condition, str]]],
+    ) -> None:
         self._path = status_path(runtime_dir)
         self._clock = clock
         self._log = log
         self._problem = problem
+        self._health = health
         self._since = clock.now()
         self._written: SupervisorStatus | None = None
         self._due: dict[str, tuple[float, str]] = {}
@@ -36,8 +49,8 @@ class StatusFile:
         decisions: Mapping[str, Decision],
         states: Mapping[str, RetryState],
         waiting_for: str,
-    ) -> None:
-        """Publish the status after a pass. `waiting_for` is why the pass failed, empty when it did not."""
+    ) -> SupervisorStatus:
+        """Publish and return the status after a pass. `waiting_for` is why the pass failed, empty when it did not."""
         services = {}
         problems = observed.problems if observed else {}
         for service, state in states.items():
@@ -49,22 +62,25 @@ class StatusFile:
         for service, error in problems.items():
             if service not in services:
                 services[service] = self._status(service, Unreadable(error.sentence), Leave(Busy()), RetryState())
+        traffic = observed.traffic if observed else TrafficState.RUNNING
         text = f"waiting for Docker: {waiting_for}" if waiting_for else _summary(observed, services)
-        self._write(
-            SupervisorStatus(
-                pid=os.getpid(), since=self._since, text=text, problem=self._problem(), services=services,
-                traffic_down=observed is not None and observed.traffic_down,
-            )
+        status = SupervisorStatus(
+            pid=os.getpid(), since=self._since, text=text, problem=self._problem(), services=services,
+            traffic_down=traffic is not TrafficState.RUNNING, traffic=traffic,
+            replicas={replica: ReplicaStatus(condition=condition, answer=answer)
+                      for replica, (condition, answer) in self._health().items()},
         )  # fmt: skip
+        self._write(status)
+        return status
 
     def _status(self, service: str, reason: AnyReason, decision: Decision, state: RetryState) -> ServiceStatus:
-        last = state.repair.last
+        last, clock = state.repair.last, self._clock
         return ServiceStatus(
             reason=reason,
             text=describe(reason),
             until=self._until(service, decision),
             attempts=state.repair.count,
-            last=None if last is None else ceil(last + self._clock.wall() - self._clock.monotonic()),
+            last_attempt=None if last is None else clock.at(ceil(last + clock.wall() - clock.monotonic())),
             change=state.change,
         )
 
@@ -80,6 +96,8 @@ class StatusFile:
 
     def _write(self, status: SupervisorStatus) -> None:
         if status == self._written:
+            with contextlib.suppress(OSError):  # readers do not use an old file
+                os.utime(self._path)
             return
         notify(STATUS=status.text)
         try:

@@ -14,7 +14,9 @@ from conductor.plan.history import Outcome
 from conductor.runtime.docker.attach import TaskRuntime
 from conductor.tasks.signals import ENDING_SIGNALS, HANGUP, RESIZED, STOP_REQUESTS, Signals
 from conductor.tasks.streams import Sink, in_thread, pump_input, pump_output
+from conductor.times import duration_text
 
+KILLED_SECONDS = 60.0  # for the exit after SIGKILL, which waits for a process that is stuck in the kernel
 KILL_AT_STOP_REQUEST = 3  # the third Ctrl-C or SIGTERM kills a task that ignores them
 
 
@@ -49,7 +51,7 @@ class AttachedTask:
         self._cancellation.check()  # for a signal that arrived before `Signals` took over
         with contextlib.ExitStack() as stack:
             with self._runtime.starting(self._spec) as self._container:
-                stream = self._runtime.attach(self._container)
+                stream = self._runtime.attach(self._container, self._command)
                 pending = self._runtime.wait(self._container)
                 if self._spec.tty:
                     stack.enter_context(_raw_terminal())
@@ -57,7 +59,8 @@ class AttachedTask:
                     raise Interrupted(number)
                 began = self._clock.monotonic()
                 self._runtime.start(self._container, self._command)
-            self._until = None if timeout is None else began + timeout
+            # from here, as a signal during a slow start comes before the task has set its handler
+            self._until = None if timeout is None else self._clock.monotonic() + timeout
             ends: list[
                 int | ConductorError | None
             ] = []  # the exit code or its error, and None for the end of the output
@@ -89,11 +92,13 @@ class AttachedTask:
             result = next((end for end in ends if end is not None), None)
             if result is not None and len(ends) == 2:
                 return result
-            numbers = signals.wait(None if self._until is None else self._until - self._clock.monotonic())
+            until = self._until if result is None else None  # a slow reader of the output has no time limit
+            numbers = signals.wait(None if until is None else until - self._clock.monotonic())
             if result is not None and ENDING_SIGNALS.intersection(numbers):
                 return result
             self._forward(numbers)
-            self._enforce_time_limit()
+            if result is None:
+                self._enforce_time_limit()
 
     def _forward(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -123,12 +128,17 @@ class AttachedTask:
             self._until, self._outcome = self._clock.monotonic(), Outcome.HUNG_UP
 
     def _enforce_time_limit(self) -> None:
-        """Send the stop signal when the time is over, and SIGKILL when the grace is over."""
+        """Send the stop signal when the time is over, and SIGKILL when the grace period is over. Raise when that ends nothing."""
         if self._until is not None and self._clock.monotonic() >= self._until:
             if self._outcome is Outcome.DONE:
                 self._outcome = Outcome.TIMED_OUT
+            if not self._kills:
+                raise ConductorError(
+                    f"cannot stop {self._command}: {self._spec.name} still runs {duration_text(KILLED_SECONDS)} after SIGKILL",
+                    f"check it with docker inspect {self._spec.name}",
+                )
             self._runtime.kill(self._container, self._kills.pop(0))
-            self._until = self._until + self._spec.stop.grace if self._kills else None
+            self._until = self._clock.monotonic() + (self._spec.stop.grace if self._kills else KILLED_SECONDS)
 
 
 def _raw_terminal() -> contextlib.AbstractContextManager[None]:

@@ -2,8 +2,9 @@
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
@@ -15,8 +16,7 @@ from conductor.state.locks import Locks
 from conductor.state.store import Store
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskContext:
+class TaskContext(msgspec.Struct, frozen=True, kw_only=True):
     """`command` names the task in locks and history."""
 
     definitions: Definitions

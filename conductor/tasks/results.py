@@ -7,7 +7,7 @@ import msgspec
 from conductor.caller import current_user
 from conductor.definitions.redaction import redactor, without_cut_secret
 from conductor.errors import ConductorError, Interrupted
-from conductor.output.streams import write_stderr
+from conductor.output.streams import write_notice
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
 from conductor.plan.tasks import JobResult, Task, job_locks
@@ -39,7 +39,7 @@ class TaskRecord:
         """Record that the job runs now. Skipped runs are counted from here."""
         task = self._task
         result = JobResult(service=task.service, job=task.job, revision=self._revision, began=self._began)
-        self._update_result(lambda _: result)
+        self._update_result(lambda last: msgspec.structs.replace(result, failures=last.failures))
 
     def skipped(self) -> None:
         """Record that the job was skipped, because another run was in progress."""
@@ -91,7 +91,13 @@ class TaskRecord:
         redacted = redactor(self.secrets)(output)
         self._update_result(
             lambda last: msgspec.structs.replace(
-                last, revision=self._revision, began=self._began, seconds=seconds, exit_code=exit_code, output=redacted
+                last,
+                revision=self._revision,
+                began=self._began,
+                seconds=seconds,
+                exit_code=exit_code,
+                output=redacted,
+                failures=last.failures + 1 if exit_code else 0,
             )
         )
 
@@ -105,7 +111,7 @@ class TaskRecord:
                 last = context.store.job(task.service, task.job) or JobResult(service=task.service, job=task.job)
                 context.store.write_job(update(last))
         except ConductorError as error:
-            write_stderr(f"warning: {error.sentence}")
+            write_notice(f"warning: {error.sentence}")
 
 
 def record_overdue(context: TaskContext, container: TaskContainer) -> None:
@@ -121,4 +127,4 @@ def _append(context: TaskContext, entry: HistoryEntry) -> None:
     try:
         context.history.append(entry)
     except ConductorError as error:
-        write_stderr(f"warning: {error.sentence}")
+        write_notice(f"warning: {error.sentence}")

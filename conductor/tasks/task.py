@@ -10,7 +10,7 @@ from conductor.definitions.environment import environment
 from conductor.definitions.load import restore
 from conductor.definitions.model import Definition
 from conductor.errors import ConductorError
-from conductor.output.streams import write_stderr, write_stdout
+from conductor.output.streams import write_notice, write_stderr, write_stdout
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
@@ -22,6 +22,7 @@ from conductor.tasks.attach import AttachedTask, TaskEnd
 from conductor.tasks.context import TaskContext, host_name
 from conductor.tasks.overlap import exclusive
 from conductor.tasks.results import TaskRecord
+from conductor.times import duration_text
 
 if TYPE_CHECKING:
     from conductor.output.printers import Output
@@ -58,13 +59,17 @@ def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -
 
 
 def _await_daemon(context: TaskContext, seconds: float) -> None:
+    """Return once the daemon answers. A connection to one that is starting is accepted, and is answered later or never."""
     until = context.clock.monotonic() + seconds
     while True:
+        left = until - context.clock.monotonic()
         try:
-            context.runtime.ping()
-        except RuntimeUnavailable:
+            context.runtime.ping(max(left, DOCKER_POLL_SECONDS))
+        except RuntimeUnavailable as error:
             if context.clock.monotonic() >= until:
-                raise
+                raise RuntimeUnavailable(
+                    f"{error.sentence}; waited {duration_text(seconds)} for it", error.hint
+                ) from error
             context.cancellation.wait(DOCKER_POLL_SECONDS)
         else:
             return
@@ -73,33 +78,39 @@ def _await_daemon(context: TaskContext, seconds: float) -> None:
 def resolve(context: TaskContext, task: Task) -> tuple[Release, Definition]:
     """Return the live release, or with a revision the kept release of that name.
 
-    A revision without one is resolved by the definitions file, and its image is pulled if absent.
+    A revision without one is resolved by the definitions file, and its image is pulled if absent. With `task.pull`, the task
+    gets the image to which the tag of its revision belongs now.
     """
     context.definitions.require_known(task.service, context.store.services())
     found = context.store.wanted(task.service).find(task.revision)
     if found:
+        if task.pull:
+            found = msgspec.structs.replace(found, image_id=_image(context, found.image, pull_again=True).id)
         return found, restore(task.service, found.definition)
     definition, revision = context.definitions.service(task.service), task.revision or ""
-    image = _image(context, f"{definition.service.image}:{revision}")
+    image = _image(context, f"{definition.service.image}:{revision}", pull_again=task.pull)
     return new_release(definition, revision, image.id, ""), definition
 
 
-def _image(context: TaskContext, reference: str) -> Image:
+def _image(context: TaskContext, reference: str, *, pull_again: bool) -> Image:
     """Return the image, pulled if absent. The network is created too: on this host the service may never have run."""
     from conductor.change.prerequisites import pull
 
     runtime, output = _docker(context)
-    return runtime.image(reference) or pull(runtime, reference, output, context.clock, context.cancellation)
+    present = None if pull_again else runtime.image(reference)
+    return present or pull(runtime, reference, output, context.clock, context.cancellation)
 
 
 def _restore_prerequisites(context: TaskContext, release: Release) -> None:
     """Create the network and pull the image of a release when they were removed, for example by `docker system prune`."""
     if context.runtime.has_network(context.host.network.name) and context.runtime.has_image(release.image_id):
         return
-    from conductor.change.prerequisites import require_image
+    from conductor.change.prerequisites import pull, require_image
 
     runtime, output = _docker(context)
-    require_image(runtime, release, output, context.clock, context.cancellation)
+    require_image(
+        runtime, release, lambda reference: pull(runtime, reference, output, context.clock, context.cancellation)
+    )
 
 
 def _docker(context: TaskContext) -> "tuple[Runtime, Output]":
@@ -123,21 +134,23 @@ def _run(
     cron = definition.service.cron if task.job else None
     if cron and task.timeout is None:
         task = msgspec.structs.replace(task, timeout=cron.timeout)
-    values = environment(definition.service)
-    record.secrets = tuple(values.values())
-    spec = task_spec(
-        task, definition, release, values, instance=context.host.instance, network=context.host.network.name,
-        change=os.urandom(4).hex(),  # importing `secrets` takes 5 ms
-    )  # fmt: skip
-    record.container = spec.name
-    if task.kind == "console":
-        write_stderr(
-            f"{' '.join(task.command)} in {task.service} {release.revision} on {host_name()} (container {spec.name})"
-        )
     with exclusive(context, task, cron) as may_run:
         if not may_run:
             record.skipped()
             return None
+        if cron and cron.overlap == "queue":  # the wait may have been long
+            release, definition = resolve(context, task)
+        values = environment(definition.service, task.service)
+        record.secrets = tuple(values.values())
+        spec = task_spec(
+            task, definition, release, values, instance=context.host.instance, network=context.host.network.name,
+            change=os.urandom(4).hex(),  # importing `secrets` takes 5 ms
+        )  # fmt: skip
+        record.container = spec.name
+        if task.kind == "console":
+            write_notice(
+                f"{' '.join(task.command)} in {task.service} {release.revision} on {host_name()} (container {spec.name})"
+            )
         record.began()
         _restore_prerequisites(context, release)
         return _start(context, task, with_deadline(spec, context.clock.wall(), task.timeout), record)
@@ -164,5 +177,7 @@ def _start(context: TaskContext, task: Task, spec: ContainerSpec, record: TaskRe
     end = AttachedTask(runtime, context.clock, context.cancellation, spec, command).run(task.timeout, record.keep)
     if end.outcome is not Outcome.TIMED_OUT:
         return end
-    write_stderr(f"error: {' '.join(task.command)} did not end within {task.timeout:g}s and was stopped")
+    write_stderr(
+        f"error: {' '.join(task.command)} did not end within {duration_text(task.timeout or 0)} and was stopped"
+    )
     return msgspec.structs.replace(end, exit_code=TIMED_OUT)

@@ -1,7 +1,4 @@
-"""Parses nginx's configuration and returns the directives of the main context.
-
-The blocks inside the main context are skipped: modules may extend their grammar, but not that of the main context.
-"""
+"""Parses nginx's configuration and returns its directives: those of the main context in nginx's order, or all of them."""
 
 import glob
 import re
@@ -27,7 +24,7 @@ Expand = Callable[[str], Iterable[tuple[str, str]]]
 
 
 class Directive(NamedTuple):
-    """A simple directive of the main context, and the file that it is in."""
+    """A directive, and the file that it is in."""
 
     name: str
     arguments: tuple[str, ...]
@@ -36,13 +33,55 @@ class Directive(NamedTuple):
 
 def of_dump(dump: str) -> list[Directive]:
     """Return the main context of the output of `nginx -T`, which has every file that nginx read."""
-    parts = _FILE.split(dump)
-    files = list(zip(parts[1::2], parts[2::2], strict=True)) or [("/", dump)]
+    found = files(dump)
 
     def expand(pattern: str) -> Iterable[tuple[str, str]]:
-        return [(path, text) for path, text in files if PurePosixPath(path).match(pattern)]
+        return [(path, text) for path, text in found if PurePosixPath(path).match(pattern)]
 
-    return list(_included(*files[0], expand, str(PurePosixPath(files[0][0]).parent)))
+    return list(_included(*found[0], expand, str(PurePosixPath(found[0][0]).parent)))
+
+
+def everywhere(dump: str) -> list[Directive]:
+    """Return all directives of the output of `nginx -T`, in any block, file by file. A block's own directive has no contents."""
+    return [
+        Directive(words[0], tuple(words[1:]), path)
+        for path, text in files(dump)
+        for words, _depth, _block in _directives(text)
+    ]
+
+
+def servers(dump: str) -> Iterator[list[Directive]]:
+    """Yield the directives of each server block of the output of `nginx -T`, with those of the files that it includes."""
+    found = files(dump)
+    prefix = PurePosixPath(found[0][0]).parent
+
+    def expanded(words: list[str], path: str, depth: int = 0) -> Iterator[Directive]:
+        yield Directive(words[0], tuple(words[1:]), path)
+        if words[0] == "include" and len(words) > 1 and depth < 10:  # nginx refuses files that include each other
+            pattern = str(prefix / words[1])
+            for inner, text in found:
+                for more, _depth, _block in _directives(text) if PurePosixPath(inner).match(pattern) else ():
+                    yield from expanded(more, inner, depth + 1)
+
+    for path, text in found:
+        block: list[Directive] | None = None
+        outside = 0  # how many blocks the server block is in
+        for words, depth, begins in _directives(text):
+            if block is not None and depth <= outside:
+                yield block
+                block = None
+            if begins and words == ["server"]:
+                block, outside = [], depth
+            elif block is not None:
+                block += expanded(words, path)
+        if block is not None:
+            yield block
+
+
+def files(dump: str) -> list[tuple[str, str]]:
+    """Return path and text of each file in the output of `nginx -T`, the main one first."""
+    parts = _FILE.split(dump)
+    return list(zip(parts[1::2], parts[2::2], strict=True)) or [("/", dump)]
 
 
 def of_file(config: Path) -> list[Directive]:
@@ -78,18 +117,26 @@ def _included(path: str, text: str, expand: Expand, prefix: str, depth: int = 0)
 
 def _main(text: str) -> Iterator[list[str]]:
     """Yield the words of each simple directive outside of all blocks."""
+    return (words for words, depth, block in _directives(text) if depth == 0 and not block)
+
+
+def _directives(text: str) -> Iterator[tuple[list[str], int, bool]]:
+    """Yield the words of each directive, how many blocks it is in, and whether it begins a block.
+
+    Blocks of some modules have entries instead, such as those of `map`, in the same grammar.
+    """
     words: list[str] = []
     at = depth = 0
     while found := _TOKEN.match(text, at):
         at = found.end()
         kind = found.lastgroup
         if kind == "mark":
+            if words and found[0] != "}":
+                yield words, depth, found[0] == "{"
             if found[0] == "{" and words and words[0].endswith("_by_lua_block"):
                 at = _after_lua(text, at)
             else:
                 depth += {"{": 1, "}": -1, ";": 0}[found[0]]
-            if found[0] == ";" and depth == 0 and words:
-                yield words
             words = []
         elif kind is not None:
             words.append(re.sub(r"\\([\"'\\])", r"\1", found[kind]))

@@ -9,15 +9,18 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
+from conductor.plan.route import TRAFFIC_FIXES, TrafficState
+from conductor.times import duration_text
 from conductor.traffic import grammar, processes
 from conductor.traffic.port import TrafficRefused, TrafficUnavailable
+from conductor.traffic.references import WHERE
 
 CHECK_SECONDS = 30
 STATUS_SECONDS = 2
@@ -25,6 +28,12 @@ STATUS_SECONDS = 2
 _OVERLAY = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 90; shift 2; done; shift; exec "$@"'
 _CONFLICT = re.compile(r'conflicting server name "([^"]*)" on (\S+), ignored')
 _NO_UPSTREAM = "conductor nginx install   (writes an upstream for every defined service)"
+# nginx names no file when nothing sets a variable. Each of these is set in one of Conductor's files.
+_SET_IN = {
+    "announce": ("server.inc", "no server block", WHERE["server.inc"]),
+    "announce_back": ("location.inc", "no location", WHERE["location.inc"]),
+    "conductor_generation": ("*.conf", "nothing", "once inside http {}"),
+}
 
 
 class Checked(NamedTuple):
@@ -37,25 +46,28 @@ class Checked(NamedTuple):
     ignored_names: tuple[tuple[str, str], ...] = ()
 
 
-class Nginx:
-    """One nginx, by its configuration file. Conductor's own servers listen on `status_socket` and `others`."""
+class Binary(NamedTuple):
+    """What nginx prints about itself: its version, empty when it prints none, and the options that it was built with."""
 
-    def __init__(self, host: HostNginx, status_socket: Path, *others: Path) -> None:
+    version: str
+    options: dict[str, str]
+
+
+class Nginx:
+    """One nginx, by its configuration file. Conductor's own servers listen on `status_socket` and in the directory `others`."""
+
+    def __init__(self, host: HostNginx, status_socket: Path, others: Path) -> None:
         self._host = host
         self._status_socket = status_socket
-        self._sockets = (status_socket, *others)
-        self._built: dict[str, str] | None = None
+        self._others = others
+        self._described: Binary | None = None
 
     def check(self, overlays: Mapping[Path, Path]) -> Checked:
         """Return the whole configuration as nginx reads it, with each directory in `overlays` replaced by its candidate.
 
         Raises `TrafficRefused` with nginx's own error, which names file and line. Nothing is changed.
         """
-        if not Path(self._host.binary).exists():
-            raise ConductorError(
-                f"cannot find nginx: {self._host.binary} does not exist",
-                "apt-get install nginx-light   (or set host.nginx.binary)",
-            )
+        self._require_binary()
         pairs = [str(path) for real, candidate in overlays.items() for path in (candidate, real)]
         nginx = [self._host.binary, "-T", "-q", "-c", self._host.config, *self._options()]
         try:
@@ -68,23 +80,72 @@ class Nginx:
             raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
         except subprocess.TimeoutExpired as error:
             raise ConductorError(
-                f"cannot check nginx's configuration: nginx -T did not end within {CHECK_SECONDS} s"
+                f"cannot check nginx's configuration: nginx -T did not end within {duration_text(CHECK_SECONDS)}"
             ) from error
         if done.stderr.startswith(("unshare:", "mount:")):
             raise ConductorError(
                 f"cannot check nginx's configuration in a mount namespace: {done.stderr.strip()}", "run as root"
             )
         if done.returncode != 0:
-            words = [line for line in done.stderr.splitlines() if "test failed" not in line]
-            cause = _first_error(words)
-            hint = _NO_UPSTREAM if "host not found in upstream" in cause else "fix the file that nginx names"
-            raise TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))
+            raise self._refused([line for line in done.stderr.splitlines() if "test failed" not in line])
         return Checked(done.stdout, tuple(dict.fromkeys(_CONFLICT.findall(done.stderr))))
 
+    def _refused(self, words: list[str]) -> TrafficRefused:
+        cause, hint = _first_error(words), "fix the file that nginx names"
+        unset = re.fullmatch(r'unknown "(\w+)" variable', cause)
+        if unset and unset[1] in _SET_IN:
+            file, blocks, where = _SET_IN[unset[1]]
+            cause = f"{blocks} includes {self._host.include_dir}/{file}"
+            hint = f"write {where}:  include {self._host.include_dir}/{file};"
+        elif "host not found in upstream" in cause:
+            hint = _NO_UPSTREAM
+        return TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))
+
+    def complaint(self, config: Path) -> str:
+        """Return what nginx prints when it cannot start with `config`, which ends it as soon as it is read."""
+        options = self._options()
+        prefix = options[options.index("-p") + 1] if "-p" in options else str(self._prefix())
+        words = [self._host.binary, "-p", prefix, "-c", str(config)]
+        try:
+            done = subprocess.run(words, capture_output=True, timeout=CHECK_SECONDS, check=False, text=True)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConductorError(f"cannot run {self._host.binary}: {error}") from error
+        return done.stderr if done.returncode else ""
+
+    def check_in_place(self) -> Checked:
+        """Return the whole configuration as `check` does, without candidates.
+
+        `nginx -T` creates its pid file, empty, when nginx is not running. That file is removed again.
+        """
+        pid_file = self._pid_file(grammar.of_file(Path(self._host.config)))
+        present = pid_file.exists()
+        try:
+            return self.check({})
+        finally:
+            with contextlib.suppress(OSError):
+                if not present and not pid_file.stat().st_size:
+                    pid_file.unlink()
+
+    def version(self) -> str:
+        """Return the version, for example 1.22.1."""
+        self._require_binary()
+        if not (version := self._binary().version):
+            raise ConductorError(f"cannot read the version of {self._host.binary}: its option -V prints none")
+        return version
+
+    def _require_binary(self) -> None:
+        if not Path(self._host.binary).exists():
+            raise ConductorError(
+                f"cannot find nginx: {self._host.binary} does not exist",
+                "apt-get install nginx-light   (or set host.nginx.binary)",
+            )
+
     def _options(self) -> list[str]:
-        """Return the options of the running nginx that change how it reads its configuration."""
+        """Return the options that change how nginx reads its files: those of the running nginx, and `host.nginx.prefix`."""
         master = self._running()
         given = processes.options(master) if master else {}
+        if self._host.prefix is not None:
+            given["p"] = self._host.prefix
         return [word for name in ("p", "g") if name in given for word in (f"-{name}", given[name])]
 
     def master(self, dump: str) -> int:
@@ -94,12 +155,13 @@ class Nginx:
         options in its title: a pid file may be named with `-g`, and relative to `-p`. Raise `TrafficUnavailable` when nginx
         is not running.
         """
-        path, text = self._pid_file(dump), ""
+        path, text = self._pid_file(grammar.of_dump(dump)), ""
         with contextlib.suppress(OSError):
-            text = path.read_text().strip()
+            text = path.read_text(errors="replace").strip()
             if not text:
                 path.unlink()  # `nginx -t` leaves an empty one when nginx does not run, which breaks later reloads
-        master = int(text) if text.isdigit() and processes.is_master(int(text)) else self._running()
+        named = int(text) if text.isdecimal() else 0
+        master = named if named and processes.is_master_here(named) else self._running()
         if master is None:
             if self.generation() is not None:
                 raise ConductorError(
@@ -108,16 +170,36 @@ class Nginx:
                 )
             self._remove_dead_sockets()
             raise TrafficUnavailable(
-                f"nginx is not running: {path} does not name an nginx master", "systemctl start nginx"
+                f"nginx is not running: {path} does not name an nginx master", TRAFFIC_FIXES[self.down_state()]
             )
-        old = Path(f"{path}.oldbin")
-        second = old.read_text().strip() if old.is_file() else ""
-        if second.isdigit() and processes.is_master(int(second)):
+        self.refuse_second_master(path)
+        return master
+
+    def refuse_second_master(self, pid_file: Path | None = None) -> None:
+        """Raise while nginx's binary is being upgraded: there are two masters, each with its own workers and memory."""
+        if second := self.second_master(pid_file):
             raise ConductorError(
-                f"cannot reload nginx: its binary is being upgraded, {old} names a second master",
+                f"cannot change nginx: its binary is being upgraded, process {second} is a second master",
                 f"kill -QUIT {second}   (finishes the upgrade)",
             )
-        return master
+
+    def second_master(self, pid_file: Path | None = None) -> int | None:
+        """Return the pid of the old master while nginx's binary is being upgraded."""
+        old = Path(f"{pid_file or self._pid_file(grammar.of_file(Path(self._host.config)))}.oldbin")
+        named = old.read_text(errors="replace").strip() if old.is_file() else ""
+        return int(named) if named.isdecimal() and processes.is_master_here(int(named)) else None
+
+    def has_master(self) -> bool:
+        """Return whether at least one master with this configuration file is running, even if no worker answers."""
+        try:
+            return bool(self._masters())
+        except ConductorError:  # nginx is not installed
+            return False
+
+    def down_state(self) -> TrafficState:
+        """Return the state of an nginx that is not running. It cannot start without the files that server blocks include."""
+        installed = Path(self._host.include_dir, "server.inc").exists()
+        return TrafficState.DOWN if installed else TrafficState.NOT_INSTALLED
 
     def _running(self) -> int | None:
         """Return the master of the worker that answers, or the only master with this configuration file."""
@@ -125,22 +207,26 @@ class Nginx:
         master = processes.parent(worker) if worker else None
         if master and processes.is_master(master):
             return master
-        default = self._built_in("conf-path")
-        config = Path(self._host.config)
-        ours = [pid for pid, given in processes.masters().items() if Path(given.get("c", default)) == config]
-        return ours[0] if len(ours) == 1 else None
+        found = self._masters()
+        return found[0] if len(found) == 1 else None
+
+    def _masters(self) -> list[int]:
+        """Return the masters with this configuration file."""
+        found, config = processes.masters(), Path(self._host.config)
+        return [pid for pid, given in found.items() if Path(given.get("c") or self._built_in("conf-path")) == config]
 
     def _remove_dead_sockets(self) -> None:
         """Remove socket files that a killed master left: nginx cannot start while they exist."""
-        for path in self._sockets:
+        for path in {self._status_socket, *self._others.glob("*.sock")}:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+                asking.settimeout(STATUS_SECONDS)  # the queue of a stopped nginx may be full
                 try:
                     asking.connect(str(path))
                 except ConnectionRefusedError:
                     path.unlink()
 
-    def _pid_file(self, dump: str) -> Path:
-        named = [one.arguments[0] for one in grammar.of_dump(dump) if one.name == "pid" and one.arguments]
+    def _pid_file(self, directives: Iterable[grammar.Directive]) -> Path:
+        named = [one.arguments[0] for one in directives if one.name == "pid" and one.arguments]
         return self._path(named[0]) if named else self._built_in("pid-path")
 
     def error_log(self, dump: str, master: int | None = None) -> Path:
@@ -152,28 +238,26 @@ class Nginx:
         return self._path(file, given.get("p")) if file else self._built_in("error-log-path")
 
     def _path(self, named: str, prefix: str | None = None) -> Path:
-        """Return a path of the configuration: relative ones are under nginx's prefix."""
-        if named.startswith("/"):
-            return Path(named)
-        return Path(prefix or self._built_in("prefix"), named)
+        """Return a path of the configuration: relative ones are under nginx's prefix, by default that of the definitions."""
+        return Path(prefix or self._prefix(), named)
+
+    def _prefix(self) -> Path:
+        return Path(self._host.prefix or self._binary().options.get("prefix", "/usr/share/nginx"))
 
     def _built_in(self, option: str) -> Path:
-        """Return a path that nginx was built with."""
-        if self._built is None:
+        """Return a path that nginx was built with; a relative one is under its prefix."""
+        return self._prefix() / self._binary().options.get(option, "")
+
+    def _binary(self) -> Binary:
+        if self._described is None:
             try:
                 words = [self._host.binary, "-V"]
                 done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False)
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise ConductorError(f"cannot run {self._host.binary} -V: {error}") from error
-            self._built = dict(re.findall(r"--([a-z-]+)=(\S+)", done.stderr))
-        return Path(self._built.get("prefix", "/usr/share/nginx"), self._built.get(option, ""))
-
-    @staticmethod
-    def reload_units() -> None:
-        """Make systemd read the drop-in of nginx's unit, if the host runs systemd."""
-        if Path("/run/systemd/system").is_dir():
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # the next boot reads it
-                subprocess.run(["systemctl", "daemon-reload"], capture_output=True, timeout=CHECK_SECONDS, check=False)
+            version = next(iter(re.findall(r"nginx/([\d.]+)", done.stderr)), "")
+            self._described = Binary(version, dict(re.findall(r"--([a-z-]+)=(\S+)", done.stderr)))
+        return self._described
 
     @staticmethod
     def reload(master: int) -> None:
@@ -192,6 +276,16 @@ class Nginx:
         generation, _, pid = (self._ask("/generation") or "").partition(" ")
         return (generation, int(pid)) if pid.isdigit() else None
 
+    def listens(self) -> bool:
+        """Return whether a process listens on Conductor's own socket, even if no worker answers."""
+        try:
+            Connection(str(self._status_socket), STATUS_SECONDS).close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:  # its queue is full
+            return True
+        return True
+
     def announced(self) -> bool | None:
         """True when a worker sees the announce flag; None when none answers."""
         answer = self._ask("/announced")
@@ -203,10 +297,15 @@ class Nginx:
         return (int(found[1]), int(found[2])) if found else None
 
     def _ask(self, path: str) -> str | None:
+        status, text = self.request("GET", path) or (0, "")
+        return text if status == 200 else None
+
+    def request(self, method: str, path: str, body: str = "") -> tuple[int, str] | None:
+        """Return status and text of a worker's answer on Conductor's own socket; None when none answers."""
         try:
             with Connection(str(self._status_socket), STATUS_SECONDS) as connection:
-                status = connection.request("GET", path, {"Host": "localhost", "Connection": "close"})
-                return connection.body().decode() if status == 200 else None
+                headers = {"Host": "localhost", "Connection": "close", "Content-Length": str(len(body.encode()))}
+                return connection.request(method, path, headers, body.encode()), connection.body().decode()
         except (OSError, InvalidResponse):
             return None
 

@@ -1,5 +1,8 @@
 """nginx's processes, read from `/proc`: its workers, what they listen on, and their connections in nginx's own network
-namespace."""
+namespace.
+
+A process that cannot be read is an error: otherwise a running worker would count as exited, and lose its endpoints.
+"""
 
 import functools
 import os
@@ -8,8 +11,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from conductor.traffic.sockets import LISTEN, tcp, unix_accepted, unix_listeners
+from conductor.traffic.sockets import EXITED, LISTEN, read_proc, tcp, unix_accepted, unix_listeners, unreadable
 
+SIGHUP_BIT = 1  # of the signal masks in /proc/PID/status: bit 0 is signal 1
 _OPTION = re.compile(r" -([cpeg]) ?(.+?)(?= -[cpeg]|$)", re.DOTALL)
 
 
@@ -33,6 +37,11 @@ def is_master(pid: int) -> bool:
     return _title(pid).startswith("nginx: master process")
 
 
+def is_master_here(pid: int) -> bool:
+    """True when `pid` is a running master outside of containers: an old pid file may name one in a container."""
+    return is_master(pid) and _same_namespace(pid)
+
+
 def parent(pid: int) -> int | None:
     """Return the parent of a process; None when it has exited."""
     stat = _stat(pid)
@@ -41,11 +50,7 @@ def parent(pid: int) -> int | None:
 
 def masters() -> dict[int, dict[str, str]]:
     """Return the nginx masters in this process's own pid namespace, each with its options, such as `-c` and `-g`."""
-    found = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and is_master(int(entry.name)) and _same_namespace(entry.path):
-            found[int(entry.name)] = options(int(entry.name))
-    return found
+    return {pid: options(pid) for pid in _all() if is_master_here(pid)}
 
 
 def options(master: int) -> dict[str, str]:
@@ -53,12 +58,15 @@ def options(master: int) -> dict[str, str]:
     return dict(_OPTION.findall(_title(master).rstrip()))
 
 
-def _same_namespace(process: str) -> bool:
-    """False for an nginx in a container."""
+def _same_namespace(pid: int) -> bool:
+    """False for an nginx in a container, even if this process has no permission to inspect that nginx."""
+    path = f"/proc/{pid}/ns/pid"
     try:
-        return Path(process, "ns/pid").stat().st_ino == Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
+        return Path(path).stat().st_ino == Path("/proc/self/ns/pid").stat().st_ino
+    except (*EXITED, PermissionError):
         return False
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def workers(master: int) -> frozenset[Worker]:
@@ -74,10 +82,28 @@ def workers(master: int) -> frozenset[Worker]:
     return frozenset(found)
 
 
+def worker(pid: int) -> Worker | None:
+    """Return the nginx worker with this pid; None when there is none."""
+    stat = _stat(pid)
+    return Worker(pid, stat[1], boot_id()) if stat is not None and _title(pid).startswith("nginx: worker") else None
+
+
+def reloads_later(master: int) -> bool:
+    """True while a signal to reload waits for the master, which blocks it except between two tasks."""
+    found = re.findall(rb"^S(?:ig|hd)Pnd:\s*([0-9a-f]+)$", read_proc(f"/proc/{master}/status") or b"", re.MULTILINE)
+    return any(int(mask, 16) & SIGHUP_BIT for mask in found)
+
+
 def alive(worker: Worker) -> bool:
     """True while this process exists. A worker of an earlier boot does not."""
     stat = _stat(worker.pid)
     return stat is not None and (stat[1], boot_id()) == (worker.started, worker.boot)
+
+
+def started_at(worker: Worker, now: float) -> float:
+    """Return when a worker started, in seconds since 1970 like `now`."""
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return now - uptime + worker.started / os.sysconf("SC_CLK_TCK")
 
 
 @functools.cache
@@ -121,29 +147,30 @@ def _children(pid: int) -> list[int]:
     The kernel may leave one out while another exits, so the list is read until it is the same twice. A kernel without
     these lists is searched process by process.
     """
-    path, before = Path(f"/proc/{pid}/task/{pid}/children"), None
+    before: bytes | None = None
+    while (found := read_proc(f"/proc/{pid}/task/{pid}/children")) is not None:
+        if found == before:
+            return [int(child) for child in found.split()]
+        before = found
+    return _all()
+
+
+def _all() -> list[int]:
     try:
-        while (found := path.read_text()) != before:
-            before = found
-    except OSError:
         return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
-    return [int(child) for child in found.split()]
+    except OSError as error:
+        raise unreadable("/proc", error) from error
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
     """Return parent and start time (clock ticks since boot); None for a process that has exited or is a zombie."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if after_name[0] in "ZX" else (int(after_name[1]), int(after_name[19]))
+    found = read_proc(f"/proc/{pid}/stat")
+    after_name = found.rpartition(b")")[2].split() if found else [b"X"]
+    return None if after_name[0] in {b"Z", b"X"} else (int(after_name[1]), int(after_name[19]))
 
 
 def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
+    return (read_proc(f"/proc/{pid}/cmdline") or b"").replace(b"\0", b" ").decode(errors="replace")
 
 
 def _inodes(pid: int) -> frozenset[int]:
@@ -152,10 +179,12 @@ def _inodes(pid: int) -> frozenset[int]:
         for entry in os.scandir(f"/proc/{pid}/fd"):
             try:
                 target = os.readlink(entry.path)  # noqa: PTH115 (thousands of them: no object for each)
-            except OSError:
+            except OSError:  # closed in between
                 continue
             if target.startswith("socket:["):
                 found.append(int(target[8:-1]))
-    except OSError:
+    except EXITED:
         return frozenset()
+    except OSError as error:
+        raise unreadable(f"/proc/{pid}/fd", error) from error
     return frozenset(found)

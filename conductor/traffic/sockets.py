@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from conductor.errors import ConductorError
+
 ESTABLISHED, SYN_SENT, CLOSE_WAIT, LISTEN = 0x01, 0x02, 0x08, 0x0A  # tcp_states.h
+EXITED = (FileNotFoundError, ProcessLookupError)  # raised by a read in /proc when the process has exited
 _UNIX_ACCEPTS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
 
 _SOCK_DIAG, _BY_FAMILY, _REQUEST_AND_DUMP, _DONE, _ERROR = 4, 20, 0x301, 3, 2  # linux/{netlink,sock_diag}.h
@@ -91,7 +94,20 @@ def _read(pid: int, name: str, family: int) -> Iterator[Tcp]:
 
 
 def _table(pid: int, name: str) -> bytes:
+    return read_proc(f"/proc/{pid}/net/{name}") or b""
+
+
+def read_proc(path: str) -> bytes | None:
+    """Return the contents of a file about a process; None when the process has exited."""
     try:
-        return Path(f"/proc/{pid}/net/{name}").read_bytes()
-    except OSError:
-        return b""
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (thousands of them: no object for each)
+            return file.read()
+    except EXITED:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str, error: OSError) -> ConductorError:
+    """Return the error of a failed read. The process may exist: perhaps this process has too many open files."""
+    return ConductorError(f"cannot read {path}: {error.strerror}")

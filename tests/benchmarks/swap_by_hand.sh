@@ -2,6 +2,7 @@
 # The upgrade as an operator would script it: the same Docker and nginx calls in the same order, with the same announce,
 # health gate and wait for old workers. No journal, no locks, no undo, and no proof beyond "the old workers are gone".
 # swap_by_hand.sh REVISION FIRST_IP SECOND_IP, with INSTANCE NETWORK IMAGE NGINX CONF INCLUDE FLAG PID_FILE STATUS ANNOUNCE_MS
+# WAIT_SECONDS (at most, for old workers) POLITE. ANNOUNCE_MS and WAIT_SECONDS of 0 leave that step out.
 set -eu
 revision=$1
 shift
@@ -9,7 +10,7 @@ old=$(docker ps -q --filter "label=conductor.instance=$INSTANCE")
 image=$(docker image inspect --format '{{.Id}}' "$IMAGE:$revision")
 
 start_and_gate() {
-    docker run -d --network "$NETWORK" --ip "$1" --label "conductor.instance=$INSTANCE" -e SERVICE=web "$image" >/dev/null
+    docker run -d --network "$NETWORK" --ip "$1" --label "conductor.instance=$INSTANCE" -e SERVICE=web -e "POLITE=$POLITE" "$image" >/dev/null
     local passed=0
     while [ $passed -lt 2 ]; do
         if curl -fs -o /dev/null -m 5 "http://$1:8080/health"; then passed=$((passed + 1)); else passed=0; fi
@@ -30,12 +31,17 @@ mv "$INCLUDE/.web.new" "$INCLUDE/web.conf"
 
 master=$(cat "$PID_FILE")
 workers=$(pgrep -P "$master")
-touch "$FLAG"
-sleep 0.1
-until=$(($(date +%s%3N) + ANNOUNCE_MS - 100))
-while [ "$(date +%s%3N)" -lt "$until" ] && ! curl -s "$STATUS" | grep -q 'Waiting: 0'; do sleep 0.01; done
+if [ "$ANNOUNCE_MS" -gt 0 ]; then
+    touch "$FLAG"
+    sleep 0.1
+    until=$(($(date +%s%3N) + ANNOUNCE_MS - 100))
+    while [ "$(date +%s%3N)" -lt "$until" ] && ! curl -s "$STATUS" | grep -q 'Waiting: 0'; do sleep 0.01; done
+fi
 "$NGINX" -s reload -c "$CONF"
-for worker in $workers; do while kill -0 "$worker" 2>/dev/null; do sleep 0.01; done; done
+until=$((SECONDS + WAIT_SECONDS))
+for worker in $workers; do
+    while [ $SECONDS -lt $until ] && kill -0 "$worker" 2>/dev/null; do sleep 0.01; done
+done
 rm -f "$FLAG"
 
 for container in $old; do (docker stop -t 3 "$container" && docker rm "$container") >/dev/null & done

@@ -3,37 +3,31 @@
 Cron calls it every minute for every job, so its cost beside that of Docker is bounded.
 """
 
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import pytest
+
+from tests.benchmarks.figures import Figures
+from tests.benchmarks.timing import process_seconds
 from tests.support.aftermath import QUICK
 from tests.support.host import TestHost
 from tests.support.images import APP
 
-PAIRS = 20
-BOUND_MS = 120.0
 COMMAND = Path(sys.executable).with_name("conductor")
 
 
-def milliseconds(host: TestHost, *argv: str | Path) -> float:
-    began = time.perf_counter()
-    subprocess.run(argv, env=host.environment(), stdin=subprocess.DEVNULL, check=True, capture_output=True)
-    return (time.perf_counter() - began) * 1000
-
-
-def test_at_most_120_ms_more_than_docker_run(host):
+@pytest.mark.short
+def test_against_docker_run(host: TestHost, figures: Figures) -> None:
     host.define({"web": {**QUICK, "nginx": None}})
     host.upgrade("r1", check=True)
-    ours = (COMMAND, "run", "--id", "web", "true")
-    theirs = ("docker", "run", "--rm", "--network", host.network, f"{APP}:r1", "true")
-    pairs = [(milliseconds(host, *ours), milliseconds(host, *theirs)) for _ in range(PAIRS + 1)][1:]
-    conductor, docker = (statistics.median(column) for column in zip(*pairs, strict=True))
-    more = statistics.median(one - other for one, other in pairs)
-    print(
-        f"\nconductor run {conductor:.0f} ms, docker run --rm {docker:.0f} ms: {conductor / docker:.2f} times, "
-        f"{more:+.0f} ms (median of {PAIRS} differences)"
+    environment = host.environment()
+    docker_run = ("docker", "run", "--rm", "--network", host.network, f"{APP}:r1", "true")
+    figures.compare(
+        "run",
+        lambda: process_seconds(COMMAND, "run", "--id", "web", "true", env=environment),
+        lambda: process_seconds(*docker_run, env=environment),
+        of="docker run --rm",
+        pairs=20,
+        short_pairs=6,
     )
-    assert more <= BOUND_MS

@@ -1,67 +1,34 @@
-"""The cost of `supervise` while nothing happens, with 200 containers in 50 services, and how soon it replaces a container."""
+"""The cost of `supervise` while nothing happens, how soon it replaces a container, and how soon a host is started."""
 
-import json
 import re
 import shutil
-import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from conductor.definitions.model import Health
 from conductor.health.probe import probe
+from tests.benchmarks.figures import Figures
+from tests.benchmarks.hosts import EACH, SERVICES, WIDTH, resident_mib, start_many, wait_for_all
+from tests.benchmarks.timing import median
+from tests.support.commands import ROOT
 from tests.support.daemon import Container
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost, merged
 from tests.support.images import BASE
 from tests.support.supervised import Supervised, cpu_seconds
 
-SERVICES, EACH, KILLS = 50, 4, 20
-SECONDS = 60.0
-MOST_CPU, MOST_MIB = 0.03, 60.0
-PASS_SECONDS = 5.0
-MEDIAN_SECONDS, LONGEST_SECONDS = 0.5, 5.5
-WIDTH, ROUNDS, MOST_TIMES = 4, 3, 1.5  # the default of `starts_at_once`
+MOST_MIB = 60.0
+PASS_SECONDS, LONGEST_SECONDS = 5.0, 5.5
+ROUNDS = 3
 
 
-def start_many(host: TestHost, daemon: str) -> None:
-    """Create wanted states and containers as upgrades do. All containers have the label with the address of one replica that
-    answers health checks."""
-    host.define({"web": {"count": 1, "nginx": None}})
-    host.upgrade("r1", check=True)
-    first = json.loads((host.state_dir / "services" / "web.json").read_text())
-    (web,) = host.containers("web")
-    address = web.labels["conductor.address"]
-
-    def service(number: int) -> None:
-        name, change = f"s{number}", f"{number:08x}"
-        release = {**first["release"], "service": name, "id": change}
-        release["definition"] = {**release["definition"], "count": EACH, "health": {"path": "/health", "interval": 5}}
-        state = {**first, "service": name, "change": change, "release": release}
-        (host.state_dir / "services" / f"{name}.json").write_text(json.dumps(state))
-        for index in range(EACH):
-            labels = {
-                "instance": host.instance, "service": name, "kind": "service", "release": change, "change": change,
-                "revision": "r1", "address": address, "definition": release["digest"],
-            }  # fmt: skip
-            words = [word for key, value in labels.items() for word in ("--label", f"conductor.{key}={value}")]
-            run = ["docker", "run", "-d", "--name", f"{host.network}-{name}-{index}", "--network", "none", *words]
-            subprocess.run([*run, BASE, "sleep", "3600"], check=True, capture_output=True)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(service, range(SERVICES)))
-    many = {f"s{n}": {"count": EACH, "nginx": None, "health": {"interval": 5}} for n in range(SERVICES)}
-    host.define({"web": {"count": 1, "nginx": None}, **many}, host_extra={"docker": daemon})
-
-
-def resident_mib(pid: int) -> float:
-    words = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()
-    return int(words[0]) / 1024
-
-
-def by_hand(host: TestHost) -> float:
+def own_seconds(host: TestHost) -> float:
     """Return how long the daemon itself takes to create and start one container now, on the network of the others."""
     api = host.daemon.api
     began = time.monotonic()
@@ -74,51 +41,81 @@ def by_hand(host: TestHost) -> float:
     return taken
 
 
-def test_cost_of_supervising_200_containers(images):
+def cpu_shares(pids: list[int], windows: int, seconds: float) -> list[tuple[float, ...]]:
+    """Return the share of a core that each process uses in each window; all are measured at the same time."""
+    found = []
+    for _ in range(windows):
+        before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
+        time.sleep(seconds)
+        taken = time.monotonic() - began
+        found.append(tuple((cpu_seconds(pid) - one) / taken for pid, one in zip(pids, before, strict=True)))
+    return found
+
+
+def measure_supervising(figures: Figures, services: int, each: int, *, windows: int, seconds: float) -> None:
+    replicas = services * each
     with TestHost() as host, DaemonBetween(host.directory / "counting.sock") as between:
-        start_many(host, between.url)
+        address = start_many(host, between.url, services=services, each=each)
+        words = ("-m", "tests.benchmarks.bare_checks", host.daemon.url, host.instance, address, str(replicas))
         sup = Supervised(host)
+        floor = subprocess.Popen([sys.executable, *words], cwd=ROOT)
         try:
             spawned = sup.start()
-            host.wait_for(
-                lambda: f"{SERVICES + 1} services, {SERVICES * EACH + 1} containers" in sup.status()["text"], "all"
-            )
-            time.sleep(15)
+            wait_for_all(sup, services, each)
+            time.sleep(5 if figures.short else 15)
             threads = len(list(Path(f"/proc/{spawned.pid}/task").iterdir()))
             between.calls.clear()
-            before, began = cpu_seconds(spawned.pid), time.monotonic()
-            time.sleep(SECONDS)
+            figures.look()
+            found = cpu_shares([spawned.pid, floor.pid], windows, seconds)
             lists = sum("/containers/json" in call for call in between.calls)
-            used = (cpu_seconds(spawned.pid) - before) / (time.monotonic() - began)
             memory = resident_mib(spawned.pid)
+            assert floor.poll() is None, "the bare loop has ended"
         finally:
+            floor.kill()
+            floor.wait()
             sup.end()
         assert " started: " not in sup.log, sup.log
-    print(
-        f"\n{SERVICES * EACH} containers in {SERVICES} services: {used:.1%} of a core, {memory:.0f} MiB, {threads} threads"
+    figures.ratio(
+        f"supervise, {replicas} containers",
+        [(one, other) for one, other in found],
+        of="a bare loop of the same checks and list calls",
+        unit="of a core",
+        memory_mib=round(memory, 1),
+        threads=threads,
+        list_calls=lists,
     )
-    print(f"  {lists} list calls in {SECONDS:g} s")
-    assert lists <= SECONDS / PASS_SECONDS + 1
-    assert used <= MOST_CPU
+    assert lists <= windows * seconds / PASS_SECONDS + 1
     assert memory <= MOST_MIB
 
 
-def test_time_from_an_exit_to_the_start_of_its_replacement(images):
+def test_cost_of_supervising_200_containers(images: None, figures: Figures) -> None:
+    measure_supervising(figures, SERVICES, EACH, windows=3, seconds=20)
+
+
+@pytest.mark.short
+def test_cost_of_supervising_40_containers(images: None, figures: Figures) -> None:
+    measure_supervising(figures, 10, 4, windows=figures.number(3, 1), seconds=20)
+
+
+@pytest.mark.short
+def test_time_from_an_exit_to_the_start_of_its_replacement(images: None, figures: Figures) -> None:
     """Each kill is on another service, so that no delay applies."""
+    kills = max(2, figures.number(20, 6))  # one of each kind
     with TestHost() as host:
         sup = Supervised(host)
-        names = [f"k{n}" for n in range(KILLS)]
+        names = [f"k{n}" for n in range(kills)]
         quick = {"env": {"BOOT": "0.05"}, "count": 2, "health": {"interval": "5s"}, "stop": {"grace": "1s"}}
         host.define(
             {name: merged(quick, {"nginx": None if n % 2 else {"drain": "2s"}}) for n, name in enumerate(names)}
         )
         ids = [word for name in names for word in ("--id", name)]
         host.conductor("service", "upgrade", *ids, "--revision", "r1", check=True, timeout=300)
-        taken, created = {}, {}
+        taken, created, own = {}, {}, []
         try:
             sup.start()
             time.sleep(6)
             for name in names:
+                figures.look()
                 victim = sup.running(name)[0]
                 host.daemon.api.kill(victim.id)
                 host.wait_for(lambda name=name: sup.events.of("start", name), f"a start of {name}\n{sup.log}", 10)
@@ -126,18 +123,23 @@ def test_time_from_an_exit_to_the_start_of_its_replacement(images):
                 taken[name] = sup.events.of("start", name)[0] - exited
                 created[name] = sup.events.of("create", name)[0] - exited
                 time.sleep(1.0)
+                own.append(own_seconds(host))
             expected = re.compile(r"\S+: repair (started: .*|done)")
             odd = [line for line in sup.log.splitlines()[1:] if not expected.fullmatch(line)]
-            own = statistics.median(by_hand(host) for _ in range(5))
         finally:
             sup.end()
     print("\n".join(odd))
-    print("\nfrom an exit to the start of its replacement: " + ", ".join(f"{s:.2f}" for s in taken.values()))
-    for kind, rest in (("through nginx", 0), ("without nginx", 1)):
-        print(f"  {kind}: median {statistics.median([s for n, s in enumerate(taken.values()) if n % 2 == rest]):.2f} s")
-    print(f"  its creation: median {statistics.median(created.values()):.2f} s; docker run alone takes {own:.2f} s")
-    assert statistics.median(taken.values()) <= MEDIAN_SECONDS
-    assert max(taken.values()) <= LONGEST_SECONDS
+    seconds = list(taken.values())
+    figures.ratio(
+        "from an exit to the start of its replacement",
+        list(zip(seconds, own, strict=True)),
+        of="docker run alone",
+        through_nginx=median(seconds[::2]),
+        without_nginx=median(seconds[1::2]),
+        to_its_creation=median(list(created.values())),
+        longest=round(max(seconds), 3),
+    )
+    assert max(seconds) <= LONGEST_SECONDS
 
 
 def kill_all(host: TestHost) -> list[Container]:
@@ -163,7 +165,7 @@ def until_healthy(containers: list[Container], begin: Callable[[], object]) -> f
     return time.monotonic() - began
 
 
-def test_a_host_start(images):
+def test_a_host_start(images: None, figures: Figures) -> None:
     """The same containers started by a plain loop of the same width, and by supervise, in turns."""
     plain, supervised = [], []
     with TestHost() as host, ThreadPoolExecutor(WIDTH) as pool:
@@ -172,7 +174,7 @@ def test_a_host_start(images):
         host.define(dict.fromkeys(names, quick))
         ids = [word for name in names for word in ("--id", name)]
         host.conductor("service", "upgrade", *ids, "--revision", "r1", check=True, timeout=300)
-        for _ in range(ROUNDS):
+        for _ in range(figures.number(ROUNDS, 0)):
             there = kill_all(host)
             plain.append(
                 until_healthy(there, lambda there=there: pool.map(host.daemon.api.start, [c.id for c in there]))
@@ -185,7 +187,6 @@ def test_a_host_start(images):
                 sup.end()
                 shutil.rmtree(sup.sick)
             assert {c.id for c in host.containers()} == {c.id for c in there}
-    times = statistics.median(supervised) / statistics.median(plain)
-    said = ", ".join(f"{s:.1f}" for s in supervised), ", ".join(f"{s:.1f}" for s in plain)
-    print(f"\n{SERVICES} services healthy after a host start: {said[0]} s, a plain loop {said[1]} s: {times:.2f} times")
-    assert times <= MOST_TIMES
+    figures.ratio(
+        f"{SERVICES} services healthy after a host start", list(zip(supervised, plain, strict=True)), of="a plain loop"
+    )

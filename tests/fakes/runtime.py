@@ -14,18 +14,24 @@ from typing import Any, NamedTuple
 import msgspec
 
 from conductor.clock import Clock
-from conductor.definitions.model import Health, Network
+from conductor.definitions.model import Health, Mount, Network
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan import labels
-from conductor.plan.container_spec import ContainerSpec
+from conductor.plan.container_spec import ContainerSpec, required_source
+from conductor.plan.garbage import LocalImage
+from conductor.plan.listening import Listener
+from conductor.plan.log import LogLine, Stream
 from conductor.plan.release import Image
-from conductor.plan.replica import CheckResult, Containers, ContainerState, Replica
+from conductor.plan.replica import CheckResult, Containers, ContainerState, ContainerUsage, Replica
 from conductor.runtime.docker.responses import container_state, containers
-from conductor.runtime.port import Captured, ContainerEvent, RuntimeUnavailable
+from conductor.runtime.port import Captured, ContainerEvent, Daemon, RuntimeUnavailable
 
 EPOCH = 1_800_000_000.0  # when a FakeClock begins, in seconds since 1970
 KILLED, TERMINATED = 137, 143  # exit codes after SIGKILL and SIGTERM
+STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+IMAGE_BYTES = 100 * 2**20  # of each image
+MEMORY_BYTES = 50 * 2**20  # of each running container
 EPHEMERAL = (32768, 60999)  # ports that the host gives to outgoing connections
 
 
@@ -37,11 +43,20 @@ class FakeClock(Clock):
         self._elapsed = 0.0
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def monotonic(self) -> float:
         return self._elapsed
 
     def wall(self) -> float:
         return self._start + self._elapsed
+
+    def thread_cpu(self) -> float:
+        return 0.0
 
     def sleep(self, seconds: float) -> None:
         with self._lock:
@@ -49,16 +64,15 @@ class FakeClock(Clock):
 
     advance = sleep
 
+    def set_forward(self, seconds: float) -> None:
+        """Let the wall time jump, as when the host's clock is corrected."""
+        self._start += seconds
+
     def local(self) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(self.wall(), datetime.UTC).replace(tzinfo=None)
 
     def age(self, stamp: str) -> float:
-        then = datetime.datetime.fromisoformat(stamp[:19]).replace(tzinfo=datetime.UTC)
-        return self.wall() - then.timestamp()
-
-    def later(self, seconds: float) -> str:
-        then = datetime.datetime.fromtimestamp(self.wall() + seconds, datetime.UTC)
-        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self.wall() - datetime.datetime.fromisoformat(stamp).timestamp()
 
 
 class FakeCancellation:
@@ -112,7 +126,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
 
     `exits_after` is in seconds of the clock (0 is at once, None is never). `stdout` and `stderr` are printed at the start.
     `start_error` makes `start` fail with `exit_code`. `healthy` is for `execute` and `FakeHealth`; `answer` is what a check
-    then shows. `ignores_sigterm`: `stop` kills it. `address` is the address it gets instead of the requested one.
+    then shows. `ignores_sigterm`: `stop` kills it. It exits `stops_after` seconds after `signal`. `address` is the address it gets instead of the requested one.
     """
 
     exits_after: float | None = None
@@ -125,8 +139,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = ""
     check_hangs: bool = False
     ignores_sigterm: bool = False
+    stops_after: float = 0.0
     address: str = ""
     environment: dict[str, str] = {}  # of the image
+    listeners: tuple[Listener, ...] | None = None
 
 
 SERVES = Behaviour()
@@ -158,8 +174,9 @@ class _Container(msgspec.Struct):
     error: str = ""
     ip: str = ""
     started: float = 0.0
+    started_monotonic: float = 0.0
     finished: str = ""
-    log: list[tuple[str, int, str]] = msgspec.field(default_factory=list)  # time stamp, stream, line
+    log: list[LogLine] = msgspec.field(default_factory=list)
 
     @property
     def running(self) -> bool:
@@ -170,8 +187,8 @@ class FakeRuntime:
     """Implements `Runtime` in memory. `calls` has every call in order; safe in several threads.
 
     `images` are local, `registry` is what `pull` can fetch. `foreign_addresses` are in use by other containers.
-    The host lacks `missing_files`.
-    `away` is True while the daemon does not answer.
+    The host lacks `missing_files`. `used_by_others` are ids of images of containers that are not Conductor's.
+    `away` is True while the daemon does not answer, `unknown_usage` while the kernel's tables cannot be read.
     """
 
     def __init__(self, clock: FakeClock | None = None, *, instance: str = "default") -> None:
@@ -181,9 +198,15 @@ class FakeRuntime:
         self.failed: list[str] = []  # methods that raised an injected error
         self.images: dict[str, Image] = {}
         self.registry: dict[str, Image] = {}
+        self.used_by_others: set[str] = set()
         self.networks: dict[str, tuple[Network, str]] = {}  # and the instance that owns it
+        self.other_networks: set[str] = set()  # which containers may join
         self.foreign_addresses: set[str] = set()
         self.missing_files: set[str] = set()
+        self.unreadable_credentials: set[str] = set()  # image names
+        self.settings: dict[str, Any] = {}  # fields of `Daemon` that differ from a healthy one
+        self.unknown_usage = False
+        self.late_out_of_memory: set[str] = set()  # ids whose kill by the kernel is known only to those who wait for it
         self._away = False
         self._containers: dict[str, _Container] = {}
         self._behaviours: list[tuple[str, str | None, Behaviour]] = []
@@ -191,13 +214,26 @@ class FakeRuntime:
         self._subscribers: list[queue.SimpleQueue[ContainerEvent | BaseException | None]] = []
         self._created = 0
         self._stamps = 0
+        self._make_locks()
+
+    def _make_locks(self) -> None:
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # a log or a state, for those who follow a log
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in {"_lock", "_changed"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_locks()
 
     # For tests: configuration.
 
-    def add_image(self, reference: str, image_id: str = "", digest: str = "", volumes: tuple[str, ...] = ()) -> Image:
+    def add_image(
+        self, reference: str, image_id: str = "", digest: str = "", volumes: tuple[str, ...] = (), size: int = 0
+    ) -> Image:
         """Add a local image; its id is made from the reference unless given."""
-        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest, volumes)
+        image = self.images[reference] = Image(image_id or f"sha256:{reference}", digest, volumes, size)
         return image
 
     def publish_image(self, reference: str, image_id: str = "", digest: str = "") -> Image:
@@ -220,17 +256,29 @@ class FakeRuntime:
         error = error or ConductorError(f"cannot {method}: the test injected this failure")
         self._failures.append(_Failure(method, nth, error, after))
 
+    def no_failures(self) -> None:
+        """Forget the failures that have not been raised."""
+        self._failures.clear()
+
     @property
     def away(self) -> bool:
         return self._away
 
     @away.setter
     def away(self, away: bool) -> None:
-        self._away = away
-        if away:
-            self._publish(_unavailable(), last=True)
+        with self._lock:
+            self._away = away
+            if away:
+                self._publish(_unavailable(), last=True)
+            self._changed.notify_all()
 
     # For tests: what happens outside Conductor.
+
+    def change(self, container: str, **fields: Any) -> None:
+        """Change how a container behaves from now on."""
+        with self._lock:
+            found = self._containers[container]
+            found.behaviour = msgspec.structs.replace(found.behaviour, **fields)
 
     def exit(self, container: str, exit_code: int = 1, *, out_of_memory: bool = False) -> None:
         """Let a running container exit by itself."""
@@ -269,8 +317,7 @@ class FakeRuntime:
     def print(self, container: str, text: str, *, stream: int = 1) -> None:
         """Add a line to a container's log."""
         with self._lock:
-            found = self._containers[container]
-            found.log.append((self._stamp(), stream, text))
+            self._print(self._containers[container], "stdout" if stream == 1 else "stderr", text)
 
     def end_events(self) -> None:
         """End every stream of events."""
@@ -298,6 +345,19 @@ class FakeRuntime:
 
     # The port.
 
+    def daemon(self) -> Daemon:
+        with self._call("daemon"):
+            healthy = Daemon(
+                version="27.0", required="the fake", supported=True, keeps_containers=True, data_dir="/nowhere/docker",
+                time=self.clock.now(),
+            )  # fmt: skip
+            return msgspec.structs.replace(healthy, **self.settings)
+
+    def check_credentials(self, image: str) -> None:
+        self.calls.append(Call("check_credentials", (image,)))  # the daemon is not asked
+        if image in self.unreadable_credentials:
+            raise ConductorError("cannot read /root/.docker/config.json: not valid JSON", "run docker login again")
+
     def containers(self, service: str | None = None) -> Containers:
         with self._call("containers", service):
             found = [c for c in self._ours() if service is None or c.spec.labels.get(labels.SERVICE) == service]
@@ -320,8 +380,36 @@ class FakeRuntime:
             if reference not in self.registry:
                 raise ConductorError(f"cannot pull image {reference}: manifest unknown")
             progress("Pull complete")
+            before = self.images.get(reference)
+            if before and before.id != self.registry[reference].id and len(self._names()[before.id]) == 1:
+                self.images[before.id] = before  # it stays, without a name
             self.images[reference] = self.registry[reference]
             return self.images[reference]
+
+    def local_images(self) -> tuple[LocalImage, ...]:
+        with self._call("local_images"):
+            used = {found.spec.image_id for found in self._containers.values()} | self.used_by_others
+            return tuple(
+                LocalImage(id=image, references=tuple(sorted(names - {image})), bytes=IMAGE_BYTES, in_use=image in used)
+                for image, names in self._names().items()
+            )
+
+    def remove_image(self, reference: str, image_id: str) -> None:
+        with self._call("remove_image", reference, image_id):
+            found = self.images.get(reference)
+            if found is None or found.id != image_id:
+                return
+            used = {one.spec.image_id for one in self._containers.values()} | self.used_by_others
+            if image_id in used and len(self._names()[image_id]) == 1:
+                raise ConductorError(f"cannot remove image {reference}: a container uses it")
+            del self.images[reference]
+
+    def _names(self) -> dict[str, set[str]]:
+        """Return the references of each image; one without any has its id instead."""
+        names: dict[str, set[str]] = {}
+        for reference, image in self.images.items():
+            names.setdefault(image.id, set()).add(reference)
+        return names
 
     def ensure_network(self, network: Network) -> None:
         with self._call("ensure_network", network):
@@ -336,10 +424,17 @@ class FakeRuntime:
         if low <= EPHEMERAL[1] and high >= EPHEMERAL[0]:
             raise ConductorError(f"cannot publish ports {low} to {high}: the host gives them to outgoing connections")
 
-    def check_volumes(self, volumes: Collection[str]) -> None:
-        for volume in volumes:
-            if volume.partition(":")[0] in self.missing_files:
-                raise ConductorError(f"cannot mount {volume}: it does not exist")
+    def check_volumes(self, volumes: Collection[str | Mount]) -> None:
+        for source in map(required_source, volumes):
+            if source in self.missing_files:
+                raise ConductorError(f"cannot mount {source}: it does not exist")
+
+    def check_networks(self, names: Collection[str]) -> None:
+        if not names:
+            return  # the daemon is not asked
+        with self._call("check_networks", *names):
+            for name in set(names) - self.other_networks:
+                raise ConductorError(f"cannot connect containers to network {name}: it does not exist")
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         with self._call("used_addresses", network):
@@ -371,6 +466,26 @@ class FakeRuntime:
         with self._call("inspect", container):
             found = self._containers.get(container)
             return None if found is None else container_state(_detail(found))
+
+    def inspect_exit(self, container: str, *, wait: bool) -> ContainerState | None:
+        state = self.inspect(container)
+        if state is not None and wait and container in self.late_out_of_memory:
+            return msgspec.structs.replace(state, out_of_memory=True)
+        return state
+
+    def listeners(self, container: str) -> tuple[Listener, ...] | None:
+        with self._call("listeners", container):
+            found = self._containers.get(container)
+            return None if found is None else found.behaviour.listeners
+
+    def usage(self, container: str) -> ContainerUsage | None:
+        with self._lock:  # the daemon is not asked
+            found = self._containers.get(container)
+            if found is None or not found.running or self.unknown_usage:
+                return None
+            limit = None if found.spec.memory is None else int(found.spec.memory)
+            started = self.clock.wall() - (self.clock.monotonic() - found.started_monotonic)  # as the kernel knows it
+            return ContainerUsage(memory=MEMORY_BYTES, memory_limit=limit, started=started)
 
     def environment(self, container: str) -> dict[str, str]:
         with self._call("environment", container):
@@ -405,7 +520,7 @@ class FakeRuntime:
             except ConductorError as error:
                 return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
             found = self._containers[container]
-            streams = [[f"{line}\n".encode() for _, stream, line in found.log if stream == number] for number in (1, 2)]
+            streams = [[f"{one.text}\n".encode() for one in found.log if one.stream == name] for name in STREAMS]
             stdout, stderr = (b"".join(lines) for lines in streams)
             if len(stdout) + len(stderr) > max_bytes:
                 return Captured(stdout=stdout, stderr=stderr, failure=f"printed more than {max_bytes >> 10} KiB")
@@ -422,12 +537,45 @@ class FakeRuntime:
     def logs(self, container: str, tail: int) -> tuple[str, ...]:
         with self._call("logs", container, tail):
             found = self._containers.get(container)
-            return tuple(line for _, _, line in found.log[-tail:]) if found and tail else ()
+            return tuple(one.text for one in found.log[-tail:]) if found else ()
 
     def logs_since(self, container: str, after: str) -> tuple[tuple[str, str], ...]:
         with self._call("logs_since", container, after):
             found = self._containers.get(container)
-            return tuple((stamp, line) for stamp, _, line in found.log if stamp > after) if found else ()
+            return tuple((one.time, one.text) for one in found.log if one.time > after) if found else ()
+
+    def read_log(
+        self, container: str, *, since: str = "", tail: int | None = None, follow: bool = False
+    ) -> Iterator[LogLine]:
+        with self._call("read_log", container, since, tail, follow):
+            found = self._containers.get(container)
+            lines = list(found.log) if found else []
+        yield from (one for one in (lines if tail is None else lines[-tail:]) if one.time >= since)
+        read = len(lines)
+        while found is not None and follow:
+            with self._lock:
+                while not self._away and len(found.log) == read and found.running:
+                    self._changed.wait()
+                if self._away:
+                    raise _unavailable()
+                lines = found.log[read:]
+            if not lines:
+                return
+            read += len(lines)
+            yield from (one for one in lines if one.time >= since)
+
+    def signal(self, container: str, name: str) -> None:
+        with self._call("signal", container, name):
+            found = self._containers.get(container)
+            if found is None or found.state != "running" or found.behaviour.ignores_sigterm:
+                return  # a paused container gets the signal once it continues
+            if found.behaviour.stops_after:
+                until = self.clock.wall() + found.behaviour.stops_after
+                found.behaviour = msgspec.structs.replace(
+                    found.behaviour, exits_after=until - found.started, exit_code=TERMINATED
+                )
+            else:
+                self._exit(found, TERMINATED)
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         with self._call("stop", container, grace_seconds):
@@ -500,11 +648,16 @@ class FakeRuntime:
             raise ConductorError(f"{cannot}: {behaviour.start_error}")
         if found.spec.network not in self.networks:
             raise ConductorError(f"{cannot}: network {found.spec.network} not found")
+        for one in found.spec.joined:
+            if one.name not in self.other_networks:
+                raise ConductorError(f"{cannot}: network {one.name} not found")
         found.ip = self._free_ip(found, cannot)
         found.state, found.exit_code, found.error, found.finished = "running", 0, "", ""
-        found.started = self.clock.wall()
-        found.log += [(self._stamp(), 1, line) for line in behaviour.stdout]
-        found.log += [(self._stamp(), 2, line) for line in behaviour.stderr]
+        found.started, found.started_monotonic = self.clock.wall(), self.clock.monotonic()
+        for line in behaviour.stdout:
+            self._print(found, "stdout", line)
+        for line in behaviour.stderr:
+            self._print(found, "stderr", line)
         self._emit(found, fewer=False)
         self._let_time_pass()
 
@@ -528,6 +681,7 @@ class FakeRuntime:
     def _exit(self, container: _Container, exit_code: int, *, out_of_memory: bool = False) -> None:
         container.state, container.exit_code, container.out_of_memory = "exited", exit_code, out_of_memory
         container.ip, container.finished = "", self._stamp()
+        self._changed.notify_all()
         self._emit(container, fewer=True, exited=True)
 
     def _remove(self, container: str) -> None:
@@ -551,6 +705,10 @@ class FakeRuntime:
                 subscriber.put(event)
             if last:
                 self._subscribers = []
+
+    def _print(self, container: _Container, stream: Stream, text: str) -> None:
+        container.log.append(LogLine(self._stamp(), stream, text))
+        self._changed.notify_all()
 
     def _stamp(self) -> str:
         """Return a time stamp as Docker's, later than all before."""
@@ -577,22 +735,27 @@ def _row(container: _Container) -> dict[str, Any]:
         "Labels": container.spec.labels,
         "State": container.state,
         "Created": int(container.created),
+        "ImageID": container.spec.image_id,
     }
 
 
 def _detail(container: _Container) -> dict[str, Any]:
     """Return a container as the daemon's answer to an inspection."""
-    created = datetime.datetime.fromtimestamp(container.created, datetime.UTC).isoformat(timespec="microseconds")
+    created, started = (
+        datetime.datetime.fromtimestamp(wall, datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        for wall in (container.created, container.started)  # one that has not started did so in 1970
+    )
     publish, override = container.spec.publish, container.behaviour.address
     host, _, port = (override or f"127.0.0.1:{publish[1]}").partition(":") if publish else ("", "", "")
     ports = {f"{publish[0]}/tcp": [{"HostIp": host, "HostPort": port}]} if publish and container.running else {}
     return {
-        "Created": created.replace("+00:00", "Z"),
+        "Created": created,
         "State": {
             "Running": container.running,
             "ExitCode": container.exit_code,
             "OOMKilled": container.out_of_memory,
             "Error": container.error,
+            "StartedAt": started,
             "FinishedAt": container.finished or "0001-01-01T00:00:00Z",
         },
         "Config": {"Labels": container.spec.labels},

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from conductor.clock import Clock
-from conductor.definitions.model import Definition, Network, Service
-from conductor.definitions.scalars import Secret
+from conductor.definitions.model import Definition, Network, Service, Stop
+from conductor.definitions.scalars import ByteSize, Secret
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec, container_spec
 from conductor.plan.replica import Kind
@@ -38,10 +38,21 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], Behaviour]] = {
         ("sh", "-c", "echo one; exit 4"),
         Behaviour(exits_after=0.0, exit_code=4, stdout=("one",)),
     ),
+    "prints-odd-lines": (
+        ("sh", "-c", r"printf '1%%\r2%%\n'; head -c 40000 /dev/zero | tr '\0' x; echo; sleep 0.1; printf 'no newline'"),
+        Behaviour(exits_after=0.0, stdout=("1%\r2%", "x" * 40000, "no newline")),
+    ),
+    "prints-and-serves": (
+        ("sh", "-c", "echo one; trap 'exit 143' TERM; while :; do sleep 0.05; done"),
+        Behaviour(stdout=("one",)),
+    ),
     "missing": (("/nosuch",), Behaviour(start_error="no such file or directory", exit_code=127)),
     "unhealthy": (("sh", "-c", "while :; do sleep 0.05; done"), Behaviour(healthy=False, answer="not ready")),
     "check-hangs": (("sh", "-c", "while :; do sleep 0.05; done"), Behaviour(check_hangs=True)),
 }
+
+FLEET_PORTS = 21000  # outside the range for outgoing connections
+ODD_LINES = list(PROGRAMS["prints-odd-lines"][1].stdout)
 
 
 class Case(NamedTuple):
@@ -52,10 +63,27 @@ class Case(NamedTuple):
     instance: str
     network: Network
     image: str  # a reference
+    tag: Callable[[str], None]  # gives the image another reference
+    node: str = ""  # the address of the only node of a fleet
 
     def address(self, number: int) -> str:
         """Return an IP of the network."""
         return f"{self.network.subnet.rpartition('.')[0]}.{number}"
+
+    def given(self, number: int, port: int | None = 80) -> str:
+        """Return the address that Conductor gives a replica: an IP and its port; on a fleet, a port of whichever node runs it."""
+        if self.node:
+            return f":{FLEET_PORTS + number}" if port else ""
+        return self.address(number) + (f":{port}" if port else "")
+
+    def reached(self, number: int, port: int | None = 80) -> str:
+        """Return where that replica is reached while it runs."""
+        return self.node * bool(port) + self.given(number, port)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Ids, as those of replicas and tasks, of containers that do not exist."""
+        return ("0" * 25, "0" * 64) if self.node else ("0" * 64,)
 
     def definition(self, service: str, **fields: Any) -> Definition:
         """Return a definition of a service that uses the image."""
@@ -67,13 +95,14 @@ class Case(NamedTuple):
         kind: Kind = "service", **fields: Any,
     ) -> ContainerSpec:  # fmt: skip
         """Return the specification of a container of a program. Its revision is the program's name."""
+        if self.node:  # a removal there waits for the grace period
+            fields = {"stop": Stop(grace=1), **fields}
         definition = self.definition(service, command=PROGRAMS[program][0], port=port, **fields)
         image = self.runtime.image(self.image)
         assert image is not None
         release = new_release(definition, program, image.id, "re1")
-        ip = self.address(number)
-        address = f"127.0.0.1:{definition.service.publish[0]}" if definition.service.publish else ip
-        address += f":{port}" if port and not definition.service.publish else ""
+        publish = definition.service.publish
+        address = f"127.0.0.1:{publish[0]}" if publish else self.given(number, port)
         return container_spec(
             definition, release, {"A": "1", "TOKEN": Secret("hunter2")}, instance=self.instance,
             network=self.network.name, kind=kind, change=change, name=str(number),
@@ -144,8 +173,8 @@ def labels_come_back(case: Case) -> None:
     case.runtime.create(case.task("prints", kind="cron", job="nightly"))
     found = case.runtime.containers()
     assert [(r.service, r.revision, r.release, r.change, r.address, r.endpoint) for r in found.replicas] == [
-        ("web", "serves", "re1", "ch1", f"{case.address(2)}:80", f"{case.address(2)}:80"),
-        ("worker", "serves", "re1", "ch2", case.address(3), None),
+        ("web", "serves", "re1", "ch1", case.given(2), None if case.node else case.given(2)),
+        ("worker", "serves", "re1", "ch2", case.given(3, None), None),
     ]
     assert [(t.service, t.revision, t.kind, t.change, t.job, t.state) for t in found.tasks] == [
         ("web", "prints", "cron", "t1", "nightly", "created")
@@ -165,7 +194,7 @@ def lists_are_sorted_by_name(case: Case) -> None:
 
 @behaviour
 def address_of_a_replica(case: Case) -> None:
-    for number, port, address in ((2, 80, f"{case.address(2)}:80"), (3, None, case.address(3))):
+    for number, port in ((2, 80), (3, None)):
         container = case.runtime.create(case.replica("serves", number, port=port))
         state = case.runtime.inspect(container)
         assert state is not None
@@ -173,7 +202,9 @@ def address_of_a_replica(case: Case) -> None:
         case.runtime.start(container)
         state = case.runtime.inspect(container)
         assert state is not None
-        assert state.address == address
+        assert state.address == case.reached(number, port)
+        [replica] = [one for one in case.runtime.containers().replicas if one.id == container]
+        assert (replica.address, replica.endpoint) == (state.address, state.address if port else None)
 
 
 @behaviour
@@ -210,8 +241,9 @@ def used_addresses(case: Case) -> None:
     state = case.runtime.inspect(task)
     assert state is not None
     used = case.runtime.used_addresses(case.network)
-    assert used >= {f"{case.address(2)}:80", case.address(2), case.address(3), state.address}
-    assert case.address(4) not in used
+    assert used >= {case.given(2), case.given(3, None), state.address} - {""}
+    assert case.node or case.address(2) in used
+    assert used.isdisjoint({case.address(4), case.given(4)})
     with pytest.raises(ConductorError):
         case.runtime.used_addresses(Network(name=f"{case.network.name}-none"))
 
@@ -230,16 +262,19 @@ def an_address_in_use(case: Case) -> None:
 
 @behaviour
 def missing_containers(case: Case) -> None:
-    assert case.runtime.inspect("0" * 64) is None
-    assert case.runtime.environment("0" * 64) == {}
-    assert case.runtime.logs("0" * 64, 10) == ()
-    assert case.runtime.logs_since("0" * 64, "") == ()
-    assert case.runtime.stop("0" * 64, 1) is False
-    case.runtime.remove("0" * 64)
-    result = case.runtime.execute("0" * 64, ("true",), 1)
-    assert (result.ok, result.unknown) == (False, True)
-    with pytest.raises(ConductorError):
-        case.runtime.start("0" * 64)
+    for missing in case.missing:
+        assert case.runtime.inspect(missing) is None
+        assert case.runtime.environment(missing) == {}
+        assert case.runtime.logs(missing, 10) == ()
+        assert case.runtime.logs_since(missing, "") == ()
+        assert list(case.runtime.read_log(missing, follow=True)) == []
+        assert case.runtime.stop(missing, 1) is False
+        case.runtime.signal(missing, "SIGTERM")
+        case.runtime.remove(missing)
+        result = case.runtime.execute(missing, ("true",), 1)
+        assert (result.ok, result.unknown) == (False, True)
+        with pytest.raises(ConductorError):
+            case.runtime.start(missing)
 
 
 @behaviour
@@ -281,7 +316,7 @@ def starting_again_after_an_exit(case: Case) -> None:
     case.runtime.start(container)
     state = case.runtime.inspect(container)
     assert state is not None
-    assert (state.running, state.exit_code, state.address) == (True, None, f"{case.address(2)}:80")
+    assert (state.running, state.exit_code, state.address) == (True, None, case.reached(2))
 
 
 @behaviour
@@ -294,6 +329,18 @@ def a_command_that_does_not_exist(case: Case) -> None:
     assert state is not None
     assert (state.running, state.exit_code) == (False, 127)
     assert state.error
+
+
+@behaviour
+def usage_of_a_running_container(case: Case) -> None:
+    container = case.started("serves", memory=ByteSize(64 * 2**20))
+    usage = case.runtime.usage(container)
+    assert usage is not None
+    assert (usage.memory > 0, usage.memory_limit) == (True, 64 * 2**20)
+    assert usage.started is not None
+    assert abs(case.clock.wall() - usage.started) < 5
+    case.runtime.stop(container, 5)
+    assert case.runtime.usage(container) is None
 
 
 @behaviour
@@ -310,13 +357,40 @@ def a_container_that_exits(case: Case) -> None:
 
 @behaviour
 def stopping_what_ignores_sigterm(case: Case) -> None:
-    container = case.started("ignores-sigterm")
+    container = case.started("ignores-sigterm", stop=Stop(grace=1))
     began = case.clock.monotonic()
     assert case.runtime.stop(container, 1) is True
     assert 0.9 <= case.clock.monotonic() - began < 5
     state = case.runtime.inspect(container)
     assert state is not None
     assert state.exit_code == 137
+
+
+@behaviour
+def signals(case: Case) -> None:
+    container, stubborn = case.started("serves", 2), case.started("ignores-sigterm", 3)
+    case.clock.sleep(0.5)  # until the programs have set their traps
+    for _ in range(2):
+        case.runtime.signal(container, "SIGTERM")
+        case.runtime.signal(stubborn, "SIGTERM")
+        case.await_exit(container)
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert state.exit_code == 143
+    state = case.runtime.inspect(stubborn)
+    assert state is not None
+    assert state.running
+    case.runtime.remove(container)
+    case.runtime.signal(container, "SIGTERM")
+
+
+@behaviour
+def additional_networks_that_do_not_exist(case: Case) -> None:
+    missing = f"{case.instance}-missing"
+    with pytest.raises(ConductorError, match=missing):
+        case.runtime.check_networks([missing])
+    with pytest.raises(ConductorError, match=missing):  # Docker 20.10 notices it at the start only
+        case.runtime.start(case.runtime.create(case.replica("serves", networks=(missing,))))
 
 
 @behaviour
@@ -345,6 +419,39 @@ def logs(case: Case) -> None:
 
 
 @behaviour
+def a_log_with_streams_and_times(case: Case) -> None:
+    container = case.started("prints")
+    case.await_exit(container)
+    lines = list(case.runtime.read_log(container))
+    assert [(one.stream, one.text) for one in lines] == [("stdout", "one"), ("stdout", "two"), ("stderr", "three")]
+    times = [one.time for one in lines]
+    assert times == sorted(times)
+    assert {len(time) for time in times} == {len("2026-11-29T00:00:00.123456789Z")}
+    assert list(case.runtime.read_log(container, since=times[1], follow=True)) == lines[1:]
+    assert list(case.runtime.read_log(container, tail=1)) == lines[2:]
+
+
+@behaviour
+def a_log_with_long_lines_and_carriage_returns(case: Case) -> None:
+    container = case.started("prints-odd-lines")
+    case.await_exit(container)
+    assert [one.text for one in case.runtime.read_log(container)] == ODD_LINES
+    assert [text for _, text in case.runtime.logs_since(container, "")] == ODD_LINES
+    assert list(case.runtime.logs(container, 10)) == ODD_LINES
+
+
+@behaviour
+def a_followed_log(case: Case) -> None:
+    """It ends when the container exits, also when the container is removed at once."""
+    container = case.started("prints-and-serves")
+    followed = case.runtime.read_log(container, follow=True)
+    assert next(followed).text == "one"
+    case.runtime.stop(container, 5)
+    case.runtime.remove(container)
+    assert list(followed) == []
+
+
+@behaviour
 def checks_inside(case: Case) -> None:
     healthy, unhealthy, hangs = case.started("serves", 2), case.started("unhealthy", 3), case.started("check-hangs", 4)
     result = case.runtime.execute(healthy, ("true",), 5)
@@ -362,8 +469,8 @@ def checks_inside(case: Case) -> None:
 @behaviour
 def capture(case: Case) -> None:
     captured = {}
-    for number, program in enumerate(("prints", "prints-and-fails", "missing", "serves"), 2):
-        container = case.runtime.create(case.replica(program, number))
+    for number, program in enumerate(("prints", "prints-and-fails", "missing", "serves")):
+        container = case.runtime.create(case.task(program, job=str(number)))
         captured[program] = case.runtime.capture(container, 2.0, 65536)
     assert captured["prints"] == Captured(stdout=b"one\ntwo\n", stderr=b"three\n", failure="")
     assert (captured["prints-and-fails"].stdout, captured["prints-and-fails"].failure) == (
@@ -372,13 +479,13 @@ def capture(case: Case) -> None:
     )
     assert captured["missing"].failure.startswith("did not start: ")
     assert captured["serves"].failure == "did not end within 2s"
-    states = {replica.revision: replica.state for replica in case.runtime.containers().replicas}
+    states = {replica.revision: replica.state for replica in case.runtime.containers().tasks}
     assert states == {"prints": "exited", "prints-and-fails": "exited", "missing": "created", "serves": "running"}
 
 
 @behaviour
 def capture_of_too_much(case: Case) -> None:
-    container = case.runtime.create(case.replica("prints"))
+    container = case.runtime.create(case.task("prints"))
     assert case.runtime.capture(container, 5.0, 5).failure == "printed more than 0 KiB"
 
 
@@ -398,6 +505,40 @@ def images(case: Case) -> None:
     statuses: list[str] = []
     with pytest.raises(ConductorError):
         case.runtime.pull(f"127.0.0.1:1/none:{case.instance}", statuses.append)
+
+
+@behaviour
+def the_daemon(case: Case) -> None:
+    daemon = case.runtime.daemon()
+    assert daemon.supported
+    assert daemon.version[0].isdigit()
+    assert daemon.data_dir.startswith("/")
+    assert abs(case.clock.age(daemon.time)) < 5
+    case.runtime.check_credentials(case.image)
+
+
+def a_reference_is_removed_and_the_image_stays_while_it_has_another(case: Case) -> None:
+    found = case.runtime.image(case.image)
+    assert found is not None
+    other = f"{case.instance}-other:r1"
+    case.tag(other)
+    [image] = [one for one in case.runtime.local_images() if one.id == found.id]
+    assert {case.image, other} <= set(image.references)
+    assert image.bytes > 2**20
+    case.runtime.remove_image(other, f"sha256:{'0' * 64}")  # a reference that now belongs to another image
+    assert case.runtime.image(other) == found
+    case.runtime.remove_image(other, found.id)
+    assert case.runtime.image(other) is None
+    case.runtime.remove_image(other, found.id)
+    assert case.runtime.image(case.image) == found
+
+
+@behaviour
+def an_image_is_in_use_while_a_container_in_any_state_has_it(case: Case) -> None:
+    found = case.runtime.image(case.image)
+    case.runtime.create(case.replica("serves"))
+    assert found is not None
+    assert [one.in_use for one in case.runtime.local_images() if one.id == found.id] == [True]
 
 
 @behaviour

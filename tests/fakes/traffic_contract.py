@@ -7,12 +7,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from conductor.definitions.model import Definition, Nginx, Server, Service
 from conductor.definitions.scalars import Period
+from conductor.plan.release import Maintenance
 from conductor.plan.route import Cutover, Route
-from conductor.traffic.port import Drained, Traffic, TrafficUnavailable
+from conductor.traffic.port import Drained, Installed, Traffic, TrafficUnavailable
 
 SERVICES = ("web", "api")
 DRAIN_SECONDS = 10.0
@@ -55,6 +57,13 @@ class Case(NamedTuple):
     def drain(self, cutover: Cutover, *endpoints: str, seconds: float = DRAIN_SECONDS) -> Drained:
         """Drain endpoints."""
         return self.traffic.drain(cutover, endpoints, seconds, lambda _text: None)
+
+
+def maintained(route: Route, message: str = "Back at noon.") -> Route:
+    """Return the route in maintenance."""
+    return msgspec.structs.replace(
+        route, maintenance=Maintenance(reason=message, who="ada", since="2026-01-01T00:00:00Z")
+    )
 
 
 class Stopped(Exception):  # noqa: N818 (the end of a process, not an error)
@@ -113,6 +122,49 @@ def a_route_without_endpoints_is_served(case: Case) -> None:
     case.switch(case.route("web"))
     assert case.traffic.serves([case.route("web")])
     assert case.traffic.serving("web") == frozenset()
+
+
+@behaviour
+def a_maintenance_is_a_part_of_what_is_served(case: Case) -> None:
+    """The endpoints are those that get the requests again."""
+    one, *_ = case.endpoints
+    route = case.route("web", one)
+    case.switch(route)
+    last = case.switch(maintained(route))[-1]
+    assert case.traffic.serves([maintained(route)])
+    assert not any(case.traffic.serves([other]) for other in (route, maintained(route, "other"), case.route("web")))
+    assert case.traffic.serving("web") == {one} == case.traffic.known()
+    assert case.drain(last, one) == Drained()
+    case.undo(last)
+    assert case.traffic.serves([route])
+    assert not case.traffic.serves([maintained(route)])
+
+
+@behaviour
+def routes_change_in_maintenance(case: Case) -> None:
+    one, two, *_ = case.endpoints
+    case.switch(maintained(case.route("web", one)))
+    last = case.switch(maintained(case.route("web", two)))[-1]
+    assert case.traffic.serving("web") == {two}
+    assert case.drain(last, one) == Drained()
+    assert case.traffic.known() == {two}
+    route = maintained(case.route("web", two))
+    case.traffic.install([route], {"web"})  # the first one also writes what is not a route
+    assert case.traffic.install([route], {"web"}) == Installed()
+    assert case.traffic.serves([route])
+    changed = [file for file in case.traffic.files([case.route("web", two)]) if file.present != file.wanted]
+    assert changed
+
+
+@behaviour
+def a_maintenance_waits_for_a_request_in_progress(case: Case) -> None:
+    one, *_ = case.endpoints
+    route = case.route("web", one)
+    case.switch(route)
+    with case.request("web", one):
+        last = case.switch(maintained(route))[-1]
+        assert case.drain(last, one, seconds=0.2) == Drained(cut=1)
+    assert case.drain(last, one) == Drained()
 
 
 @behaviour
@@ -228,9 +280,10 @@ def removed_endpoints_are_known_while_a_request_with_them_is_in_progress(case: C
         assert case.traffic.serving("web") == {two}
         assert case.drain(last, one, seconds=0.2) == Drained(cut=1)
         assert case.traffic.known() == {one, two}
-        case.switch(case.route("web"))
+        emptied = case.switch(case.route("web"))[-1]
         assert one in case.traffic.known()
-    assert case.drain(last, one, two) == Drained()
+    assert case.drain(last, one) == Drained()
+    assert case.drain(emptied, two) == Drained()
     assert case.traffic.known() == frozenset()
 
 
@@ -238,12 +291,12 @@ def removed_endpoints_are_known_while_a_request_with_them_is_in_progress(case: C
 def an_install_writes_routes_and_keeps_or_removes_others(case: Case) -> None:
     one, two, *_ = case.endpoints
     web, api = case.route("web", one), case.route("api", two)
-    assert case.traffic.install([web, api], {"web", "api"})
+    assert case.traffic.install([web, api], {"web", "api"}).wrote
     assert case.traffic.serves([web, api])
-    assert case.traffic.install([web, api], {"web", "api"}) == ()
-    assert case.traffic.install([web], {"web", "api"}) == ()
+    assert case.traffic.install([web, api], {"web", "api"}) == Installed()
+    assert case.traffic.install([web], {"web", "api"}) == Installed()
     assert case.traffic.serving("api") == {two}
-    assert case.traffic.install([web], {"web"})
+    assert case.traffic.install([web], {"web"}).wrote
     assert (case.traffic.serving("web"), case.traffic.serving("api")) == ({one}, frozenset())
 
 
@@ -278,6 +331,16 @@ def installed_files_are_present_after_an_install(case: Case) -> None:
 
 
 @behaviour
+def what_is_installed_is_valid_also_while_it_is_stopped(case: Case) -> None:
+    case.traffic.install([], ())
+    assert case.traffic.verify([case.route("web")]) == ()
+    assert case.traffic.limits_old_connections()
+    assert all(part.isdigit() for part in case.traffic.version().split("."))
+    case.stop()
+    assert case.traffic.verify([case.route("web")]) == ()
+
+
+@behaviour
 def loading_again_changes_nothing(case: Case) -> None:
     route = case.route("web", case.endpoints[0])
     case.switch(route)
@@ -307,6 +370,6 @@ def a_stopped_traffic_layer_refuses_a_change_and_records_nothing(case: Case) -> 
 @behaviour
 def a_stopped_traffic_layer_is_installed_and_loads_at_its_start(case: Case) -> None:
     case.stop()
-    assert case.traffic.install([case.route("web", case.endpoints[0])], {"web"})
+    assert case.traffic.install([case.route("web", case.endpoints[0])], {"web"}).wrote
     assert case.traffic.serving("web") == {case.endpoints[0]}
     case.traffic.load()

@@ -1,10 +1,10 @@
 """A host in memory: definitions in a file, fakes for runtime and traffic, the real state directory and locks."""
 
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from conductor.change import actions
 from conductor.change.actions import MakeTransition, perform
@@ -15,6 +15,7 @@ from conductor.definitions.load import Definitions, load
 from conductor.definitions.model import Host
 from conductor.output.events import Event, Finished
 from conductor.plan.history import HistoryEntry
+from conductor.plan.log import KeptLog
 from conductor.plan.replica import Replica
 from conductor.state.crontabs import Crontabs
 from conductor.state.locks import Locks
@@ -22,7 +23,9 @@ from conductor.state.store import Store
 from tests.fakes.runtime import FakeCancellation, FakeClock, FakeHealth, FakeRuntime
 from tests.fakes.traffic import FakeTraffic
 
-WEB = {"image": "shop", "count": 2, "port": 8080, "health": {"path": "/"}, "nginx": {}}
+# One check passes the gate, and a failing one is soon repeated: between two checks it waits in real time.
+HEALTH = {"path": "/", "successes": 1, "gate_interval": "10ms"}
+WEB = {"image": "shop", "count": 2, "port": 8080, "health": HEALTH, "nginx": {}}
 WORKER = {"image": "shop", "count": 1, "health": {"none": True, "stable_for": "1s"}}
 
 
@@ -63,6 +66,10 @@ class WatchedRuntime(FakeRuntime):
         self._watch(container)
         return super().stop(container, grace_seconds)
 
+    def signal(self, container: str, name: str) -> None:
+        self._watch(container)
+        super().signal(container, name)
+
     def remove(self, container: str) -> None:
         self._watch(container)
         super().remove(container)
@@ -71,6 +78,18 @@ class WatchedRuntime(FakeRuntime):
         for one in self.snapshot().replicas:
             if one.id == container and one.running and one.endpoint in self.traffic.known():
                 self.lost.append(one.name)
+
+
+class WorldStore(Store):
+    """A store whose files of kept logs have times of the host's clock."""
+
+    def __init__(self, directory: Path, clock: FakeClock) -> None:
+        super().__init__(directory)
+        self._clock = clock
+
+    def keep_log(self, service: str, log: KeptLog) -> None:
+        super().keep_log(service, log)
+        os.utime(self.directory / "logs" / service / f"{log.container}.log", (self._clock.wall(),) * 2)
 
 
 class World:
@@ -84,26 +103,24 @@ class World:
         self.health = FakeHealth(self.clock, self.runtime)
         self.recorder = Recorder()
         self.cancellation = FakeCancellation(self.clock)
-        self.store = Store(directory / "state")
+        self.store: Store = WorldStore(directory / "state", self.clock)
         (directory / "cron").mkdir()
         self.define(services)
         for revision in ("r1", "r2", "r3"):
             self.runtime.add_image(f"shop:{revision}")
 
-    def define(self, services: dict[str, dict[str, Any]]) -> None:
-        """Write the definitions file."""
+    def define(self, services: dict[str, dict[str, Any]], **more: Any) -> None:
+        """Write the definitions file; `more` are keys of the host."""
         host = {
             "state_dir": str(self.directory / "state"),
             "runtime_dir": str(self.directory / "run"),
             "cron": {"dir": str(self.directory / "cron")},
             "network": {"subnet": "10.213.0.0/26", "tasks": "10.213.0.32/27"},  # small: each reservation walks it
+            **more,
         }
-        text = yaml.safe_dump({"version": 1, "host": host, "services": services})
+        text = json.dumps({"version": 1, "host": host, "services": services})  # which is YAML, and made faster
         (self.directory / "services.yml").write_text(text)
-
-    @property
-    def definitions(self) -> Definitions:
-        return load(self.directory / "services.yml")
+        self.definitions: Definitions = load(self.directory / "services.yml")
 
     def context(self, host: Host | None = None) -> Context:
         """Return the context of another process, and forget about signals of the one before."""
@@ -133,14 +150,16 @@ class World:
         chosen = [definitions.service(service) for service in services or definitions.ids]
         return upgrade(self.context(), chosen, revision, Options(**options))
 
-    def perform(self, make: MakeTransition, service: str = "web") -> Finished:
-        """One of the other actions."""
-        defined = self.definitions.services.get(service)
-        return perform(self.context(), service, make, defined=defined, wait_seconds=0.0)
+    def perform(
+        self, make: MakeTransition, *services: str, wait_seconds: float = 0.0, plan_only: bool = False
+    ) -> Finished:
+        """One of the other actions, by default on `web`."""
+        defined = {service: self.definitions.services.get(service) for service in services or ("web",)}
+        return perform(self.context(), defined, make, wait_seconds=wait_seconds, plan_only=plan_only)
 
     def restart(self, service: str = "web") -> Finished:
         """`service restart`."""
-        return self.perform(actions.restart(self.definitions.service(service)), service)
+        return self.perform(actions.restart, service)
 
     def recover(self, services: Sequence[str]) -> None:
         """What the next command on these services does first."""

@@ -13,14 +13,16 @@ import pytest
 from tests.support.commands import ROOT
 from tests.support.cookbook import service
 from tests.support.fleet import add_user
+from tests.support.host_image import Release
 from tests.support.images import APP
 from tests.support.machine import Machine
 from tests.support.machine_network import Network
+from tests.support.real_parts import needs_packer
 from tests.support.shop_fleet import settle
 from tests.support.site import Site
 from tests.support.wheels import wheelhouse
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, needs_packer]
 EXAMPLES = ROOT / "examples"
 REVISION = "1" * 40
 PORTS = {"shop_web": 8081}
@@ -34,9 +36,9 @@ RECOVERY_SECONDS = 10.0  # after Docker is up, without the app's own boot
 
 
 @pytest.fixture(scope="module")
-def baked(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def baked(images: None, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A bare machine that Packer has built and that is powered off, like the source of an image."""
-    with Machine("bakery") as machine:
+    with Machine("bakery", release=release) as machine:
         machine.load_images(f"{APP}:r1")
         machine.run("docker", "tag", f"{APP}:r1", f"{APP}:{REVISION}")
         build(machine, tmp_path_factory.mktemp("packer"))
@@ -78,7 +80,8 @@ def module_site(baked: Machine) -> Iterator[Site]:
     network = Network()
     try:
         network.make()
-        with Machine("web7", network=network, image=image, options=("--volumes-from", baked.container)) as machine:
+        options = ("--volumes-from", baked.container)
+        with Machine("web7", release=baked.release, network=network, image=image, options=options) as machine:
             yield Site(machine, PORTS)
     finally:
         network.close()
@@ -133,42 +136,3 @@ def test_the_drop_in_is_loaded_and_stops_no_container(site: Site) -> None:
     assert "/srv" in found["RequiresMountsFor"].split()
     assert found["LogRateLimitIntervalUSec"] == "0"
     assert machine.run("docker", "ps", "--quiet", "--no-trunc").stdout == before
-
-
-# prometheus/conductor-metrics, prometheus/conductor-metrics.service and prometheus/conductor-metrics.timer
-def test_the_timer_writes_metrics_repeatedly(site: Site) -> None:
-    machine, path = site.machine, "/var/lib/prometheus/node-exporter/conductor.prom"
-    machine.put("/usr/local/bin/conductor-metrics", (EXAMPLES / "prometheus" / "conductor-metrics").read_bytes(), 0o755)
-    for name in ("conductor-metrics.service", "conductor-metrics.timer"):
-        machine.put(f"/etc/systemd/system/{name}", (EXAMPLES / "prometheus" / name).read_bytes())
-    machine.run("mkdir", "-p", path.rpartition("/")[0])
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "enable", "--now", "conductor-metrics.timer")
-    machine.wait_for(lambda: machine.exists(path), "the first metrics", 20)
-    first = machine.read(path)
-    assert f'conductor_service_info{{service="shop_web",revision="{REVISION}"}} 1\n' in first
-    assert "conductor_supervise_up 1\n" in first
-    machine.run("systemctl", "stop", "conductor-supervise")
-    try:
-        machine.wait_for(lambda: "conductor_supervise_up 0\n" in machine.read(path), "the next metrics", 45)
-    finally:
-        machine.run("systemctl", "start", "conductor-supervise")
-
-
-def test_history_rotation_during_changes_loses_no_line(site: Site) -> None:
-    """logrotate/conductor, run repeatedly while changes write lines."""
-    machine, lines = site.machine, 12
-    machine.put("/etc/logrotate.d/conductor", (EXAMPLES / "logrotate" / "conductor").read_bytes())
-    before = len(machine.read(HISTORY).splitlines())
-    script = f"for n in $(seq {lines}); do conductor service scale --id shop_worker --count $((n % 2)) --wait 30s; done"
-    with machine.spawn("sh", "-c", script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as changes:
-        while changes.poll() is None:
-            machine.run("logrotate", "--force", "/etc/logrotate.d/conductor")
-            time.sleep(1.1)  # names of rotated files contain the second
-    assert changes.returncode == 0
-    machine.run("conductor", "service", "scale", "--id", "shop_worker", "--reset", "--wait", "30s")
-    names = machine.run("sh", "-c", f"ls {HISTORY}*").stdout.split()
-    assert len(names) > 3
-    written = machine.run("sh", "-c", f"zcat --force {HISTORY}*").stdout.splitlines()
-    assert len(written) == before + lines + 1
-    assert {json.loads(line)["action"] for line in written} >= {"upgrade", "scale"}

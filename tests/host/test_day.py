@@ -8,6 +8,7 @@ import pytest
 from tests.host.conftest import COUNTS, PORTS, SERVICES
 from tests.support.cookbook import converge
 from tests.support.footprint import changes, footprint
+from tests.support.host_image import RELEASES, Release
 from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.site import Site, There
@@ -18,7 +19,7 @@ COOKBOOK = """
 /opt/conductor /usr/local/bin/conductor
 /etc/conductor /etc/conductor/services.yml /etc/conductor/secrets /etc/conductor/secrets/shop
 /etc/conductor/secrets/shop/PASSWORD
-/etc/nginx/conf.d/conductor.conf /etc/tmpfiles.d/conductor.conf /etc/logrotate.d/conductor /etc/sudoers.d/conductor
+/etc/nginx/conf.d/conductor.conf /etc/tmpfiles.d/conductor.conf /etc/sudoers.d/conductor
 /etc/systemd/system/nginx.service.d /etc/systemd/system/nginx.service.d/conductor.conf
 /etc/systemd/system/conductor-supervise.service /etc/systemd/system/conductor-supervise.service.d
 /etc/systemd/system/conductor-supervise.service.d/conductor.conf
@@ -26,11 +27,11 @@ COOKBOOK = """
 """
 # DESIGN section 2: regular expressions of whole paths.
 DESIGN = r"""
-/var/lib/conductor(/(history\.jsonl|(addresses|traffic|host)\.json))?
-/var/lib/conductor/(services|journal)(/(shop|api|worker|jobs)\.json)?
+/var/lib/conductor(/(history(\.[0-9]{6})?\.jsonl|(addresses|traffic|host|gc|reported)\.json|digest\.key))?
+/var/lib/conductor/(services|journal|images)(/(shop|api|worker|jobs)\.json)?
 /var/lib/conductor/logs(/(shop|api|worker|jobs)(/[^/]+\.log)?)?
 /var/lib/conductor/jobs(/jobs(/[0-9a-f]+\.json)?)?
-/run/conductor(/supervise\.json|/locks(/[a-z0-9.]+\.lock)?)?
+/run/conductor(/supervise\.json|/locks(/[a-z0-9.]+\.lock)?|/public(/snapshot(/host\.json)?)?)?
 /run/conductor/nginx(/announce|/unavailable\.sock|/private(/drafts(/.*)?|/status\.sock)?)?
 /etc/nginx/conductor\.d(/(_conductor|shop|api)\.conf|/(location|server)\.inc)?
 /etc/nginx/modules-enabled/90-conductor\.conf
@@ -40,7 +41,7 @@ DESIGN = r"""
 THEIRS = r"""
 /opt/conductor/[0-9a-f]{12}(/.*)?
 /var/lib/containerd/.* /run/(docker|containerd)/.* /run/docker\.(pid|sock)
-/run/systemd/.* /run/(dbus/system_bus_socket|initctl|utmp|shm) /var/log/(wtmp|journal/.*)
+/run/systemd/.* /run/(dbus/system_bus_socket|ssh-unix-local/socket|initctl|utmp|shm) /var/log/(wtmp|journal/.*)
 (/var)?/tmp/systemd-private-[0-9a-f]{32}-.*
 /run/(nginx|sshd|crond)\.pid /run/crond\.reboot /var/log/nginx/(access|error)\.log
 /var/mail/root /var/spool/dma/.* /srv/jobs(/ran)?
@@ -49,6 +50,12 @@ THEIRS = r"""
 """
 
 JOB = "conductor run --id jobs --revision r1"
+
+
+@pytest.fixture(scope="module", params=RELEASES, ids=lambda release: release.name)
+def release(request: pytest.FixtureRequest) -> Release:
+    """All of them, also by default."""
+    return request.param  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +200,9 @@ def a_wrapped_job_has_fired_on_time_and_told_by_mail(site: Site) -> None:
     assert fired != []
     assert [moment % 60 for moment in fired if moment % 60 > 5] == []
     assert all(any(-1 < int(moment) - at < 60 for at in fired) for _, moment, _ in ran), (ran, fired)
-    assert "job of r1" in site.conductor("cron", "list", "--id", "jobs").stdout
+    machine.wait_for(  # while a job is running, its output is not shown
+        lambda: "job of r1" in site.conductor("cron", "list", "--id", "jobs").stdout, "the output of a job", 20
+    )
 
 
 def nothing_is_written_elsewhere(written: set[str]) -> None:

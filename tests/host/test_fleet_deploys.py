@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support.fleet import Fleet
+from tests.support.host_image import Release
 from tests.support.load import Load, LoadResult
 from tests.support.machine_network import Ran
 from tests.support.shop_fleet import EXAMPLES, OPERATOR, REVISIONS, WEBS, Shop, prepare, settle
@@ -19,8 +20,8 @@ R1, R2, R3, R4, R5 = REVISIONS
 
 
 @pytest.fixture(scope="module")
-def module_shop(images: None) -> Iterator[Shop]:
-    with Fleet(*WEBS, OPERATOR) as fleet:
+def module_shop(images: None, release: Release) -> Iterator[Shop]:
+    with Fleet(*WEBS, OPERATOR, release=release) as fleet:
         yield prepare(fleet)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.host.conftest import COUNTS, PORTS, SERVICES
 from tests.support.cookbook import converge
+from tests.support.host_image import Release
 from tests.support.machine import Machine
 from tests.support.site import Site, load_app
 from tests.support.witness import Witness
@@ -17,9 +18,9 @@ ALL = {"shop": ("r1", 2), "api": ("r1", 1)}
 
 
 @pytest.fixture(scope="module")
-def module_site(images: None) -> Iterator[Site]:
+def module_site(images: None, release: Release) -> Iterator[Site]:
     """Four pages for each of its files, and a few more."""
-    with Machine("small", options=("--tmpfs", f"{STATE}:size=512k,mode=700")) as machine:
+    with Machine("small", release=release, options=("--tmpfs", f"{STATE}:size=512k,mode=700")) as machine:
         load_app(machine)
         converge(machine, SERVICES)
         yield Site(machine, PORTS)

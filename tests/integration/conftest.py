@@ -1,15 +1,24 @@
 """Fixtures of the integration tests, which need root, the Docker daemon and nginx; `tests/run` provides them."""
 
 import contextlib
+import os
+import socket
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.fakes.traffic_contract import SERVICES, Case
 from tests.support.aftermath import QUICK, nothing_left_behind
+from tests.support.claims import Claims
 from tests.support.host import TestHost
+from tests.support.nginx_host import NginxHost
 from tests.support.odd_clients import SlowUpload
 from tests.support.real_parts import need_real_parts
 from tests.support.supervised import Supervised
+
+ACCEPT_SECONDS = 10.0
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,9 +27,9 @@ def real_parts() -> None:
 
 
 @pytest.fixture(scope="module")
-def module_host(images: None) -> Iterator[TestHost]:
+def module_host(images: None, cutover: str) -> Iterator[TestHost]:
     """The host of `serving`."""
-    with TestHost() as made:
+    with TestHost(cutover=cutover) as made:
         yield made
 
 
@@ -47,10 +56,10 @@ def web(serving: TestHost) -> Iterator[TestHost]:
 
 
 @pytest.fixture
-def uploading(serving: TestHost) -> Iterator[Callable[[float], SlowUpload]]:
-    """Start an upload to `web` that takes so many seconds."""
+def uploading(serving: TestHost) -> Iterator[Callable[[], SlowUpload]]:
+    """Start an upload to `web` that is in progress until it is told to finish."""
     with contextlib.ExitStack() as stack:
-        yield lambda seconds: stack.enter_context(contextlib.closing(SlowUpload(serving.url(), seconds=seconds)))
+        yield lambda: stack.enter_context(contextlib.closing(SlowUpload(serving.url())))
 
 
 @pytest.fixture
@@ -64,6 +73,46 @@ def sup(host: TestHost) -> Iterator[Supervised]:
     finally:
         print(f"log of supervise:\n{made.log}")
         made.end()
+
+
+@pytest.fixture
+def claims() -> Iterator[Claims]:
+    made = Claims()
+    yield made
+    made.release()
+
+
+@pytest.fixture
+def on_nginx(claims: Claims, cutover: str) -> Iterator[NginxHost]:
+    with tempfile.TemporaryDirectory(prefix=f"conductor-test-{os.getpid()}-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # nginx's workers are another user
+        made = NginxHost(directory, claims, cutover)
+        with made.nginx:
+            yield made
+        print(made.nginx.log_tail())
+
+
+@pytest.fixture
+def case(on_nginx: NginxHost, claims: Claims) -> Iterator[Case]:
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for _ in range(4):  # backends that accept a request and never answer it
+            server = stack.enter_context(socket.create_server(("127.0.0.1", claims.port())))
+            server.settimeout(ACCEPT_SECONDS)
+            servers[f"127.0.0.1:{server.getsockname()[1]}"] = server
+        ports = {service: claims.port() for service in SERVICES}
+
+        @contextlib.contextmanager
+        def request(service: str, endpoint: str) -> Iterator[None]:
+            with socket.create_connection(("127.0.0.1", ports[service])) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                accepted, _ = servers[endpoint].accept()
+                with accepted:
+                    yield
+
+        one, two, three, four = servers
+        yield Case(on_nginx.traffic(), (one, two, three, four), ports, request, on_nginx.nginx.stop)
 
 
 def is_as_left(host: TestHost) -> bool:

@@ -144,7 +144,9 @@ def test_a_websocket_and_an_upload_that_start_while_the_flag_exists(announced: T
         with closing(WebSocket(announced.url())) as socket:
             assert socket.answer.revision == "r1"
             assert socket.echo(b"hello") == b"hello"
-            answer = SlowUpload(announced.url("web", "/upload"), seconds=0.5).result(10)
+            upload = SlowUpload(announced.url("web", "/upload"))
+            upload.finish_after(0.5)
+            answer = upload.result(10)
             assert (answer.status, answer.closes, json.loads(answer.body)["received"]) == (200, True, 20000)
             assert socket.echo(b"again") == b"again"
     finally:

@@ -16,9 +16,9 @@ from tests.support.chef_runs import COOKBOOK, RUBY, example_bags
 SCHEMAS = {"conductor_services": "service", "conductor_hosts": "host", "conductor_secrets": "secret"}
 FILES = """
 README.md attributes/default.rb libraries/conductor_cookbook.rb libraries/host_definitions.rb metadata.rb
-recipes/default.rb recipes/definitions.rb recipes/deploys.rb recipes/install.rb recipes/logs.rb recipes/nginx.rb
-recipes/supervise.rb resources/definitions.rb resources/install.rb templates/logrotate.erb
-templates/nginx_include.conf.erb templates/services.yml.erb templates/sudoers.erb
+recipes/default.rb recipes/definitions.rb recipes/deploys.rb recipes/install.rb recipes/nginx.rb
+recipes/supervise.rb recipes/web.rb resources/definitions.rb resources/install.rb
+templates/nginx_include.conf.erb templates/services.yml.erb templates/status.conf.erb templates/sudoers.erb
 templates/supervise_service.conf.erb
 """
 

@@ -17,11 +17,19 @@ CHECK, INSTALL = "/usr/local/bin/conductor nginx show --check", "execute[conduct
 ANSWERS: dict[str, str | None] = {
     "/usr/local/bin/conductor supervise --print-unit": UNIT,
     CHECK: None,  # fails
+    "/usr/local/bin/conductor web --print-unit": "# the unit of the page\n",
+    "/usr/local/bin/conductor web --print-socket": "# its socket\n",
 }
 SUPERVISE = "systemd_unit[conductor-supervise.service]"
 RESTART = "execute[restart conductor-supervise]"
 DROP_IN = "template[/etc/systemd/system/conductor-supervise.service.d/conductor.conf]"
-RECIPES = ("install", "definitions", "nginx", "supervise", "logs", "deploys")
+RECIPES = ("install", "definitions", "nginx", "supervise", "web", "deploys")
+STATUS = "template[/etc/nginx/conf.d/conductor-status.conf]"
+LOAD, WEB_RESTART = "execute[load the status page into nginx]", "execute[restart conductor-web]"
+PAGE: dict[str, Any] = {
+    "enabled": True, "server_name": "status.example.com", "certificate": "/etc/ssl/certs/status.pem",
+    "certificate_key": "/etc/ssl/private/status.key", "user_file": "/etc/nginx/status.htpasswd", "metrics_from": ["192.0.2.0/24"],
+}  # fmt: skip
 
 
 def recipe(*names: str, **options: Any) -> dict[str, Any]:
@@ -56,7 +64,7 @@ def test_a_whole_host_in_order(whole: dict[str, Any]) -> None:
         "conductor_install[", "execute[link /usr/local/bin/conductor to ", "conductor_definitions[",
         "file[/etc/conductor/secrets/shop_web/DATABASE_URL]", "template[/etc/conductor/services.yml]",
         "directory[/etc/nginx/conductor.d]", "template[/etc/nginx/conf.d/conductor.conf]", INSTALL, DROP_IN, SUPERVISE,
-        "template[/etc/logrotate.d/conductor]", "template[/etc/sudoers.d/conductor]",
+        "template[/etc/sudoers.d/conductor]",
     ]  # fmt: skip
     names = [one["resource"] for one in whole["recorded"]]
     places = [next(at for at, name in enumerate(names) if name.startswith(wanted)) for wanted in order]
@@ -80,6 +88,20 @@ def test_each_recipe_works_alone(name: str) -> None:
     assert [one for one in outcome["recorded"] if one["resource"] == RESTART] == (
         [] if name != "supervise" else outcome["recorded"][-1:]
     )
+
+
+def test_a_debian_package_is_installed_in_place_of_the_wheel() -> None:
+    outcome = recipe("default", attributes={"deb": "/srv/conductor.deb"})
+    assert "error" not in outcome, outcome
+    recorded = outcome["recorded"]
+    assert recorded[0]["resource"] == "package[python3]"
+    assert {key: recorded[1][key] for key in ("resource", "action", "source")} == {
+        "resource": "dpkg_package[conductor]", "action": "upgrade", "source": "/srv/conductor.deb",
+    }  # fmt: skip
+    assert [one["resource"] for one in recorded if one["resource"].startswith("conductor_install[")] == []
+    assert [one["action"] for one in recorded if one["resource"] == SUPERVISE] == ["enable", "start", "reload"]
+    without = recipe("install", attributes={"wheel": None})
+    assert "cannot install Conductor: " in without["error"]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +161,61 @@ def test_only_secrets_of_services_on_the_host_are_fetched(whole: dict[str, Any])
     }
 
 
+def test_the_status_page_is_installed_only_if_it_is_enabled(whole: dict[str, Any]) -> None:
+    assert [one for one in whole["recorded"] if "conductor-web" in one["resource"]] == []
+    assert [one["action"] for one in whole["recorded"] if one["resource"] == STATUS] == ["delete"]
+    recorded = recipe("install", "web", attributes={"web": PAGE})["recorded"]
+    units = [(one["resource"], one["action"]) for one in recorded if one["resource"].startswith("systemd_unit[")]
+    service, socket = "systemd_unit[conductor-web.service]", "systemd_unit[conductor-web.socket]"
+    assert units == [(service, "create"), (socket, "create"), (socket, "enable"), (socket, "start")]
+    contents = [one["content"] for one in recorded if one["action"] == "create" and "content" in one]
+    assert contents == ["# the unit of the page\n", "# its socket\n"]
+    names = [one["resource"] for one in recorded]
+    assert names[names.index(STATUS) + 1] == LOAD, "nginx loads it before anything else happens"
+    assert names[-1] == WEB_RESTART
+
+
+def test_the_status_page_has_an_environment_of_its_own_with_its_libraries() -> None:
+    commands = [
+        next(
+            one["command"]
+            for one in recipe("install", attributes={"web": web})["recorded"]
+            if "pip" in str(one.get("command"))
+        )
+        for web in ({"enabled": False}, PAGE)
+    ]
+    assert [command[-1] for command in commands] == [__file__, f"{__file__}[web]"]
+    assert commands[0][0] != commands[1][0]
+
+
+def test_a_status_page_without_a_server_name_has_no_server_block() -> None:
+    recorded = recipe("web", attributes={"web": {**PAGE, "server_name": None}})["recorded"]
+    assert [one["action"] for one in recorded if one["resource"] == STATUS] == ["delete"]
+
+
+def test_the_status_page_reads_a_moved_runtime_directory() -> None:
+    options = "--runtime-dir /run/c2"
+    answers = {f"/usr/local/bin/conductor web {word} {options}": word for word in ("--print-unit", "--print-socket")}
+    outcome = recipe("web", attributes={"web": PAGE, "host": {"runtime_dir": "/run/c2"}}, answers=answers)
+    assert [one["content"] for one in outcome["recorded"] if "content" in one][:2] == ["--print-unit", "--print-socket"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("server_name", "a; include /etc/passwd"), ("certificate", None), ("certificate_key", "status.key"),
+        ("user_file", "/etc/a b"), ("metrics_from", ["all; deny"]), ("metrics_from", ["prometheus"]),
+    ],
+)  # fmt: skip
+def test_an_invalid_status_page_is_rejected(key: str, value: Any) -> None:
+    outcome = recipe("web", attributes={"web": {**PAGE, key: value}})
+    assert outcome["error"].startswith(
+        "ConductorCookbook::Error: cannot write nginx's server block of the status page: "
+    )
+    assert f"has no valid {key}: " in outcome["error"]
+    assert outcome["recorded"] == []
+
+
 def test_without_deploy_users_the_sudoers_file_is_removed() -> None:
     outcome = recipe("deploys", attributes={"deploy_users": []})
     assert [(one["resource"], one["action"]) for one in outcome["recorded"]] == [
@@ -165,6 +242,7 @@ def test_moved_paths_are_used_everywhere() -> None:
     for wanted in ("/srv/n2", "/srv/c2"):
         assert f"directory[{wanted}]" in resources
     assert resources[DROP_IN]["variables"]["paths"] == ["/srv/c2", "/run/c2", "/srv/n2", "/c2"]
+    assert resources[DROP_IN]["variables"]["state_dir"] == "/srv/c2"
 
 
 def test_a_changed_host_section_changes_the_drop_in_and_restarts_supervise() -> None:

@@ -6,14 +6,13 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from conductor.definitions.load import load
-from conductor.plan.history import HistoryEntry, Outcome
-from conductor.state.history import History
 from tests.support.chef_runs import COOKBOOK, RUBY, example_bags, render
+from tests.support.commands import ROOT
 
 # Values that YAML, Ruby, ERB, a shell or Python's formatting could change.
 NASTY = [
@@ -27,9 +26,21 @@ EVERY_CHARACTER = [chr(n) for n in range(1, 0x11000) if not 0xD800 <= n < 0xE000
 VARIABLES: dict[str, dict[str, Any]] = {
     "services.yml.erb": {"definitions": {"version": 1, "services": {}}},
     "nginx_include.conf.erb": {"include_dir": "/etc/nginx/conductor.d"},
-    "logrotate.erb": {"state_dir": "/var/lib/conductor"},
-    "supervise_service.conf.erb": {"paths": ["/srv/c2", "/srv/n2"], "digest": "0123456789ab"},
+    "supervise_service.conf.erb": {
+        "paths": ["/srv/c2", "/srv/n2"],
+        "state_dir": "/srv/c2",
+        "digest": "0123456789ab",
+    },
     "sudoers.erb": {"users": ["deploy", "%ops"]},
+    "status.conf.erb": {
+        "server": {
+            "server_name": "status.example.com",
+            "certificate": "/etc/ssl/certs/status.example.com.pem",
+            "certificate_key": "/etc/ssl/private/status.example.com.key",
+            "user_file": "/etc/nginx/status.htpasswd",
+            "metrics_from": ["192.0.2.10"],
+        }
+    },
 }
 
 
@@ -45,13 +56,33 @@ def test_both_engines_render_the_same_text() -> None:
     odd: list[tuple[str, dict[str, Any]]] = [
         ("sudoers.erb", {"users": []}),
         ("sudoers.erb", {"users": ["a", "b", "c"]}),
-        ("supervise_service.conf.erb", {"paths": [], "digest": "0123456789ab"}),
+        ("supervise_service.conf.erb", {"paths": [], "state_dir": None, "digest": "0123456789ab"}),
+        ("status.conf.erb", {"server": {**VARIABLES["status.conf.erb"]["server"], "metrics_from": []}}),
     ]
     for (name, _), (erubis, erb) in zip([*VARIABLES.items(), *odd], render(*VARIABLES.items(), *odd), strict=True):
         assert erubis == erb
         assert erubis.endswith("\n"), name
         assert "<%" not in erubis, name
         assert "\n\n" not in erubis, name
+
+
+def test_supervise_finds_a_moved_state_directory() -> None:
+    text = rendered("supervise_service.conf.erb", VARIABLES["supervise_service.conf.erb"])
+    assert "\nEnvironment=CONDUCTOR_STATE_DIR=/srv/c2\n" in text
+    default = rendered("supervise_service.conf.erb", {"paths": [], "state_dir": None, "digest": "0123456789ab"})
+    assert "CONDUCTOR_STATE_DIR" not in default
+
+
+def test_the_status_page_has_the_server_block_of_the_example() -> None:
+    def directives(text: str) -> list[str]:
+        return [
+            " ".join(line.partition("#")[0].split()) for line in text.splitlines() if line.partition("#")[0].strip()
+        ]
+
+    example = (ROOT / "examples" / "nginx" / "status.conf").read_text()
+    assert directives(rendered("status.conf.erb", VARIABLES["status.conf.erb"])) == directives(example)
+    without = {"server": {**VARIABLES["status.conf.erb"]["server"], "metrics_from": []}}
+    assert "/metrics" not in rendered("status.conf.erb", without)
 
 
 def test_values_are_preserved(tmp_path: Path) -> None:
@@ -86,26 +117,6 @@ def test_one_template_is_rendered_from_the_command_line() -> None:
     words = ["ruby", str(RUBY / "render.rb"), "nginx_include.conf.erb", json.dumps({"include_dir": "/srv/n"})]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"})
     assert done.stdout.splitlines()[-1] == "include /srv/n/*.conf;"
-
-
-def entry(action: Literal["upgrade", "rollback"]) -> HistoryEntry:
-    return HistoryEntry(at="2026-11-29T02:00:00.000Z", service="web", action=action, outcome=Outcome.DONE)
-
-
-def test_logrotate_rotates_the_history_and_the_next_entry_starts_a_new_file(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    History(state).append(entry("upgrade"))
-    rules = tmp_path / "conductor"
-    rules.write_text(rendered("logrotate.erb", {"state_dir": str(state)}))
-    rules.chmod(0o644)
-    words = ["logrotate", "--force", "--state", str(tmp_path / "status"), str(rules)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [path.name for path in state.iterdir()] == ["history.jsonl.1"]
-    History(state).append(entry("rollback"))
-    assert json.loads((state / "history.jsonl.1").read_text())["action"] == "upgrade"
-    assert json.loads((state / "history.jsonl").read_text())["action"] == "rollback"
-    assert (state / "history.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,11 +122,11 @@ def test_an_old_container_that_cannot_be_removed_is_left_to_the_operator(
         f"warning: cannot remove container {old.name}: the disk under the daemon is tired; "
         f"remove it by hand: docker rm -f {old.name}\n" in result.stderr
     )
-    assert f"\nweb runs r2 with 1 replica; containers left for an operator: {old.name} (" in result.stderr
+    assert f"\nweb runs r2 with 1 replica; containers to remove by hand: {old.name} (" in result.stderr
     assert result.stderr.rstrip().endswith("1 warning)")
     assert (serving.get().revision, serving.revisions()) == ("r2", ["r2"])
     status = serving.conductor("service", "status", check=True)
-    assert f"containers that are not of the live release: {old.name}" in status.stdout
+    assert f"containers that do not belong to the live release: {old.name}" in status.stdout
     serving.daemon.api.remove_container(old.id, force=True)
     nothing_left_behind(serving, "r2")
 
@@ -147,6 +148,9 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     serving.define({"web": merged(QUICK, env)}, host_extra={"docker": between.url})
     upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     serving.wait_for(lambda: "    gate  " in upgrade.stderr, "the gate")
+    seen = len(between.calls)
+    inspected = re.compile(r"/containers/[0-9a-f]{64}/json")
+    serving.wait_for(lambda: any(map(inspected.search, between.calls[seen:])), "a look at the new replica")
     between.trouble = (Trouble("."),)
     result = upgrade.wait(20)
     told = failed(

@@ -1,5 +1,6 @@
 """Files of examples/, each read by the program that it is written for. Whole deploys are in tests/host."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.commands import ROOT
 from tests.support.on_debian import OnDebian
+from tests.support.real_parts import needs_packer
 
 EXAMPLES = ROOT / "examples"
 REVISION = "279d9035886d4c0427549863c4c2101e4a63e041"
@@ -78,7 +80,7 @@ def test_fabric(debian: OnDebian, words: tuple[str, ...], code: int, text: str) 
     assert text in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("script", ["ci/deploy", "packer/prepare-host", "demo"])
+@pytest.mark.parametrize("script", ["ci/deploy", "debian/build", "packer/prepare-host", "demo"])
 def test_shell_scripts(script: str) -> None:
     assert run("shellcheck", EXAMPLES / script).stdout == ""
     assert run("bash", "-n", EXAMPLES / script).returncode == 0
@@ -114,6 +116,7 @@ def test_alert_rules() -> None:
 
 
 # packer/host.pkr.hcl and packer/sources.pkr.hcl
+@needs_packer
 @pytest.mark.parametrize(
     ("revision", "code", "text"),
     [(REVISION, 0, ""), (REVISION[:39], 1, "The revision must be 40 hexadecimal digits."), ("", 1, "40 hexadecimal")],
@@ -129,18 +132,19 @@ def test_packer(tmp_path: Path, revision: str, code: int, text: str) -> None:
     assert text in done.stdout
 
 
-def test_logrotate(debian: OnDebian) -> None:
-    """logrotate parses the file. Rotation during deploys is in tests/host."""
-    script = "chown root:root conductor && chmod 644 conductor && logrotate -d -s /tmp/state conductor"
-    done = debian.run("logrotate", "sh", "-c", script)
-    assert done.returncode == 0, done.stderr
-    assert "considering log /var/lib/conductor/history.jsonl" in done.stderr
-    assert "error" not in done.stderr
-
-
-# systemd/conductor-supervise.service.d/site.conf is loaded by a running systemd in tests/host
-def test_systemd_units(debian: OnDebian) -> None:
-    script = "printf '#!/bin/sh\\n' >/usr/local/bin/conductor-metrics; chmod +x /usr/local/bin/conductor-metrics; "
-    units = "conductor-metrics.service conductor-metrics.timer"
-    done = debian.run("prometheus", "sh", "-c", f"{script} systemd-analyze verify ./{units.replace(' ', ' ./')}")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+# prometheus/conductor.dashboard.json; a real Prometheus runs its queries in test_web.py
+def test_the_dashboard_is_one_that_grafana_loads() -> None:
+    dashboard = json.loads((EXAMPLES / "prometheus" / "conductor.dashboard.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (x, y)
+        for panel in panels
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells), "no panel covers another"
+    assert max(x for x, _ in cells) < 24
+    variables = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert variables == {"datasource", "instance"}
+    assert all(panel["datasource"]["uid"] == "${datasource}" and panel["targets"] for panel in panels)

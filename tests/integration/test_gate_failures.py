@@ -2,12 +2,15 @@
 
 import re
 import subprocess
+import time
 from typing import Any
 
 import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
+
+pytestmark = pytest.mark.both_ways
 
 STILL = "\n  web still runs r1: 1 replica\n"
 LISTENS = "\n      web r2: listening on 8080\n"
@@ -25,27 +28,27 @@ FAULTS = {
     ),
     "never": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: connection refused",
-        ("; running\n", "check /health: connection refused (×", "\n      web r2: thinking about listening\n"),
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: connection refused",
+        ("; running\n", "check /health: connection refused (×", "\n    it listens on no TCP port\n", "\n      web r2: thinking about listening\n"),
     ),
     "500": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: status 500",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: status 500",
         ("check /health: status 500 '{\"error\": \"the database is on holiday\"", LISTENS),
     ),
     "redirect": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: status 302",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: status 302",
         ("check /health: status 302 'redirects to /elsewhere' (×", LISTENS),
     ),
     "hang": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: no answer within 0.5s",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: no answer within 0.5s",
         ("check /health: no answer within 0.5s (×", LISTENS),
     ),
     "silent": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2\.\ds: no answer within 0.5s",
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: no answer within 0.5s",
         ("check /health: no answer within 0.5s (×", LISTENS),
     ),
 }  # fmt: skip
@@ -54,7 +57,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_container_that_never_becomes_healthy(serving: TestHost, fault: str) -> None:
     health, sentence, words = FAULTS[fault]
-    serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": fault}, "health": health})})
+    serving.define({"web": merged(QUICK, {"env": {"FAULT_r2": fault}, "health": {"start_timeout": "2s", **health}})})
     result = serving.upgrade("r2")
     told = failed(result, 1, *words, STILL)
     assert_matches(sentence, told)
@@ -68,6 +71,21 @@ def test_a_container_that_never_becomes_healthy(serving: TestHost, fault: str) -
 def assert_matches(pattern: str, told: str) -> None:
     """Search `pattern` in `told`, and show the text if it is not found."""
     assert re.search(pattern, told), told
+
+
+@pytest.mark.parametrize(
+    ("bind", "port", "words"),
+    [
+        ("127.0.0.1", 8080, "it listens on 127.0.0.1:8080 only, which cannot be reached from outside the container"),
+        ("0.0.0.0", 3000, "it listens on 0.0.0.0:3000, not on port 8080"),
+    ],
+)
+def test_a_container_that_listens_elsewhere(serving: TestHost, bind: str, port: int, words: str) -> None:
+    """Refused connections alone do not say what is wrong."""
+    command = ["python3", "-m", "http.server", str(port), "--bind", bind]
+    serving.define({"web": merged(QUICK, {"command": command, "health": {"start_timeout": "6s"}})})
+    failed(serving.upgrade("r2"), 1, "connection refused", f"\n    {words}", STILL)
+    nothing_left_behind(serving, "r1")
 
 
 def test_one_of_two_is_unhealthy(serving: TestHost) -> None:
@@ -101,11 +119,15 @@ def test_a_command_that_is_not_in_the_image(serving: TestHost, command: list[str
 
 
 def test_a_container_that_is_killed_for_its_memory(serving: TestHost) -> None:
-    """Not every kernel reports the reason to the daemon; the exit code and the log are always there."""
+    """Not every kernel reports the reason to the daemon, and some do late; the exit code and the log are always there."""
     eats = ["python3", "-c", "print('hungry', flush=True); x = bytearray(200_000_000); input()"]
     serving.define({"web": merged(QUICK, {"command": eats, "memory": "16MiB"})})
+    began = time.time()
     told = failed(serving.upgrade("r2"), 1, "\n      hungry\n", STILL)
-    assert_matches(r"-1 (exited with code 137|killed: out of memory \(exit code 137\))\n", told)
+    filters = {"type": "container", "event": "oom", "label": f"conductor.instance={serving.instance}"}
+    reported = list(serving.daemon.api.events(since=int(began), until=str(time.time()), filters=filters))
+    why = "killed: out of memory \\(exit code 137\\)" if reported else "exited with code 137: SIGKILL.*"
+    assert_matches(f"-1 {why}\n", told)
     nothing_left_behind(serving, "r1")
 
 

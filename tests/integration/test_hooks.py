@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conductor.state.store import Store
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.commands import Spawned
 from tests.support.daemon import SOCKET
@@ -14,7 +15,7 @@ from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
 from tests.support.spans import Span, hook, overlaps, spans
 
-NOT_UNDONE = "has run and is not undone"
+NOT_UNDONE = "has run, and its effects were not undone"
 MIGRATION = 'echo "$GREETING, $REVISION, the word is $TOKEN"; echo and on stderr >&2; hostname >>/volume/ran'
 TOKEN = "tok-hook-51f0aa93"
 
@@ -61,7 +62,13 @@ def test_it_runs_once_before_anything_starts_as_the_service_would(serving: TestH
     assert began["hook"] < lines.index("web hook: and on stderr") < began["start"]
     assert len((volume(serving) / "ran").read_text().splitlines()) == 1
     (log,) = (serving.state_dir / "logs" / "web").glob("web-r2-*-hook.log")
-    assert sorted(log.read_text().splitlines()) == ["and on stderr", "hello, r2, the word is [secret]"]
+    kept = Store(serving.state_dir).kept_log("web", log.stem)
+    assert kept is not None
+    assert (kept.revision, kept.kind) == ("r2", "hook")
+    assert sorted((line.stream, line.text) for line in kept.lines) == [
+        ("stderr", "and on stderr"),
+        ("stdout", "hello, r2, the word is [secret]"),
+    ]
     assert TOKEN not in result.output
     assert serving.history()[-1]["steps"]["hook"] > 0
     nothing_left_behind(serving, "r2")

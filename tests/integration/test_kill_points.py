@@ -13,6 +13,8 @@ from tests.support.commands import Spawned
 from tests.support.host import TestHost, merged
 from tests.support.odd_clients import EarlyBird, SlowUpload
 
+pytestmark = pytest.mark.both_ways
+
 STUCK = merged(QUICK, {"env": {"FAULT_r2": "never"}, "health": {"start_timeout": "30s"}})
 DRAIN_SECONDS = 3.0
 Uploading = Callable[[float], SlowUpload]
@@ -59,6 +61,7 @@ def test_at_the_gate(serving: TestHost) -> None:
     recovered_by_the_next(serving, "recovered-back")
 
 
+@pytest.mark.by_reload
 def test_after_the_rename_of_nginxs_files(serving: TestHost) -> None:
     """New files on disk, the flag up, no reload yet: r1 serves. A reload by another program routes to r2, which is healthy."""
     serving.define({"web": QUICK}, host_extra={"nginx": {"announce": "5s"}})
@@ -74,6 +77,7 @@ def test_after_the_rename_of_nginxs_files(serving: TestHost) -> None:
     recovered_by_the_next(serving, "recovered-back")
 
 
+@pytest.mark.by_reload
 def test_after_the_reload_before_the_commit(serving: TestHost, uploading: Uploading) -> None:
     """r2 has requests already. They finish before r2's container is removed."""
     serving.define({"web": QUICK}, host_extra={"nginx": {"announce": "5s"}})
@@ -85,25 +89,29 @@ def test_after_the_reload_before_the_commit(serving: TestHost, uploading: Upload
         serving.nginx.reload()
         serving.wait_for(lambda: serving.get().revision == "r2", "the reload")
         kill_when(serving, upgrade, lambda: True, "nothing")
-    upload = uploading(DRAIN_SECONDS)
+    upload = uploading()
+    upload.finish_after(DRAIN_SECONDS)
     time.sleep(0.2)
     recovered_by_the_next(serving, "recovered-back")
     assert upload.result(10).revision == "r2"
 
 
+@pytest.mark.by_reload
 def test_after_the_commit(serving: TestHost, uploading: Uploading) -> None:
-    upload = uploading(DRAIN_SECONDS)
+    upload = uploading()
     wanted = serving.state_dir / "services" / "web.json"
     upgrade = begin(serving)
     kill_when(serving, upgrade, lambda: json.loads(wanted.read_text())["release"]["revision"] == "r2", "the commit")
     assert serving.get().revision == "r2"
+    upload.finish_after(DRAIN_SECONDS)
     recovered_by_the_next(serving, "recovered")
     assert upload.result(10).revision == "r1"
 
 
+@pytest.mark.by_reload
 def test_during_the_drain(serving: TestHost, uploading: Uploading) -> None:
     """The old container is in use, so the next upgrade waits for its requests too, also an upgrade to r2 again."""
-    upload = uploading(DRAIN_SECONDS)
+    upload = uploading()
     upgrade = begin(serving)
     began = time.monotonic()
     kill_when(
@@ -111,6 +119,7 @@ def test_during_the_drain(serving: TestHost, uploading: Uploading) -> None:
         lambda: "   drain  " in upgrade.stderr and time.monotonic() > began + 1.5, "the drain",
     )  # fmt: skip
     assert (serving.get().revision, serving.revisions()) == ("r2", ["r1", "r2"])
+    upload.finish_after(DRAIN_SECONDS)
     after = serving.upgrade("r2", check=True)
     assert ", was interrupted: finishing it\n" in after.stderr
     assert serving.history()[-1]["outcome"] == "recovered"
@@ -119,10 +128,11 @@ def test_during_the_drain(serving: TestHost, uploading: Uploading) -> None:
     nothing_left_behind(serving, "r2")
 
 
+@pytest.mark.by_reload
 @pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after it"])
 def test_the_recovery_is_killed_too(serving: TestHost, uploading: Uploading, committed: bool) -> None:
     """The command after it recovers the same change."""
-    upload = uploading(DRAIN_SECONDS + 3) if committed else None
+    upload = uploading() if committed else None
     serving.define({"web": QUICK if committed else STUCK})
     upgrade = begin(serving)
     if committed:
@@ -131,6 +141,8 @@ def test_the_recovery_is_killed_too(serving: TestHost, uploading: Uploading, com
         kill_when(serving, upgrade, lambda: serving.revisions() == ["r1", "r2"], "the gate")
     second = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r3")
     kill_when(serving, second, lambda: ", was interrupted: " in second.stderr, "the recovery")
+    if upload is not None:
+        upload.finish_after(DRAIN_SECONDS)
     recovered_by_the_next(serving, "recovered" if committed else "recovered-back")
     assert upload is None or upload.result(10).revision == "r1"
 

@@ -99,7 +99,7 @@ def test_a_network_without_a_free_address(host: TestHost) -> None:
         "widen the range, or wait until old nginx workers have exited",
         "web still runs r1: 4 replicas",
     )  # fmt: skip
-    assert "rolling back the upgrade of web" in told
+    assert "roll back the upgrade of web" in told
     nothing_left_behind(host, "r1", count=4)
 
 

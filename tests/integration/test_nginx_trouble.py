@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -65,6 +67,24 @@ def test_nginx_does_not_run(serving: TestHost) -> None:
     nothing_left_behind(serving, "r1")
 
 
+def test_nginx_runs_and_does_not_answer(serving: TestHost) -> None:
+    workers = serving.nginx.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        status = json.loads(serving.conductor("service", "status", "--json", check=True).stdout)
+        findings = json.loads(serving.conductor("doctor", "--json").stdout)["findings"]
+        listed = serving.conductor("service", "list", check=True).stdout
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    assert status["nginx"] == "not-answering"
+    assert {one["check"] for one in findings} & {"nginx-down", "nginx-not-loaded", "nginx-not-answering"} == {
+        "nginx-not-answering"
+    }
+    assert "nginx does not answer" in listed
+
+
 def test_nginx_is_not_installed(serving: TestHost) -> None:
     serving.define({"web": QUICK}, host_extra={"nginx": {"binary": "/nonexistent/nginx"}})
     told = failed(
@@ -89,6 +109,13 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
         f"cannot upgrade web: cannot use nginx: {host.nginx.config} does not include {host.nginx.include_dir}/*.conf",
         f"write inside its http {{}}:  {line}", "web has never been deployed on this host and is not running",
     )  # fmt: skip
+    includes = [f"include {host.nginx.include_dir}/{name};" for name in ("server.inc", "location.inc")]
+    server = f"server {{ listen 127.0.0.1:{host.port('shop')}; {includes[0]} location / {{ {includes[1]} }} }}\n"
+    with other_file(host, "own", server):
+        failed(
+            host.upgrade("r1"), 1, f"nginx refuses its configuration: nothing includes {host.nginx.include_dir}/*.conf\n",
+            f"write once inside http {{}}:  {line}\n",
+        )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.daemon.networks() == []
 
@@ -104,7 +131,7 @@ def test_a_port_of_our_server_block_that_another_program_has(serving: TestHost) 
         serving.define({"web": merged(QUICK, {"nginx": {"server": {"listen": listen}}})})
         told = failed(
             serving.upgrade("r2"), 1, "cannot upgrade web: cannot verify that nginx loaded the new configuration",
-            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "rolling back the upgrade of web", STILL,
+            f"bind() to 127.0.0.1:{port} failed (98: Address already in use)", "roll back the upgrade of web", STILL,
         )  # fmt: skip
         assert "the rollback failed" not in told
         nothing_left_behind(serving, "r1")
@@ -135,6 +162,25 @@ def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> 
     nothing_left_behind(serving, "r3")
 
 
+def test_another_server_block_that_takes_all_requests(serving: TestHost) -> None:
+    """nginx warns and exits with 0. Read first, the other block answers; the upgrade would change nothing for clients."""
+    port = serving.port()
+    other = serving.nginx.include_dir / "0-other.conf"
+    other.write_text(f"server {{ listen 127.0.0.1:{port}; server_name localhost; return 204; }}\n")
+    try:
+        told = failed(
+            serving.upgrade("r2"), 1, "cannot upgrade web: no request reaches web\n",
+            f"requests for localhost on 127.0.0.1:{port} do not reach web", "remove the names from the other", STILL,
+        )  # fmt: skip
+        assert "the rollback failed" not in told
+    finally:
+        other.unlink()
+        before = serving.nginx.workers()
+        serving.nginx.reload()
+        serving.wait_for(lambda: (now := serving.nginx.workers()) and not now & before, "nginx to reload")
+    nothing_left_behind(serving, "r1")
+
+
 # The operator's own server block.
 
 
@@ -160,6 +206,50 @@ def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None
     host.upgrade("r1", "shop", check=True)
     assert status_of(port) == 200
     nothing_left_behind(host, "r1")
+
+
+@pytest.mark.parametrize(
+    ("server", "location", "missing", "where"),
+    [
+        (True, False, "no location includes {}/location.inc", "first in each location that passes requests to a service"),
+        (False, True, "no server block includes {}/server.inc", "once in each server block that passes requests to a service"),
+    ],
+    ids=["server.inc alone", "location.inc alone"],
+)  # fmt: skip
+def test_an_operators_block_without_one_of_the_includes(
+    host: TestHost, server: bool, location: bool, missing: str, where: str
+) -> None:
+    """nginx only reports that a variable is unknown, and names no file."""
+    host.define({"shop": {**QUICK, "nginx": {"server": None}}})
+    directory = host.nginx.include_dir
+    lines = {name: f"include {directory}/{name};" for name in ("server.inc", "location.inc")}
+    host.nginx.add_server(
+        "own",
+        f"server {{\n  listen 127.0.0.1:{host.port('shop')};\n  {lines['server.inc'] if server else ''}\n"
+        f"  location / {{\n    {lines['location.inc'] if location else ''}\n"
+        "    proxy_pass http://shop$request_uri;\n  }\n}\n",
+    )
+    line = lines["server.inc" if location else "location.inc"]
+    told = (f"nginx refuses its configuration: {missing.format(directory)}\n", f"write {where}:  {line}\n")
+    failed(host.upgrade("r1", "shop"), 1, *told)
+    refused = host.conductor("nginx", "install").expect(1).stderr
+    assert all(words in refused for words in told)
+    nothing_left_behind(host, None)
+
+
+def test_an_operators_block_without_one_of_the_includes_beside_a_complete_one(host: TestHost) -> None:
+    """nginx accepts it, because its variables belong to all server blocks."""
+    host.define({"web": QUICK, "shop": {**QUICK, "nginx": {"server": None}}})
+    include = f"include {host.nginx.include_dir}/"
+    port = host.port("own")
+    block = f"server {{ listen 127.0.0.1:{port}; {include}server.inc; location / {{ proxy_pass http://shop$request_uri; }} }}"
+    host.upgrade("r1", check=True)
+    host.nginx.add_server("own", block)
+    told = host.upgrade("r1", "shop", check=True).stderr
+    assert "warning: shop may lose requests at a reload: " in told
+    assert f"  {include}location.inc;\n" in told
+    assert "shop may lose requests" in host.conductor("nginx", "install", check=True).stderr
+    assert status_of(port) == 200
 
 
 def test_the_service_itself_needs_no_install(host: TestHost) -> None:

@@ -31,7 +31,8 @@ def test_what_would_differ(web: TestHost) -> None:
         ["+", "server", "new-2:8080"],
     ]
     walked = web.upgrade("r2", check=True).stderr
-    planned = [line.split()[0] for line in told.splitlines() if line.startswith("  ") and "  " in line.strip()]
+    steps = told.partition("\n---")[0]  # before the differences
+    planned = [line.split()[0] for line in steps.splitlines() if line.startswith("  ") and "  " in line.strip()]
     assert [w.split()[0] for w in walked.splitlines() if w.startswith("  ") and "done in" in w] == planned
 
 

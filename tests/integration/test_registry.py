@@ -13,7 +13,7 @@ from tests.support.host import TestHost, merged
 from tests.support.private_daemon import PrivateDaemon
 
 PASSWORD = "pw-registry-77c1"
-HINT = "check the image's name, the revision and the registry's credentials (docker login)"
+HINT = "check the image's name, the revision and the registry's credentials (docker login 127.0.0.1:"
 
 
 @pytest.fixture
@@ -83,6 +83,27 @@ def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRe
     nothing_left_behind(host, "v1", count=2)
 
 
+def test_a_tag_that_moved(host: TestHost, registry: DockerRegistry) -> None:
+    """Only with --pull does a task or an upgrade get its new image; the image before is removed with its release."""
+    login = registry.login(host.directory / "docker", PASSWORD)
+    registry.push("v1")
+    host.upgrade("v1", env=login, check=True)
+    before = host.history()[-1]["image_id"]
+    registry.push("v1", layer_bytes=1000)
+    host.daemon.api.tag(before, registry.image, "v1")  # as on a host that has not seen the new image
+    assert "nothing to do" in host.upgrade("v1", env=login, check=True).stderr
+    run = ("run", "--id", "web")
+    assert "pull  fetch" in host.conductor(*run, "--pull", "true", env=login, check=True).stderr
+    moved = host.daemon.api.inspect_image(f"{registry.image}:v1")["Id"]
+    assert moved != before
+    assert "pull" not in host.conductor(*run, "true", env=login, check=True).stderr
+    assert "web runs v1" in host.upgrade("v1", "web", "--pull", env=login, check=True).stderr
+    assert host.history()[-1]["image_id"] == moved
+    nothing_left_behind(host, "v1")
+    assert before not in {image["Id"] for image in host.daemon.api.images(all=True)}
+    assert "nothing to do" in host.upgrade("v1", "web", "--pull", env=login, check=True).stderr
+
+
 def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None:
     registry.push("v1", layer_bytes=80 * 2**20)
     login = registry.login(host.directory / "docker", PASSWORD)
@@ -148,5 +169,7 @@ def test_a_task_pulls_and_creates_what_an_operator_has_removed(host: TestHost, r
     result = host.conductor("run", "--id", "web", "echo", "done", env=login, check=True)
     assert result.stdout == "done\n"
     assert api.inspect_image(live["image_id"])["Id"] == live["image_id"]
+    api.remove_network(network)
+    assert host.conductor("run", "--id", "web", "echo", "done", check=True).stdout == "done\n"
     host.conductor("service", "start", "--id", "web", check=True)
     assert [one.revision for one in host.containers("web")] == ["v1"]

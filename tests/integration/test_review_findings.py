@@ -1,4 +1,4 @@
-"""A silent registry, a full stdout, one damaged state file, and an unhealthy service."""
+"""A silent registry, a full stdout, one damaged state file, an unhealthy service, and a copy of a replica."""
 
 import json
 import signal
@@ -57,3 +57,23 @@ def test_an_unhealthy_service_is_not_ok(serving: TestHost) -> None:
     assert (row["condition"], row["running"], row["healthy"]) == ("unhealthy", 1, 0)
     assert [(one["state"], one["health"]) for one in row["replicas"]] == [("running", "unhealthy")]
     assert "drifted" in [note["kind"] for note in row["notes"]]
+
+
+def test_a_container_of_a_committed_replica_is_its_owners(serving: TestHost) -> None:
+    """An image that `docker commit` makes of a replica has its labels, and a container of the image inherits them."""
+    (replica,) = serving.containers("web")
+    api, tag = serving.daemon.api, f"{serving.instance}:copy"
+    api.commit(replica.id, *tag.split(":"))
+    copy = api.create_container(tag, name=f"{serving.instance}-copy")["Id"]
+    try:
+        api.start(copy)
+        (row,) = json.loads(serving.conductor("service", "list", "--json", check=True).stdout)["services"]
+        assert (row["condition"], row["running"], row["notes"]) == ("ok", 1, [])
+        serving.conductor("service", "scale", "--id", "web", "--count", "1", check=True)
+        serving.upgrade("r2", check=True)
+        serving.conductor("service", "stop", "--id", "web", check=True)
+        serving.conductor("gc", check=True)
+        assert api.inspect_container(copy)["State"]["Running"]
+    finally:
+        api.remove_container(copy, force=True)
+        api.remove_image(tag, force=True)

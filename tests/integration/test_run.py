@@ -103,7 +103,7 @@ FULL: dict[str, Any] = {
     "extra_hosts": {"db": "10.0.0.9"},
     "labels": {"team": "shop"},
 }
-MUST_DIFFER = {"conductor.kind", "conductor.address", "conductor.change", "conductor.job"}
+MUST_DIFFER = {"conductor.name", "conductor.kind", "conductor.address", "conductor.change", "conductor.job"}
 
 
 def test_its_container_is_that_of_the_service(host: TestHost) -> None:
@@ -265,11 +265,10 @@ def test_docker_is_down(host: TestHost) -> None:
         )
 
 
-def test_docker_comes_up_late(host: TestHost) -> None:
+@pytest.mark.parametrize("options", [("--wait-for-docker", "20s"), ("--job", "k1")], ids=["a task", "a cron job"])
+def test_docker_comes_up_late(host: TestHost, options: tuple[str, ...]) -> None:
     socket = host.directory / "late.sock"
-    late = host.spawn(
-        *RUN, "--config", str(elsewhere(host, f"unix://{socket}")), "--wait-for-docker", "20s", "echo", "up"
-    )
+    late = host.spawn(*RUN, "--config", str(elsewhere(host, f"unix://{socket}")), *options, "echo", "up")
     time.sleep(0.7)
     assert late.running()
     with DaemonBetween(socket):
@@ -279,8 +278,8 @@ def test_docker_comes_up_late(host: TestHost) -> None:
 @pytest.mark.parametrize(
     ("trouble", "runs"),
     [
-        (Trouble("POST /containers/create"), False),
-        (Trouble("POST /containers/create", done=True), False),
+        (Trouble(r"POST .*/containers/create"), False),
+        (Trouble(r"POST .*/containers/create", done=True), False),
         (Trouble("POST .*/attach"), False),
         (Trouble("POST .*/wait"), False),
         (Trouble("POST .*/start"), False),
@@ -600,6 +599,17 @@ def test_a_job_that_queues_behind_a_container_whose_run_was_killed(host: TestHos
     assert second.stdout == ""
     discard(host)
     assert second.wait(20).expect(0).stdout == "second\n"
+
+
+def test_a_job_past_its_deadline_gets_the_stop_signal_before_the_next_run(host: TestHost) -> None:
+    """Its `conductor run` was killed before the timeout. The deadline is 1 s, the grace, after that."""
+    (volume(host) / "stopped").unlink(missing_ok=True)
+    stops = "trap 'touch /volume/stopped; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    words = cron_run(host, "queue", "sh", "-c", stops)
+    first = started(host, "run", "--timeout", "5s", *words[1:])
+    first.kill()
+    host.conductor(*cron_run(host, "queue", "sh", "-c", "ls /volume/stopped"), check=True)
+    assert len(tasks_of(host)) == 0
 
 
 def test_one_that_waits_in_the_queue_can_be_stopped(host: TestHost) -> None:

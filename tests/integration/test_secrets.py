@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conductor.state.store import Store
 from tests.support.aftermath import QUICK
 from tests.support.commands import Result
 from tests.support.host import TestHost, merged
@@ -133,6 +134,21 @@ def watched(host: TestHost) -> Iterator[dict[str, str]]:
         thread.join()
 
 
+def test_a_changed_secret_file_is_drift_that_an_upgrade_to_the_live_revision_applies(secrets: Secrets) -> None:
+    host = secrets.host
+    secrets.define()
+    host.upgrade("r1", check=True)
+    assert "nothing to do" in host.upgrade("r1", check=True).stderr
+    secrets.values["TOKEN"] = "tok-7e21aa90c4d5f1"
+    secrets.define()
+    [row] = json.loads(host.conductor("service", "status", "--json", check=True).stdout)["services"]
+    assert [note["changed"] for note in row["notes"] if note["kind"] == "drifted"] == [["environment"]]
+    host.upgrade("r1", check=True)
+    assert environment(host, "r1")["TOKEN"] == secrets.values["TOKEN"]
+    [row] = json.loads(host.conductor("service", "status", "--json", check=True).stdout)["services"]
+    assert "drifted" not in [note["kind"] for note in row["notes"]]
+
+
 @pytest.mark.parametrize("key", SECRETS.values(), ids=SECRETS)
 def test_an_upgrade_and_all_queries(secrets: Secrets, key: str) -> None:
     host = secrets.host
@@ -162,7 +178,7 @@ def test_an_app_that_logs_them_while_it_fails(secrets: Secrets, key: str, path: 
     host = secrets.host
     secrets.define(key)
     host.upgrade("r1", check=True)
-    health = {"path": path, "start_timeout": "1s"}
+    health = {"path": path, "start_timeout": "4s"}
     secrets.define(key, command=["python3", "-c", LEAKY], health=health)
     with watched(host) as seen:
         results: list[Result] = [host.upgrade("r2").expect(1), host.upgrade("r2", "web", "--json").expect(1)]
@@ -221,5 +237,6 @@ def test_the_log_that_is_kept_of_an_older_release(
     host.upgrade("r1", check=True)
     since(secrets)
     host.upgrade("r2", check=True)
-    kept = [path.read_text() for path in (host.state_dir / "logs" / "web").glob("web-r1-*.log")]
-    assert [text.splitlines()[0] for text in kept] == ([f"the key is {said}"] if said else [])
+    store = Store(host.state_dir)
+    kept = [store.kept_log("web", name) for name in store.kept_logs("web") if name.startswith("web-r1-")]
+    assert [log.lines[0].text for log in kept if log] == ([f"the key is {said}"] if said else [])

@@ -3,12 +3,16 @@
 import contextlib
 from typing import Any
 
+import pytest
+
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import APP
 from tests.support.load import Load
 from tests.support.odd_clients import SlowUpload
 from tests.support.service_actions import done, last, service
+
+pytestmark = pytest.mark.both_ways
 
 ADA = {"SUDO_USER": "ada"}
 
@@ -55,9 +59,7 @@ def test_rollback_with_no_release_before(host: TestHost) -> None:
     host.define({"web": QUICK})
     failed(service(host, "rollback"), 1, "cannot find a release of web: it has never been deployed")
     host.upgrade("r1", check=True)
-    failed(
-        service(host, "rollback"), 1, "cannot roll back web: a release before r1 is not kept", "kept revisions: none"
-    )
+    failed(service(host, "rollback"), 1, "cannot roll back web: no release before r1 is kept", "kept revisions: none")
     nothing_left_behind(host, "r1")
 
 
@@ -78,7 +80,7 @@ def test_rollback_to_an_image_that_was_removed_by_hand(host: TestHost) -> None:
         removed = (
             f"cannot use revision b of web: its image {repository}:b was removed: cannot pull image {repository}:b: "
         )
-        failed(service(host, "rollback"), 1, removed)
+        failed(service(host, "rollback", "--to", "b"), 1, removed)
         nothing_left_behind(host, "a")
     finally:
         host.conductor("service", "stop", "--id", "web")
@@ -143,8 +145,14 @@ def test_an_upgrade_that_starts_a_stopped_service(web: TestHost) -> None:
 
 
 def test_stop_waits_for_requests(web: TestHost) -> None:
-    with contextlib.closing(SlowUpload(web.url(), seconds=2)) as upload:
-        done(service(web, "stop"), "web is stopped")
+    """With `cutover: live`, nginx chooses a replica once it has buffered the upload: of a stopped service, that is none."""
+    web.define({"web": merged(QUICK, {"nginx": {"server": {"buffering": web.cutover == "reload"}}})})
+    web.upgrade("r1", "web", "--force", check=True)
+    with contextlib.closing(SlowUpload(web.url())) as upload:
+        stopping = web.spawn("service", "stop", "--id", "web")
+        web.wait_for(lambda: "   drain  " in stopping.stderr, "the drain")
+        upload.finish_after(1)
+        done(stopping.wait(20), "web is stopped")
         assert upload.result(1).revision == "r1"
 
 

@@ -138,7 +138,7 @@ def test_a_damaged_file_is_named(serving: TestHost, file: str, text: str, why: s
     try:
         failed(
             serving.upgrade("r2"), 1, f"cannot read {path}: {why}",
-            "upgrade Conductor" if text == NEWER else "restore the file from a backup",
+            "upgrade Conductor" if text == NEWER else f"rm {path}",
         )  # fmt: skip
         assert path.read_text() == text
         assert (serving.get().revision, serving.revisions()) == ("r1", ["r1"])

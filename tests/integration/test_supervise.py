@@ -58,7 +58,7 @@ def test_failures_below_the_threshold_are_ignored(sup: Supervised) -> None:
 
 
 def test_checks_stay_on_time_beside_unhealthy_services(sup: Supervised) -> None:
-    """Within 20 % of the interval of 2 s, beside services with each fault, and one that fails below the threshold."""
+    """Within 20% of the interval of 2 s, beside services with each fault, and one that fails below the threshold."""
     host, seconds = sup.host, 2.0
     healthy = sup.service(health={"interval": "2s"})
     slow = sup.service(count=1, nginx=None, health={"timeout": "5s", "start_timeout": "60s"})
@@ -125,9 +125,10 @@ def test_one_of_two_is_killed_under_load(sup: Supervised) -> None:
     sup.start()
     killed, healthy = sup.running()
     with Load(sup.host.url(), busy=8, idle=8) as load:
+        old = sup.host.nginx.workers()
         sup.host.daemon.api.kill(killed.id)
         sup.host.wait_for(lambda: sup.served() == {healthy.address}, "it to leave nginx", 10)
-        time.sleep(0.7)  # until the last old worker of nginx has stopped listening
+        sup.host.wait_for(lambda: not old & sup.host.nginx.workers(), "the old workers to exit")
         lost = load.so_far()["lost"]
         sup.wait_until_right(2)
         load.run_for(1.0)

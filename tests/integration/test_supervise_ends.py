@@ -136,7 +136,8 @@ def test_once(sup: Supervised) -> None:
     sup.set_fault("500", unhealthy)
     time.sleep(SPACING_SECONDS * 1.1)
     assert actions() == ["repair"]
-    assert host.history()[-1]["reason"] == "2 wanted, 1 healthy, 1 unhealthy"
+    reason = host.history()[-1]["reason"]
+    assert re.fullmatch(r"2 wanted, 1 healthy, 1 unhealthy; web-r1-\S+: status 500 .*on holiday.*", reason), reason
     assert unhealthy.id not in {c.id for c in sup.wait_until_right(2)}
     assert actions() == []
     host.define({"web": sup.service()}, host_extra={"docker": "unix:///nowhere.sock"})

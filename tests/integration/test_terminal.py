@@ -16,6 +16,7 @@ SIZE_NOW = 'until [ "$(stty size)" = "{}" ]; do sleep 0.05; done; echo "size: {}
 FULL_SCREEN = """
 import curses
 def main(screen):
+    screen.timeout(500)  # curses misses a signal that comes just before it waits for a key
     while True:
         screen.erase()
         screen.addstr(0, 0, "EDITING %d %d" % screen.getmaxyx())

@@ -4,10 +4,14 @@ import re
 from collections import Counter
 from contextlib import ExitStack
 
+import pytest
+
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import REVISIONS
 from tests.support.load import Load
+
+pytestmark = pytest.mark.both_ways
 
 SERVICES = ("ant", "bee", "cat", "dog", "elk")
 PATIENT = merged(QUICK, {"health": {"start_timeout": "30s"}, "nginx": {"drain": "20s"}})

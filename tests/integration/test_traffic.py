@@ -12,6 +12,8 @@ from tests.support.images import REVISIONS
 from tests.support.load import Load, LoadResult
 from tests.support.own_server import UPSTREAM_ONLY, install_own_server
 
+pytestmark = pytest.mark.both_ways
+
 SETTLE_SECONDS = 0.3  # after the last upgrade, so that late answers of an old revision would show
 
 

@@ -1,5 +1,6 @@
 """The cookbook on a test host, run by the recorder of `chef_runs.py`, which performs there what it records."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -38,9 +39,18 @@ def service(name: str, listen: int, /, **over: Any) -> dict[str, Any]:
 
 
 def converge(
-    machine: Machine, services: Mapping[str, Mapping[str, Any]], host: Mapping[str, Any] | None = None
+    machine: Machine,
+    services: Mapping[str, Mapping[str, Any]],
+    host: Mapping[str, Any] | None = None,
+    web: Mapping[str, Any] | None = None,
+    *,
+    deb: str = "",
+    fails: bool = False,
 ) -> dict[str, Any]:
-    """Run the whole cookbook on a host; return the recorded and updated resources."""
+    """Run the whole cookbook on a host; return the recorded and updated resources.
+
+    `web`: the attributes of the status page. `deb`: the path of a Debian package there.
+    """
     wheels = wheelhouse()
     add_user(machine, "deploy")
     machine.copy(wheels, f"{CHEF}/wheels")
@@ -52,8 +62,10 @@ def converge(
         "attributes": {
             "wheel": f"{CHEF}/wheels/{next(wheels.glob('conductor-*.whl')).name}",
             "pip_options": ["--quiet", "--no-index", "--find-links", f"{CHEF}/wheels"],
+            "deb": deb or None,
             "deploy_users": ["deploy"],
             "host": dict(host or {}),
+            **({"web": dict(web)} if web else {}),
         },
         "data_bags": {
             "conductor_services": {
@@ -65,8 +77,8 @@ def converge(
         "recipes": ["default"],
         "perform": True,
     }
-    with machine.kept("/opt/conductor", f"chef-{wheels.name}"):
+    with contextlib.nullcontext() if deb else machine.kept("/opt/conductor", f"chef-{wheels.name}"):
         output = machine.run("ruby", f"{CHEF}/recorder/converge.rb", input=json.dumps(request), timeout=300).stdout
     outcome: dict[str, Any] = json.loads(output)
-    assert "error" not in outcome, outcome
+    assert ("error" in outcome) == fails, outcome
     return outcome

@@ -2,13 +2,18 @@
 
 import contextlib
 import http.client
+import os
 import re
+import signal
 import socket
 import socketserver
+import struct
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tests.support.daemon import SOCKET
 
@@ -23,8 +28,22 @@ class Trouble(NamedTuple):
     done: bool = False
 
 
+class Fault(NamedTuple):
+    """What happens to one request: its sender is killed, its connection cut, the answer is 500 or comes late. `done`: after the
+    daemon has done what was requested."""
+
+    kind: Literal["kill", "cut", "500", "delay"]
+    done: bool = False
+
+
+DELAY_SECONDS = 2.0
+
+
 class DaemonBetween:
-    """`with DaemonBetween(path) as between`: set `between.trouble` at any time; `between.url` goes into `host.docker`."""
+    """`with DaemonBetween(path) as between`: set `between.trouble` at any time; `between.url` goes into `host.docker`.
+
+    `arm` chooses one request by its number.
+    """
 
     def __init__(self, path: Path) -> None:
         self.url = f"unix://{path}"
@@ -33,6 +52,26 @@ class DaemonBetween:
         self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
         self.hang.set()
         self._path = path
+        self._fault: tuple[int, Fault] | None = None
+        self._lock = threading.Lock()
+
+    def arm(self, number: int, fault: Fault) -> None:
+        """Apply `fault` to the `number`-th request from now on, counted from 1, and forget the calls so far."""
+        with self._lock:
+            self.calls.clear()
+            self._fault = number, fault
+
+    def disarm(self) -> bool:
+        """Apply no fault from now on. Return whether one was applied."""
+        with self._lock:
+            armed, self._fault = self._fault, None
+            return armed is not None and len(self.calls) >= armed[0]
+
+    def take(self, call: str) -> Fault | None:
+        """Record a request; return its fault."""
+        with self._lock:
+            self.calls.append(call)
+            return self._fault[1] if self._fault and self._fault[0] == len(self.calls) else None
 
     def __enter__(self) -> "DaemonBetween":
         self._server = _Server(str(self._path), _Handler)
@@ -49,6 +88,10 @@ class DaemonBetween:
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     between: DaemonBetween
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # the client was killed
+            super().handle_error(request, client_address)
 
 
 class _Daemon(http.client.HTTPConnection):
@@ -67,9 +110,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        self.server.between.calls.append(f"{self.command} {self.path}")
+        fault = self.server.between.take(f"{self.command} {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.server.between.hang.wait(300)
+        if fault is not None and fault.kind == "delay":
+            time.sleep(DELAY_SECONDS)
+            fault = None
+        if fault is not None:
+            if fault.done:
+                self._pass_on(body)
+            self._apply(fault)
+            return
         trouble = next((t for t in self.server.between.trouble if self._matches(t)), None)
         if trouble is None and (self.headers.get("Upgrade") or "/wait?" in self.path):
             self._splice(body)
@@ -81,6 +132,18 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, answer = self._pass_on(body)
         if trouble is not None:
             status, headers, answer = 500, [("Content-Type", "application/json")], BODY
+        self._answer(status, headers, answer)
+
+    def _apply(self, fault: Fault) -> None:
+        if fault.kind == "500":
+            self._answer(500, [("Content-Type", "application/json")], BODY)
+            return
+        if fault.kind == "kill":
+            pid, _, _ = struct.unpack("3i", self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            os.kill(pid, signal.SIGKILL)
+        self.close_connection = True
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], answer: bytes) -> None:
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)

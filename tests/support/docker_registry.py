@@ -1,14 +1,20 @@
-"""Debian's docker-registry on 127.0.0.1, behind a door that can be shut in the middle of an answer; with a password or without."""
+"""Debian's docker-registry on 127.0.0.1, behind a door that can be shut in the middle of an answer; with a password or without.
 
+Packing and sending the layers of the test app takes seconds, so they are sent once in a process. Later registries start with them.
+"""
+
+import atexit
 import base64
 import contextlib
 import io
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,6 +26,7 @@ from tests.support.images import APP
 USER = "deploy"
 START_SECONDS = 10.0
 CHUNK = 65536
+BLOBS, LAYERS = Path("blobs"), Path("repositories/shop/app/_layers")  # of the registry's files
 
 
 class DockerRegistry:
@@ -27,6 +34,7 @@ class DockerRegistry:
 
     def __init__(self, directory: Path, *, password: str = "") -> None:
         self._directory = directory
+        self._files = directory / "data/docker/registry/v2"
         self._password = password
         self._claims = Claims()
         self._inner = self._claims.port()
@@ -39,16 +47,21 @@ class DockerRegistry:
         import docker
 
         self._directory.mkdir()
+        if _SENT:
+            _copy_layers(_SENT[0], self._files)
         self.api = docker.APIClient(base_url=SOCKET, version="auto", timeout=120)
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        import docker.errors
+
         self.stop()
         for image in self.api.images():
-            for tag in image["RepoTags"] or ():
-                if tag.startswith(f"{self.address}/"):
-                    self.api.remove_image(tag, force=True)
+            for name in {*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())}:
+                if name.startswith(f"{self.address}/"):
+                    with contextlib.suppress(docker.errors.ImageNotFound):  # it went with another of its names
+                        self.api.remove_image(name, force=True)
         self.api.close()
         self._claims.release()
 
@@ -117,6 +130,10 @@ http: {{addr: "127.0.0.1:{self._inner}"}}
             if "error" in message:
                 raise RuntimeError(f"cannot push {reference}: {message['error']}")
         self.api.remove_image(reference, force=True)
+        if not _SENT:
+            _SENT.append(Path(tempfile.mkdtemp(prefix="conductor-layers-")))
+            atexit.register(shutil.rmtree, _SENT[0], ignore_errors=True)
+            _copy_layers(self._files, _SENT[0])
 
     def login(self, directory: Path, password: str) -> dict[str, str]:
         """The environment of a command whose Docker configuration holds this password."""
@@ -124,6 +141,15 @@ http: {{addr: "127.0.0.1:{self._inner}"}}
         auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
         (directory / "config.json").write_text(json.dumps({"auths": {self.address: {"auth": auth}}}))
         return {"DOCKER_CONFIG": str(directory)}
+
+
+_SENT: list[Path] = []  # the directory of the layers, once they were sent
+
+
+def _copy_layers(source: Path, target: Path) -> None:
+    """Copy layers without the tags. A blob never changes, so a link is enough."""
+    shutil.copytree(source / BLOBS, target / BLOBS, copy_function=os.link)
+    shutil.copytree(source / LAYERS, target / LAYERS)
 
 
 def _answers(port: int) -> bool:

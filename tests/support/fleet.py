@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.support.host_image import BOOKWORM, Release
 from tests.support.machine import Machine
 from tests.support.machine_network import Network
 
@@ -18,9 +19,9 @@ AT_ONCE = 2  # machines that boot or install side by side
 class Fleet:
     """`with Fleet(*names) as fleet` boots them all."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, release: Release = BOOKWORM) -> None:
         self._network = Network()
-        self._machines = {name: Machine(name, network=self._network) for name in names}
+        self._machines = {name: Machine(name, release=release, network=self._network) for name in names}
 
     def __getitem__(self, name: str) -> Machine:
         return self._machines[name]

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -28,13 +29,15 @@ from tests.support.images import APP
 from tests.support.nginx import PrivateNginx
 from tests.support.odd_clients import EarlyBird
 
+COMMAND = Path(sys.executable).with_name("conductor")  # what a crontab runs
+
 
 class TestHost:
     """`with TestHost() as host`. `host.nginx` runs from the start, `host.daemon` is Docker."""
 
     __test__ = False  # pytest takes the name for a test class
 
-    def __init__(self, docker: str = SOCKET) -> None:
+    def __init__(self, docker: str = SOCKET, *, cutover: str = "reload") -> None:
         token = f"{os.getpid()}-{secrets.token_hex(3)}"  # tests/run removes what a killed process left behind
         self.instance = f"test-{token}"
         self.network = f"conductor-test-{token}"
@@ -51,6 +54,9 @@ class TestHost:
         self.subnet = self.claims.subnet()
         self.daemon = Daemon(self.instance, self.network, docker)
         self.nginx = PrivateNginx(self.directory / "nginx", self.claims)
+        self.cutover = cutover
+        if cutover == "live":
+            self.nginx.load_lua()
         self._ports: dict[str, int] = {}
         self._spawned: list[Spawned] = []
         self._results: list[Result] = []
@@ -94,8 +100,9 @@ class TestHost:
                 "include_dir": str(self.nginx.include_dir),
                 "config": str(self.nginx.config),
                 "binary": self.nginx.binary,
+                "cutover": self.cutover,
             },
-            "cron": {"dir": str(self.cron_dir)},
+            "cron": {"dir": str(self.cron_dir), "command": str(COMMAND)},
         }
 
     def default_service(self, service: str) -> dict[str, Any]:
@@ -238,15 +245,27 @@ class TestHost:
         return leaks
 
     def _end_processes(self) -> list[str]:
-        """Kill processes of this host that are left after all commands have ended; return a line for each."""
+        """Kill processes of this host that are left a second after all commands have ended; return a line for each.
+
+        The last call of a command that was killed, for example `nginx -T`, ends by itself within that time.
+        """
+        until = time.monotonic() + 1
+        while (left := self._processes()) and time.monotonic() < until:
+            time.sleep(0.02)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return [f"process {pid} outlived its command: {words}" for pid, words in left.items()]
+
+    def _processes(self) -> dict[int, str]:
+        """Return the commands of the processes of this host by process id."""
         marker = f"CONDUCTOR_CONFIG={self.config}".encode()
-        found = []
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if marker in (entry / "environ").read_bytes().split(b"\0"):
                     words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    found.append(f"process {entry.name} outlived its command: {words}")
+                    found[int(entry.name)] = words
         return found
 
     def _unmount(self) -> list[str]:

@@ -10,7 +10,8 @@ or in a test:
     assert result.lost == 0, result
 
 Busy clients have no think time; idle ones use their connection again after it without looking whether it was closed.
-`{key}` in a header or in the body becomes unique per request; keys answered by 2xx are written to `--acknowledged`.
+`{key}` in a header or in the body becomes unique per request; keys answered by 2xx are written to `--acknowledged`. The
+time and the seconds of each answer are written to `--latencies` at the end.
 """
 
 import argparse
@@ -57,6 +58,7 @@ class Load:
         body: str = "amount=100",
         headers: dict[str, str] | None = None,
         acknowledged: Path | None = None,
+        latencies: Path | None = None,
         seconds: float = LONGEST_SECONDS,
     ) -> None:
         words = [
@@ -75,6 +77,7 @@ class Load:
         words += ["--timeout", str(timeout), "--seconds", str(seconds), "--tethered"]
         words += [word for name, value in (headers or {}).items() for word in ("--header", f"{name}: {value}")]
         words += ["--acknowledged", str(acknowledged)] if acknowledged else []
+        words += ["--latencies", str(latencies)] if latencies else []
         self._words = words
         self._clients = busy + idle
         self._timeout = timeout
@@ -218,7 +221,10 @@ def main() -> int:
         keys = stack.enter_context(wanted.acknowledged.open("a")) if wanted.acknowledged else None
         clients = Clients(settings, template(wanted), (lambda key: print(key, file=keys)) if keys else lambda _: None)
         process.clients = clients
-        result = clients.run(wanted.seconds, process.should_stop).result(time.time())
+        tally = clients.run(wanted.seconds, process.should_stop)
+        result = tally.result(time.time())
+    if wanted.latencies:
+        wanted.latencies.write_text("".join(f"{at:.3f} {seconds:.6f}\n" for at, seconds in tally.latencies))
     print(result.to_json() if wanted.json else result)
     return 1 if result.lost else 0
 
@@ -236,6 +242,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
     parser.add_argument("--body", default="amount=100", help="{key} is made unique, here and in headers")
     parser.add_argument("--acknowledged", type=Path, help="write the keys answered by 2xx to this file")
+    parser.add_argument("--latencies", type=Path, help="write a line `TIME SECONDS` for each 2xx answer to this file")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     parser.add_argument("--tethered", action="store_true", help="stop when standard input closes; tell progress")
     return parser.parse_args()

@@ -49,6 +49,7 @@ class _Client:
     """One client and at most one connection."""
 
     __slots__ = (
+        "answered",
         "buffer",
         "busy",
         "connecting",
@@ -70,6 +71,7 @@ class _Client:
         self.unsent = b""
         self.turn = 0
         self.started = 0.0
+        self.answered = 0.0  # when the connection's last answer came
         self.deadline = 0.0
         self.fresh = True  # the request under way is the first on its connection
         self.connecting = False
@@ -223,7 +225,7 @@ class Clients:
                 how = str(broken) if broken else "closed"
                 self._lose(client, self._ended(client), f"{how} after {len(client.buffer)} bytes of answer")
             return
-        now = time.monotonic()
+        now = client.answered = time.monotonic()
         self.tally.answer(time.time(), client.kind, now - client.started, answer.status, answer.revision)
         if client.request is not None and client.request.key is not None and 200 <= answer.status < 300:
             self._acknowledged(client.request.key)
@@ -236,6 +238,10 @@ class Clients:
 
     def _lose(self, client: _Client, kind: Loss, detail: str) -> None:
         now = time.monotonic()
+        if (
+            kind is Loss.REUSED
+        ):  # a reload is announced for a limited time: a client that idles for longer is not covered
+            detail += f", on a connection that was idle for {client.started - client.answered:.2f} s"
         self.tally.loss(time.time(), client.kind, now - client.started, kind, detail)
         self._drop(client)
         self._next(client, now, pause=PAUSE_AFTER_NO_CONNECTION_SECONDS if kind is Loss.REFUSED else 0.0)

@@ -88,7 +88,7 @@ class Tally:
         self.losses: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
         self._by_client: dict[str, Counter[str]] = {}
-        self._latencies: list[float] = []
+        self.latencies: list[tuple[float, float]] = []  # when each 2xx answer came, and after how many seconds
         self._buckets: dict[int, list[float]] = {}
         self._told: list[dict[str, Any]] = []
 
@@ -104,7 +104,7 @@ class Tally:
             seen.last = now
         if 200 <= status < 300:
             self.answered += 1
-            self._latencies.append(latency)
+            self.latencies.append((now, latency))
             self._count(now, client, "answered", latency)
         else:
             self.loss(
@@ -140,7 +140,7 @@ class Tally:
 
     def result(self, ended: float) -> LoadResult:
         """The document. Revisions that only an error answer named are in it too."""
-        ordered = sorted(self._latencies)
+        ordered = sorted(latency for _, latency in self.latencies)
         total = self.answered + self.lost
         rank = len(ordered)
         return LoadResult(

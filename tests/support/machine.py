@@ -1,6 +1,6 @@
 """A whole host for a test: a container that boots systemd, with a Docker Engine, nginx, cron and ssh of its own.
 
-    with Machine("web1") as m:
+    with Machine("web1", release=TRIXIE) as m:
         m.load_images("conductor-test-app:r1")
         converge(m, services)  # of cookbook.py
         m.run("conductor", "service", "status")
@@ -17,7 +17,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.host_image import MAKE_SSH_KEY, START, ensure_host_image
+from tests.support.host_image import (
+    BOOKWORM,
+    MAKE_SSH_KEY,
+    NEWER_DOCKER,
+    PODMAN,
+    START,
+    WRITABLE_NETWORK,
+    Release,
+    ensure_host_image,
+)
 from tests.support.machine_cache import kept, saved
 from tests.support.machine_network import MachineError, Network, Ran, docker
 
@@ -63,13 +72,20 @@ class Machine:
     """One host. `with Machine(name) as m` boots it and waits until systemd is up and its Docker daemon answers.
 
     `network`: one that stays when the machine goes; without it the machine has its own. `options`: more of `docker run`'s.
-    `image`: one that was made of another machine.
+    `image`: one that was made of another machine, of the same release.
     """
 
     def __init__(
-        self, name: str, *, network: Network | None = None, options: tuple[str, ...] = (), image: str = ""
+        self,
+        name: str,
+        *,
+        release: Release = BOOKWORM,
+        network: Network | None = None,
+        options: tuple[str, ...] = (),
+        image: str = "",
     ) -> None:
         self.name = name
+        self.release = release
         self.network = network or Network()
         self._own_network = network is None
         self._options = options
@@ -156,7 +172,7 @@ class Machine:
 
     def kept(self, directory: str, key: str) -> contextlib.AbstractContextManager[None]:
         """A directory as an earlier machine has made it within the block, if one has; what is made of it now is kept."""
-        return kept(self.words, directory, key)
+        return kept(self.words, directory, f"{key}-{ensure_host_image(self.release).rpartition(':')[2]}")
 
     def copy(self, source: Path, directory: str) -> None:
         """A file, or what is in a directory, of this machine into a directory of the host."""
@@ -180,7 +196,13 @@ class Machine:
         words += ["--label", f"conductor.instance={self.network.instance}", *OPTIONS, *self._options]
         others = [word for name, ip in self.network.addresses.items() for word in ("--add-host", f"{name}:{ip}")]
         script = START if self._image else MAKE_SSH_KEY + START
-        docker("run", "--detach", *words, *others, self._image or ensure_host_image(), "/bin/sh", "-c", script)
+        if self.release == PODMAN:
+            words += ["--env", "PODMAN_IGNORE_CGROUPSV1_WARNING=1"]
+        if self.release in (PODMAN, NEWER_DOCKER):
+            script = f"{WRITABLE_NETWORK}\n{script}"
+        docker(
+            "run", "--detach", *words, *others, self._image or ensure_host_image(self.release), "/bin/sh", "-c", script
+        )
         self.wait_until_up()
 
     def reboot(self, *, orderly: bool = True) -> None:

@@ -15,6 +15,8 @@ BINARY = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sb
 START_SECONDS = 5.0
 STOP_SECONDS = 5.0
 
+LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")  # in the order in which nginx must load them
+
 CONFIG = """\
 {user}worker_processes 2;
 worker_rlimit_nofile 8192;
@@ -86,6 +88,11 @@ class PrivateNginx:
         path.write_text(text)
         path.chmod(0o644)
         return path
+
+    def load_lua(self) -> None:
+        """Load the Lua module, as Debian's package does; takes effect with the next start or reload."""
+        lines = [f"load_module /usr/lib/nginx/modules/{name};\n" for name in LUA_MODULES]
+        (self.modules_dir / "50-mod-http-lua.conf").write_text("".join(lines))
 
     def test(self) -> subprocess.CompletedProcess[str]:
         """`nginx -t` of what is on disk."""

@@ -2,10 +2,11 @@
 
 import socket
 import threading
-import time
 from urllib.parse import urlsplit
 
 from tests.support.http_answer import Answer, read_answer
+
+PIECE_SECONDS = 0.1
 
 
 class OneConnection:
@@ -46,19 +47,28 @@ class EarlyBird(OneConnection):
 
 
 class SlowUpload(OneConnection):
-    """Sends a request whose body dribbles in over `seconds`, from a thread, beginning now; then reads the answer."""
+    """Sends a request from a thread, ten bytes of its body a second, beginning now. Once told to finish, it sends the rest
+    and reads the answer."""
 
-    def __init__(self, url: str, *, seconds: float, body_bytes: int = 20000, pieces_a_second: float = 10.0) -> None:
-        super().__init__(url, timeout=seconds + 60)
-        self._seconds = seconds
-        self._pieces = max(1, int(seconds * pieces_a_second))
+    def __init__(self, url: str, *, body_bytes: int = 20000) -> None:
+        super().__init__(url)
         self._body = b"x" * body_bytes
+        self._finish = threading.Event()
+        self._timer: threading.Timer | None = None
         self._outcome: Answer | Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def result(self, timeout: float | None = None) -> Answer:
-        """Wait for the answer."""
+    def finish_after(self, seconds: float) -> None:
+        """Have the rest sent then; return at once."""
+        self._timer = threading.Timer(seconds, self._finish.set)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def result(self, timeout: float = 60.0) -> Answer:
+        """Return the answer. Finish the upload now, unless `finish_after` was called."""
+        if self._timer is None:
+            self._finish.set()
         self._thread.join(timeout)
         self.close()
         if self._thread.is_alive():
@@ -67,14 +77,19 @@ class SlowUpload(OneConnection):
             return self._outcome
         raise ConnectionError(f"the upload was cut: {self._outcome}") from self._outcome
 
+    def close(self) -> None:
+        """End the thread too."""
+        self._finish.set()
+        super().close()
+
     def _run(self) -> None:
         try:
             self._sock.sendall(self._head("POST", len(self._body)))
-            began = time.monotonic()
-            for piece in range(self._pieces):
-                here, there = (len(self._body) * p // self._pieces for p in (piece, piece + 1))
-                self._sock.sendall(self._body[here:there])
-                time.sleep(max(0.0, began + self._seconds * (piece + 1) / self._pieces - time.monotonic()))
+            left = self._body
+            while not self._finish.wait(PIECE_SECONDS):
+                self._sock.sendall(left[:1])
+                left = left[1:]
+            self._sock.sendall(left)
             self._outcome = self._read()
         except (OSError, ValueError) as error:
             self._outcome = error

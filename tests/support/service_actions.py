@@ -15,7 +15,7 @@ def service(host: TestHost, action: str, *more: str, **options: Any) -> Result:
 def done(result: Result, text: str) -> str:
     """Check that a command ended with `text` as its last line and without a warning; return its stderr."""
     assert "warning" not in result.expect(0).stderr, str(result)
-    assert re.search(rf"^{re.escape(text)} \(\d+\.\ds\)$", result.stderr, re.MULTILINE), str(result)
+    assert re.search(rf"^{re.escape(text)} \((?:\d+(?:\.\d+)?[dhms])+\)$", result.stderr, re.MULTILINE), str(result)
     return result.stderr
 
 

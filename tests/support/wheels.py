@@ -1,4 +1,4 @@
-"""Conductor and what it depends on as wheels for a Debian 12 host, which reaches no package registry.
+"""Conductor and what it depends on as wheels for a test host of any release, which reaches no package registry.
 
 The dependencies are fetched once for a set of requirements, the wheel of Conductor is built once for a state of its source.
 """
@@ -14,11 +14,11 @@ import tomllib
 from pathlib import Path
 
 from tests.support.commands import ROOT
-from tests.support.host_image import only_one
+from tests.support.host_image import RELEASES, only_one
 from tests.support.images import cache_dir
 
-HOST_PYTHON = "3.11"  # Debian 12's
-SOURCE = ("pyproject.toml", "README.md", "LICENSE", "conductor")
+SOURCE = ("pyproject.toml", "requirements.lock", ".packaging", "README.md", "LICENSE", "conductor")
+LINTERS = ("import-linter", "mypy", "ruff", "types-")
 KEPT = 4  # directories of earlier states: other runs may be using them
 
 
@@ -26,15 +26,27 @@ class WheelError(RuntimeError):
     """The wheels could not be made; the message holds what pip said."""
 
 
-def wheelhouse() -> Path:
-    """A directory with all wheels, Conductor's among them."""
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    directory = cache_dir() / f"wheels-{_digest(repr(dependencies).encode(), *_source())}"
+def dependencies_of_tests() -> list[str]:
+    """What the tests need beyond Conductor itself."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    # `conductor[EXTRA]` would be looked for in the index, which has another project of this name.
+    dev = [one for one in extras.pop("dev") if not one.startswith((*LINTERS, "conductor["))]
+    return [*dev, *(one for extra in extras.values() for one in extra)]
+
+
+def wheelhouse(*, for_tests: bool = False) -> Path:
+    """A directory with all wheels, Conductor's among them. `for_tests`: also those that the tests need."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dependencies = project["dependencies"] + project["optional-dependencies"]["web"]
+    dependencies += dependencies_of_tests() if for_tests else []
+    pythons = [release.python for release in RELEASES]
+    directory = cache_dir() / f"wheels-{_digest(repr((dependencies, pythons)).encode(), *_source())}"
     with only_one("wheels"):
         if not directory.exists():
             beside = Path(tempfile.mkdtemp(prefix=".wheels-", dir=cache_dir()))
             try:
-                _pip("download", *_for_host(), "--dest", str(beside), *dependencies)
+                for python in pythons:
+                    _pip("download", *_for_host(python), "--dest", str(beside), *dependencies)
                 _build(beside)
                 beside.rename(directory)
             finally:
@@ -56,10 +68,10 @@ def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def _for_host() -> list[str]:
+def _for_host(python: str) -> list[str]:
     machine = platform.machine()
     platforms = [f"manylinux_2_{n}_{machine}" for n in (36, 35, 34, 31, 28, 27, 24, 17)] + [f"manylinux2014_{machine}"]
-    words = ["--only-binary=:all:", "--implementation", "cp", "--python-version", HOST_PYTHON]
+    words = ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
     return [*words, *(word for name in platforms for word in ("--platform", name))]
 
 
@@ -75,7 +87,8 @@ def _build(into: Path) -> None:
 
 
 def _pip(*words: str) -> None:
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    pinned = {"PIP_CONSTRAINT": str(ROOT / "requirements.lock")}
+    environment = {**os.environ, **pinned, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False, env=environment
     )

@@ -202,3 +202,22 @@ def test_another_thread_can_wait(cancellation: SignalCancellation) -> None:
     thread.start()
     thread.join()
     assert [seconds >= 0.01 for seconds in waited] == [True]
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    """A script ignores SIGINT for a command in the background."""
+    script = """
+import os, signal
+from conductor.cancellation import SignalCancellation
+cancellation = SignalCancellation()
+cancellation.listen()
+os.kill(os.getpid(), signal.SIGINT)
+cancellation.check()
+print("continued")
+"""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(
+        words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), capture_output=True, text=True,
+        timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stdout == "continued\n"

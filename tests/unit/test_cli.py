@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from conductor.cli import run
+from conductor import bug_report
+from conductor.cli import GROUPS, conductor, run
 from conductor.errors import UsageError
 
 QUERIES = [("--version",), ("--help",), ("service", "--help"), ("config", "example"), ("config", "schema")]
@@ -92,6 +93,17 @@ def test_closed_streams_are_dev_null(closed: str, tmp_path: Path) -> None:
     assert opened == "[True, True, True]"
 
 
+@pytest.mark.parametrize(
+    "words", [("-e", "TOKEN=hunter2"), ("-eTOKEN=hunter2",), ("-ie", "TOKEN=hunter\n2"), ("--env=TOKEN=hunter2",)]
+)
+def test_a_bug_report_has_no_values_of_variables(tmp_path: Path, words: tuple[str, ...]) -> None:
+    bug_report.bug(ValueError("x"), ("run", "--id", "web", *words, "bin/x", "--flag=1"), tmp_path)
+    (report,) = tmp_path.iterdir()
+    line = report.read_text().split("\n\n")[0]
+    assert "hunter" not in line
+    assert line.endswith("TOKEN=[hidden] bin/x --flag=1")
+
+
 @pytest.mark.parametrize("usable", [True, False], ids=["reports directory", "temporary directory"])
 def test_a_bug_leaves_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path, usable: bool) -> None:
     (tmp_path / "reports").mkdir()
@@ -134,14 +146,88 @@ def test_a_full_disk_is_no_bug(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_a_task_that_conductor_cannot_run_exits_with_125(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--verbose", "--quiet", "run", "--config", "/nonexistent", "--id", "web", "true"]) == 125
+    assert capsys.readouterr().err.startswith("error: cannot read /nonexistent")
     assert run_fake("run") == 125
     assert capsys.readouterr().err == "error: cannot run it: no command\n"
 
 
-@pytest.mark.parametrize(
-    "words", [("service", "rollback"), ("service", "stop"), ("service", "status"), ("cron", "show")]
-)
+@pytest.mark.parametrize("words", [("service", "scale"), ("service", "logs"), ("service", "status"), ("cron", "show")])
 def test_a_second_id_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """click itself would silently use the last one."""
     assert run([*words, "--id", "web", "--id", "worker"]) == 2
     assert "takes --id once, not 2 times" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), *((group,) for group in GROUPS), ("supervise",)])
+def test_without_a_command_the_help_is_printed_with_whole_lines(words: tuple[str, ...]) -> None:
+    done = command(*words, "--help", capture_output=True, env={**os.environ, "COLUMNS": "80"})
+    assert done.stdout.startswith("Usage: conductor")
+    assert "..." not in done.stdout.partition("Commands:")[2]
+    if words != ("supervise",):  # which runs without a command
+        bare = command(*words, capture_output=True)
+        assert (bare.returncode, bare.stdout) == (2, "")
+        assert bare.stderr.startswith("Usage: conductor")
+
+
+def test_a_locale_without_a_character_stops_no_output() -> None:
+    done = command("help", "commands", capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2026" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        *[
+            ([name, "--id", "web"], f"did you mean conductor service {name}?")
+            for name in ("status", "upgrade", "rollback")
+        ],
+        (["qqq"], "conductor --help lists all commands"),
+        (["list"], "did you mean conductor service list or conductor cron list?"),
+        (["docter"], "did you mean conductor doctor?"),
+        (["deploy"], "did you mean conductor service upgrade?"),
+        (["upgrad"], "did you mean conductor service upgrade?"),
+        (["service", "lst"], "did you mean conductor service list?"),
+        (["service", "ls"], "did you mean conductor service list?"),
+        (["service", "qqq"], "conductor service --help lists all commands"),
+        (["supervise", "puase"], "did you mean conductor supervise pause?"),
+    ],
+)
+def test_an_unknown_command_names_the_one_that_was_meant(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    named = next(word for word in words if word not in (*GROUPS, "supervise"))
+    assert capsys.readouterr().err == f'error: cannot find command "{named}": it does not exist\n  {hint}\n'
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "hint"),
+    [
+        ("service logs", "--revision", "did you mean --release?"),
+        ("service logs", "-n", "did you mean --tail?"),
+        ("service logs", "--tial", "did you mean --tail?"),
+        ("service rollback", "--revision", "did you mean --to?"),
+        ("service upgrade", "--dry-run", "did you mean --plan?"),
+        ("service maintenance", "--off", "did you mean off?"),
+        ("completion", "--bash", "did you mean bash?"),
+        ("service stop", "--force", "conductor service stop --help lists the options"),
+        ("service stop", "-x", "conductor service stop --help lists the options"),
+        ("service upgrade", "-d", "conductor service upgrade --help lists the options"),
+        ("service rollback", "-t", "conductor service rollback --help lists the options"),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(
+    command: str, option: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command.split(), option]) == 2
+    error = f"error: cannot use {option}: conductor {command} has no such option\n  {hint}\n"
+    assert capsys.readouterr().err == error
+
+
+def test_every_command_of_service_is_suggested() -> None:
+    for name in GROUPS["service"]:
+        with pytest.raises(UsageError) as caught:
+            conductor.resolve_command(click.Context(conductor), [name])
+        assert f"service {name}" in caught.value.hint

@@ -20,6 +20,8 @@ def test_the_age_of_conductors_and_dockers_stamps() -> None:
     assert 59 < CLOCK.age(CLOCK.later(-60.0)) < 65
     docker = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=60)
     assert 59 < CLOCK.age(f"{docker:%Y-%m-%dT%H:%M:%S}.123456789Z") < 65
+    in_a_zone = docker.astimezone(datetime.timezone(datetime.timedelta(hours=2)))
+    assert 59 < CLOCK.age(f"{in_a_zone:%Y-%m-%dT%H:%M:%S}.1+02:00") < 65
 
 
 def test_a_sleep_takes_its_time() -> None:

@@ -1,69 +1,44 @@
-"""`conductor config check`: all problems of the definitions file."""
+"""`conductor config check`: all problems in the definitions file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from conductor.commands.options import config_option
-from conductor.output.streams import write_stderr, write_stdout
-
-if TYPE_CHECKING:
-    from conductor.definitions.load import Definitions
-    from conductor.definitions.problems import Problem
+from conductor.output.streams import write_notice, write_stdout
 
 
 @click.command("check")
 @config_option
-@click.option("--files", is_flag=True, help="Also read the secret files and env files that the definitions name.")
+@click.option(
+    "--files",
+    is_flag=True,
+    help="Also read the secret files and env files that the definitions name, and check that the commands of notify exist.",
+)
 def command(config: Path, files: bool) -> None:
-    """Report all problems of the definitions file.
+    """Report all problems in the definitions file.
 
-    This command changes nothing. It reads secret files only with --files.
+    This command changes nothing. Secret files are read only with --files.
     """
+    from conductor.definitions import checks, environment
     from conductor.definitions.load import load
     from conductor.definitions.problems import DefinitionsError
+    from conductor.notify.notifier import unusable
 
     definitions = load(config)
-    problems = [*definitions.problems, *(_unreadable(definitions) if files else [])]
-    for warning in [*_unsupported(config, definitions), *(_file_warnings(definitions) if files else [])]:
-        write_stderr(f"warning: {warning}")
+    unreadable = checks.file_problems(definitions) if files else {}
+    problems = [*definitions.problems, *(problem for found in unreadable.values() for problem in found)]
+    warning = checks.cron_command_warning(definitions.host)
+    if warning and any(one.service.cron for one in definitions.services.values()):
+        write_notice(f"warning: {config}: {warning}")
+    for found in checks.warnings_about_files(definitions).values() if files else ():
+        for problem in found:
+            write_notice(f"warning: {problem}")
+    for service, sentence in unusable(definitions) if files else ():
+        write_notice(f"warning: {config}: {f'services.{service}' if service else 'host'}.notify: {sentence}")
     if problems:
         raise DefinitionsError(str(config), problems)
     count = len(definitions.ids)
-    write_stdout(f"{config}: {count} service{'s' * (count != 1)}, no problems")
-
-
-def _unsupported(config: Path, definitions: "Definitions") -> list[str]:
-    from conductor.definitions.unsupported import unsupported
-
-    used = [f"host.{key}" for key in unsupported(definitions.host)]
-    used += [f"services.{one.id}.{key}" for one in definitions.services.values() for key in unsupported(one)]
-    return [f"{config}: {key}: this version does not support it; service upgrade will refuse it" for key in used]
-
-
-def _file_warnings(definitions: "Definitions") -> list[str]:
-    from conductor.definitions.environment import file_warnings
-
-    return [
-        str(_in_service(problem, one.id))
-        for one in definitions.services.values()
-        for problem in file_warnings(one.service)
-    ]
-
-
-def _in_service(problem: "Problem", service: str) -> "Problem":
-    return problem._replace(key=f"services.{service}.{problem.key}") if problem.key else problem
-
-
-def _unreadable(definitions: "Definitions") -> list["Problem"]:
-    from conductor.definitions.environment import environment
-    from conductor.definitions.problems import DefinitionsError
-
-    problems: list[Problem] = []
-    for definition in definitions.services.values():
-        try:
-            environment(definition.service)
-        except DefinitionsError as error:
-            problems += [_in_service(problem, definition.id) for problem in error.problems]
-    return problems
+    unread = not files and any(map(environment.files, (one.service for one in definitions.services.values())))
+    left_out = " (secret files and env files are read only with --files)" if unread else ""
+    write_stdout(f"{config}: {count} service{'s' * (count != 1)}, no problems{left_out}")

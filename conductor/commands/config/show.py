@@ -4,15 +4,15 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import config_option, json_option
+from conductor.commands.options import config_option, json_option, optional_id_option
 from conductor.output.streams import write_stdout
 
 
 @click.command("show")
 @config_option
-@click.option("--id", "service_id", metavar="ID", help="Show only this service.")
+@optional_id_option
 @json_option
-def command(config: Path, service_id: str | None, as_json: bool) -> None:
+def command(config: Path, service: str | None, as_json: bool) -> None:
     """Print the definitions with all defaults filled in.
 
     Secrets are shown as references to their files.
@@ -22,9 +22,9 @@ def command(config: Path, service_id: str | None, as_json: bool) -> None:
     from conductor.definitions.resolved import document
 
     definitions = load(config)
-    chosen = [definitions.service(service_id)] if service_id else list(definitions.services.values())
+    chosen = [definitions.service(service)] if service else list(definitions.services.values())
     write_stdout(_rendered(document(definitions.host, chosen), as_json))
-    if definitions.problems and not service_id:
+    if definitions.problems and not service:
         raise DefinitionsError(str(config), definitions.problems)
 
 

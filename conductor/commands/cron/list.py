@@ -19,6 +19,7 @@ def command(*, config: Path, service: str | None, as_json: bool) -> None:
     from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table
     from conductor.snapshot.jobs import document, job_rows
+    from conductor.times import duration_text, time_text
 
     rows = job_rows(*query_context(config, "cron list"), service)
     if as_json:
@@ -26,9 +27,9 @@ def command(*, config: Path, service: str | None, as_json: bool) -> None:
         return
     table = [("SERVICE", "SCHEDULE", "NEXT", "LAST START", "STATE", "TOOK", "CODE", "SKIPPED", "COMMAND")]
     for row in rows:
-        seconds = "-" if row.seconds is None else f"{row.seconds:.1f}s"
+        seconds = "-" if row.seconds is None else duration_text(row.seconds)
         code = "-" if row.exit_code is None else str(row.exit_code)
-        times = (row.next_run or "-", row.began or "-")
+        times = (row.next_run or "-", time_text(row.began) or "-")
         state = "image missing" if row.image_missing else row.state
         table.append((row.service, row.schedule, *times, state, seconds, code, str(row.skipped), row.command))
     head, *lines = as_table(table).split("\n")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
     """Remove the crontab from this host.
 
-    The next upgrade, restart or cron install installs it again.
+    The next upgrade, rollback, restart, start or cron install installs it again.
     """
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":

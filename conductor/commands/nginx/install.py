@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Write the files that nginx includes; reload it if any changed.
+    """Write files for nginx; reload it if its configuration changed.
 
-    Each service with `nginx` in its definition gets an upstream, which answers 503 until the service has running replicas.
-    nginx need not be running.
+    nginx is reloaded for changes in your own files too. Each service with `nginx` in its definition gets an upstream, which
+    answers 503 until the service has running replicas. nginx need not be running.
     """
     return run_action(config, "nginx install", install, as_json=as_json)
 
@@ -31,6 +31,7 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
     """Write the routes of all idle services, and remove those that are not kept."""
     from conductor.commands.nginx.routes import lock_idle, routes
     from conductor.output.events import Finished, Notice, Warned
+    from conductor.traffic.port import edited_warning
 
     began = context.clock.monotonic()
     for problem in definitions.problems:
@@ -38,21 +39,28 @@ def install(definitions: "Definitions", context: "Context") -> "Finished":
     with contextlib.ExitStack() as locks:
         idle = lock_idle(definitions, context, locks)
         keep = _kept(definitions, context, idle)
-        changed = context.traffic.install(routes(definitions, context, idle), keep)
-    text = f"wrote {', '.join(sorted(changed))}" if changed else "all files are up to date; nothing to do"
+        found = routes(definitions, context, idle)
+        edited = [path for route in found if (path := context.traffic.edited(route.service))]
+        for path in edited:
+            context.output.emit(Warned(text=edited_warning(path)))
+        changed = context.traffic.install(found, keep)
+    done = [f"wrote {', '.join(sorted(changed.wrote))}"] if changed.wrote else []
+    done += [f"nginx loaded the changes in {', '.join(changed.loaded)}"] if changed.loaded else []
+    text = "; ".join(done) or "all files are up to date; nothing to do"
     if not context.traffic.is_running():
         text += "; nginx is not running: systemctl start nginx"
-    for notice in context.traffic.notices():
+    for notice in context.traffic.notices(found):
         context.output.emit(Notice(text=notice))
     return Finished(
         text=text,
         seconds=context.clock.monotonic() - began,
-        warnings=len(definitions.problems),
+        warnings=len(definitions.problems) + len(edited),
     )
 
 
 def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...]) -> set[str]:
-    """Return the services whose routes must not be removed: defined ones, and undefined ones that have containers.
+    """Return the services whose routes must not be removed: defined ones, and undefined ones that have containers
+    or a change in progress.
 
     An `idle` service is left out if its definition is valid and neither the definition nor the live release has nginx.
     """
@@ -67,4 +75,4 @@ def _kept(definitions: "Definitions", context: "Context", idle: tuple[str, ...])
         and definitions.services[service].service.nginx is None
         and not was_routed(context.store.wanted(service))
     }
-    return set(definitions.ids).difference(unrouted) | present
+    return set(definitions.ids).difference(unrouted) | present | set(context.store.in_progress())

@@ -24,17 +24,23 @@ def routes(definitions: Definitions, context: Context, ids: Iterable[str]) -> tu
 
 
 def _route(defined: Definition | None, context: Context, service: str) -> Route | None:
-    release = context.store.wanted(service).release
+    wanted = context.store.wanted(service)
+    release = wanted.release
     committed = _committed(context, service, release) if release else None
     if release is not None and committed is None:
         return None  # its route is not changed
+    if release is None and context.traffic.serving(service):
+        text = f"{service} is skipped: nginx sends requests to it, but its state file in {context.host.state_dir} is missing"
+        context.output.emit(Notice(text=text))
+        return None
     if release is None or committed is None or committed.service.nginx is None:
         return Route(defined, ()) if defined and defined.service.nginx else None
     live = [one for one in context.runtime.containers(service).replicas if one.running and one.release == release.id]
     failing = unfit(context.health, committed.service.health, live)
     serving = context.traffic.serving(service)
     chosen = [one for one in live if one.id not in failing] or [one for one in live if one.endpoint in serving] or live
-    return Route(committed, tuple(one.endpoint for one in chosen if one.endpoint), release.template)
+    endpoints = tuple(one.endpoint for one in chosen if one.endpoint)
+    return Route(committed, endpoints, release.template, wanted.maintenance)
 
 
 def _committed(context: Context, service: str, release: Release) -> Definition | None:
@@ -46,7 +52,7 @@ def _committed(context: Context, service: str, release: Release) -> Definition |
 
 
 def lock_idle(definitions: Definitions, context: Context, locks: contextlib.ExitStack) -> tuple[str, ...]:
-    """Lock the defined services, also those with an invalid definition, and return the ids of those without a change in progress.
+    """Lock the defined services, even those with an invalid definition, and return the ids of those without a change in progress.
 
     The others are skipped with a notice: their change writes their route.
     """

@@ -1,9 +1,11 @@
-"""Running one action on one service."""
+"""Running one action on one service, or on several as one change."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conductor.commands.action import run_action
+from conductor.output.verbosity import show_plan
 
 if TYPE_CHECKING:
     from conductor.change.actions import MakeTransition
@@ -12,14 +14,34 @@ if TYPE_CHECKING:
     from conductor.output.events import Finished
 
 
-def run_on_service(
-    config: Path, command: str, service: str, make: "MakeTransition", *, wait_seconds: float, as_json: bool
+def run_on_services(
+    config: Path,
+    command: str,
+    services: Collection[str],
+    make: "MakeTransition",
+    *,
+    options: str = "",
+    wait_seconds: float,
+    as_json: bool,
+    plan_only: bool = False,
 ) -> int:
-    """Carry out the transition that `make` returns, also for a service that is no longer defined."""
+    """Carry out the transitions that `make` returns, even for services that are no longer defined.
+
+    Locks and history name `service COMMAND --id ID` with `options` after the ids.
+    """
     from conductor.change.actions import perform
 
-    def action(definitions: "Definitions", context: "Context") -> "Finished":
-        definitions.require_known(service, context.store.services())
-        return perform(context, service, make, defined=definitions.services.get(service), wait_seconds=wait_seconds)
+    show_plan(plan_only)
 
-    return run_action(config, command, action, as_json=as_json)
+    def action(definitions: "Definitions", context: "Context") -> "Finished":
+        for service in services:
+            definitions.require_known(service, context.store.services())
+        defined = {service: definitions.services.get(service) for service in services}
+        return perform(context, defined, make, wait_seconds=wait_seconds, plan_only=plan_only)
+
+    return run_action(config, action_words(command, services, options), action, as_json=as_json)
+
+
+def action_words(command: str, services: Collection[str], options: str = "") -> str:
+    """Return an action as it was written, for locks and the history."""
+    return " ".join(filter(None, (f"service {command}", *(f"--id {one}" for one in services), options)))

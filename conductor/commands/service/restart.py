@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from conductor.commands.action import run_action
-from conductor.commands.options import config_option, id_option, json_option, wait_option
+from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.service.action import action_words
+from conductor.output.verbosity import show_plan
 
 if TYPE_CHECKING:
     from conductor.change.context import Context
@@ -16,20 +18,21 @@ if TYPE_CHECKING:
 
 @click.command("restart")
 @config_option
-@id_option
+@ids_option
+@plan_option
 @wait_option
 @json_option
-def command(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
+def command(*, config: Path, ids: tuple[str, ...], plan_only: bool, wait_seconds: float, as_json: bool) -> int:
     """Replace all replicas, using the current definition.
 
-    The revision stays the same. No request is dropped.
+    The revision stays the same. The steps are those of an upgrade, without hooks.
     """
     from conductor.change.actions import perform, restart
-    from conductor.definitions.unsupported import refuse_unsupported
+
+    show_plan(plan_only)
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
-        definition = definitions.service(service)
-        refuse_unsupported(definitions.host, definition)
-        return perform(context, service, restart(definition), defined=definition, wait_seconds=wait_seconds)
+        defined = {service: definitions.service(service) for service in ids}
+        return perform(context, defined, restart, wait_seconds=wait_seconds, plan_only=plan_only)
 
-    return run_action(config, f"service restart --id {service}", action, as_json=as_json)
+    return run_action(config, action_words("restart", ids), action, as_json=as_json)

@@ -4,22 +4,32 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import config_option, id_option, json_option, wait_option
-from conductor.commands.service.action import run_on_service
+from conductor.commands import candidates
+from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.service.action import run_on_services
+from conductor.commands.variables import CommandLineOnly
 
 
 @click.command("rollback")
 @config_option
-@id_option
-@click.option("--to", "revision", metavar="REV", help="A kept revision. Default: the release before the live one.")
+@ids_option
+@click.option(
+    "--to", "revision", cls=CommandLineOnly, metavar="REV", shell_complete=candidates.kept_revisions,
+    help="A kept revision. Default: the release before the live one; a second rollback goes further back.",
+)  # fmt: skip
+@plan_option
 @wait_option
 @json_option
-def command(*, config: Path, service: str, revision: str | None, wait_seconds: float, as_json: bool) -> int:
+def command(
+    *, config: Path, ids: tuple[str, ...], revision: str | None, plan_only: bool, wait_seconds: float, as_json: bool
+) -> int:
     """Return to an earlier release.
 
-    The release runs with its own definition and image. No registry is needed.
+    The release runs with its own definition and image. The image is pulled only if it was removed from the host.
     """
     from conductor.change.actions import rollback
 
-    words = f"service rollback --id {service}" + (f" --to {revision}" if revision else "")
-    return run_on_service(config, words, service, rollback(revision), wait_seconds=wait_seconds, as_json=as_json)
+    return run_on_services(
+        config, "rollback", ids, rollback(revision), options=f"--to {revision}" if revision else "",
+        wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only,
+    )  # fmt: skip

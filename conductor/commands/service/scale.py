@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import config_option, id_option, json_option, wait_option
-from conductor.commands.service.action import run_on_service
+from conductor.commands.options import WholeNumber, config_option, id_option, json_option, plan_option, wait_option
+from conductor.commands.service.action import run_on_services
+from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
 
 
@@ -14,14 +15,18 @@ from conductor.errors import UsageError
 @id_option
 @click.option(
     "--count",
-    type=click.IntRange(0, 1000),
+    cls=CommandLineOnly,
+    type=WholeNumber(0, 1000),
     metavar="N",
     help="Run N replicas instead of the count in the definitions file.",
 )
-@click.option("--reset", is_flag=True, help="Return to the count in the definitions file.")
+@click.option("--reset", cls=CommandLineOnly, is_flag=True, help="Return to the count in the definitions file.")
+@plan_option
 @wait_option
 @json_option
-def command(*, config: Path, service: str, count: int | None, reset: bool, wait_seconds: float, as_json: bool) -> int:
+def command(
+    *, config: Path, service: str, count: int | None, reset: bool, plan_only: bool, wait_seconds: float, as_json: bool
+) -> int:
     """Change the number of replicas of the live release."""
     from conductor.change.actions import scale
 
@@ -29,5 +34,7 @@ def command(*, config: Path, service: str, count: int | None, reset: bool, wait_
         raise UsageError(
             f"cannot scale {service}: exactly one of --count and --reset is required", "write --count N or --reset"
         )
-    words = f"service scale --id {service} " + ("--reset" if reset else f"--count {count}")
-    return run_on_service(config, words, service, scale(count), wait_seconds=wait_seconds, as_json=as_json)
+    return run_on_services(
+        config, "scale", [service], scale(count), options="--reset" if reset else f"--count {count}",
+        wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only,
+    )  # fmt: skip

@@ -1,39 +1,84 @@
 """`conductor service upgrade`."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from conductor.commands import candidates
 from conductor.commands.action import run_action
-from conductor.commands.options import config_option, ids_option, json_option, wait_option
+from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.service.action import action_words
+from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
+from conductor.output.verbosity import show_plan
 
 if TYPE_CHECKING:
     from conductor.change.context import Context
     from conductor.definitions.load import Definitions
+    from conductor.definitions.scalars import Percent, Period
     from conductor.output.events import Finished
+
+
+def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """Return a click callback that returns a value of this scalar type of the definitions; None without the option."""
+
+    def parsed(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+        from conductor.definitions import scalars
+
+        try:
+            return None if value is None else getattr(scalars, name).parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return parsed
 
 
 @click.command("upgrade")
 @config_option
 @ids_option
-@click.option("--revision", required=True, metavar="REV", help="The revision to deploy: the tag of the image.")
-@click.option("--plan", "plan_only", is_flag=True, help="Print the steps and exit.")
-@click.option("--force", is_flag=True, help="Replace all replicas even if this revision is live and healthy.")
-@click.option("--start", is_flag=True, help="Start the service if it is stopped.")
-@click.option("--skip-hooks", is_flag=True, help="Do not run before_upgrade.")
+@click.option(
+    "--revision", cls=CommandLineOnly, metavar="REV", shell_complete=candidates.revisions,
+    help="The revision to deploy: the tag of the image. Required except with --promote.",
+)  # fmt: skip
+@plan_option
+@click.option(
+    "--force", cls=CommandLineOnly, is_flag=True, help="Replace all replicas even if this revision is live and healthy."
+)
+@click.option("--start", cls=CommandLineOnly, is_flag=True, help="Start the service if it is stopped.")
+@click.option(
+    "--pull", cls=CommandLineOnly, is_flag=True,
+    help="Pull the image even if it is on this host: the tag may have moved.",
+)  # fmt: skip
+@click.option(
+    "--canary", "canary_share", cls=CommandLineOnly, callback=_scalar("Percent"), metavar="PERCENT",
+    help="First send this share of the requests to the new replicas, for example 10%. 100% for no canary.",
+)  # fmt: skip
+@click.option(
+    "--for", "canary_for", callback=_scalar("Period"), metavar="DURATION",
+    help="How long the canary lasts, for example 5m.",
+)  # fmt: skip
+@click.option(
+    "--promote", cls=CommandLineOnly, is_flag=True,
+    help="End the canary of an upgrade in progress: its new replicas get all requests.",
+)  # fmt: skip
+@click.option("--skip-hooks", cls=CommandLineOnly, is_flag=True, help="Do not run before_upgrade.")
 @wait_option
 @json_option
 def command(
     *,
     config: Path,
     ids: tuple[str, ...],
-    revision: str,
+    revision: str | None,
     plan_only: bool,
     force: bool,
     start: bool,
+    pull: bool,
+    canary_share: "Percent | None",
+    canary_for: "Period | None",
+    promote: bool,
     skip_hooks: bool,
     wait_seconds: float,
     as_json: bool,
@@ -43,22 +88,31 @@ def command(
     The new replicas must be healthy before nginx sends requests to them. Then the old replicas finish their requests and
     are removed. If a step fails, Conductor rolls the upgrade back, and the previous release keeps serving.
     """
-    from conductor.change.upgrade import Options, upgrade
+    from conductor.change import upgrade as upgrades
     from conductor.definitions.model import REVISION
-    from conductor.definitions.unsupported import refuse_unsupported
 
+    if promote:
+        if any((revision, plan_only, force, start, pull, skip_hooks, canary_share, canary_for)):
+            raise UsageError("--promote cannot be combined with the options of an upgrade")
+        words = action_words("upgrade", ids, "--promote")
+        return run_action(config, words, lambda _, context: upgrades.promote(context, ids), as_json=as_json)
+    if revision is None:
+        raise click.MissingParameter(param_hint="'--revision'", param_type="option")
+    if canary_share is not None and not float(canary_share):
+        raise click.BadParameter("must be more than 0%", param_hint="'--canary'")
     if not re.fullmatch(REVISION, revision):
         raise UsageError(
             f"cannot use revision {revision!r}: it is not a valid image tag",
             "write at most 128 letters, digits and _ . -, starting with a letter, a digit or _",
         )
-    options = Options(plan_only=plan_only, force=force, start=start, skip_hooks=skip_hooks, wait_seconds=wait_seconds)
+    show_plan(plan_only)
+    options = upgrades.Options(
+        plan_only=plan_only, force=force, start=start, pull=pull, skip_hooks=skip_hooks, wait_seconds=wait_seconds,
+        canary_share=canary_share, canary_for=canary_for,
+    )  # fmt: skip
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
         chosen = [definitions.service(service) for service in dict.fromkeys(ids)]
-        for definition in chosen:
-            refuse_unsupported(definitions.host, definition)
-        return upgrade(context, chosen, revision, options)
+        return upgrades.upgrade(context, chosen, revision, options)
 
-    words = f"service upgrade {' '.join(f'--id {service}' for service in ids)} --revision {revision}"
-    return run_action(config, words, action, as_json=as_json)
+    return run_action(config, action_words("upgrade", ids, f"--revision {revision}"), action, as_json=as_json)

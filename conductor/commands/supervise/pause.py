@@ -19,10 +19,16 @@ wait_option = click.option(
 )  # fmt: skip
 
 
+def _not_blank(_context: click.Context, _param: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("must not be empty")
+    return value
+
+
 @click.command("pause")
 @config_option
 @id_option
-@click.option("--reason", required=True, help="Shown in status and in the history.")
+@click.option("--reason", required=True, callback=_not_blank, help="Shown in status and in the history.")
 @click.option(
     "--for", "seconds", callback=duration, metavar="DURATION", help="End the pause after this time. Default: never."
 )

@@ -10,10 +10,6 @@ from conductor.commands.options import config_option, json_option
 if TYPE_CHECKING:
     from conductor.state.supervisor_status import SupervisorStatus
 
-NOT_RUNNING = """\
-supervise is not running: failed containers will not be replaced
-  systemctl start conductor-supervise   (conductor supervise --print-unit prints its unit)"""
-
 
 @click.command("status")
 @config_option
@@ -32,12 +28,16 @@ def command(*, config: Path, as_json: bool) -> int:
 
 
 def _text(status: "SupervisorStatus | None") -> str:
-    from conductor.state.supervisor_status import TRAFFIC_DOWN
+    from conductor.plan.route import TrafficState
+    from conductor.state.supervisor_status import NOT_RUNNING, START_SUPERVISE, traffic_problem
+    from conductor.times import time_text
 
     if status is None:
-        return NOT_RUNNING
-    lines = [f"process {status.pid}, running since {status.since}: {status.text}"]
+        return f"{NOT_RUNNING}: failed containers will not be replaced\n  {START_SUPERVISE}"
+    lines = [f"process {status.pid}, running since {time_text(status.since)}: {status.text}"]
     lines += [f"  {status.problem}"] if status.problem else []
-    lines += [f"  {TRAFFIC_DOWN}"] if status.traffic_down else []
+    lines += (
+        [f"  {traffic_problem(status.traffic) or traffic_problem(TrafficState.DOWN)}"] if status.traffic_down else []
+    )
     lines += [f"  {service}: {one}" for service, one in status.services.items()]
     return "\n".join(lines)

@@ -1,14 +1,15 @@
 """What tasks need from the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
 
-Cron calls `conductor run` every minute, and the SDK's import alone takes 90 ms. Every call is one connection to the Engine
-API, v1.41.
+Cron calls `conductor run` every minute, and the SDK's import alone takes 90 ms. Every call is one connection. The first one
+negotiates the version of the API.
 """
 
 import contextlib
 import errno
 import json
+import math
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -16,14 +17,19 @@ from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
 from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec
-from conductor.plan.replica import TaskContainer
-from conductor.runtime.docker.create_request import create_request
-from conductor.runtime.docker.responses import containers, message
-from conductor.runtime.port import RuntimeUnavailable
+from conductor.plan.release import Image
+from conductor.plan.replica import Containers, TaskContainer
+from conductor.runtime.docker.create_request import connect_request, create_request
+from conductor.runtime.docker.dialect import API, DOCKER, NOT_EXECUTABLE, NOT_FOUND, Dialect, dialect_of, product_at
+from conductor.runtime.docker.responses import NEWEST_API, container_state, containers, image, message, negotiated
+from conductor.runtime.docker.trace import traced
+from conductor.runtime.port import LogUnreadable, RuntimeDenied, RuntimeUnavailable
 
 DEADLINE_SECONDS = 60.0  # of one call; streams have none
 START_SECONDS = 600.0  # a host that starts a hundred containers at once is slow
-NOT_EXECUTABLE, NOT_FOUND, NOT_RUN = 126, 127, 125  # exit codes, as a shell's and Docker's
+UNSUPPORTED = 400  # the answer to a version of the API that the daemon does not have
+NOT_IMPLEMENTED = 501  # the answer for a logging driver that cannot read logs
+NOT_RUN = 125  # the exit code of Docker
 
 
 class NotStartedError(ConductorError):
@@ -40,31 +46,40 @@ class NotStartedError(ConductorError):
 
 
 class PendingExit:
-    """The exit of one container, which may be in the future."""
+    """The exit of one container, which may be in the future. `begin` requests it when no `connection` waits for it already."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, begin: Callable[[], Connection], exit_code: Callable[[bytes], int], connection: Connection | None
+    ) -> None:
+        self._begin = begin
+        self._exit_code = exit_code
         self._connection = connection
 
     def code(self) -> int:
-        """Block until the container has exited, and return its exit code."""
+        """Block until the container has exited, and return its exit code. Call it after the start."""
+        self._connection = self._connection or self._begin()
         try:
             with self._connection:
-                return int(json.loads(self._connection.body())["StatusCode"])
-        except (OSError, ValueError, KeyError) as error:
+                return self._exit_code(self._connection.body())
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConductorError(
-                "cannot read the task's exit code: the connection to Docker broke",
+                "cannot read the task's exit code: the connection to Docker was lost",
                 "check whether the task is still running: docker ps",
             ) from error
 
     def close(self) -> None:
         """Stop waiting."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 class TaskRuntime:
-    """One daemon at `base_url` (`unix://PATH` or `tcp://HOST:PORT`). Every failure is a `ConductorError`."""
+    """One daemon at `base_url` (`unix://PATH` or `tcp://HOST:PORT`). Every failure is a `ConductorError`.
 
-    def __init__(self, base_url: str, instance: str) -> None:
+    `dialect` is the daemon's, if it is known; otherwise it is taken from the first response.
+    """
+
+    def __init__(self, base_url: str, instance: str, dialect: Dialect = DOCKER) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in {"unix", "tcp", "http"}:
             raise ConductorError(
@@ -74,14 +89,39 @@ class TaskRuntime:
         self._base_url = base_url
         self._address = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 2375)
         self._instance = instance
+        self._version = ""  # of the API
+        self._is_negotiated = False
+        self.dialect = dialect
+        self._product, self._unit = product_at(base_url)
 
-    def ping(self) -> None:
-        """Raise `RuntimeUnavailable` when the daemon does not answer."""
-        self._call("GET", "/_ping", "reach Docker")
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Take the dialect from the headers of a response."""
+        self.dialect = dialect_of(headers, self.dialect)
+
+    def ping(self, seconds: float = DEADLINE_SECONDS) -> None:
+        """Negotiate the version of the API. Raise `RuntimeUnavailable` when the daemon does not answer within `seconds`."""
+        self._negotiate("reach Docker", seconds)
+
+    def api_version(self) -> str:
+        """Return the negotiated version of the API."""
+        if not self._is_negotiated:
+            self.ping()
+        return self._version
+
+    def renegotiate(self) -> None:
+        """Negotiate the version of the API again before the next call: the daemon may have been upgraded."""
+        self._is_negotiated = False
 
     def has_image(self, image_id: str) -> bool:
         """Return whether an image is on this host."""
         return self._exists(f"/images/{quote(image_id, safe='')}/json", f"inspect image {image_id}")
+
+    def tags(self, image: str, seconds: float) -> tuple[str, ...]:
+        """Return the tags of an image (a repository's name) on this host, the newest first, within `seconds`."""
+        path = f"/images/json?filters={quote(json.dumps({'reference': [image]}))}"
+        found = sorted(self._call("GET", path, "list images", seconds=seconds), key=lambda one: -int(one["Created"]))
+        names = (name.rpartition(":") for one in found for name in self.dialect.image(one).get("RepoTags") or ())
+        return tuple(tag for repository, _, tag in names if repository == self.dialect.reference(image))
 
     def has_network(self, name: str) -> bool:
         """Return whether a network exists."""
@@ -93,7 +133,11 @@ class TaskRuntime:
     def create(self, spec: ContainerSpec) -> str:
         """Return the id of a new container."""
         path = f"/containers/create?name={quote(spec.name, safe='')}"
-        return str(self._call("POST", path, f"create container {spec.name}", create_request(spec))["Id"])
+        container = str(self._call("POST", path, f"create container {spec.name}", create_request(spec))["Id"])
+        for one in spec.joined:
+            path, action = f"/networks/{quote(one.name, safe='')}/connect", f"connect {spec.name} to network {one.name}"
+            self._call("POST", path, action, connect_request(one, container))
+        return container
 
     @contextlib.contextmanager
     def starting(self, spec: ContainerSpec) -> Iterator[str]:
@@ -106,26 +150,41 @@ class TaskRuntime:
     def _discard(self, spec: ContainerSpec) -> None:
         """Find the container by its label: a failed creation may have succeeded, and another container may have its name."""
         with contextlib.suppress(ConductorError):
-            for found in self._labelled({labels.CHANGE: spec.labels[labels.CHANGE]}, ()):
+            for found in self._labelled({labels.CHANGE: spec.labels[labels.CHANGE]}):
                 self.remove(found["Id"])
 
-    def attach(self, container: str) -> socket.socket:
+    def attach(self, container: str, command: str = "the command") -> socket.socket:
         """Return a stream with the container's output and input. Call it before the start, or the first bytes are missing.
 
-        Without a terminal the output consists of frames: stream (1 byte, 2 is stderr), 3 zeros, size (4 bytes), data.
+        Without a terminal the output consists of frames: stream (1 byte, 2 is stderr), 3 zeros, size (4 bytes), data. Raise
+        `NotStartedError` when the daemon already finds that `command` cannot be started.
         """
-        connection = self._connect()
+        connection = self._connect("attach to the task")
         path = f"/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-        self._request(connection, "POST", path, "attach to the task", upgrade=True)
+        try:
+            self._request(connection, "POST", path, "attach to the task", upgrade=True)
+        except RuntimeUnavailable:
+            raise
+        except ConductorError:
+            if self.dialect.prepares_at_attach:
+                self.start(container, command)
+            raise
         connection.end_deadline()
         return connection.socket
 
     def wait(self, container: str) -> "PendingExit":
         """Begin to wait for the container's exit. Call it before the start: after it, the container may have exited already."""
-        connection = self._connect()
-        self._request(connection, "POST", f"/containers/{container}/wait?condition=next-exit", "wait for the task")
-        connection.end_deadline()
-        return PendingExit(connection)
+        dialect = self.dialect
+
+        def begin() -> Connection:
+            connection = self._connect("wait for the task")
+            if not dialect.waits_before_start:  # its response begins with the exit
+                connection.end_deadline()
+            self._request(connection, "POST", dialect.wait_path(container), "wait for the task")
+            connection.end_deadline()
+            return connection
+
+        return PendingExit(begin, dialect.exit_code, begin() if dialect.waits_before_start else None)
 
     def start(self, container: str, command: str) -> None:
         """Start the container of `command`. `NotStartedError` carries the exit code. If the request fails
@@ -134,11 +193,66 @@ class TaskRuntime:
         try:
             self._call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)
         except ConductorError as error:
-            state = self._call("GET", f"/containers/{container}/json", action)["State"]
+            state = self.dialect.container(self._call("GET", f"/containers/{container}/json", action))["State"]
             if state["Status"] != "created":
                 return
             code = int(state["ExitCode"])
             raise NotStartedError(error.sentence, code if code in {NOT_EXECUTABLE, NOT_FOUND} else NOT_RUN) from error
+
+    def log_file(self, container: str) -> str:
+        """Return the path of the file in which Podman keeps a container's log, empty for a container that does not exist.
+
+        Raise `LogUnreadable` when this host has no such file.
+        """
+        action = f"read the log of container {container[:12]}"
+        found = self._call("GET", f"/containers/{container}/json", action, tolerated={404})
+        if "Id" not in found:
+            return ""
+        if not (path := str(found.get("LogPath") or "")) or not self._base_url.startswith("unix://"):
+            raise LogUnreadable(
+                f"cannot {action}: {self.dialect.product} does not keep it in a file of this host",
+                "set the service's logging driver to json-file",
+            )
+        return path
+
+    def runs(self, container: str) -> bool:
+        """Return whether a container runs."""
+        found = self._call(
+            "GET", f"/containers/{container}/json", f"inspect container {container[:12]}", tolerated={404}
+        )
+        return "Id" in found and bool(self.dialect.container(found)["State"]["Running"])
+
+    def start_delay(self, container: str) -> float:
+        """Return how many seconds after its creation a container was started."""
+        found = self._call(
+            "GET", f"/containers/{container}/json", f"inspect container {container[:12]}", tolerated={404}
+        )
+        return container_state(self.dialect.container(found)).start_delay if "Id" in found else 0.0
+
+    def ran_seconds(self, container: str) -> float | None:
+        """Return how many seconds a container has run, by the kernel of this host; None if that is unknown."""
+        from conductor.runtime.docker import kernel  # imported here because few tasks need it
+
+        usage = kernel.usage(container, 0.0) if self._base_url.startswith("unix://") else None
+        return None if usage is None or usage.started is None else -usage.started
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of the response to a request of the dialect."""
+        return self._call("GET", path, f"request {path}")
+
+    def open_log(self, container: str, query: str, kind: str = "containers") -> Connection | None:
+        """Return the connection on which the container's log arrives, or None for a container that does not exist (404) or is
+        being removed (409). `kind` is `tasks` for the id of a task of Swarm's."""
+        action = f"read the log of container {container[:12]}"
+        connection = self._connect(action)
+        path = f"/{kind}/{container}/logs?stdout=1&stderr=1&{query}"
+        refusal = self._request(connection, "GET", path, action, tolerated={404, 409, NOT_IMPLEMENTED})
+        if connection.status < 400:
+            return connection
+        connection.close()
+        if connection.status == NOT_IMPLEMENTED:
+            raise LogUnreadable(f"cannot {action}: {_error(refusal)}", "change the service's logging driver")
+        return None
 
     def resize(self, container: str, rows: int, columns: int) -> None:
         """Set the size of its terminal. A container that does not run has none, which is no error."""
@@ -150,21 +264,38 @@ class TaskRuntime:
         path = f"/containers/{container}/kill?signal={signal}"
         self._call("POST", path, "send a signal to the task", tolerated={404, 409, 500})
 
+    def stop(self, container: str, grace_seconds: float) -> None:
+        """Stop it, with SIGKILL after the grace period. A container that has exited is no error."""
+        path, seconds = f"/containers/{container}/stop?t={math.ceil(grace_seconds)}", grace_seconds + DEADLINE_SECONDS
+        self._call("POST", path, "stop the task", tolerated={404}, seconds=seconds)
+
     def remove(self, container: str) -> None:
         """Remove it, also while it runs. A missing container is no error."""
+        if self.dialect.removal_waits:
+            self.kill(container, "SIGKILL")
         path = f"/containers/{container}?force=1&v=1"
         self._call("DELETE", path, "remove the task's container", tolerated={404, 409})
 
     def unfinished(self, service: str, job: str) -> tuple[TaskContainer, ...]:
         """Return the containers of a cron job that run, or were created and have not been started."""
-        found = self._labelled({labels.SERVICE: service, labels.JOB: job}, ("created", "running", "paused"))
-        return containers(found).tasks
+        found = containers(self._labelled({labels.SERVICE: service, labels.JOB: job})).tasks
+        return tuple(task for task in found if task.state in {"created", "running", "paused"})
 
-    def _labelled(self, wanted: Mapping[str, str], states: Collection[str]) -> list[dict[str, Any]]:
+    def containers(self, service: str | None = None) -> Containers:
+        """Return all containers of this instance, or of one service, in any state."""
+        return containers(self._labelled({labels.SERVICE: service} if service else {}))
+
+    def image(self, reference: str) -> Image | None:
+        """Return the local image, or None."""
+        path = f"/images/{quote(reference, safe='')}/json"
+        found = self._call("GET", path, f"inspect image {reference}", tolerated={404})
+        return image(self.dialect.image(found), reference) if "Id" in (found or {}) else None
+
+    def _labelled(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
         exact = [f"{name}={value}" for name, value in {labels.INSTANCE: self._instance, **wanted}.items()]
-        filters = quote(json.dumps({"label": exact, **({"status": states} if states else {})}))
-        found: list[dict[str, Any]] = self._call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
-        return found
+        filters = quote(json.dumps({"label": exact}))
+        found = self._call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
+        return [self.dialect.row(row) for row in found]
 
     def _call(
         self,
@@ -177,9 +308,23 @@ class TaskRuntime:
         seconds: float = DEADLINE_SECONDS,
     ) -> Any:
         """Make one request on its own connection; return the JSON of the response. Errors begin with "cannot ACTION"."""
-        with self._connect(seconds) as connection:
-            data = self._request(connection, method, path, action, body, tolerated=tolerated, read=True)
-            return json.loads(data) if data.startswith((b"{", b"[")) else None
+        return self.exchange(method, path, action, body, tolerated=tolerated, seconds=seconds)[1]
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        tolerated: Collection[int] = (),
+        seconds: float = DEADLINE_SECONDS,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """As `_call`, with more `headers`; return the status as well."""
+        with self._connect(action, seconds) as connection:
+            data = self._request(connection, method, path, action, body, tolerated=tolerated, read=True, more=headers)
+            return connection.status, self._decoded(data, action) if data.startswith((b"{", b"[")) else None
 
     def _request(
         self,
@@ -192,42 +337,73 @@ class TaskRuntime:
         tolerated: Collection[int] = (),
         upgrade: bool = False,
         read: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> bytes:
         """Return when the headers of the response have arrived, and with `read` its body. A status from 400 is an error, which
         closes the connection."""
         content = b"" if body is None else json.dumps(body).encode()
         headers = {"Host": "docker", "Content-Length": str(len(content))}
         headers |= {"Content-Type": "application/json"} if body is not None else {}
-        headers |= {"Connection": "Upgrade", "Upgrade": "tcp"} if upgrade else {}
+        headers |= {"Connection": "Upgrade", "Upgrade": "tcp"} if upgrade else dict(more or {})
+        target = path if path.startswith("/v") else f"/v{self._version}{path}"
         try:
-            status = connection.request(method, path, headers, content)
-            data = connection.body() if read or status >= 400 else b""
+            with traced(method, target) as answer:
+                status = answer.status = connection.request(method, target, headers, content)
+                self.learn(connection.headers)
+                data = connection.body() if read or status >= 400 else b""
         except (OSError, InvalidResponse) as error:
             connection.close()
-            cause = (
-                "Docker did not answer in time" if isinstance(error, TimeoutError) else "the connection to Docker broke"
-            )
-            raise RuntimeUnavailable(f"cannot {action}: {cause}", "check it with systemctl status docker") from error
+            self.renegotiate()
+            late = isinstance(error, TimeoutError)
+            cause = f"{self._product} did not answer in time" if late else f"the connection to {self._product} was lost"
+            raise RuntimeUnavailable(
+                f"cannot {action}: {cause}", f"check it with systemctl status {self._unit}"
+            ) from error
         if status >= 400 and status not in tolerated:
             connection.close()
-            raise ConductorError(f"cannot {action}: {_error(data) or f'Docker answered {status}'}")
+            raise ConductorError(f"cannot {action}: {_error(data) or f'{self._product} answered {status}'}")
         return data
 
-    def _connect(self, seconds: float = DEADLINE_SECONDS) -> Connection:
+    def _decoded(self, data: bytes, action: str) -> Any:
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise ConductorError(f"cannot {action}: the response of {self._product} is not JSON") from error
+
+    def _connect(self, action: str, seconds: float = DEADLINE_SECONDS) -> Connection:
+        if not self._is_negotiated:
+            self._negotiate(action, seconds)
+        return self._open(seconds)
+
+    def _open(self, seconds: float) -> Connection:
         try:
             return Connection(self._address, seconds)
         except OSError as error:
+            self.renegotiate()
             raise unreachable(self._base_url, error) from error
+
+    def _negotiate(self, action: str, seconds: float) -> None:
+        """Try the newest version that Conductor knows. Every response has the daemon's newest one in a header; its oldest one is
+        only in the response to `/version`, which takes the daemon longer."""
+        with self._open(seconds) as connection:
+            self._request(connection, "GET", f"/v{NEWEST_API}/_ping", action, tolerated={UNSUPPORTED}, read=True)
+        found = {"ApiVersion": connection.headers.get("api-version", API)}
+        if connection.status == UNSUPPORTED and negotiated(found) == NEWEST_API:
+            with self._open(seconds) as connection:
+                found = self._decoded(self._request(connection, "GET", "/version", action, read=True), action)
+        self._version, self._is_negotiated = negotiated(found), True
 
 
 def unreachable(base_url: str, error: OSError) -> ConductorError:
     """Return the error for a daemon to which no connection could be made. Missing permission is not `RuntimeUnavailable`."""
-    cannot = f"cannot reach Docker at {base_url}"
+    product, unit = product_at(base_url)
+    cannot = f"cannot reach {product} at {base_url}"
     if isinstance(error, PermissionError):
-        return ConductorError(f"{cannot}: permission denied", "run as root or as a member of the group docker")
+        return RuntimeDenied(f"{cannot}: permission denied", "run as root or as a member of the group docker")
     if error.errno in {errno.ENOENT, errno.ECONNREFUSED}:
-        return RuntimeUnavailable(f"{cannot}: Docker is not running", "start it with systemctl start docker")
-    return RuntimeUnavailable(f"{cannot}: {error.strerror or error}", "check it with systemctl status docker")
+        hint = f"start it with systemctl start {unit}   (or correct host.docker)"
+        return RuntimeUnavailable(f"{cannot}: {product} is not running", hint)
+    return RuntimeUnavailable(f"{cannot}: {error.strerror or error}", f"check it with systemctl status {unit}")
 
 
 def _error(data: bytes) -> str:

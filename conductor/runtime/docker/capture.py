@@ -7,9 +7,11 @@ from conductor.clock import Clock
 from conductor.runtime.docker.attach import NotStartedError, TaskRuntime
 from conductor.runtime.docker.responses import frames
 from conductor.runtime.port import Captured
+from conductor.times import duration_text
 
 TICK_SECONDS = 0.1  # between two checks for an interruption
 CHUNK_BYTES = 65536
+_COMMAND = "the command"  # in errors
 
 
 def capture(
@@ -22,9 +24,11 @@ def capture(
     max_bytes: int,
 ) -> Captured:
     """Implement `Runtime.capture`. A container that exceeds a limit keeps running: the caller removes it."""
-    with contextlib.closing(tasks.attach(container)) as stream, contextlib.closing(tasks.wait(container)) as pending:
+    with contextlib.ExitStack() as opened:
         try:
-            tasks.start(container, "the command")
+            stream = opened.enter_context(contextlib.closing(tasks.attach(container, _COMMAND)))
+            pending = opened.enter_context(contextlib.closing(tasks.wait(container)))
+            tasks.start(container, _COMMAND)
         except NotStartedError as error:
             return Captured(stdout=b"", stderr=b"", failure=f"did not start: {error.sentence}")
         until, received, exceeded = clock.monotonic() + timeout_seconds, bytearray(), ""
@@ -41,7 +45,7 @@ def capture(
             if len(received) > max_bytes:
                 exceeded = f"printed more than {max_bytes >> 10} KiB"
             elif clock.monotonic() >= until:
-                exceeded = f"did not end within {timeout_seconds:g}s"
+                exceeded = f"did not end within {duration_text(timeout_seconds)}"
         code = 0 if exceeded else pending.code()
     output = list(frames(bytes(received)))
     return Captured(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from conductor.errors import ConductorError
+from conductor.times import duration_text
 
 HELPER_SECONDS = 30.0  # for one answer of a credential helper
 TICK_SECONDS = 0.1
@@ -26,6 +27,12 @@ def registry(image: str) -> str:
     """Return the key of an image's registry in the file: the first part of the name if that is a host, else Docker Hub."""
     first, slash, _ = image.partition("/")
     return first if slash and (first == "localhost" or not {".", ":"}.isdisjoint(first)) else INDEX
+
+
+def login_command(image: str) -> str:
+    """Return the command that logs in to an image's registry."""
+    server = registry(image)
+    return "docker login" if server == INDEX else f"docker login {server}"
 
 
 def credentials(image: str, monotonic: Callable[[], float], tick: Callable[[], None]) -> dict[str, str]:
@@ -93,7 +100,7 @@ def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     if output is None:
-        raise ConductorError(f"{cannot}: it did not answer within {HELPER_SECONDS:g}s and was killed", hint)
+        raise ConductorError(f"{cannot}: it did not answer within {duration_text(HELPER_SECONDS)} and was killed", hint)
     if process.returncode != 0:
         if output.strip() == _NOT_FOUND:
             return {}

@@ -4,10 +4,10 @@ import os
 from collections.abc import Collection
 from typing import Any
 
-from conductor.definitions.model import Network
+from conductor.definitions.model import Mount, Network
 from conductor.errors import ConductorError
 from conductor.plan import labels
-from conductor.plan.container_spec import is_file
+from conductor.plan.container_spec import required_source
 from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
 
 
@@ -49,11 +49,19 @@ def refuse_ephemeral(low: int, high: int) -> None:
         )
 
 
-def refuse_missing(volumes: Collection[str]) -> None:
-    """Refuse volumes whose source has the name of a file and does not exist on this host."""
-    for volume in filter(is_file, volumes):
-        source = volume.partition(":")[0]
-        if not os.path.lexists(source):
+def refuse_missing(volumes: Collection[str | Mount]) -> None:
+    """Refuse volumes whose source must exist on this host and does not."""
+    for source in map(required_source, volumes):
+        if source is not None and not os.path.lexists(source):
             raise ConductorError(
                 f"cannot mount {source}: it does not exist", f"create the file; for a directory: mkdir -p {source}"
             )
+
+
+def refuse_missing_networks(names: Collection[str]) -> None:
+    """Refuse networks that were not found. Conductor creates only its own network."""
+    for name in sorted(names):
+        raise ConductorError(
+            f"cannot connect containers to network {name}: it does not exist",
+            f"create it: docker network create {name}",
+        )

@@ -1,19 +1,32 @@
-"""Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41."""
+"""Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41 to v1.45."""
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from conductor.clock import seconds_between
 from conductor.plan import labels
+from conductor.plan.garbage import LocalImage
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
+from conductor.runtime.docker.dialect import DOCKER, Dialect, api_numbers
+from conductor.runtime.port import Daemon
 
+NEWEST_API = "1.45"  # of Docker 26.1, the newest one of a release of Debian
 _INTERNAL = "unable to start container process: "  # before this, the daemon's message names its internal layers
+_CAPITAL = re.compile(r"(?<=: )[A-Z](?=[a-z])")
+_CRUN = (
+    "crun: "  # the same of Podman, whose own constant follows the message of the system, which begins with a capital
+)
 
 
 def message(text: str) -> str:
     """Return an error message of the daemon without the names of its internal layers."""
+    _, crun, cause = text.rpartition(_CRUN)
+    if crun:
+        return _CAPITAL.sub(lambda found: found[0].lower(), cause.rpartition(": OCI ")[0] or cause).strip()
     return text.rpartition(_INTERNAL)[2].strip().rstrip(".").removesuffix(": unknown")
 
 
@@ -34,6 +47,8 @@ def read_frames(stream: Any, left: Callable[[], float], max_bytes: int) -> bytes
             if not data:
                 break
     finally:
+        # The SDK's response first: it reads from the socket, and Python 3.13 prints an error when it finds that closed.
+        getattr(stream, "_response", stream).close()
         stream.close()
         raw.close()
     return (output + received[8:])[-max_bytes:]
@@ -91,12 +106,55 @@ def image(found: dict[str, Any], reference: str) -> Image:
     repository = reference.rpartition(":")[0]
     digests = found.get("RepoDigests") or [""]
     volumes = tuple(sorted((found.get("Config") or {}).get("Volumes") or ()))
-    return Image(found["Id"], next((d for d in digests if d.partition("@")[0] == repository), digests[0]), volumes)
+    digest = next((d for d in digests if d.partition("@")[0] == repository), digests[0])
+    return Image(found["Id"], digest, volumes, found.get("Size", 0))
+
+
+def daemon(info: dict[str, Any], version: dict[str, Any], *, local: bool, dialect: Dialect = DOCKER) -> Daemon:
+    """Return the daemon of the responses to `/info` and `/version`."""
+    return Daemon(
+        product=dialect.product,
+        version=str(version.get("Version", "of an unknown version")),
+        required=dialect.required,
+        supported=dialect.supports(version),
+        keeps_containers=dialect.keeps_containers or bool(info.get("LiveRestoreEnabled")),
+        data_dir=str(info.get("DockerRootDir", "")) if local else "",
+        time=str(info["SystemTime"]),
+    )
+
+
+def negotiated(version: dict[str, Any]) -> str:
+    """Return the version of the API to use with the daemon of this response to `/version`.
+
+    It is the newest one that both sides know. For a daemon that knows only newer ones, it is the daemon's oldest.
+    """
+    newest, oldest = version.get("ApiVersion", "0.0"), version.get("MinAPIVersion", "0.0")
+    return str(max(min(newest, NEWEST_API, key=api_numbers), oldest, key=api_numbers))
+
+
+def local_images(listed: Iterable[dict[str, Any]], containers: Iterable[dict[str, Any]]) -> tuple[LocalImage, ...]:
+    """Return the daemon's list of images. `containers` are those of the whole host."""
+    images = list(listed)
+    used = {row["ImageID"] for row in containers} | {row["ParentId"] for row in images}
+    return tuple(
+        LocalImage(
+            id=row["Id"],
+            references=tuple(
+                name for key in ("RepoTags", "RepoDigests") for name in row.get(key) or () if "<none>" not in name
+            ),
+            bytes=row["Size"],
+            in_use=row["Id"] in used,
+        )
+        for row in images
+    )
 
 
 def containers(listed: Iterable[dict[str, Any]]) -> Containers:
-    """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name."""
-    rows = sorted(listed, key=_name)
+    """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name.
+
+    A container with another name than its label's inherited its labels from an image. Earlier versions set no such label.
+    """
+    rows = sorted((row for row in listed if _label(row, labels.NAME) in {"", _name(row)}), key=_name)
     replicas = tuple(_replica(row) for row in rows if _label(row, labels.KIND) == "service")
     return Containers(replicas, tuple(_task(row) for row in rows if _label(row, labels.KIND) != "service"))
 
@@ -112,6 +170,7 @@ def _replica(row: dict[str, Any]) -> Replica:
         address=_label(row, labels.ADDRESS),
         state=row["State"],
         created=float(row.get("Created", 0)),
+        image_id=str(row.get("ImageID", "")),
     )
 
 
@@ -138,18 +197,32 @@ def _label(row: dict[str, Any], name: str) -> str:
     return str((row.get("Labels") or {}).get(name, ""))
 
 
+def ips(found: dict[str, Any]) -> list[str]:
+    """Return the IPv4 addresses of an inspected container."""
+    return [n["IPAddress"] for n in found["NetworkSettings"]["Networks"].values() if n["IPAddress"]]
+
+
 def container_state(found: dict[str, Any]) -> ContainerState:
     """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
     state, settings = found["State"], found["NetworkSettings"]
     label = (found["Config"].get("Labels") or {}).get(labels.ADDRESS, "")
-    ips = [n["IPAddress"] for n in settings["Networks"].values() if n["IPAddress"]]
+    own = settings["Networks"].get(
+        found.get("HostConfig", {}).get("NetworkMode")
+    )  # the container may have joined others
+    found_ips = [own["IPAddress"]] if own and own["IPAddress"] else ips(found)
     bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
     _, colon, port = label.partition(":")
     return ContainerState(
         running=state["Running"],
         exit_code=None if state["Running"] else state["ExitCode"],
         out_of_memory=state["OOMKilled"],
-        address=next(iter(bound), f"{ips[0]}{colon}{port}" if ips else ""),
+        address=next(iter(bound), f"{found_ips[0]}{colon}{port}" if found_ips else ""),
         error=state.get("Error", ""),
         since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # FinishedAt is in the year 1 until it exits
+        start_delay=_start_delay(found.get("Created", ""), state.get("StartedAt", "")),
     )
+
+
+def _start_delay(created: str, started: str) -> float:
+    """StartedAt is in the year 1 until it starts."""
+    return max(0.0, seconds_between(created, started)) if created and started else 0.0

@@ -1,12 +1,13 @@
 """The drain: old workers exit, or are shown to have no client that could still reach an old endpoint."""
 
 from collections.abc import Callable, Collection
+from math import ceil
 from typing import NamedTuple
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.traffic import processes
-from conductor.traffic.port import Drained
+from conductor.traffic.port import Drained, Draining
 from conductor.traffic.processes import TcpConnection, Worker
 
 FIRST_POLL_SECONDS = 0.01
@@ -52,7 +53,7 @@ def wait_until_drained(
     seconds: float,
     clock: Clock,
     cancellation: Cancellation,
-    progress: Callable[[str], None],
+    progress: Callable[[Draining], None],
 ) -> Drained:
     """Wait until every worker has exited, or each survivor was found harmless twice in a row; at most `seconds`.
 
@@ -69,10 +70,11 @@ def wait_until_drained(
         harmless = harmless + 1 if proven else 0
         if harmless >= 2:
             return Drained()
+        requests, silent = sum(one.to_old for one in found), sum(one.silent for one in found)
         if waited >= seconds:
-            return Drained(cut=sum(one.to_old for one in found), silent=sum(one.silent for one in found))
-        requests = sum(one.to_old for one in found)
-        progress(f"old nginx workers: {len(living)}, requests to old replicas: {requests}")
+            return Drained(cut=requests, silent=silent)
+        left = ceil(seconds - waited)
+        progress(Draining(requests=requests, connections=silent, workers=len(living), seconds_left=left))
         cancellation.wait(pause)
         pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
     return Drained()

@@ -3,8 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -12,7 +10,8 @@ from conductor.definitions.model import HostNginx
 from conductor.errors import ConductorError
 from conductor.state import files
 from conductor.traffic.nginx import Checked, Nginx
-from conductor.traffic.render import HEADER, OWN_FILE, Renderer
+from conductor.traffic.references import OWN_FILE
+from conductor.traffic.render import HEADER, Renderer
 
 
 class IncludeDir:
@@ -23,22 +22,26 @@ class IncludeDir:
         self.path = Path(host.include_dir)
         self._renderer = renderer
         self._nginx = nginx
-        self._drafts = renderer.status_socket.parent / "drafts"  # in memory: there is room when the disk is full
+        self.drafts = renderer.status_socket.parent / "drafts"  # in memory: there is room when the disk is full
 
     def make_directories(self) -> None:
         """Create what nginx includes and where its workers look for the flag, open to all; the sockets' directory is not."""
         files.make_directory(self.path, 0o755)
         files.make_directory(self._renderer.runtime, 0o755)
         files.make_directory(self._renderer.status_socket.parent, 0o700)
-        files.make_directory(self._drafts, 0o700)
-        for draft in self._drafts.iterdir():
+        files.make_directory(self.drafts, 0o700)
+        for draft in self.drafts.iterdir():
             if not Path("/proc", draft.name.partition("-")[0]).exists():  # the process that made it was killed
+                import shutil
+
                 shutil.rmtree(draft, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove temporary files of killed writers. Under the nginx lock no other process writes."""
+        """Remove what killed writers left: temporary files with Conductor's header. Under the nginx lock no other process
+        writes them. One that is still empty is reused by the next write."""
         for temporary in self.path.glob(".*.new"):
-            temporary.unlink(missing_ok=True)
+            if (self.read(temporary.name) or "").startswith(HEADER):
+                temporary.unlink(missing_ok=True)
 
     def present(self) -> dict[str, str]:
         """Return all files of the directory by name, Conductor's and others'."""
@@ -68,17 +71,30 @@ class IncludeDir:
 
         Raises `TrafficRefused` with nginx's own error.
         """
+        import tempfile
+
         try:
-            with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._drafts) as draft:
+            with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self.drafts) as draft:
                 checked = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
         except OSError as error:
-            raise ConductorError(f"cannot write a draft for nginx in {self._drafts}: {error.strerror}") from error
+            raise ConductorError(f"cannot write a draft for nginx in {self.drafts}: {error.strerror}") from error
+        self._require_included(checked)
+        return checked
+
+    def check_in_place(self) -> Checked:
+        """Return nginx's whole current configuration. Nothing is written."""
+        if not (self.path / OWN_FILE).exists():
+            raise ConductorError(f"cannot find {self.path / OWN_FILE}: it does not exist", "conductor nginx install")
+        checked = self._nginx.check_in_place()
+        self._require_included(checked)
+        return checked
+
+    def _require_included(self, checked: Checked) -> None:
         if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", checked.dump, re.MULTILINE):
             raise ConductorError(
                 f"cannot use nginx: {self._host.config} does not include {self.path}/*.conf",
                 f"write inside its http {{}}:  include {self.path}/*.conf;",
             )
-        return checked
 
     def _drafted(self, draft: Path, candidate: Mapping[str, str], overlays: Mapping[Path, str]) -> dict[Path, Path]:
         """Write the drafts; return which directory each one replaces in the check.
@@ -86,6 +102,8 @@ class IncludeDir:
         A link stays a link, so that nginx refuses one to a missing file. Relative links resolve as before, because the draft
         is mounted over the directory.
         """
+        import shutil
+
         included = draft / "included"
         included.mkdir()
         for name, target in self._links().items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from conductor.errors import ConductorError
 from conductor.state import files
 from conductor.traffic.processes import Worker, alive
 
@@ -28,11 +29,15 @@ class Quarantined(msgspec.Struct, frozen=True):
 
 
 class TrafficRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`traffic.json`. A service has one version; during a switch, or after a killed one, two: the old and the new."""
+    """`traffic.json`. A service has one version; during a switch, or after a killed one, two: the old and the new.
+
+    `apart` are old workers that do not follow a change of peers without a reload.
+    """
 
     version: int = 1
     routes: dict[str, tuple[Version, ...]] = {}
     quarantine: tuple[Quarantined, ...] = ()
+    apart: tuple[Worker, ...] = ()
 
 
 class Record:
@@ -46,6 +51,11 @@ class Record:
         """Return the endpoints of the version that is on disk as `text`; none when `text` is of no known version."""
         found = (one.endpoints for one in self._read().routes.get(service, ()) if one.digest == digest(text))
         return next(found, ())
+
+    def knows(self, service: str, text: str) -> bool:
+        """False when Conductor has not written `text`, but another version of the service's file."""
+        versions = self._read().routes.get(service, ())
+        return not versions or any(one.digest == digest(text) for one in versions)
 
     def known(self) -> frozenset[str]:
         """Return the endpoints of all versions, and those of quarantined ones whose workers live."""
@@ -74,13 +84,24 @@ class Record:
         quarantine = record.quarantine
         if leaving:
             quarantine += (Quarantined(tuple(sorted(leaving)), tuple(sorted(workers))),)
-        self._write(TrafficRecord(routes={**others, **current}, quarantine=_living(quarantine)))
+        routes = {**others, **current}
+        self._write(msgspec.structs.replace(record, routes=routes, quarantine=_living(quarantine)))
+
+    def apart(self) -> frozenset[Worker]:
+        """Return the living workers that do not follow a change of peers."""
+        return frozenset(filter(alive, self._read().apart))
+
+    def add_apart(self, workers: Collection[Worker]) -> None:
+        """Record workers that do not follow a change of peers."""
+        self._write(msgspec.structs.replace(self._read(), apart=tuple(sorted(self.apart().union(workers)))))
 
     def _read(self) -> TrafficRecord:
         try:
             found = self._path.stat()
-        except OSError:
+        except FileNotFoundError:
             return TrafficRecord()
+        except OSError as error:
+            raise ConductorError(f"cannot read {self._path}: {error.strerror}") from error
         stamp = (found.st_mtime_ns, found.st_ino)
         if self._cached[0] != stamp:
             repair = f"rm {self._path} && conductor nginx install"

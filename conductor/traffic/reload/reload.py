@@ -2,31 +2,44 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host, Server
+from conductor.definitions.model import Host
 from conductor.errors import ConductorError
-from conductor.plan.route import Cutover, Route
-from conductor.state import files
-from conductor.state.locks import NGINX_SECONDS, Locks
+from conductor.plan.canary import Comparison
+from conductor.plan.route import Cutover, Route, TrafficState, Way
+from conductor.state.locks import Locks
 from conductor.traffic import grammar, processes
 from conductor.traffic.nginx import Checked, Nginx
-from conductor.traffic.port import Drained, ManagedFile, TrafficUnavailable
+from conductor.traffic.peers import differ, peers_of
+from conductor.traffic.port import (
+    Drained,
+    Draining,
+    Installed,
+    ManagedFile,
+    TrafficUnavailable,
+    Unreached,
+    edited_warning,
+)
 from conductor.traffic.processes import Worker
+from conductor.traffic.references import OWN_FILE, passed, upstreams
+from conductor.traffic.reload.change import Change, ReloadState, ServiceFile, cutover_of, own_files, state_of
 from conductor.traffic.reload.drain import wait_until_drained
+from conductor.traffic.reload.edits import edited
 from conductor.traffic.reload.include_dir import IncludeDir, services_of
-from conductor.traffic.reload.record import Record, Version, digest
+from conductor.traffic.reload.installed_files import InstalledFiles
+from conductor.traffic.reload.nginx_lock import NginxLock
+from conductor.traffic.reload.reached import unreached
+from conductor.traffic.reload.record import Record
 from conductor.traffic.reload.reloader import Reloader
-from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name
+from conductor.traffic.reload.warnings import accepted, ignored_names, reboot_warnings, without_effect
+from conductor.traffic.render import HEADER, Renderer, file_name
 
-TMPFILES = Path("/etc/tmpfiles.d")
-NGINX_UNIT = Path("/etc/systemd/system/nginx.service.d")
-DISTRIBUTION_CONFIG = "/etc/nginx/nginx.conf"
 # With these directives one client connection may use several upstream connections, so sockets prove nothing.
 _SEVERAL_UPSTREAMS = re.compile(
     r"\b(http2|http3|quic|auth_request|mirror|ssi|slice|add_before_body|add_after_body|\w+_by_lua\w*|js_\w+"
@@ -34,42 +47,20 @@ _SEVERAL_UPSTREAMS = re.compile(
 )
 
 
-class ServiceFile(msgspec.Struct, frozen=True):
-    """A service's file: its text (None: no file) and the endpoints it sends requests to."""
-
-    text: str | None
-    endpoints: tuple[str, ...]
-
-    @property
-    def version(self) -> Version:
-        """The version that the record stores."""
-        return Version(digest(self.text), self.endpoints)
-
-
-class ReloadState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a cutover. `workers` are those that may still send requests to what was in force before.
-
-    `former` has each changed service's file from before, `ports` are nginx's listening ports, and `inspectable` says that
-    the sockets of these workers prove a drain.
-    """
-
-    workers: tuple[Worker, ...] = ()
-    former: dict[str, ServiceFile] = {}
-    ports: tuple[int, ...] = ()
-    inspectable: bool = False
-
-
 class ReloadTraffic:
     """Implements `Traffic`."""
+
+    implementation = "reload"
 
     def __init__(self, host: Host, locks: Locks, clock: Clock, cancellation: Cancellation) -> None:
         self._host = host
         self._renderer = Renderer(host)
-        self._nginx = Nginx(host.nginx, self._renderer.status_socket, self._renderer.unavailable)
+        self._nginx = Nginx(host.nginx, self._renderer.status_socket, self._renderer.runtime)
         self._directory = IncludeDir(host.nginx, self._renderer, self._nginx)
+        self._installed = InstalledFiles(host, self._renderer)
         self._record = Record(Path(host.state_dir))
         self._reloader = Reloader(self._nginx, self._renderer.flag, host.nginx.announce, clock, cancellation)
-        self._locks = locks
+        self._lock = NginxLock(locks, self._directory, self._renderer.flag)
         self._clock = clock
         self._cancellation = cancellation
 
@@ -77,151 +68,246 @@ class ReloadTraffic:
         """Ask a worker for its generation, over Conductor's own socket."""
         return self._nginx.generation() is not None
 
+    def state(self) -> TrafficState:
+        """Look for nginx's master only if no worker answers."""
+        if self.is_running():
+            return TrafficState.RUNNING
+        if not self._nginx.has_master():
+            return self._nginx.down_state()
+        return TrafficState.NOT_ANSWERING if self._nginx.listens() else TrafficState.NOT_LOADED
+
     def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Check nginx's whole configuration with the new files over those in place, and that nginx runs."""
         self._directory.make_directories()
         candidate = self._candidate(self._directory.present(), self._files(routes))
-        checked = self._directory.check(candidate)
+        checked = self._check(candidate)
         self._nginx.master(checked.dump)
-        named = {route.service: server.names for route in routes if (server := _server(route))}
-        return (*reboot_warnings(self.installed_files()), *self._ignored(checked, named))
-
-    def _ignored(self, checked: Checked, named: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """Return a warning for each name of these services that nginx ignores, because another block has it too."""
-        return tuple(
-            f"nginx has two server blocks for {name} on {address} and ignores one: "
-            f"requests for {name} may not reach {' or '.join(services)}"
-            for name, address in checked.ignored_names
-            if (services := [service for service, names in named.items() if name in names])
+        edited = filter(None, (self.edited(route.service) for route in routes))
+        return (
+            *map(edited_warning, edited),
+            *reboot_warnings(self.installed_files()),
+            *ignored_names(checked, routes),
+            *self._warnings(checked.dump, routes),
         )
+
+    def _warnings(self, dump: str, routes: Collection[Route]) -> tuple[str, ...]:
+        """Return what an operator should know about a configuration that nginx accepts."""
+        return accepted(dump, self._host.nginx.include_dir, routes)
+
+    def verify(self, routes: Collection[Route]) -> tuple[str, ...]:
+        """Let nginx read the files in place."""
+        return ignored_names(self._directory.check_in_place(), routes)
+
+    def version(self) -> str:
+        """Ask the binary."""
+        return self._nginx.version()
+
+    def limits_old_connections(self) -> bool:
+        """True when `worker_shutdown_timeout` is set in the main context, by Conductor or by the operator."""
+        found = grammar.of_file(Path(self._host.nginx.config))
+        return any(one.name == "worker_shutdown_timeout" for one in found)
 
     def serves(self, routes: Collection[Route]) -> bool:
         """Compare the files on disk, and the generation that a worker answers with."""
         present = self._directory.present()
-        return self._in_force(self._candidate(present, self._files(routes)), present)
+        changes = self._numbered(self._files(routes), present)
+        return self._in_force(self._candidate(present, changes), present)
 
     def _in_force(self, candidate: Mapping[str, str], present: Mapping[str, str]) -> bool:
         return candidate == present and self._nginx.generation() == self._renderer.generation(candidate)
+
+    def compared(self, service: str) -> Comparison:
+        """nginx counts nothing without Lua."""
+        return Comparison()
 
     def serving(self, service: str) -> frozenset[str]:
         """Look the file on disk up in the record."""
         return frozenset(self._record.endpoints(service, self._directory.read(file_name(service))))
 
+    def way(self, service: str) -> Way:
+        """Look at the file on disk."""
+        return Way.LIVE if peers_of(self._directory.read(file_name(service))) else Way.RELOAD
+
+    def edited(self, service: str) -> Path | None:
+        """Look the file on disk up in the record. One without Conductor's header is not Conductor's, and never overwritten."""
+        text = self._directory.read(file_name(service))
+        own = text is not None and text.startswith(HEADER)
+        return (
+            self._directory.path / file_name(service) if own and not self._record.knows(service, text or "") else None
+        )
+
     def known(self) -> frozenset[str]:
         """Read the record."""
         return self._record.known()
 
-    def switch(self, routes: Collection[Route], record: Callable[[Cutover], None]) -> None:
+    def switch(self, routes: Collection[Route], record: Callable[[Cutover], None]) -> tuple[Unreached, ...]:
         """Switch under the nginx lock, so that there is one flag and one reload at a time."""
-        self._switch(self._files(routes), record, force=False, former=None)
+        wanted = self._files(routes)
+        return self._switch(lambda: wanted, record, force=False, former=None, routes=routes)
 
     def undo(self, cutover: Cutover, services: Collection[str], record: Callable[[Cutover], None]) -> None:
         """Put the former files back, byte for byte: rendering them again could fail or differ."""
-        former = {service: file for service, file in _state(cutover).former.items() if service in services}
-        self._switch(former, record, force=True, former=former)
+        state = state_of(cutover)
+        former = {service: file for service, file in state.former.items() if service in services}
+        self._switch(lambda: former, record, force=state.reloads, former=former)
 
     def load(self) -> None:
         """Reload nginx unless it runs what is on disk. When nginx does not run, it will load that at its start."""
         with contextlib.suppress(TrafficUnavailable):
-            self._switch({}, lambda _cutover: None, force=False, former=None)
+            self._switch(self._not_loaded, lambda _cutover: None, force=False, former=None)
+
+    def _not_loaded(self) -> Mapping[str, ServiceFile]:
+        """Return services whose files have to be written again because of what nginx runs with."""
+        return {}
 
     def _switch(
         self,
-        changes: Mapping[str, ServiceFile],
+        wanted: Callable[[], Mapping[str, ServiceFile]],
         record: Callable[[Cutover], None],
         *,
         force: bool,
         former: dict[str, ServiceFile] | None,
-    ) -> None:
-        """Change the files of these services. `former` is what undoing it restores, by default what is there now.
+        routes: Collection[Route] = (),
+    ) -> tuple[Unreached, ...]:
+        """Change the files of the services that `wanted` returns under the nginx lock. `former` is what undoing it restores, by
+        default what is there now.
 
         With `force`, nginx is reloaded also when it seems to run these files: an unproven reload may be in progress.
         """
-        with self._locked():
+        with self._lock.held() as announced:
             present = self._directory.present()
-            candidate = self._candidate(present, changes)
-            dump = self._directory.check(candidate).dump
-            master = self._nginx.master(dump)
+            changes = self._numbered(wanted(), present)
             now = {service: self._present_file(service, present) for service in changes}
-            workers, done = processes.workers(master), not force and self._in_force(candidate, present)
-            if done:  # an earlier reload may still be draining
-                listeners = processes.listeners(master)
-                workers = frozenset(worker for worker in workers if not processes.listens(worker, listeners))
-            state = ReloadState(
-                workers=tuple(sorted(workers)),
-                former=now if former is None else former,
-                ports=tuple(sorted(processes.listening_ports(master))),
-                inspectable=not any(_SEVERAL_UPSTREAMS.search(text) for text in (dump, *_texts(now))),
-            )
-            record(_cutover(state))
-            versions = {service: file.version for service, file in changes.items()}
-            self._record.begin(versions)
-            if not done:
-                self._directory.place(candidate, _own(changes))
-                workers = self._reloader.reload(dump, master, self._renderer.generation(candidate))
-                record(_cutover(msgspec.structs.replace(state, workers=tuple(sorted(workers)))))
-            self._record.complete(versions, workers)
+            change = Change(present, self._candidate(present, changes), changes, now, now if former is None else former)
+            return self._make(change, record, force=force or announced, routes=routes)
+
+    def _make(
+        self, change: Change, record: Callable[[Cutover], None], *, force: bool, routes: Collection[Route]
+    ) -> tuple[Unreached, ...]:
+        """Make a change under the nginx lock, by a reload unless it is in force."""
+        dump, ignored = self._check(change.candidate)
+        master = self._nginx.master(dump)
+        workers, done = processes.workers(master), not force and self._in_force(change.candidate, change.present)
+        if done:  # an earlier reload may still be draining
+            listeners = processes.listeners(master)
+            workers = frozenset(worker for worker in workers if not processes.listens(worker, listeners))
+        workers = self._to_drain(workers, change)
+        state = ReloadState(
+            workers=tuple(sorted(workers)),
+            former=dict(change.former),
+            ports=tuple(sorted(processes.listening_ports(master))),
+            inspectable=not any(_SEVERAL_UPSTREAMS.search(text) for text in (dump, *change.texts)),
+        )
+        record(cutover_of(self.implementation, state))
+        self._record.begin(change.versions)
+        if not done:
+            self._directory.place(change.candidate, own_files(change.changes))
+            workers = self._to_drain(self._reload(dump, master, change.candidate), change)
+            record(cutover_of(self.implementation, msgspec.structs.replace(state, workers=tuple(sorted(workers)))))
+        self._record.complete(change.versions, workers)
+        generation = self._renderer.generation(change.candidate)
+        return () if done else unreached(routes, generation, {name for name, _ in ignored}, self._clock)
+
+    def _check(self, candidate: Mapping[str, str], overlays: Mapping[Path, str] | None = None) -> Checked:
+        return self._directory.check(candidate, overlays)
+
+    def _reload(self, dump: str, master: int, candidate: Mapping[str, str]) -> frozenset[Worker]:
+        """Load `candidate`, which is in place. Return the workers from before that still live."""
+        return self._reloader.reload(dump, master, self._renderer.generation(candidate))
+
+    def _set(self, candidate: Mapping[str, str]) -> None:
+        """Make nginx use the peers in `candidate`, which is in place. Without Lua, a reload has done that."""
+
+    def _to_drain(self, workers: frozenset[Worker], change: Change) -> frozenset[Worker]:
+        """Return those of `workers`, which are from before the change, that may still send requests to what it removes."""
+        return workers
+
+    def _numbered(self, changes: Mapping[str, ServiceFile], present: Mapping[str, str]) -> Mapping[str, ServiceFile]:
+        """Return the changes with the generations of their peers, which only `cutover: live` has."""
+        return changes
 
     def drain(
-        self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[str], None]
+        self, cutover: Cutover, endpoints: Collection[str], seconds: float, progress: Callable[[Draining], None]
     ) -> Drained:
         """Wait for the old workers of the cutover."""
-        state = _state(cutover)
+        state = state_of(cutover)
         return wait_until_drained(
             state.workers, state.ports, endpoints, inspectable=state.inspectable, seconds=seconds, clock=self._clock,
             cancellation=self._cancellation, progress=progress,
         )  # fmt: skip
 
-    def install(self, routes: Collection[Route], keep: Collection[str]) -> tuple[str, ...]:
+    def install(self, routes: Collection[Route], keep: Collection[str]) -> Installed:
         """Also write what nginx needs outside the include directory. What nginx refuses is not put in place."""
-        with self._locked():
+        with self._lock.held() as announced:
             present = self._directory.present()
-            changes = self._files(routes)
+            changes = dict(self._numbered(self._files(routes), present))
             gone = {service: ServiceFile(None, ()) for service in services_of(present) if service not in keep}
-            try:
-                candidate, dump = self._checked(present, {**changes, **gone})
-                changes |= gone
-            except ConductorError:  # another file may refer to an upstream that would be gone
-                candidate, dump = self._checked(present, changes)
-            return self._install(present, candidate, dump, changes)
+            used = self._used(present, changes, gone) if gone else set()
+            changes |= {service: file for service, file in gone.items() if service not in used}
+            candidate, dump = self._checked(present, changes)
+            return self._install(present, candidate, dump, changes, force=announced)
+
+    def _used(
+        self, present: Mapping[str, str], changes: Mapping[str, ServiceFile], gone: Mapping[str, ServiceFile]
+    ) -> set[str]:
+        """Return the services in `gone` whose files another file needs."""
+        try:
+            _, dump = self._checked(present, {**changes, **gone})
+        except ConductorError:
+            return set(gone)
+        # With a variable in proxy_pass, nginx accepts a name that is no upstream.
+        return {service for service in gone if passed(dump) & upstreams(present[file_name(service)])}
 
     def _checked(self, present: Mapping[str, str], changes: Mapping[str, ServiceFile]) -> tuple[dict[str, str], str]:
         candidate = self._candidate(present, changes)
-        overlays = {file.path: file.wanted for file in self.installed_files() if file.path == self._drop_in_path}
-        return candidate, self._directory.check(candidate, overlays).dump
+        overlays = {file.path: file.wanted for file in self.installed_files() if file.path == self._installed.drop_in}
+        return candidate, self._check(candidate, overlays).dump
 
     def _install(
-        self, present: dict[str, str], candidate: dict[str, str], dump: str, changes: Mapping[str, ServiceFile]
-    ) -> tuple[str, ...]:
+        self,
+        present: dict[str, str],
+        candidate: dict[str, str],
+        dump: str,
+        changes: Mapping[str, ServiceFile],
+        *,
+        force: bool,
+    ) -> Installed:
         master = None
         with contextlib.suppress(TrafficUnavailable):
             master = self._nginx.master(dump)
         versions = {service: file.version for service, file in changes.items()}
         workers = processes.workers(master) if master else frozenset()
+        edits = self._edits(dump, master, workers) if master else ()
+        now = {service: self._present_file(service, present) for service in changes}
+        change = Change(present, candidate, changes, now, now)
+        stale = differ(present, candidate) or self._nginx.generation() != self._renderer.generation(candidate)
+        if stale:
+            self._to_drain(workers, change)  # a reload by another program may follow
         self._record.begin(versions)
-        outside = [file for file in self.installed_files() if file.present != file.wanted]
-        changed = self._directory.place(candidate, _own(changes)) + tuple(str(file.path) for file in outside)
-        for file in outside:
-            files.make_directory(file.path.parent, 0o755)
-            files.write_bytes(file.path, file.wanted.encode(), 0o644)
-        if any(file.path.parent == NGINX_UNIT for file in outside):
-            self._nginx.reload_units()
-        generation = self._renderer.generation(candidate)
-        if master is not None and (changed or self._nginx.generation() != generation):
+        placed, outside = self._directory.place(candidate, own_files(changes)), self._installed.write()
+        if master is not None and (outside or edits or stale or force):
             try:
-                workers = self._reloader.reload(dump, master, generation)
+                workers = self._reload(dump, master, candidate)
             except ConductorError:
-                self._directory.place(present, _own(changes))
-                self._nginx.reload(master)
+                self._directory.place(present, own_files(changes))
+                former = self._renderer.generation(present) if OWN_FILE in present else None
+                self._reloader.reload_back(dump, master, former)
                 raise
-        self._record.complete(versions, workers)
-        return changed
+        if master is not None:
+            self._set(candidate)
+        self._record.complete(versions, self._to_drain(workers, change))
+        return Installed(wrote=(*placed, *outside), loaded=edits)
+
+    def _edits(self, dump: str, master: int, workers: Collection[Worker]) -> tuple[str, ...]:
+        """Return the files that changed after the workers started that accept requests."""
+        listeners, now = processes.listeners(master), self._clock.wall()
+        started = [processes.started_at(one, now) for one in workers if processes.listens(one, listeners)]
+        return edited(dump, min(started)) if started else ()
 
     def files(self, routes: Collection[Route]) -> tuple[ManagedFile, ...]:
         """Return the files of the include directory."""
         present = self._directory.present()
-        changes = self._files(routes)
-        candidate = self._candidate(present, changes)
+        candidate = self._candidate(present, self._numbered(self._files(routes), present))
         names = sorted(name for name, text in candidate.items() if text.startswith(HEADER))
         return tuple(
             ManagedFile(path=self._directory.path / name, wanted=candidate[name], present=present.get(name))
@@ -229,47 +315,16 @@ class ReloadTraffic:
         )
 
     def installed_files(self) -> tuple[ManagedFile, ...]:
-        """Return the files outside the include directory that `install` writes, where the host has a place for them.
+        """Return the files outside the include directory."""
+        return self._installed.files()
 
-        /run is empty after a boot, so systemd-tmpfiles creates the directories there before nginx starts. A killed nginx
-        leaves its sockets behind, which its unit removes before the next start.
-        """
-        wanted = {}
-        drop_in = self._drop_in_path
-        if drop_in.parent.is_dir() and (self._own_timeout() is None or drop_in.exists()):
-            milliseconds = int(self._host.nginx.longest_connection * 1000)
-            limit = "" if self._own_timeout() else f"worker_shutdown_timeout {milliseconds}ms;\n"
-            wanted[drop_in] = f"{HEADER}{limit}"
-        name = "conductor.conf" if self._host.instance == "default" else f"conductor-{self._host.instance}.conf"
-        if self._host.runtime_dir.startswith("/run/"):
-            wanted[TMPFILES / name] = self._renderer.tmpfiles()
-        if self._host.nginx.config == DISTRIBUTION_CONFIG:
-            wanted[NGINX_UNIT / name] = self._renderer.unit_drop_in()
-        found = [ManagedFile(path=path, wanted=text, present=_read(path)) for path, text in wanted.items()]
-        return tuple(
-            one for one in found if one.path.parent.parent.is_dir() and (one.present or HEADER).startswith(HEADER)
-        )  # a file that Conductor did not write stays
-
-    def notices(self) -> tuple[str, ...]:
+    def notices(self, routes: Collection[Route]) -> tuple[str, ...]:
         """nginx accepts one `worker_shutdown_timeout`, so Conductor sets none if the operator's configuration does."""
-        place = self._own_timeout()
-        if place is None:
-            return ()
-        return (f"host.nginx.longest_connection has no effect: {place} sets worker_shutdown_timeout itself",)
-
-    def _own_timeout(self) -> str | None:
-        """Return the file in which the operator sets `worker_shutdown_timeout`, if any."""
-        found = grammar.of_file(Path(self._host.nginx.config))
-        others = (one.path for one in found if one.name == "worker_shutdown_timeout")
-        return next((path for path in others if Path(path) != self._drop_in_path), None)
-
-    @property
-    def _drop_in_path(self) -> Path:
-        """A file that Debian's nginx.conf includes in the main context."""
-        return Path(self._host.nginx.config).parent / "modules-enabled" / "90-conductor.conf"
+        found = self._warnings(self._directory.check_in_place().dump, routes) if routes else ()
+        return without_effect(self._host.nginx, self._installed.own_timeout(), routes) + found
 
     def _files(self, routes: Collection[Route]) -> dict[str, ServiceFile]:
-        return {route.service: ServiceFile(self._renderer.route(route), route.endpoints) for route in routes}
+        return {route.service: ServiceFile(self._renderer.route(route), route.all_endpoints) for route in routes}
 
     def _present_file(self, service: str, present: Mapping[str, str]) -> ServiceFile:
         text = present.get(file_name(service))
@@ -277,48 +332,3 @@ class ReloadTraffic:
 
     def _candidate(self, present: Mapping[str, str], changes: Mapping[str, ServiceFile]) -> dict[str, str]:
         return self._renderer.candidate(present, {file_name(service): file.text for service, file in changes.items()})
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the nginx lock. A flag that is there now was left by a killed process."""
-        with self._locks.hold("nginx", NGINX_SECONDS):
-            self._directory.make_directories()
-            self._directory.sweep()
-            files.remove(self._renderer.flag)
-            yield
-
-
-def _server(route: Route) -> Server | None:
-    nginx = route.definition.service.nginx
-    return nginx.server if nginx else None
-
-
-def reboot_warnings(installed: Iterable[ManagedFile]) -> tuple[str, ...]:
-    """Return a warning when the directories that nginx needs at its start would be missing after a reboot."""
-    absent = (file.path for file in installed if file.path.parent == TMPFILES and file.present is None)
-    return tuple(
-        f"nginx cannot start after a reboot: {path} is missing; run conductor nginx install" for path in absent
-    )
-
-
-def _own(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:
-    """Return the names of the files that a change of these services writes."""
-    return (*map(file_name, changes), *INCLUDES, OWN_FILE)
-
-
-def _texts(found: Mapping[str, ServiceFile]) -> tuple[str, ...]:
-    return tuple(file.text for file in found.values() if file.text)
-
-
-def _cutover(state: ReloadState) -> Cutover:
-    return Cutover(implementation="reload", state=msgspec.to_builtins(state))
-
-
-def _state(cutover: Cutover) -> ReloadState:
-    if cutover.implementation != "reload":
-        raise ConductorError(f"cannot continue a cutover of {cutover.implementation!r} with nginx reloads")
-    return msgspec.convert(cutover.state, ReloadState)
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(errors="replace") if path.is_file() else None

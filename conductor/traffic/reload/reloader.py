@@ -36,12 +36,23 @@ class Reloader:
 
         Nothing interrupts between the signal and the proof: a flag that is removed too early loses requests.
         """
-        with self._announced(), self._cancellation.shielded("nginx is reloading; this is not interrupted"):
+        with self._announced(), self._cancellation.shielded("nginx is reloading; this cannot be interrupted"):
             before = processes.workers(master)  # again: another program may have reloaded nginx meanwhile
-            log = _ErrorLog(self._nginx.error_log(dump, master))
+            log = ErrorLog(self._nginx.error_log(dump, master), master)
             listeners = processes.listeners(master)
             self._nginx.reload(master)
             return self._prove(master, before, listeners | processes.listeners(master), generation, log)
+
+    def reload_back(self, dump: str, master: int, generation: str | None) -> None:
+        """Load the former files after a reload that failed, whose error the caller raises.
+
+        With `generation` None, nothing in them announces or proves a reload.
+        """
+        if generation is None:
+            self._nginx.reload(master)
+            return
+        with contextlib.suppress(ConductorError):
+            self.reload(dump, master, generation)
 
     @contextlib.contextmanager
     def _announced(self) -> Iterator[None]:
@@ -72,13 +83,19 @@ class Reloader:
             files.remove(self._flag)
 
     def _prove(
-        self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "_ErrorLog"
+        self, master: int, before: frozenset[Worker], listeners: frozenset[int], generation: str, log: "ErrorLog"
     ) -> frozenset[Worker]:
-        """Wait until a new worker answers with the new generation, and no older worker has any of `listeners` open."""
+        """Wait until a new worker answers with the new generation, and no older worker has any of `listeners` open.
+
+        nginx may be busy with a reload for another program, which may have read the new files too. It stops the workers that
+        it starts then as soon as it receives Conductor's signal.
+        """
         until = self._clock.monotonic() + PROVE_SECONDS
         while self._clock.monotonic() < until and not log.reload_failed():
-            answered, pid = self._nginx.answering() or ("", 0)
             living = processes.workers(master)
+            if processes.reloads_later(master):
+                before = living
+            answered, pid = self._nginx.answering() or ("", 0)
             new = next((worker for worker in living - before if worker.pid == pid), None)
             if answered == generation and new is not None:
                 older = [worker for worker in living if worker.started < new.started - GENERATION_TICKS]
@@ -92,22 +109,24 @@ class Reloader:
         )
 
 
-class _ErrorLog:
-    """What nginx adds to its error log from now on."""
+class ErrorLog:
+    """What nginx's master adds to its error log from now on. An `nginx -t` of a colleague writes to the same file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, master: int) -> None:
         self._path = path
+        self._master = master
         self._start = path.stat().st_size if path.is_file() else 0
 
     def errors(self) -> tuple[str, ...]:
-        """Return the new lines of level emerg or alert, at most five."""
+        """Return the master's new lines of level emerg or alert, at most five."""
         try:
             with self._path.open("rb") as stream:
                 stream.seek(self._start)
                 lines = stream.read(100_000).decode(errors="replace").splitlines()
         except OSError:
             return ()
-        return tuple(dict.fromkeys(line for line in lines if "[emerg]" in line or "[alert]" in line))[:5]
+        marks = tuple(f"[{level}] {self._master}#" for level in ("emerg", "alert"))
+        return tuple(dict.fromkeys(line for line in lines if any(mark in line for mark in marks)))[:5]
 
     def reload_failed(self) -> bool:
         """True when the master has abandoned the reload. It retries a failed bind() by itself."""

@@ -169,7 +169,7 @@ class Server(ThreadingHTTPServer):
             stopped = False
             while not stopped:
                 stopped = any(key.fileobj is self._stopped for key, _ in events.select())
-                self._accept_waiting()  # also after a stop, for clients in the backlog
+                self._accept_waiting()  # even after a stop, for clients in the backlog
 
     def _accept_waiting(self) -> None:
         while True:

@@ -1,6 +1,6 @@
 """Stop signals without handlers: all threads block them, and the main thread waits for them.
 
-The kernel keeps a blocked signal pending, also for process 1 of a container, which otherwise never receives a signal
+The kernel keeps a blocked signal pending, even for process 1 of a container, which otherwise never receives a signal
 without a handler.
 """
 

@@ -11,6 +11,7 @@ module Resources
   OWNED = %i(owner group mode).freeze
   KNOWN = {
     package: [%i(package_name version options), %i(install upgrade remove)],
+    dpkg_package: [%i(package_name source version), %i(install upgrade remove purge)],
     directory: [%i(path recursive) + OWNED, %i(create delete)],
     file: [%i(path content backup verify checksum) + OWNED, %i(create delete)],
     template: [%i(path source cookbook variables backup verify local) + OWNED, %i(create delete)],
@@ -30,6 +31,7 @@ module Resources
   def perform(resource, action, cookbook)
     case resource.kind
     when :package then installed(resource)
+    when :dpkg_package then debian_package(resource, action)
     when :directory then action == :delete ? removed(resource.name) : directory(resource)
     when :file then action == :delete ? removed(resource.name) : file(resource, resource[:content])
     when :template then action == :delete ? removed(resource.name) : file(resource, rendered(resource, cookbook))
@@ -43,6 +45,19 @@ module Resources
     return false if system('dpkg', '--status', resource.name, out: File::NULL, err: File::NULL)
 
     raise "package #{resource.name} is not installed here"
+  end
+
+  # Like Chef, `install` leaves any installed version as it is, and `upgrade` installs the source's unless it is installed.
+  def debian_package(resource, action)
+    name, version = captured('dpkg-deb', '--show', resource[:source]).split
+    current = captured('dpkg-query', '--showformat', '${db:Status-Status} ${Version}', '--show', name).split
+    return false if current.first == 'installed' && (action == :install || current.last == version)
+
+    system('dpkg', '--install', resource[:source], out: File::NULL, exception: true)
+  end
+
+  def captured(*command)
+    Open3.capture2(*command, err: File::NULL).first
   end
 
   def rendered(resource, cookbook)

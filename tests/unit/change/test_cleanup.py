@@ -6,15 +6,25 @@ from typing import Any
 import pytest
 
 from conductor.change import actions
-from conductor.change.cleanup import KEEP_SECONDS, STOP_SECONDS, clean_up_tasks, is_due
-from conductor.cron.wrap import job_key
+from conductor.change.cleanup import CREATED_SECONDS, clean_up_tasks, is_due
+from conductor.change.install_crontab import install, remove
+from conductor.cron.installed import job_key
 from conductor.definitions.load import restore
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import container_spec
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import Containers, Kind, TaskContainer
-from conductor.plan.tasks import JobResult, Task, job_locks, task_spec, with_deadline
+from conductor.plan.tasks import (
+    KEEP_SECONDS,
+    OVERDUE_STOP_SECONDS,
+    JobResult,
+    Task,
+    job_locks,
+    task_spec,
+    with_deadline,
+)
 from conductor.plan.transition import new_release
+from conductor.runtime.docker.attach import START_SECONDS
 from tests.fakes.runtime import Behaviour
 from tests.fakes.world import WEB, WatchedRuntime, World
 
@@ -79,7 +89,9 @@ def test_an_exited_task_is_removed_and_its_exit_code_is_in_the_history(world: Wo
 
 def test_a_task_that_was_never_started_is_removed(world: World) -> None:
     container(world, "task", started=False)
-    world.clock.advance(OLD)
+    world.clock.advance(START_SECONDS)
+    assert cleaned_up(world) == []  # its `conductor run` may still wait for a slow start
+    world.clock.advance(CREATED_SECONDS - START_SECONDS + 1)
     [entry] = cleaned_up(world)
     assert entry.outcome is Outcome.NEVER_STARTED
     assert left(world) == 0
@@ -94,8 +106,29 @@ def test_a_task_is_stopped_after_its_deadline(world: World) -> None:
     [entry] = cleaned_up(world)
     assert (entry.action, entry.outcome, entry.exit_code) == ("cron", Outcome.OVERDUE, None)
     assert world.clock.age(entry.at) == pytest.approx(0, abs=1)
-    assert world.runtime.called("stop") == [(made, STOP_SECONDS)]
+    assert world.runtime.called("stop") == [(made, OVERDUE_STOP_SECONDS)]
     assert left(world) == 0
+
+
+def test_the_time_limit_of_a_task_begins_when_it_has_started(world: World) -> None:
+    """A busy host is slow to start it. Its deadline is written into a label before."""
+    made = container(world, "task", timeout=100.0, exits=None, started=False)
+    world.clock.advance(START_SECONDS)
+    world.runtime.start(made)
+    world.clock.advance(100.0 + GRACE + YOUNG)
+    assert cleaned_up(world) == []
+    world.clock.advance(OLD - YOUNG)
+    assert [entry.outcome for entry in cleaned_up(world)] == [Outcome.OVERDUE]
+
+
+def test_a_clock_that_was_set_forward_ends_no_task(world: World) -> None:
+    """After a boot, jobs begin before the time of the network is known; and their `conductor run` follows them."""
+    container(world, "cron", timeout=100.0, exits=None)
+    world.clock.advance(50.0)
+    world.clock.set_forward(7200.0)
+    assert cleaned_up(world) == []
+    world.clock.advance(50.0 + GRACE + OLD)
+    assert [entry.outcome for entry in cleaned_up(world)] == [Outcome.OVERDUE]
 
 
 def test_an_overdue_task_that_cannot_be_stopped_is_killed(world: World) -> None:
@@ -169,6 +202,17 @@ def test_a_runtime_error_is_no_error_of_the_command_and_the_next_one_removes_the
     assert left(world) == 0
 
 
+@pytest.mark.parametrize("method", ["stop", "remove"])
+def test_a_container_that_cannot_be_removed_does_not_keep_the_others(world: World, method: str) -> None:
+    """Docker refuses to remove a container as long as another program uses its files: each time, and for days."""
+    for kind in ("cron", "task"):
+        container(world, kind, timeout=1.0, exits=None)  # type: ignore[arg-type]
+    world.clock.advance(1.0 + GRACE + OLD)
+    world.runtime.fail(method)
+    cleaned_up(world)
+    assert [one.kind for one in world.runtime.snapshot().tasks] == (["cron"] if method == "remove" else [])
+
+
 @pytest.mark.parametrize(
     ("kind", "state", "deadline", "due"),
     [
@@ -188,28 +232,67 @@ def test_which_containers_are_inspected(kind: Kind, state: str, deadline: float 
     assert is_due(found, 1000.0) is due
 
 
-def test_results_and_locks_of_jobs_that_left_the_crontab_are_removed(tmp_path: Path) -> None:
-    world = World(tmp_path, {"web": {**WEB, "cron": {"generate": ["bin/cron"]}}})
+@pytest.fixture
+def cron_world(tmp_path: Path) -> World:
+    return World(tmp_path, {"web": {**WEB, "cron": {"generate": ["bin/cron"]}}})
 
-    def upgrade(revision: str, *commands: str) -> None:
-        table = tuple(f"* * * * * {command}" for command in commands)
-        world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=table), kind="task")
-        world.upgrade(revision)
 
-    upgrade("r1", "bin/a", "bin/b")
-    a, b = (job_key(command) for command in ("bin/a", "bin/b"))
-    locks = world.context().locks
-    for job in (a, b):
+def prints(world: World, *commands: str) -> None:
+    """Let the app print a crontab with these commands."""
+    table = tuple(f"* * * * * {command}" for command in commands)
+    world.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=table), kind="task")
+
+
+def run_jobs(world: World, *commands: str) -> list[str]:
+    """Leave the results and the locks of runs of these commands; return the keys of the jobs."""
+    locks, jobs = world.context().locks, [job_key(command) for command in commands]
+    for job in jobs:
         world.store.write_job(JobResult(service="web", job=job))
         for name in job_locks("web", job):
             with locks.hold(name):
                 pass
-    upgrade("r2", "bin/b")
+    return jobs
+
+
+def left_locks(world: World) -> set[str]:
+    return {path.name for path in (world.directory / "run" / "locks").iterdir() if path.name.startswith("web.")}
+
+
+def test_results_and_locks_of_jobs_that_left_the_crontab_are_removed(cron_world: World) -> None:
+    world = cron_world
+    prints(world, "bin/a", "bin/b")
+    world.upgrade("r1")
+    _, b = run_jobs(world, "bin/a", "bin/b")
+    prints(world, "bin/b")
+    world.upgrade("r2")
     assert world.store.jobs("web") == (b,)
-    left = {path.name for path in (tmp_path / "run" / "locks").iterdir() if path.name.startswith("web.")}
-    assert left == {"web.lock", *(f"{name}.lock" for name in job_locks("web", b))}
+    assert left_locks(world) == {"web.lock", *(f"{name}.lock" for name in job_locks("web", b))}
     world.perform(actions.stop(""))
     assert world.store.jobs("web") == (b,)  # they return with the crontab
+
+
+def test_cron_install_removes_results_and_locks_too(cron_world: World) -> None:
+    world = cron_world
+    prints(world, "bin/a", "bin/b")
+    world.upgrade("r1")
+    _, b = run_jobs(world, "bin/a", "bin/b")
+    prints(world, "bin/b")
+    install(world.context(), world.definitions, "web", None, 0.0)
+    assert world.store.jobs("web") == (b,)
+    assert left_locks(world) == {"web.lock", *(f"{name}.lock" for name in job_locks("web", b))}
+    remove(world.context(), "web", 0.0)
+    assert world.store.jobs("web") == (b,)  # they return with the crontab
+
+
+def test_cron_remove_removes_results_and_locks_when_no_release_has_the_crontab(cron_world: World) -> None:
+    world = cron_world
+    prints(world, "bin/a")
+    install(world.context(), world.definitions, "web", "r1", 0.0)
+    jobs = tuple(run_jobs(world, "bin/a"))
+    assert world.store.jobs("web") == jobs
+    remove(world.context(), "web", 0.0)
+    assert world.store.jobs("web") == ()
+    assert left_locks(world) == {"web.lock"}
 
 
 def test_the_lock_of_a_job_that_runs_stays(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from conductor.commands.run import command, passes_input
+from conductor.commands.run import JOB_DOCKER_WAIT_SECONDS, command, docker_wait_seconds, passes_input
 from conductor.errors import UsageError
 
 REFUSED = {
@@ -53,3 +53,11 @@ def test_standard_input_is_passed_to(
 ) -> None:
     monkeypatch.setattr(os, "isatty", lambda _descriptor: False)
     assert passes_input(tty=tty, interactive=interactive, job=job) is passed
+
+
+@pytest.mark.parametrize(
+    ("given", "job", "seconds"),
+    [(None, "", 0.0), (None, "k1", JOB_DOCKER_WAIT_SECONDS), (300.0, "k1", 300.0), (0.0, "k1", 0.0), (5.0, "", 5.0)],
+)
+def test_how_long_a_task_waits_for_docker(given: float | None, job: str, seconds: float) -> None:
+    assert docker_wait_seconds(given, job) == seconds

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conductor.cron.installed import installed_jobs, job_key
 from conductor.cron.table import CrontabError, Job, Table, parse
-from conductor.cron.wrap import installed_jobs, job_key, wrap
+from conductor.cron.wrap import wrap
 from tests.support.cron import as_cron
 
 TABLES = 20_000

@@ -77,7 +77,7 @@ def test_the_shell_of_the_table_decides() -> None:
     ("command", "expected"), [("(x &)", True), ("x & y", True), ("x & y; wait", False), ("x 2>&1", False)]
 )
 def test_in_background(command: str, expected: bool) -> None:
-    assert in_background(command, "/bin/sh") is expected
+    assert in_background(tuple(layers(command, "/bin/sh"))) is expected
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_in_background(command: str, expected: bool) -> None:
     ],
 )  # fmt: skip
 def test_runs(command: str, expected: bool) -> None:
-    assert runs("flock", command, "/bin/sh") is expected
+    assert runs("flock", tuple(layers(command, "/bin/sh"))) is expected
 
 
 PARTS = [

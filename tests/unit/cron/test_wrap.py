@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conductor.cron.installed import InstalledJob, installed_jobs, job_key
 from conductor.cron.table import CrontabError, parse
 from conductor.cron.words import escape, is_literal, shell_quote, split_input, unescape
-from conductor.cron.wrap import InstalledJob, installed_jobs, job_key, wrap
+from conductor.cron.wrap import wrap
 from conductor.errors import ConductorError
 from tests.support.cron import as_cron
 

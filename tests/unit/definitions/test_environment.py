@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from conductor.definitions.environment import environment, file_warnings, redaction
-from conductor.definitions.model import EnvFile, SecretRef, Service
+from conductor.definitions.environment import HIDDEN, environment, file_warnings, redaction, secrets
+from conductor.definitions.model import EnvFile, Health, SecretRef, Service
 from conductor.definitions.problems import DefinitionsError
 from conductor.definitions.scalars import Secret
 
@@ -151,6 +151,29 @@ def test_problems_of_env_files_show_no_value(tmp_path: Path, text: bytes, proble
     assert not any(
         "hunter2" in str(part) for part in (caught.value.problems, caught.value.__cause__, caught.value.hint)
     )
+
+
+def with_header(path: Path, **env: str | SecretRef) -> Service:
+    return Service(image="x", env=env, health=Health(path="/", headers={"Authorization": SecretRef(file=str(path))}))
+
+
+def test_the_headers_of_a_check_are_secrets_too(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("Bearer hunter2\n")
+    service = with_header(tmp_path / "token", A="b")
+    assert redaction(service)("got Bearer hunter2") == "got [secret]"
+    assert environment(service) == {"A": "b"}
+
+
+@pytest.mark.parametrize("text", [None, "hunter2\nmore\n", "hunter2\x00", "hunter2 \N{SNOWMAN}"])
+def test_problems_of_headers_show_no_value(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "token").write_text(text)
+    with pytest.raises(DefinitionsError) as caught:
+        secrets(with_header(tmp_path / "token"))
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.key) == (str(tmp_path / "token"), "health.headers.Authorization")
+    assert "hunter2" not in str(problem)
+    assert redaction(with_header(tmp_path / "token"))("hunter2") == HIDDEN
 
 
 def test_env_overrides_env_file(tmp_path: Path) -> None:

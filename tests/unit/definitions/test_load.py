@@ -15,9 +15,9 @@ import conductor
 from conductor.definitions.explain import convert, explain
 from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.load import Definitions, load, restore
-from conductor.definitions.model import EnvFile, Health, SecretRef, Service
+from conductor.definitions.model import EnvFile, Health, Notify, SecretRef, Service
 from conductor.definitions.problems import DefinitionsError
-from conductor.definitions.scalars import Seconds
+from conductor.definitions.scalars import Period, Seconds
 from conductor.definitions.tree import EMPTY, merge, plain, tree
 from conductor.errors import UsageError
 
@@ -36,6 +36,16 @@ def test_defaults_are_merged(read: Read) -> None:
     assert service.tmpfs == ("/c",)
     assert service.env == {"A": "x", "C": "z"}
     assert service.memory is None
+
+
+@pytest.mark.parametrize("listen", ["80", '"80"', "[80]", '["80"]'])
+def test_one_value_stands_for_a_list_of_one(read: Read, listen: str) -> None:
+    server = f"nginx: {{server: {{listen: {listen}, names: a.example}}}}, port: 1, health: {{path: /}}"
+    for top, body in (("", server), (f"defaults: {{{server}}}", "order: start-first")):
+        nginx = job(read, body, top).nginx
+        assert nginx is not None
+        assert nginx.server is not None
+        assert (nginx.server.listen, nginx.server.names) == (("80",), ("a.example",))
 
 
 def test_required_keys_may_come_from_defaults(read: Read) -> None:
@@ -116,6 +126,21 @@ OTHER = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("[a, b]", ("a", "b")),
+        ("{command: [a], on: [failed]}", Notify(command=("a",), on=("failed",))),
+        ("{webhook: https://hooks.example/x?y}", Notify(webhook="https://hooks.example/x?y")),
+        ("{webhook: {file: /x}, timeout: 3s}", Notify(webhook=SecretRef(file="/x"), timeout=Period(3))),
+        ("{on: []}", Notify(on=())),
+    ],
+)
+def test_notify(read: Read, written: str, found: object) -> None:
+    assert job(read, f"notify: {written}").notify == found
+    assert read(f"version: 1\nhost: {{notify: {written}}}\nservices: {{}}").host.notify == found
+
+
 def test_the_digest_covers_what_reaches_the_container(read: Read) -> None:
     def digest(body: str) -> str:
         job = f"{{image: x, count: 0, port: 80, health: {{tcp: true}}, {body}}}"
@@ -145,7 +170,10 @@ def test_the_digest_is_fixed(read: Read) -> None:
 
 def test_a_stored_definition_is_restored() -> None:
     for definition in load(EXAMPLE).services.values():
-        assert restore(definition.id, json.loads(json.dumps(definition.written))) == definition
+        written = json.loads(json.dumps(definition.written))
+        assert restore(definition.id, written) == definition
+        assert restore(definition.id, written, definition) is definition
+        assert restore(definition.id, {**written, "count": 7}, definition).service.count == 7
 
 
 @pytest.mark.parametrize(
@@ -166,7 +194,7 @@ def test_the_types_of_a_stored_definition_are_validated(service_id: str, written
 
 NEWER: dict[str, object] = {
     "image": "x", "port": 80, "count": 2, "redirect": True, "maintenance": {"message": ["x"]},
-    "health": {"path": "/", "port": 81}, "nginx": {"server": {"listen": ["80"], "names": ["a"], "redirect": True}},
+    "health": {"path": "/", "protocol": "h2c"}, "nginx": {"server": {"listen": ["80"], "names": ["a"], "redirect": True}},
     "env": {"A": {"file": "/a", "owner": "x"}}, "ulimits": {"nofile": {"soft": 1, "hard": 2, "firm": 3}},
 }  # fmt: skip
 
@@ -176,7 +204,7 @@ def test_a_stored_definition_of_a_newer_version_is_read_without_its_unknown_keys
     assert set(definition.unknown) == {
         "services.a.redirect",
         "services.a.maintenance",
-        "services.a.health.port",
+        "services.a.health.protocol",
         "services.a.nginx.server.redirect",
         "services.a.env.A.owner",
         "services.a.ulimits.nofile.firm",

@@ -64,7 +64,7 @@ def places(read: Read, text: str) -> list[tuple[int, str]]:
 SENTENCES = [
     # explain.py
     (f"{TASK}    imag: x", 6, "services.job.imag", "unknown key; did you mean image?"),
-    (f"{TASK}    stop: {{zz: 1}}", 6, "services.job.stop.zz", "unknown key; expected one of signal, grace"),
+    (f"{TASK}    stop: {{zz: 1}}", 6, "services.job.stop.zz", "unknown key; expected one of signal, grace, wait"),
     (f"{TASK}    before_upgrade: {{timeout: 1s}}", 6, "services.job.before_upgrade.command", "missing required key; write a command as a list, for example [bin/web, --fast]"),
     (f"{TASK}    env: {{A B: x}}", 6, "services.job.env.A B", "invalid name; expected a name without = and spaces"),
     (f"{TASK}    command: [a, ~]", 6, "services.job.command[1]", "must not be empty; write text"),
@@ -73,8 +73,10 @@ SENTENCES = [
     (f"{TASK}    workdir: app", 6, "services.job.workdir", 'must start with "/"'),
     (f"{TASK}    init: 1", 6, "services.job.init", "must be true or false"),
     (f"{TASK}    command: [a, [b]]", 6, "services.job.command[1]", "must be text"),
+    (WEB.replace("{path: /up}", "/up"), 6, "services.web.health", "must be a mapping, for example {path: /health_check}"),
+    (WEB.replace("nginx: {}", "nginx: shop"), 7, "services.web.nginx", "must be a mapping, for example {upstream: shop}, or {}"),
     (f"{TASK}    env: [A=b]", 6, "services.job.env", "must be a mapping"),
-    (f"{TASK}    stop: SIGTERM", 6, "services.job.stop", "must be a mapping of signal, grace"),
+    (f"{TASK}    stop: SIGTERM", 6, "services.job.stop", "must be a mapping of signal, grace, wait"),
     (f"{TASK}    order: first-stop", 6, "services.job.order", "must be one of start-first, stop-first"),
     # grammar.py and model.py
     (f"{TASK}    command: bin/web", 6, "services.job.command", "must be a command as a list, for example [bin/web, --fast]"),
@@ -83,7 +85,7 @@ SENTENCES = [
     (f"{TASK}    publish: [1]", 6, "services.job.publish", "must be two ports, for example [21000, 21015]"),
     (f"{TASK}    stop: {{signal: SIGTREM}}", 6, "services.job.stop.signal", "must be a signal name, for example SIGTERM or SIGQUIT"),
     (f"{TASK}    labels: {{conductor.x: y}}", 6, "services.job.labels.conductor.x", 'invalid name; expected a label name that does not start with "conductor.", which is reserved'),
-    (f"{TASK}    volumes: [./a:/b]", 6, "services.job.volumes[0]", "must be SOURCE:/TARGET or SOURCE:/TARGET:ro, where SOURCE is an absolute path or a volume name"),
+    (f"{TASK}    volumes: [./a:/b]", 6, "services.job.volumes[0]", "must be SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS, where SOURCE is an absolute path or a volume name; options are ro, nocopy (of a volume name) and a propagation such as rslave (of a path), for example ro,rslave"),
     (f"{TASK}    ulimits: {{nofile: {{soft: -2, hard: 8}}}}", 6, "services.job.ulimits.nofile.soft", "must be a whole number, or -1 for no limit"),
     (f'{TASK}    tmpfs: ["/cache:size=64MiB"]', 6, "services.job.tmpfs[0]", "must be an absolute path, or one with mount options, for example /cache:size=64m,mode=1777"),
     (f"{TASK}    cap_add: [a b]", 6, "services.job.cap_add[0]", "must be letters, digits and _ . -, starting with a letter or digit, at most 128"),
@@ -95,17 +97,38 @@ SENTENCES = [
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: [], names: [a]}}'), 7, "services.web.nginx.server.listen", "must be a list with at least one value, for example [443 ssl]"),
     (WEB.replace("web:", "We b:"), 3, "services.We b", "invalid name; expected 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx"),
     (HOST + "{state_dir: /a b}", 3, "host.state_dir", "must be an absolute path of letters, digits and _ . / @ + = , : ~ -"),
-    (HOST + "{docker: here}", 3, "host.docker", "must be the address of the Docker daemon (unix, tcp, http or https), for example unix:///run/docker.sock"),
+    (HOST + "{docker: here}", 3, "host.docker", "must be the address of the Docker daemon: unix:///PATH or tcp://HOST:PORT"),
     ("version: 1", 1, "services", "missing required key; write a mapping of services ({} on a host without services)"),
     ("version: 1\nservices:", 2, "services", "must not be empty; write a mapping of services ({} on a host without services)"),
     ("version: 2", 1, "version", "must be 1, the only supported format"),
+    (WEB.replace("{path: /up}", "{path: /up, status: [100]}"), 6, "services.web.health.status[0]", 'must be an HTTP status from 200 to 599, or a range such as "300-399"'),
+    (WEB.replace("{path: /up}", "{path: /up, status: []}"), 6, "services.web.health.status", 'must be a list with at least one status, for example [200, "300-399"]'),
+    (WEB.replace("{path: /up}", "{path: /up, headers: {A B: x}}"), 6, "services.web.health.headers.A B", "invalid name; expected the name of an HTTP header"),
+    (WEB.replace("{path: /up}", '{path: /up, headers: {A: "x\\r\\nB: y"}}'), 6, "services.web.health.headers.A", "must be text of printable ASCII characters"),
+    (f"{TASK}    devices: [/sda]", 6, "services.job.devices[0]", "must be a device as /dev/NAME, /dev/NAME:/dev/TARGET or /dev/NAME:/dev/TARGET:rwm"),
+    (f"{TASK}    security_opt: [seccomp=/etc/profile.json]", 6, "services.job.security_opt[0]", "must be one of no-new-privileges, seccomp=unconfined, apparmor=PROFILE and label=OPTION"),
+    (f'{TASK}    sysctls: {{vm.swappiness: "1"}}', 6, "services.job.sysctls.vm.swappiness", "invalid name; expected a setting that each container has of its own: net.*, fs.mqueue.*, kernel.msg*, kernel.sem or kernel.shm*"),
+    (f"{TASK}    pids_limit: 0", 6, "services.job.pids_limit", "must be a whole number of processes, at least 1"),
+    (f"{TASK}    hostname: a_b", 6, "services.job.hostname", "must be a host name of at most 63 letters, digits, - and ."),
+    (f"{TASK}    networks: [host]", 6, "services.job.networks[0]", "must be the name of an existing Docker network other than host and none"),
+    (f"{TASK}    networks: [{{name: none}}]", 6, "services.job.networks[0].name", "must be the name of an existing Docker network other than host and none"),
+    (f"{TASK}    dns: {{search: [a b]}}", 6, "services.job.dns.search[0]", "must be a domain name"),
+    (f"{TASK}    dns: {{options: [a b]}}", 6, "services.job.dns.options[0]", "must be a resolver option, for example ndots:1"),
+    (f"{TASK}    volumes: [{{type: bind, source: a b, target: /x}}]", 6, "services.job.volumes[0].source", "must be an absolute path or a volume name"),
+    (f"{TASK}    volumes: [{{type: bind, source: /a, target: /x, bind: {{propagation: slow}}}}]", 6, "services.job.volumes[0].bind.propagation", "must be one of shared, slave, private, rshared, rslave, rprivate"),
     # scalars.py
     (f"{TASK}    stop: {{grace: 1 hour}}", 6, "services.job.stop.grace", "must be a duration, for example 30s, 1500ms or 2m"),
     (WEB.replace("{path: /up}", "{path: /up, interval: 0}"), 6, "services.web.health.interval", "must be a duration longer than 0, for example 30s, 1500ms or 2m"),
     (f"{TASK}    stop: {{grace: 4000d}}", 6, "services.job.stop.grace", "must be at most 3650d"),
     (f"{TASK}    memory: lots", 6, "services.job.memory", "must be a size, for example 512MiB or 1GiB"),
     (f"{TASK}    memory: 9999999TiB", 6, "services.job.memory", "must be at most 1048576TiB"),
+    (f"{TASK}    notify: page-me", 6, "services.job.notify", "must be a command as a list, for example [bin/web, --fast]"),
+    (f"{TASK}    notify: {{webhook: hooks.example}}", 6, "services.job.notify.webhook", "must be an http:// or https:// URL without a user name, or {file: PATH} if the URL is a secret"),
+    (f"{TASK}    notify: {{webhook: \"https://u:hunter2@hooks.example\"}}", 6, "services.job.notify.webhook", "must be an http:// or https:// URL without a user name, or {file: PATH} if the URL is a secret"),
+    (f"{TASK}    notify: {{command: [x], on: [fail]}}", 6, "services.job.notify.on[0]", "must be one of succeeded, failed, rolled-back, unhealthy, healed, backing-off"),
     # rules.py, for services
+    (f"{TASK}    notify: {{timeout: 5s}}", 6, "services.job.notify", "must have a command, a webhook or both, for example {command: [/usr/local/bin/page-me]}"),
+    (f"{TASK}    notify: {{command: [x], timeout: 2m}}", 6, "services.job.notify.timeout", "must be at most 60s"),
     (TASK.replace("count: 0", "count: 1"), 3, "services.job.health", "required unless count is 0; write a check, for example {path: /health_check}, or {none: true}"),
     (WEB.replace("health: {path: /up}", "count: 0"), 3, "services.web.health", "required with nginx; write a check, for example {path: /health_check}, or {none: true}"),
     (WEB.replace("{path: /up}", "{}"), 6, "services.web.health", "must have exactly one of path, command, tcp: true and none: true, but has none of them"),
@@ -121,7 +144,20 @@ SENTENCES = [
     (f"{TASK}    ulimits: {{nofile: {{soft: 9, hard: 8}}}}", 6, "services.job.ulimits.nofile", "soft limit exceeds the hard limit; lower soft or raise hard"),
     (WEB.replace("nginx: {}", "nginx: {server: {listen: [443 ssl], names: [a]}}"), 7, "services.web.nginx.server.tls", "required because listen has ssl; write certificate and key"),
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], tls: {certificate: /a, key: /b}}}'), 7, "services.web.nginx.server.tls", 'has no effect because listen has no ssl; write for example listen: ["443 ssl"]'),
+    (WEB.replace("{path: /up}", "{path: /up, status: 302-200}"), 6, "services.web.health.status", 'must start with the lower status; write "200-302"'),
+    (WEB.replace("{path: /up}", "{path: /up, headers: {HOST: a}}"), 6, "services.web.health.headers.HOST", "Conductor sets this header itself; write host_header"),
+    (WEB.replace("{path: /up}", "{path: /up, headers: {Connection: close}}"), 6, "services.web.health.headers.Connection", "Conductor sets this header itself; remove it"),
+    (WEB.replace("{path: /up}", "{path: /up, headers: {X-A: a, x-a: b}}"), 6, "services.web.health.headers.X-A", "the same header is written twice; remove one"),
+    (WEB.replace("{path: /up}", "{path: /up, port: 81}\n    publish: [21, 23]"), 6, "services.web.health.port", "cannot be combined with publish, which publishes only the port of the service; remove it"),
+    (f"{TASK}    volumes: [{{type: bind, source: name, target: /a}}]", 6, "services.job.volumes[0].source", "must be an absolute path because the type is bind"),
+    (f"{TASK}    volumes: [{{type: volume, source: /a, target: /a}}]", 6, "services.job.volumes[0].source", "must be a volume name because the type is volume"),
+    (f"{TASK}    volumes: [{{type: bind, source: /a, target: /a, volume: {{nocopy: true}}}}]", 6, "services.job.volumes[0].volume", "has no effect because the type is bind; remove it"),
+    (f"{TASK}    volumes: [/a:/x, {{type: volume, source: data, target: /x/}}]", 6, "services.job.volumes[1]", "mounts /x a second time; remove one"),
+    (f"{TASK}    order: stop-first\n    stop: {{wait: false}}", 7, "services.job.stop.wait", "must be true with order: stop-first, because the old replica must exit first; remove it"),
+    (f"{TASK}    dns: {{servers: [ns.example]}}", 6, "services.job.dns.servers[0]", "must be an IP address, for example 192.0.2.53"),
+    (f"{TASK}    networks: [db, {{name: db}}]", 6, "services.job.networks[1]", "lists db a second time; remove one"),
     # rules.py, for the host
+    (HOST + "{notify: {on: [failed]}}", 3, "host.notify", "must have a command, a webhook or both, for example {command: [/usr/local/bin/page-me]}"),
     (HOST + "{network: {subnet: fd00::/64}}", 3, "host.network.subnet", "must be an IPv4 network, for example 10.213.0.0/20"),
     (HOST + "{network: {subnet: 10.0.0.1/24}}", 3, "host.network.subnet", "must be an IPv4 network; write 10.0.0.0/24"),
     (HOST + "{network: {subnet: 10.0.0.0/29, tasks: 10.0.0.4/30}}", 3, "host.network.subnet", "must be a /28 (16 addresses) or larger"),
@@ -129,6 +165,9 @@ SENTENCES = [
     (HOST + "{network: {subnet: 10.0.0.0/24}}", 3, "host.network.tasks", "must be a smaller network inside the subnet 10.0.0.0/24"),
     (HOST + "{network: {subnet: 10.0.0.0/24, tasks: 10.0.0.0/28}}", 3, "host.network.tasks", "must not contain the gateway 10.0.0.1; use a range at the end of the subnet"),
     # conflicts.py
+    (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], ssl_redirect: true}}'), 7, "services.web.nginx.server.ssl_redirect", 'has no effect because no address in listen has ssl; write for example listen: ["443 ssl"]'),
+    (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["*:80", 443 ssl], names: [a], tls: {certificate: /a, key: /b}, ssl_redirect: true}}'), 7, "services.web.nginx.server.ssl_redirect", 'needs 80; remove "*:80" from listen'),
+    (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], acme_webroot: /var/www}}'), 7, "services.web.nginx.server.acme_webroot", "has no effect without ssl_redirect: true; add that key, or remove this one"),
     (WEB.replace("nginx: {}", "nginx: {upstream: Conductor_x}"), 7, "services.web.nginx.upstream", 'must not start with "conductor", which is reserved; write another name'),
     (TWO.format(a="{upstream: B}", b="{}"), 3, "services.a.nginx.upstream", "is also the upstream of b; write another name"),
     (TWO.format(a='{server: {listen: ["80"], names: [x]}}', b='{server: {listen: ["80"], names: [x]}}'), 4, "services.b.nginx.server", "has the same listen and name as a; change one of them"),
@@ -149,6 +188,9 @@ SENTENCES = [
     ("version: 1\na: b: c", 2, "", "invalid YAML: mapping values are not allowed in this context"),
     ("version: 1\nservices:\n\ta: 1", 3, "", "invalid YAML: a tab in the indentation; indent with spaces"),
     (WEB.replace("nginx: {}", "nginx: {server: {names: [*.example.com]}}"), 7, "", "invalid YAML: while scanning an alias, did not find expected alphabetic or numeric character; put the text in quotes"),
+    (f"{TASK}    volumes:\n    - *.example.com", 7, "", "invalid YAML: while scanning an alias, did not find expected alphabetic or numeric character; put the text in quotes"),
+    (f"{TASK}    user: *app", 6, "", "invalid YAML: found undefined alias; put the text in quotes"),
+    (f"{TASK}    volumes: [{{{{ user }}}}]", 6, "services.job.volumes[0]", "this looks like a template that was not rendered; render it, or put the text in quotes"),
     (f"{TASK}    user: @x", 6, "", "invalid YAML: while scanning for the next token, found character that cannot start any token; put the text in quotes"),
     (f"{TASK}    user: {{{{ user }}}}", 6, "services.job.user", "this looks like a template that was not rendered; render it, or put the text in quotes"),
     (f"{TASK}    user: {{{{ user }}}}/x", 6, "", "invalid YAML: this looks like a template that was not rendered; render it, or put the text in quotes"),
@@ -192,6 +234,15 @@ def test_a_problem_is_printed_with_its_place(read: Read) -> None:
         ("env: {A: 1_000}", "env.A"),
         ("cpus: 1:30", "cpus"),
         ("volumes: [/a:b]", "volumes[0]"),
+        ("volumes: [/a:/b:nocopy]", "volumes[0]"),
+        ("volumes: [a1:/b:rslave]", "volumes[0]"),
+        ('volumes: ["/a:/b:ro,rw"]', "volumes[0]"),
+        ("volumes: [{type: tmpfs, source: /a, target: /b}]", "volumes[0].type"),
+        ("volumes: [{source: /a, target: /b}]", "volumes[0].type"),
+        ("networks: [{aliases: [a]}]", "networks[0].name"),
+        ('devices: ["/dev/a:/dev/b:x"]', "devices[0]"),
+        ("hostname: -a", "hostname"),
+        ("sysctls: {net.ipv4.ip_forward: 1}", "sysctls.net.ipv4.ip_forward"),
     ],
 )
 def test_an_invalid_value(read: Read, body: str, key: str) -> None:
@@ -219,6 +270,11 @@ def test_invalid_images(read: Read, image: str) -> None:
         ("{path: /up}", "{path: /up, tcp: false}", []),
         ("{path: /up}", "{none: true, successes: 1}", [(6, "health.successes")]),
         ("{path: /up}", "{none: true, stable_for: 1s}", []),
+        ("{path: /up}", "{tcp: true, port: 81}", []),
+        ("{path: /up}", "{path: /up, port: 80}\n    publish: [21, 23]", [(6, "health.port")]),
+        ("{path: /up}", "{tcp: true, status: 200}", [(6, "health.status")]),
+        ("{path: /up}", "{tcp: true, headers: {A: b}}", [(6, "health.headers")]),
+        ("{path: /up}", "{command: [x], port: 81}", [(6, "health.port")]),
         ("{path: /up}", "{command: [x], host_header: y}", [(6, "health.host_header")]),
         ("{path: /up}", "{command: [x]}", []),
         ("{path: /up}", "{path: up}", [(6, "health.path")]),
@@ -227,7 +283,17 @@ def test_invalid_images(read: Read, image: str) -> None:
         ("health: {path: /up}", "count: 0", [(3, "health")]),
         ("port: 80", "port: 80\n    publish: [21, 23]", []),
         ("nginx: {}", "nginx: {drain: 0s}", [(7, "nginx.drain")]),
+        ("nginx: {}", "nginx: {balance: most, slow_start: 0}", [(7, "nginx.balance"), (7, "nginx.slow_start")]),
+        ("nginx: {}", "nginx: {}\n    canary: {share: 10%, for: 5m, max_errors: 1%, max_latency: 1.5}", []),
+        ("nginx: {}", "nginx: {}\n    canary: {share: 0%}", [(8, "canary.share")]),
+        ("nginx: {}", "nginx: {}\n    canary: {for: 0s, max_latency: 0.5}", [(8, "canary.for"), (8, "canary.max_latency")]),
+        ("nginx: {}", "nginx: {}\n    order: stop-first\n    canary: {}", [(9, "canary")]),
+        ("    nginx: {}", "    canary: {}", [(7, "canary")]),
         ("nginx: {}", "nginx: {upstream: a;b}", [(7, "nginx.upstream")]),
+        ("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], response_timeout: 0}}', [(7, "nginx.server.response_timeout")]),
+        ("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], request_timeout: x}}', [(7, "nginx.server.request_timeout")]),
+        ("nginx: {}", 'nginx: {server: {listen: ["80"], names: [a], buffering: "off"}}', [(7, "nginx.server.buffering")]),
+        ("nginx: {}", 'nginx: {server: {listen: [443 ssl, "10.0.0.1:80"], names: [a], tls: {certificate: /a, key: /b}, ssl_redirect: true, acme_webroot: "/a b"}}', [(7, "nginx.server.acme_webroot")]),
         ("nginx: {}", 'nginx: {server: {listen: ["80\\n"], names: [a]}}', [(7, "nginx.server.listen[0]")]),
         ("nginx: {}", "nginx: {server: {listen: [\"80\"], names: ['a\\']}}", [(7, "nginx.server.names[0]")]),
         ("nginx: {}", 'nginx: {server: {listen: ["80"], names: [_, "*.a.example", "~^x\\\\d+$"], template: /a$b}}', [(7, "nginx.server.template")]),
@@ -235,6 +301,26 @@ def test_invalid_images(read: Read, image: str) -> None:
 )  # fmt: skip
 def test_a_web_service(read: Read, old: str, new: str, found: list[tuple[int, str]]) -> None:
     assert places(read, WEB.replace(old, new)) == [(line, f"services.web.{key}") for line, key in found]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "port: null\n    nginx: null\n    health: {path: /up, port: 81}",
+        "health: {path: /up, status: 302}",
+        'health: {path: /up, status: [200, "300-399"]}',
+        "health: {path: /up, headers: {Authorization: {file: /x}, A: ''}}",
+        "volumes: ['/a:/b:ro,rslave', /c:/d:private, 'data:/e:rw,nocopy', cache:/f]",
+        "devices: [/dev/a, /dev/b:rw, /dev/snd/c:/dev/d, /dev/e:/dev/f:r]",
+        'security_opt: [no-new-privileges:true, "apparmor:docker-default", label=disable, seccomp=unconfined]',
+        'sysctls: {net.ipv4.ip_local_port_range: 1024 65000, kernel.shmmax: "1", net.ipv4.conf.all.rp_filter: "0"}',
+        "hostname: a.b-c\n    dns: {servers: [192.0.2.1, '2001:db8::1'], search: [.], options: [rotate, 'ndots:1']}",
+        "networks: [a, {name: b}, {name: c, aliases: [d, e.f]}]",
+    ],
+)
+def test_valid_keys_of_containers_and_checks(read: Read, body: str) -> None:
+    text = f"version: 1\ndefaults: {{port: 80, nginx: {{}}, health: {{path: /}}}}\nservices:\n  web:\n    image: a\n    {body}"
+    assert problems_of(read, text) == []
 
 
 def test_all_problems_are_reported_once(read: Read) -> None:
@@ -284,6 +370,11 @@ services:
             '{server: {listen: ["*:80 http2"], names: [Y]}}',
             "server",
         ),
+        (
+            '{server: {listen: ["80"], names: [x]}}',
+            "{server: {listen: [443 ssl], names: [x], tls: {certificate: /a, key: /b}, ssl_redirect: true}}",
+            "server",
+        ),
     ],
 )
 def test_a_conflict_breaks_both_services(read: Read, a: str, b: str, key: str) -> None:
@@ -329,6 +420,9 @@ def test_no_conflict(read: Read, a: str, b: str) -> None:
         ("{supervise: {drift: maybe}}", "host.supervise.drift"),
         ("{docker: ssh://root@app1}", "host.docker"),
         ("{docker: 'npipe:////./pipe/docker_engine'}", "host.docker"),
+        ("{docker: 'https://app1:2376'}", "host.docker"),  # conductor run does not support it
+        ("{docker: tcp://app1}", "host.docker"),
+        ("{docker: unix://docker.sock}", "host.docker"),
         ("{nginx: {longest_connection: 0}}", "host.nginx.longest_connection"),
         ("{network: {subnet: 10.0.0.0/33}}", "host.network.subnet"),
         ("{network: {subnet: 10.0.0.0/24, tasks: 10.0.0.0/24}}", "host.network.tasks"),
@@ -340,6 +434,13 @@ def test_a_broken_host_breaks_the_file(read: Read, host: str, key: str) -> None:
         read(HOST + host)
     assert caught.value.exit_code == 2
     assert (3, key) in [(problem.line, problem.key) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    "docker", ["unix:///run/docker.sock", "tcp://127.0.0.1:2375", "tcp://[::1]:2375", "http://app1:2375"]
+)
+def test_addresses_of_docker(read: Read, docker: str) -> None:
+    assert read(f"{HOST}{{docker: '{docker}'}}").host.docker == docker
 
 
 @pytest.mark.parametrize(
@@ -367,6 +468,8 @@ def test_a_file_that_is_broken_as_a_whole(read: Read, text: str, line: int, key:
     ("text", "places"),
     [
         (TASK.replace("services:", "servces:"), [(1, "services"), (2, "servces")]),
+        ("versio: 1\nservces: {}", [(1, "versio"), (1, "version"), (1, "services"), (2, "servces")]),
+        ("version: 2\nhots: {}\nservices: {}", [(1, "version")]),
         ("version: 1\nservices: []", [(2, "services")]),
         ("version: 1\nservices:", [(2, "services")]),
         ("version: 1\nservices: ~", [(2, "services")]),

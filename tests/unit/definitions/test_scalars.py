@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.definitions.scalars import ByteSize, Period, Seconds, Secret
+from conductor.definitions.scalars import ByteSize, Percent, Period, Seconds, Secret
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,18 @@ def test_the_text_of_a_duration_parses_as_the_same(microseconds: int) -> None:
     if microseconds <= 3650 * 86400 * 10**6:
         seconds = Seconds.parse(f"{microseconds // 10**6}.{microseconds % 10**6:06}s")
         assert Seconds.parse(seconds.text) == seconds
+
+
+@pytest.mark.parametrize(("written", "percent"), [("10%", 10), (" 0.5% ", 0.5), (10.0, 10), (0, 0), ("100", 100)])
+def test_percentages(written: object, percent: float) -> None:
+    assert Percent.parse(written) == percent
+    assert Percent.parse(Percent.parse(written).text) == percent
+
+
+@pytest.mark.parametrize("written", ["", "%", "10 %", "-1%", "100.01%", "101", True, None, "10%%", "1e1"])
+def test_invalid_percentages(written: object) -> None:
+    with pytest.raises(ValueError):
+        Percent.parse(written)
 
 
 def test_a_secret_is_printed_redacted() -> None:

@@ -12,7 +12,7 @@ import yaml
 
 import conductor
 from conductor.definitions.load import load, restore
-from conductor.definitions.model import Host, Section
+from conductor.definitions.model import Host, HostNginx, Section
 from conductor.definitions.resolved import document, resolved
 from conductor.definitions.schema import schema
 
@@ -24,6 +24,9 @@ def keys(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, inner in value.items():
             yield name
+            yield from keys(inner)
+    if isinstance(value, list):
+        for inner in value:
             yield from keys(inner)
 
 
@@ -40,12 +43,13 @@ def test_the_example_is_valid_and_has_every_key() -> None:
     assert not definitions.problems
     written = yaml.safe_load(EXAMPLE.read_text())
     VALIDATOR.validate(written)
-    fields = {field.name for kind in Section.__subclasses__() for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name for kind in Section.__subclasses__() for field in msgspec.structs.fields(kind)}
     assert fields - set(keys(written)) == set()
 
 
 def test_the_example_shows_the_built_in_host() -> None:
-    assert load(EXAMPLE).host == Host()
+    prefix = "/usr/share/nginx"  # the built-in one is not a value: it is that of the running nginx
+    assert load(EXAMPLE).host == Host(nginx=HostNginx(prefix=prefix))
 
 
 def test_a_resolved_definition_is_restored_as_the_same(tmp_path: Path) -> None:
@@ -63,6 +67,19 @@ def test_a_resolved_definition_is_restored_as_the_same(tmp_path: Path) -> None:
 SERVICE = {"image": "x", "count": 0}
 
 
+def with_status(status: Any) -> dict[str, Any]:
+    health = {"path": "/", "status": status}
+    return {"version": 1, "services": {"a": {**SERVICE, "port": 80, "health": health}}}
+
+
+def with_listen(listen: Any) -> dict[str, Any]:
+    server = {"listen": listen, "names": "a.example"}
+    return {
+        "version": 1,
+        "services": {"a": {**SERVICE, "port": 80, "health": {"path": "/"}, "nginx": {"server": server}}},
+    }
+
+
 @pytest.mark.parametrize(
     ("written", "valid"),
     [
@@ -71,6 +88,23 @@ SERVICE = {"image": "x", "count": 0}
         ({"version": 1, "services": {"a": SERVICE}}, True),
         ({"version": 1, "defaults": {"image": "x"}, "services": {"a": {"count": 0, "memory": None, "env": {"A": None}}}}, True),
         ({"version": 1, "services": {"a": {**SERVICE, "stop": {"grace": 3}, "shm_size": "1g"}}}, True),
+        (with_listen(80), True),
+        (with_listen("80"), True),
+        (with_listen([80, "443"]), True),
+        (with_listen(True), False),
+        (with_listen([]), False),
+        (with_listen({"port": 80}), False),
+        (with_status(200), True),
+        (with_status("200-299"), True),
+        (with_status([200, "300-399"]), True),
+        (with_status([]), False),
+        (with_status(["2xx"]), False),
+        (with_status(True), False),
+        ({"version": 1, "services": {"a": {**SERVICE, "networks": ["n", {"name": "m"}]}}}, True),
+        ({"version": 1, "services": {"a": {**SERVICE, "networks": [{"name": "m", "alias": []}]}}}, False),
+        ({"version": 1, "services": {"a": {**SERVICE, "volumes": [{"type": "bind", "source": "/a", "target": "/b"}]}}}, True),
+        ({"version": 1, "services": {"a": {**SERVICE, "volumes": ["/a:/b:ro,rslave"]}}}, True),
+        ({"version": 1, "services": {"a": {**SERVICE, "volumes": ["/a:/b:nocopy"]}}}, False),
         ({}, False),
         ({"version": 2, "services": {}}, False),
         ({"version": 1, "services": {}, "extra": 1}, False),

@@ -13,6 +13,7 @@ WHOLE = {
     "demo_parts/": "tests/integration/test_demo.py",
     "capistrano/": "tests/integration/test_example_files.py",  # cap loads all of it
     "fabric/": "tests/integration/test_example_files.py",
+    "debian/": "tests/host/test_deb.py",
     "packer/": "tests/integration/test_example_files.py",
     "README.md": "tests/unit/examples/test_every_file.py",
 }

@@ -28,7 +28,10 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture
 def case(runtime: FakeRuntime) -> Case:
-    return Case(runtime, runtime.clock, "default", NETWORK, "app:r1")
+    def tag(reference: str) -> None:
+        runtime.images[reference] = runtime.images["app:r1"]
+
+    return Case(runtime, runtime.clock, "default", NETWORK, "app:r1", tag)
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.__name__)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from conductor.definitions.model import Health
@@ -25,7 +26,7 @@ def target(number: int, health: Health = HEALTH, *, starting: bool = False) -> T
 
 
 class Apps:
-    """What each replica answers; `checked` are the times of its checks."""
+    """What each replica answers; `checked` are the times of its checks, `threads` those that made any."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Iterator[bool]] = {}
@@ -33,12 +34,14 @@ class Apps:
         self.hangs: set[str] = set()
         self.unknown: set[str] = set()
         self.checked: dict[str, list[float]] = {}
+        self.threads: set[threading.Thread] = set()
         self.released = threading.Event()
         self.changes = 0
         self.monitor = HealthMonitor(self.check, self.changed, time.monotonic)
 
     def check(self, target: Target) -> CheckResult:
         name = target.replica.id
+        self.threads.add(threading.current_thread())
         self.checked.setdefault(name, []).append(time.monotonic())
         if name in self.hangs:
             self.released.wait(30)
@@ -174,15 +177,16 @@ def test_checks_continue_when_no_thread_can_be_started(apps: Apps, monkeypatch) 
 
 
 def test_few_threads_wait_for_the_next_check(apps: Apps) -> None:
-    before = threading.active_count()
     apps.hangs = {f"i{n}" for n in range(1, 21)}
-    apps.monitor.watch([target(n) for n in range(1, 21)])
+    relaxed = msgspec.structs.replace(HEALTH, interval=0.5)  # a busy machine, too, has pauses between the checks
+    apps.monitor.watch([target(n, relaxed) for n in range(1, 21)])
     for name in apps.hangs:
         apps.checks(name, 1)
-    assert threading.active_count() >= before + 20
+    hung = set(apps.threads)
+    assert len(hung) == 20
     apps.hangs = set()
     apps.released.set()
-    apps.wait(lambda: threading.active_count() <= before + SPARE_THREADS, "most of them to end")
+    apps.wait(lambda: sum(thread.is_alive() for thread in hung) <= SPARE_THREADS, "most of them to end")
     assert apps.monitor.condition("i1") == Condition.HEALTHY
 
 
@@ -209,3 +213,21 @@ def test_conclusive_once_no_start_timeout_runs(apps: Apps) -> None:
     apps.monitor.watch([target(1, Health(path="/up", interval=0.05, start_timeout=0.1, timeout=0.1), starting=True)])
     assert not apps.monitor.is_conclusive
     apps.wait(lambda: apps.monitor.is_conclusive, "the start timeout to pass")
+
+
+def test_the_last_checks_are_kept_and_all_are_counted(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conductor.health.monitor.RECENT_CHECKS", 4)
+    apps.answers["i1"] = iter([True, True, False, True, False])
+    apps.unknown.add("i2")
+    apps.monitor.watch([target(1), target(2)])
+    apps.wait(lambda: len(apps.checked.get("i1", [])) >= 5, "five checks")
+    apps.wait(
+        lambda: apps.monitor.recent().get("i1", "").endswith("-+-") or "-+-+" in apps.monitor.recent().get("i1", ""),
+        "the end",
+    )
+    apps.wait(lambda: apps.monitor.recent().get("i2") == "????", "checks that could not be made")
+    assert len(apps.monitor.recent()["i1"]) == 4
+    totals = apps.monitor.totals()["web"]
+    assert (totals.passed >= 3, totals.failed, totals.seconds) == (True, 2, 0.0)
+    apps.monitor.watch([])
+    assert (apps.monitor.recent(), apps.monitor.totals()) == ({}, {})

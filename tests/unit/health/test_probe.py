@@ -1,15 +1,16 @@
 """Health checks of servers that send valid, invalid, slow or no responses."""
 
 import contextlib
+import resource
 import socket
 import threading
 import time
 
 import pytest
 
-from conductor.definitions.model import Health
+from conductor.definitions.model import Health, SecretRef
 from conductor.definitions.scalars import Seconds
-from conductor.health.probe import http_probe
+from conductor.health.probe import http_probe, probe
 
 
 @contextlib.contextmanager
@@ -40,7 +41,7 @@ def health(timeout: float = 0.3, **more: object) -> Health:
 @pytest.mark.parametrize(
     ("answer", "ok", "text"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True, "status 200 'ok'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True, "status 200"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", True, "status 204"),
         (b"HTTP/1.1 500 Oh\r\nContent-Length: 11\r\n\r\nno database", False, "status 500 'no database'"),
         (
@@ -48,16 +49,16 @@ def health(timeout: float = 0.3, **more: object) -> Health:
             False,
             "status 302 'redirects to /login'",
         ),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True, "status 200 'ok'"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True, "status 200"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\no", False, "the response is incomplete"),
-        (b"HTTP/1.0 200 OK\r\nX: content-length: 9\r\n\r\nok", True, "status 200 'ok'"),
+        (b"HTTP/1.0 200 OK\r\nX: content-length: 9\r\n\r\nok", True, "status 200"),
         (
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\nok",
             False,
             "not an HTTP response: 'more than 65536 bytes of headers'",
         ),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"y" * 70000, True, f"status 200 '{'y' * 65536}'"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", True, "status 200 'ok'"),  # an incomplete body
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 70000\r\n\r\n" + b"y" * 70000, False, f"status 500 '{'y' * 65536}'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", False, "the response is incomplete"),
         (b"SSH-2.0-OpenSSH\r\n", False, "not an HTTP response: 'SSH-2.0-OpenSSH'"),
         (b"", False, "the connection was closed without a response"),
     ],
@@ -73,7 +74,53 @@ def test_an_answer_in_pieces(status, ok):
     pieces = [b"HTTP/1.1 ", b"%d Oh\r\nContent-" % status, b"Length: 4\r\n\r", b"\nup", b"up"]
     with server(*pieces, pause=0.02) as (address, _):
         result = http_probe(address, health(3.0))
-    assert (result.ok, str(result)) == (ok, f"status {status} 'upup'")
+    assert (result.ok, str(result)) == (ok, "status 200" if ok else "status 500 'upup'")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "status", "ok"),
+    [
+        (("200",), 204, False),
+        (("200", "300-399"), 302, True),
+        (("200", "300-399"), 399, True),
+        (("200", "300-399"), 400, False),
+        (("401",), 401, True),
+        (("401",), 200, False),
+    ],
+)
+def test_accepted_statuses(accepted, status, ok):
+    answer = b"HTTP/1.1 %d X\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n" % status
+    with server(answer) as (address, _):
+        result = http_probe(address, health(status=accepted))
+    assert (result.ok, result.status) == (ok, status)
+
+
+def test_request_headers(tmp_path):
+    (tmp_path / "token").write_text("Basic aHVudGVyMg==\n")
+    headers = {
+        "X-Forwarded-Proto": "https",
+        "Authorization": SecretRef(file=str(tmp_path / "token")),
+        "user-agent": "x",
+    }
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (address, requests):
+        assert http_probe(address, health(headers=headers)).ok
+    sent = requests[0].decode().split("\r\n")
+    assert sent == [
+        "GET /up HTTP/1.1", f"Host: {address}", "X-Forwarded-Proto: https", "Authorization: Basic aHVudGVyMg==",
+        "user-agent: x", "Connection: close", "", "",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("contents", [None, "two\nlines", "caf\u00e9", "a\rb"])
+def test_a_secret_header_that_cannot_be_sent_shows_nothing_about_the_replica(tmp_path, contents):
+    file = tmp_path / "token"
+    if contents is not None:
+        file.write_text(contents, newline="")
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (address, requests):
+        result = http_probe(address, health(headers={"Authorization": SecretRef(file=str(file))}))
+    assert (result.ok, result.unknown, requests) == (False, True, [])
+    assert result.error.startswith(f"{file}: health.headers.Authorization: ")
+    assert contents is None or not any(part in result.error for part in ("two", "caf"))
 
 
 def test_no_listener():
@@ -106,3 +153,23 @@ def test_the_request(monkeypatch):
         assert http_probe(address, health()).ok
     assert requests[0].startswith(b"GET /up HTTP/1.1\r\nHost: api.example.com\r\n")
     assert f"Host: {address}\r\n".encode() in requests[1]
+
+
+@pytest.mark.parametrize("checked", [Health(path="/up"), Health(tcp=True)], ids=["http", "tcp"])
+def test_a_check_that_this_process_cannot_make_shows_nothing_about_the_replica(checked: Health) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (address, _):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            result = probe(address, checked)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (result.ok, result.unknown) == (False, True)
+
+
+def test_a_refused_connection_is_known() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    for checked in (Health(path="/up"), Health(tcp=True)):
+        result = probe(address, checked)
+        assert (result.ok, result.unknown, result.error) == (False, False, "connection refused")

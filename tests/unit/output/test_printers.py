@@ -3,17 +3,20 @@
 import io
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import TextIO
 
 import pytest
 
 from conductor.output.events import (
+    DrainProgress,
     Event,
     Failed,
     Finished,
     Notice,
     Progress,
+    Removed,
     ServiceResult,
     StepFinished,
     StepStarted,
@@ -21,6 +24,7 @@ from conductor.output.events import (
 )
 from conductor.output.printable import printable
 from conductor.output.printers import (
+    REDRAW_SECONDS,
     ChangeOutput,
     JsonPrinter,
     LinePrinter,
@@ -37,9 +41,24 @@ CHANGED = ServiceResult(service="web", action="upgrade", changed=True, from_="r1
 EVENTS: list[tuple[Event, str, str]] = [
     (StepStarted(step="gate", text="2 checks"), "step-started", "    gate  2 checks"),
     (Progress(step="gate", text="1 of 2 healthy"), "progress", "    gate  … 1 of 2 healthy"),
+    (
+        DrainProgress(step="drain", text="2 requests", requests=2, connections=1, seconds_left=27.0),
+        "progress",
+        "   drain  … 2 requests",
+    ),
     (StepFinished(step="gate", seconds=1.25), "step-finished", "    gate  done in 1.25s"),
     (Warned(text="cut 1"), "warning", "warning: cut 1"),
     (Notice(text="hello"), "notice", "hello"),
+    (
+        Removed(kind="image", service="web", name="shop:r1", bytes=164_000_000),
+        "removed",
+        "      gc  removed image shop:r1 of web (frees at most 164.0 MB)",
+    ),
+    (
+        Removed(kind="history", service="", name="history.000001.jsonl", bytes=1500),
+        "removed",
+        "      gc  removed history history.000001.jsonl (frees at most 1.5 kB)",
+    ),
     (
         Failed(error="cannot X: cause", details=("detail",), hint="do Y", exit_code=1),
         "failed",
@@ -48,7 +67,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (
         Finished(text="web runs r2", seconds=2.0, warnings=1, services=(CHANGED,)),
         "finished",
-        "web runs r2 (2.0s, 1 warning)",
+        "web runs r2 (2s, 1 warning)",
     ),
 ]
 
@@ -148,6 +167,34 @@ def test_no_printer_passes_control_characters_of_an_app_on(event: Event) -> None
         text = stream.getvalue().replace("\r\x1b[K", "")
         assert printable(text) == text
     assert json.loads(documents.getvalue().splitlines()[0])["event"]
+
+
+def test_the_live_line_has_no_control_characters_of_an_app() -> None:
+    out = io.StringIO()
+    printer = LivePrinter(out, colour=False)
+    printer.emit(StepStarted(step="gate", text="2 checks"))
+    printer.emit(Progress(step="gate", text=HOSTILE))
+    until = time.monotonic() + 10
+    while "title" not in out.getvalue():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    printer.emit(StepFinished(step="gate", seconds=1.0))
+    text = out.getvalue().replace("\r\x1b[K", "")
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    "event", [Finished(text="done", seconds=1.0), Failed(error="no", details=(), hint="", exit_code=1)]
+)
+def test_no_live_line_follows_the_end_of_an_action(event: Event) -> None:
+    """The garbage collection after an upgrade may end with a warning, and no end of its step."""
+    out = io.StringIO()
+    printer = LivePrinter(out, colour=False)
+    printer.emit(StepStarted(step="gc", text="remove"))
+    printer.emit(event)
+    size = len(out.getvalue())
+    time.sleep(4 * REDRAW_SECONDS)
+    assert len(out.getvalue()) == size
 
 
 def test_stdout_and_stderr_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ def test_labels_identify_a_replica_its_release_and_its_change() -> None:
     assert found.labels == {
         "team": "shop",
         "conductor.instance": "default",
+        "conductor.name": "web-r1-c2-3",
         "conductor.service": "web",
         "conductor.revision": "r1",
         "conductor.kind": "service",
@@ -33,6 +34,8 @@ def test_labels_identify_a_replica_its_release_and_its_change() -> None:
         "conductor.release": "c1",
         "conductor.change": "c2",
         "conductor.address": "10.1.0.5:80",
+        "conductor.job": "",
+        "conductor.deadline": "",
     }
 
 

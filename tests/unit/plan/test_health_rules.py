@@ -5,6 +5,7 @@ import pytest
 from conductor.definitions.model import Health
 from conductor.definitions.scalars import Period
 from conductor.plan.health_rules import (
+    ANSWERED_INTERVAL_SECONDS,
     DAEMON_INTERVAL_SECONDS,
     FAST_INTERVAL_SECONDS,
     interval,
@@ -65,6 +66,9 @@ def test_the_summary_has_no_more_lines_than_asked_for() -> None:
     assert summary(results("SFR"), most=1) == ["connection refused"]
 
 
+REFUSED = CheckResult(ok=False, seconds=0.1, error="connection refused", refused=True)
+
+
 @pytest.mark.parametrize(
     ("health", "elapsed", "seconds"),
     [
@@ -76,7 +80,16 @@ def test_the_summary_has_no_more_lines_than_asked_for() -> None:
     ],
 )
 def test_checks_are_frequent_at_first_and_then_as_defined(health: Health, elapsed: float, seconds: float) -> None:
-    assert interval(health, elapsed) == seconds
+    assert interval(health, elapsed, REFUSED) == seconds
+
+
+def test_a_failing_answer_makes_checks_less_frequent() -> None:
+    """The app logs each of them."""
+    answer = CheckResult(ok=False, seconds=0.1, status=500)
+    health = Health(path="/", gate_interval=Period(0.5))
+    assert interval(health, 1.0, answer) == ANSWERED_INTERVAL_SECONDS
+    assert interval(health, 1.0, CheckResult(ok=True, seconds=0.1, status=200)) == FAST_INTERVAL_SECONDS
+    assert interval(Health(path="/", gate_interval=Period(0.01)), 1.0, answer) == 0.01
 
 
 @pytest.mark.parametrize(
@@ -97,7 +110,7 @@ def test_the_start_timeout_leaves_time_to_be_stable(health: Health, seconds: flo
         (Health(path="/up", successes=2), "each replica must pass 2 checks in a row (/up)"),
         (Health(tcp=True, successes=1), "each replica must pass 1 check (a TCP connection)"),
         (Health(command=("bin/alive", "-q"), successes=3), "each replica must pass 3 checks in a row (bin/alive -q)"),
-        (NONE, "each replica must run for 10s without an exit"),
+        (NONE, "each replica must run for 10s without exiting"),
     ],
 )
 def test_wording_of_the_requirement(health: Health, text: str) -> None:

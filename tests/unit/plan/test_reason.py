@@ -25,10 +25,10 @@ from conductor.plan.release import Hold
 HOLD = Hold(reason="leap day", who="ada", since="2024-02-29T10:00:00.000Z")
 UNTIL = msgspec.structs.replace(HOLD, until="2024-02-29T11:00:00.000Z")
 TEXTS = [
-    (AsWanted(), "as wanted"),
+    (AsWanted(), "no action needed"),
     (NeverDeployed(), "never deployed on this host"),
     (Paused(HOLD), "paused by ada: leap day"),
-    (Paused(UNTIL), "paused by ada until 2024-02-29T11:00:00.000Z: leap day"),
+    (Paused(UNTIL), "paused by ada until 2024-02-29T11:00:00Z: leap day"),
     (Busy(), "another command is changing it"),
     (Unreadable("cannot read web.json: damaged"), "cannot read web.json: damaged"),
     (InterruptedChange(), "a change was interrupted"),
@@ -38,7 +38,7 @@ TEXTS = [
     (Mismatch(wanted=2, healthy=0, unhealthy=1, exited=1, other_release=1),
         "2 wanted, 0 healthy, 1 unhealthy, 1 exited, 1 of another release"),
     (WrongTraffic(("10.0.0.1:80", "10.0.0.2:80")), "requests should go to 10.0.0.1:80, 10.0.0.2:80"),
-    (Drifted(), "the definition changed since the release"),
+    (Drifted(), "the definition, or a file that it names, changed since the release"),
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """The steps of a change: their order over several services, and their wording."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -89,7 +91,7 @@ def test_several_services_are_one_list_of_steps() -> None:
             upgrade(CLOCK),
             {
                 "replace": "stop clock r1, then start 1 replica of clock r2 (live: r1), then wait:"
-                " each replica must run for 5s without an exit",
+                " each replica must run for 5s without exiting",
                 "commit": "record clock r2 with 1 replica",
                 "retire": "stop and remove 1 replica of clock",
                 "history": "write the history",
@@ -121,6 +123,49 @@ def test_several_services_are_one_list_of_steps() -> None:
 )
 def test_wording_of_the_steps(transition: Transition, expected: dict[str, str]) -> None:
     assert {step.name: step.text for step in steps([transition])} == expected
+
+
+@pytest.mark.parametrize(
+    ("definition", "step", "text"),
+    [
+        (WEB, "retire", "run before_stop (bin/quiet -x), then stop and remove 2 replicas of web"),
+        (
+            CLOCK,
+            "replace",
+            "run before_stop (bin/quiet -x), then stop clock r1, then start 1 replica of clock r2 (live: r1), then wait: each replica must run for 5s without exiting",
+        ),
+    ],
+    ids=["start-first", "stop-first"],
+)
+def test_a_command_before_the_stop_is_that_of_the_old_release(definition: Definition, step: str, text: str) -> None:
+    hook = {**definition.written, "before_stop": {"command": ["bin/quiet", "-x"]}}
+    transition = upgrade(definition)
+    assert transition.old.release is not None
+    old = msgspec.structs.replace(transition.old.release, definition=hook)
+    transition = msgspec.structs.replace(transition, old=msgspec.structs.replace(transition.old, release=old))
+    texts = {one.name: one.text for one in steps([transition])}
+    assert texts[step] == text
+    assert [name for name, text in texts.items() if "before_stop" in text] == [step]
+
+
+def test_a_replica_that_is_stopped_first_is_waited_for() -> None:
+    definition = msgspec.structs.replace(CLOCK, written={**CLOCK.written, "stop": {"wait": False}})
+    texts = {one.name: one.text for one in steps([upgrade(definition)])}
+    assert texts["retire"] == "stop and remove 1 replica of clock"
+
+
+@pytest.mark.parametrize(
+    ("transition", "text"),
+    [
+        (upgrade, "send the stop signal to 2 replicas of web, which supervise will remove"),
+        (stop, "stop and remove 2 replicas of web"),
+    ],
+)
+def test_only_a_deploy_does_not_wait_for_old_replicas(
+    transition: Callable[[Definition], Transition], text: str
+) -> None:
+    definition = msgspec.structs.replace(WEB, written={**WEB.written, "stop": {"wait": False}})
+    assert {one.name: one.text for one in steps([transition(definition)])}["retire"] == text
 
 
 def test_a_stopped_service_has_its_crontab_removed() -> None:

@@ -45,6 +45,7 @@ def test_a_task_differs_from_a_replica_only_in_name_command_address_and_labels()
     assert replica.labels == {
         "team": "shop",
         "conductor.instance": "default",
+        "conductor.name": "web-r1-c1-1",
         "conductor.service": "web",
         "conductor.revision": "r1",
         "conductor.kind": "service",
@@ -52,10 +53,13 @@ def test_a_task_differs_from_a_replica_only_in_name_command_address_and_labels()
         "conductor.release": "c1",
         "conductor.change": "c1",
         "conductor.address": "10.1.0.5:80",
+        "conductor.job": "",
+        "conductor.deadline": "",
     }
     different = differing(replica, spec())
     assert different.pop("labels") == {
         **replica.labels,
+        "conductor.name": "web-r1-t1-task",
         "conductor.kind": "task",
         "conductor.change": "t1",
         "conductor.address": "",
@@ -67,7 +71,7 @@ def test_a_task_differs_from_a_replica_only_in_name_command_address_and_labels()
     ("fields", "expected"),
     [
         ({"tty": True, "stdin": True}, {"tty": True, "stdin": True}),
-        ({"name": "mine"}, {"name": "mine"}),
+        ({"name": "mine"}, {"name": "mine", "labels": {**spec().labels, "conductor.name": "mine"}}),
         ({"workdir": "/srv"}, {"workdir": "/srv"}),
         ({"env": {"A": "x", "NEW": ""}}, {"environment": {"A": "x", "B": "2", "TOKEN": TOKEN, "NEW": ""}}),
         ({"env": {"TOKEN": "mine"}}, {"environment": {"A": "1", "B": "2", "TOKEN": "mine"}}),
@@ -83,7 +87,7 @@ def test_a_cron_job_has_a_label_with_its_key() -> None:
     assert different["name"] == "web-r1-t1-cron"
     assert different["labels"]["conductor.kind"] == "cron"
     assert different["labels"]["conductor.job"] == "k1"
-    assert "conductor.job" not in spec().labels
+    assert spec().labels["conductor.job"] == ""
 
 
 def test_a_time_limit_is_a_label_with_the_grace() -> None:

@@ -174,9 +174,17 @@ def test_the_count_of_another_definition_may_apply() -> None:
 
 @pytest.mark.parametrize(
     ("written", "drift"),
-    [({"nginx": {}}, False), ({"nginx": {}, "count": 7}, False), ({"nginx": {}, "memory": "1GiB"}, True), ({}, True)],
+    [
+        ({"nginx": {}}, False),
+        ({"nginx": {}, "count": 7}, False),
+        ({"nginx": {}, "notify": ["page-me"]}, False),
+        ({"nginx": {}, "memory": "1GiB"}, True),
+        ({}, True),
+    ],
 )
-def test_a_definition_drifts_when_anything_but_its_count_differs(written: dict[str, Any], drift: bool) -> None:
+def test_a_definition_drifts_when_anything_but_its_count_and_notify_differs(
+    written: dict[str, Any], drift: bool
+) -> None:
     assert drifted(live(WEB), msgspec.structs.replace(WEB, written=written)) is drift
     assert not drifted(Wanted(service="web"), WEB)
 
@@ -204,7 +212,7 @@ def test_a_rollback_goes_to_the_release_before_or_to_a_kept_revision() -> None:
         ),
         pytest.param(
             deployed("r0", keep=1), None,
-            "cannot roll back web: a release before r0 is not kept; kept revisions: none", id="the first release",
+            "cannot roll back web: no release before r0 is kept; kept revisions: none", id="the first release",
         ),
         pytest.param(
             deployed("r0", "r1", keep=1), "r1", "cannot roll back web: r1 is the live revision", id="the live revision"
@@ -219,6 +227,19 @@ def test_a_rollback_without_a_kept_release_is_refused(wanted: Wanted, revision: 
     with pytest.raises(ConductorError) as refused:
         rollback_target(wanted, revision)
     assert refused.value.sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("revision", "hint"),
+    [
+        (None, "to deploy an earlier revision, run conductor service upgrade --id web --revision REV"),
+        ("r9", "to deploy it, run conductor service upgrade --id web --revision r9"),
+    ],
+)
+def test_a_refused_rollback_says_how_to_deploy_the_revision(revision: str | None, hint: str) -> None:
+    with pytest.raises(ConductorError) as refused:
+        rollback_target(deployed("r0", keep=1), revision)
+    assert refused.value.hint == hint
 
 
 def test_a_stopped_service_is_refused() -> None:

@@ -1,6 +1,7 @@
 """`cron list`: the state of each installed job."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import pytest
 
 from conductor.clock import Clock
+from conductor.cron.installed import job_key
 from conductor.cron.table import parse
-from conductor.cron.wrap import job_key, wrap
+from conductor.cron.wrap import wrap
 from conductor.definitions.load import load
 from conductor.errors import UsageError
 from conductor.output.tables import as_document
 from conductor.plan.release import Image, Release, Wanted
 from conductor.plan.replica import Containers, TaskContainer
 from conductor.plan.tasks import JobResult
-from conductor.snapshot.jobs import JobRow, JobState, document, job_rows
+from conductor.snapshot.jobs import document, job_rows
+from conductor.snapshot.model import JobRow, JobState
 from conductor.state.crontabs import Crontabs
 from conductor.state.store import Store
 
@@ -68,7 +71,7 @@ def test_states(host: Host, last: JobResult | None, state: JobState) -> None:
     (row,) = host.rows()
     assert (row.state, row.exit_code, row.command) == (state, last.exit_code if last else None, "bin/settle")
     assert row.next_run is not None
-    assert row.next_run[-1] in "05"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d[05]:00Z", row.next_run)
     host.tasks = (
         TaskContainer(
             id="1", name="x", service="web", revision="r1", kind="cron", change="t1", state="running", job=KEY
@@ -84,6 +87,22 @@ def test_a_damaged_result_concerns_only_its_job(host: Host) -> None:
     (row,) = host.rows()
     assert row.state is JobState.DAMAGED
     assert str(path) in row.output
+
+
+def test_an_edited_schedule_that_is_invalid_concerns_only_its_job(host: Host) -> None:
+    host.store.write_job(result(began="2026-01-01T00:00:00.000Z", exit_code=7, failures=2))
+    text = host.crontabs.read("web") or ""
+    other = text.splitlines()[-1].replace("*/5 * * * *", "*/70 5#2 * * *")
+    host.crontabs.put("web", f"{text}{other}\n")
+    good, bad = host.rows()
+    assert (good.state, good.next_run is None, bad.state, bad.next_run) == (
+        JobState.DONE,
+        False,
+        JobState.DAMAGED,
+        None,
+    )
+    assert "*/70 5#2 * * *" in bad.output
+    assert bad.failures == 2
 
 
 def test_a_job_whose_image_is_missing(host: Host) -> None:
@@ -121,9 +140,16 @@ def test_the_json_document(host: Host) -> None:
                 "began": "2026-01-01T00:00:00.000Z",
                 "seconds": 1.5,
                 "exit_code": 0,
+                "failures": 0,
                 "image_missing": False,
                 "skipped": 2,
                 "output": "",
             }
         ],
     }
+
+
+def test_a_job_that_has_just_begun_is_not_lost(host: Host) -> None:
+    """Its container is created after its beginning is recorded, and perhaps after the list of containers was taken."""
+    host.store.write_job(result(began=Clock().now()))
+    assert host.rows()[0].state is JobState.RUNNING

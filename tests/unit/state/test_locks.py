@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
-from conductor.errors import BusyError, Interrupted
+from conductor.errors import BusyError, ConductorError, Interrupted
 from conductor.state.locks import Locks
 from tests.fakes.runtime import FakeCancellation
 
@@ -99,6 +100,16 @@ def test_a_waiting_process_gets_the_lock_when_the_holder_is_killed(
     assert not locks(tmp_path).is_held("web")
 
 
+def test_the_time_of_a_wait_is_counted(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    ours = locks(tmp_path)
+    with ours.hold("worker"):
+        assert ours.waited == 0
+    threading.Timer(0.2, holder.terminate).start()
+    with ours.hold("web", wait_seconds=5):
+        assert ours.waited == ours.take_waited() > 0
+    assert ours.waited == 0
+
+
 def test_held_has_the_names_of_the_locks_that_this_process_holds(tmp_path: Path) -> None:
     ours = locks(tmp_path)
     with ours.hold("web"), ours.hold("nginx"):
@@ -117,6 +128,18 @@ def test_inspecting_a_lock_makes_it_busy_for_no_process(tmp_path: Path) -> None:
                     pass
         finally:
             process.kill()
+
+
+def test_a_process_that_inspects_a_lock_for_long_makes_it_busy_for_no_process(tmp_path: Path) -> None:
+    with locks(tmp_path).hold("web"):
+        pass
+    handle = os.open(tmp_path / "web.lock", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)  # as `is_held` does, before a busy machine takes the CPU from it
+    ended = threading.Timer(0.5, os.close, [handle])
+    ended.start()
+    with locks(tmp_path).hold("web"):
+        pass
+    ended.join()
 
 
 def test_a_killed_holder_is_not_named(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
@@ -145,9 +168,12 @@ def test_a_holder_that_yields_sees_the_waiting_command_and_is_waited_for(tmp_pat
             assert busy.value.holder is not None
             assert busy.value.holder.yields
             assert not locks(tmp_path).has_waiters("web")
-            with locks(tmp_path, "service upgrade --id web").hold("web"):
+            command = locks(tmp_path, "service upgrade --id web")
+            with command.hold("web"):
                 assert next_line(process) == "yields"
                 assert not locks(tmp_path).has_waiters("web")
+            assert command.take_waited() > 0.0
+            assert command.take_waited() == 0.0, "each wait is counted once"
         finally:
             process.kill()
 
@@ -165,3 +191,39 @@ def test_a_wait_for_a_lock_can_be_interrupted(tmp_path: Path, holder: "subproces
         pass
     assert waiting.held == set()
     assert not locks(tmp_path).has_waiters("web")
+
+
+def test_a_lock_that_cannot_be_read_does_not_count_as_free(tmp_path: Path) -> None:
+    (tmp_path / "locks").write_text("a file in the place of the directory")
+    for inspect in (locks(tmp_path / "locks").is_held, locks(tmp_path / "locks").holder):
+        with pytest.raises(ConductorError):
+            inspect("web")
+
+
+def test_a_lock_is_shared_while_nobody_holds_it(tmp_path: Path) -> None:
+    sharing, holding = locks(tmp_path), locks(tmp_path)
+    shared = sharing.share("images.use"), holding.share("images.use")
+    with shared[0], shared[1], pytest.raises(BusyError), holding.hold("images.use"):
+        pass
+    with holding.hold("images.use"), pytest.raises(BusyError), sharing.share("images.use"):
+        pass
+    with holding.hold("images.use"):
+        pass
+
+
+def test_a_waiting_sharer_is_a_waiter(tmp_path: Path) -> None:
+    holding, seen = locks(tmp_path), threading.Event()
+
+    def share() -> None:
+        with locks(tmp_path).share("images.use", 10.0):
+            seen.set()
+
+    with holding.hold("images.use"):
+        thread = threading.Thread(target=share)
+        thread.start()
+        until = time.monotonic() + 10
+        while not holding.has_waiters("images.use"):
+            assert time.monotonic() < until
+        assert not seen.is_set()
+    thread.join(10)
+    assert seen.is_set()

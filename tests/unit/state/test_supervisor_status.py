@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
 from conductor.plan.reason import AnyReason, AsWanted, Drifted, Mismatch, NeverDeployed, Paused
 from conductor.plan.release import Hold
+from conductor.plan.route import TrafficState
 from conductor.state.files import write
 from conductor.state.locks import Locks
 from conductor.state.supervisor_status import (
@@ -20,9 +22,50 @@ from conductor.state.supervisor_status import (
     previous_services,
     read_status,
     status_path,
+    traffic_problem,
 )
 
-WEB = ServiceStatus(reason=Mismatch(wanted=1, healthy=0), text="1 wanted, 0 healthy", attempts=3, last=5.0)
+WEB = ServiceStatus(
+    reason=Mismatch(wanted=1, healthy=0),
+    text="1 wanted, 0 healthy",
+    attempts=3,
+    last_attempt="2024-01-01T00:00:05.000Z",
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (TrafficState.RUNNING, ""),
+        (
+            TrafficState.NOT_LOADED,
+            (
+                "nginx is running without Conductor's files, so no request reaches the services behind it: "
+                "conductor nginx install"
+            ),
+        ),
+        (
+            TrafficState.NOT_ANSWERING,
+            (
+                "nginx is running, but does not answer on Conductor's socket, so requests may fail: "
+                "look for the cause in nginx's error log, for example too few worker_connections"
+            ),
+        ),
+        (
+            TrafficState.DOWN,
+            "nginx is not running, so no request reaches the services behind it: systemctl start nginx",
+        ),
+        (
+            TrafficState.NOT_INSTALLED,
+            (
+                "nginx is not running, so no request reaches the services behind it: "
+                "conductor nginx install && systemctl start nginx"
+            ),
+        ),
+    ],
+)
+def test_problems_of_the_traffic_layer(state: TrafficState, text: str) -> None:
+    assert traffic_problem(state) == text
 
 
 def locks(directory: Path) -> Locks:
@@ -69,6 +112,17 @@ def test_the_next_supervise_continues_from_it(tmp_path: Path) -> None:
     assert previous_services(str(tmp_path)) == {}
 
 
+def test_the_number_that_earlier_versions_wrote_is_ignored(tmp_path: Path) -> None:
+    write_status(tmp_path, os.getpid())
+    path = status_path(str(tmp_path))
+    path.write_text(path.read_text().replace('"last_attempt": "2024-01-01T00:00:05.000Z"', '"last": 1767225600'))
+    with running(tmp_path):
+        found = read_status(str(tmp_path), locks(tmp_path))
+    assert found is not None
+    expected = {"web": msgspec.structs.replace(WEB, last_attempt=None)}
+    assert found.services == previous_services(str(tmp_path)) == expected
+
+
 HOLD = Hold(reason="r", who="ada", since="2024-01-01T00:00:00.000Z")
 
 
@@ -91,8 +145,15 @@ def test_what_needs_attention(reason: AnyReason, until: str, expected: bool) -> 
     ("status", "text"),
     [
         (ServiceStatus(reason=AsWanted(), text="as wanted"), "as wanted"),
-        (ServiceStatus(reason=Drifted(), text="t", until="12:00", attempts=1), "t; next action at 12:00, 1 attempt"),
-        (ServiceStatus(reason=Drifted(), text="t", attempts=2), "t, 2 attempts"),
+        (
+            ServiceStatus(reason=AsWanted(), text="as wanted", attempts=2),
+            "as wanted after 2 attempts to repair it; the count starts over when it has been healthy for 1m",
+        ),
+        (
+            ServiceStatus(reason=Drifted(), text="t", until="12:00", attempts=1),
+            "t; next action at 12:00, 1 attempt so far",
+        ),
+        (ServiceStatus(reason=Drifted(), text="t", attempts=2), "t, 2 attempts so far"),
     ],
 )
 def test_text(status: ServiceStatus, text: str) -> None:

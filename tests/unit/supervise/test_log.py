@@ -54,7 +54,7 @@ def bug() -> None:
 def test_a_repeated_failure_is_counted() -> None:
     lines = Lines()
     for number in range(1, 21):
-        lines.log.started("web", REPAIR)
+        lines.log.started("web", REPAIR, "1 wanted, 0 healthy")
         lines.log.failed("web", raised(lambda n=number: cannot_start(n)))
     assert lines[:3] == ["web: repair started: 1 wanted, 0 healthy", "web: cannot start web-1", "its log"]
     assert lines[3:] == [f"web: failed {count} times: cannot start web-{count}" for count in (2, 4, 8, 16)]
@@ -112,7 +112,7 @@ def test_priorities_where_the_journal_reads(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_wordings() -> None:
     lines = Lines()
-    lines.log.started("web", Recover())
+    lines.log.started("web", Recover(), "a change was interrupted")
     lines.log.done("web", REPAIR)
     lines.log.yielded("web", REPAIR)
     lines.log.failed("web", raised(bug))
@@ -131,3 +131,12 @@ def test_only_warnings_of_an_action_are_written_and_equal_ones_once() -> None:
         output.emit(Notice(text="rolling back"))
         output.emit(Warned(text=text))
     assert lines == ["web: killed web-1", "web: killed web-2"]
+
+
+def test_an_equal_warning_is_written_again_after_the_service_has_recovered() -> None:
+    lines = Lines()
+    for _ in range(2):
+        lines.log.warned("web", Warned(text="web-1 was killed"))
+    lines.log.recovered("web")
+    lines.log.warned("web", Warned(text="web-1 was killed"))
+    assert lines == ["web: web-1 was killed"] * 2

@@ -2,19 +2,22 @@
 
 import fcntl
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
 
+from conductor.change import actions
 from conductor.errors import ConductorError, LockYielded
 from conductor.plan.history import Outcome
 from conductor.plan.reason import AsWanted, Busy, InterruptedChange, Mismatch, Paused, Unreadable
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
+from conductor.plan.route import TrafficState
 from conductor.plan.tasks import Task, task_spec
-from conductor.state.supervisor_status import TRAFFIC_DOWN
+from conductor.state.supervisor_status import traffic_problem
 from conductor.supervise.route_loader import SUBJECT
 from tests.fakes.world import WEB
 
@@ -54,7 +57,8 @@ def test_nothing_is_done_for_a_healthy_service(host: Any) -> None:
 
 def test_an_exited_replica_is_replaced(host: Any) -> None:
     kept, exited = sorted(ids(host))
-    host.runtime.exit(exited)
+    [name] = [one.name for one in host.replicas() if one.id == exited]
+    host.runtime.exit(exited, 137, out_of_memory=True)
     host.run_pass()
     assert kept in ids(host)
     assert exited not in {one.id for one in host.replicas()}
@@ -62,7 +66,51 @@ def test_an_exited_replica_is_replaced(host: Any) -> None:
     assert set(host.traffic.routes["web"]) == endpoints(host)
     assert outcomes(host) == [("repair", Outcome.DONE)]
     assert [entry.command for entry in host.history()] == ["supervise"]
-    assert host.lines == ["web: repair started: 2 wanted, 1 healthy, 1 exited", "web: repair done"]
+    why = f"2 wanted, 1 healthy, 1 exited; {name} killed: out of memory (exit code 137)"
+    assert host.lines == [f"web: repair started: {why}", "web: repair done"]
+    assert [entry.reason for entry in host.history()] == [why]
+    assert host.runtime.lost == []
+
+
+def test_a_repair_says_what_an_unhealthy_replica_answered(host: Any) -> None:
+    _, unhealthy = host.replicas()
+    host.monitor.conditions[unhealthy.id], host.monitor.answers[unhealthy.id] = Condition.UNHEALTHY, "status 503 'sick'"
+    host.run_pass()
+    assert host.history()[0].reason == f"2 wanted, 1 healthy, 1 unhealthy; {unhealthy.name}: status 503 'sick'"
+
+
+def test_a_server_template_belongs_to_the_release(host: Any, tmp_path: Path) -> None:
+    path = tmp_path / "server.j2"
+    path.write_text("one")
+    server = {"listen": ["80"], "names": ["example.com"], "template": str(path)}
+    host.define({"web": {**WEB, "nginx": {"server": server}}})
+    host.upgrade("r2")
+    path.unlink()
+    kept, unhealthy = host.replicas()
+    host.monitor.conditions[unhealthy.id] = Condition.UNHEALTHY
+    host.traffic.given.clear()
+    host.run_pass()  # repairs, and meanwhile sends requests to the other replica
+    host.traffic.routes["web"] = (kept.endpoint,)
+    host.clock.advance(60.0)
+    host.run_pass()
+    assert ("reroute", Outcome.DONE) in outcomes(host)
+    assert {one.template for one in host.traffic.given} == {"one"}
+
+
+def test_repairs_and_reroutes_leave_a_service_in_maintenance(host: Any) -> None:
+    host.perform(actions.maintenance_on("x"))
+    host.run_pass()
+    assert outcomes(host) == []
+    kept, unhealthy = host.replicas()
+    host.monitor.conditions[unhealthy.id] = Condition.UNHEALTHY
+    host.traffic.given.clear()
+    host.run_pass()
+    host.traffic.routes["web"] = (kept.endpoint,)
+    host.clock.advance(60.0)
+    host.run_pass()
+    assert outcomes(host) == [("repair", Outcome.DONE), ("reroute", Outcome.DONE)]
+    assert {one.maintenance for one in host.traffic.given} == {host.store.wanted("web").maintenance} != {None}
+    assert set(host.traffic.routes["web"]) == endpoints(host)
     assert host.runtime.lost == []
 
 
@@ -100,27 +148,55 @@ def test_wrong_traffic_is_rerouted(host: Any) -> None:
     assert outcomes(host) == [("reroute", Outcome.DONE)]
 
 
-def test_a_failed_reroute_is_retried_and_recorded_once(host: Any) -> None:
+def test_a_file_of_nginx_that_was_edited_by_hand_is_overwritten_with_a_warning(host: Any) -> None:
+    host.traffic.routes["web"] = ()  # its endpoints are unknown
+    host.traffic.edited_files["web"] = Path("/etc/nginx/conductor.d/web.conf")
+    host.run_pass()
+    assert set(host.traffic.routes["web"]) == endpoints(host)
+    [line] = [line for line in host.lines if "edited by hand" in line]
+    assert line.startswith("web: /etc/nginx/conductor.d/web.conf was edited by hand, and Conductor overwrites it")
+
+
+def test_a_failed_reroute_is_retried_and_recorded_ever_less_often(host: Any) -> None:
     host.traffic.routes["web"] = tuple(sorted(endpoints(host)))[:1]
     host.traffic.running = False
     host.run_passes(60.0)
-    assert outcomes(host) == [("reroute", Outcome.FAILED)]
+    assert outcomes(host) == [("reroute", Outcome.FAILED)] * 4
+    assert [entry.failures for entry in host.history()] == [1, 2, 4, 8]
     assert host.lines.count("web: the traffic layer is not running") == 1
     host.traffic.running = True
     host.run_passes(10.0)
-    assert outcomes(host)[1:] == [("reroute", Outcome.DONE)]
+    assert outcomes(host)[4:] == [("reroute", Outcome.DONE)]
+    assert 8 <= host.history()[-1].failures < 16
 
 
-def test_failing_repairs_are_spaced_and_recorded_once(host: Any) -> None:
+def test_failing_repairs_are_spaced_and_recorded_ever_less_often(host: Any) -> None:
     host.health.unhealthy.add("r1")
     host.runtime.exit(min(ids(host)))
     host.run_passes(600.0)
-    assert [action for action, _ in outcomes(host)] == ["repair"]
+    assert [(action, entry.failures) for (action, _), entry in zip(outcomes(host), host.history(), strict=True)] == [
+        ("repair", count) for count in (1, 2, 4, 8)
+    ]
     status = host.status().services["web"]
     assert isinstance(status.reason, Mismatch | Busy)
     assert status.attempts > 3
     assert len([line for line in host.lines if line.startswith("web: failed ")]) in {1, 2, 3}
     assert status.needs_attention
+
+
+def test_failures_after_a_service_was_healthy_again_are_counted_and_recorded_anew(host: Any) -> None:
+    """Without a repair: what all replicas share, such as a database, failed twice."""
+    counts = []
+    for _ in range(2):
+        host.health.unhealthy.add("r1")
+        host.monitor.conditions = dict.fromkeys(ids(host), Condition.UNHEALTHY)
+        before = len(host.history())
+        host.run_passes(240.0)
+        counts.append([entry.failures for entry in host.history()[before:] if entry.action == "repair"])
+        host.health.unhealthy.clear()
+        host.monitor.conditions = {}
+        host.run_passes(90.0)
+    assert counts[0][:2] == counts[1][:2] == [1, 2]
 
 
 def test_the_next_supervise_continues_the_delays(host: Any) -> None:
@@ -130,10 +206,15 @@ def test_the_next_supervise_continues_the_delays(host: Any) -> None:
     attempts = host.retries.states["web"].repair.count
     assert attempts > 2
     host.run_pass()  # publishes the latest attempt
+    last = host.retries.states["web"].repair.last
+    published = host.status().services["web"].last_attempt
+    assert 0 <= host.clock.seconds(published) - host.clock.wall() + host.clock.monotonic() - last < 1
+    assert published == host.clock.at(host.clock.seconds(published))
     host.supervise()
     host.runtime_state.may_have_restarted = False
     host.run_pass()
     assert host.retries.states["web"].repair.count >= attempts
+    assert host.retries.states["web"].repair.last >= last
 
 
 def test_without_traffic_an_exited_replica_is_started_again_in_place(host: Any) -> None:
@@ -252,6 +333,26 @@ def test_a_changed_definition_is_applied(host: Any) -> None:
     assert outcomes(host) == [("restart", Outcome.DONE)]
 
 
+def test_a_changed_secret_file_is_applied_once(host: Any) -> None:
+    password = host.directory / "password"
+    password.write_text("apple\n")
+    path = host.directory / "services.yml"
+    document = yaml.safe_load(path.read_text())
+    document["host"]["supervise"] = {"drift": "apply"}
+    document["services"]["web"]["env"] = {"PASSWORD": {"file": str(password)}}
+    path.write_text(yaml.safe_dump(document))
+    host.supervise()
+    host.run_passes(30.0)
+    password.write_text("pear\n")
+    before = ids(host)
+    host.run_passes(30.0)
+    assert not ids(host) & before
+    assert outcomes(host) == [("restart", Outcome.DONE)] * 2
+    password.unlink()
+    host.run_passes(30.0)
+    assert outcomes(host) == [("restart", Outcome.DONE)] * 2
+
+
 def test_routes_are_loaded_at_the_start_and_after_a_failure(host: Any) -> None:
     assert host.traffic.calls.count("load") == 1
     host.run_passes(20.0)
@@ -363,8 +464,14 @@ def test_a_traffic_layer_that_is_down_is_published_and_logged_once(host: Any) ->
     host.traffic.running = False
     host.run_passes(1.0)
     assert host.status().traffic_down
-    assert [line for line in host.lines if "nginx is not running" in line] == [f"traffic layer: {TRAFFIC_DOWN}"]
-    host.traffic.running = True
+    assert [line for line in host.lines if "nginx is not running" in line] == [
+        f"traffic layer: {traffic_problem(TrafficState.DOWN)}"
+    ]
+    host.traffic.running, host.traffic.loaded = True, False
+    host.run_pass()
+    assert host.status().traffic is TrafficState.NOT_LOADED
+    assert traffic_problem(TrafficState.NOT_LOADED) in host.lines[-1]
+    host.traffic.loaded = True
     host.run_pass()
     assert not host.status().traffic_down
     assert host.results.succeeded
@@ -381,3 +488,17 @@ def test_the_ends_of_tasks_that_look_alike_are_all_recorded(host: Any) -> None:
     host.clock.advance(120.0)
     host.run_pass()
     assert outcomes(host) == [("cron", Outcome.UNATTENDED)] * 3
+
+
+def test_a_container_that_the_rollback_of_a_first_deploy_could_not_remove_is_removed_later(host: Any) -> None:
+    host.define({"web": WEB, "shop": WEB})
+    host.health.unhealthy.add("r2")
+    for nth in (1, 2):
+        host.runtime.fail("remove", nth)
+    with pytest.raises(ConductorError):
+        host.upgrade("r2", "shop")
+    assert host.replicas("shop")
+    host.run_passes(60.0)
+    assert host.replicas("shop") == ()
+    assert host.store.journal("shop") is None
+    assert host.running() == {"r1": 2}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conductor.plan.replica import Replica
-from conductor.runtime.port import ContainerEvent
+from conductor.runtime.port import ContainerEvent, RuntimeUnavailable
 from conductor.supervise.observe import LATE_LIST_SECONDS, ExitedReplicas
 from conductor.supervise.runtime_events import EventHandler, follow
 from tests.fakes.runtime import FakeClock
@@ -52,6 +52,15 @@ def test_a_later_start_makes_an_exit_obsolete() -> None:
     assert exited.corrected(REPLICA).state == "running"
 
 
+def test_exits_of_removed_containers_are_forgotten() -> None:
+    clock = FakeClock()
+    exited = ExitedReplicas(clock.monotonic)
+    for number in range(20):
+        exited.add(str(number))
+        clock.advance(LATE_LIST_SECONDS / 2)
+    assert len(exited) == 3
+
+
 def test_after_a_while_the_list_is_right() -> None:
     clock = FakeClock()
     exited = ExitedReplicas(clock.monotonic)
@@ -75,3 +84,22 @@ def test_a_stream_that_ends_is_opened_again_and_reported_when_it_was_open() -> N
         if thread.name == "events":
             thread.join(5.0)
     assert (handled, lost) == ([EXIT], [True])
+
+
+@pytest.mark.parametrize(("opens", "reported"), [(True, True), (False, False)], ids=["ended at once", "never open"])
+def test_an_open_stream_is_lost_however_soon_it_ends(opens: bool, reported: bool) -> None:
+    ended, lost = threading.Event(), []
+
+    def events() -> Iterator[ContainerEvent]:
+        ended.set()
+        if not opens:
+            raise RuntimeUnavailable("cannot follow Docker's events")
+        yield from ()
+
+    runtime: Any = SimpleNamespace(events=events)
+    follow(runtime, lambda _event: None, lambda: lost.append(True), ended, FakeClock().monotonic)
+    assert ended.wait(5.0)
+    for thread in threading.enumerate():
+        if thread.name == "events":
+            thread.join(5.0)
+    assert bool(lost) is reported

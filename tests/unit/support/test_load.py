@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -316,8 +317,11 @@ def test_bytes_that_are_no_http() -> None:
         read_answer(b"SSH-2.0-x\r\n\r\n")
 
 
-def test_a_load_process_tells_what_it_sees_and_gives_the_result(server: Callable[[Serve], Server]) -> None:
-    with Load(f"http://127.0.0.1:{server(keep_answering).port}/pay", busy=2, idle=2, idle_seconds=0.02) as running:
+def test_a_load_process_tells_what_it_sees_and_gives_the_result(
+    server: Callable[[Serve], Server], tmp_path: Path
+) -> None:
+    url, file = f"http://127.0.0.1:{server(keep_answering).port}/pay", tmp_path / "latencies"
+    with Load(url, busy=2, idle=2, idle_seconds=0.02, latencies=file) as running:
         running.wait_for_revision("r1")
         before = running.so_far()["answered"]
         running.wait_for(lambda now: now["answered"] > before, 5, "more answers")
@@ -325,6 +329,9 @@ def test_a_load_process_tells_what_it_sees_and_gives_the_result(server: Callable
     assert result.lost == 0, result
     assert result.answered > before
     assert result.revisions["r1"].count == result.answered
+    answers = [tuple(map(float, line.split())) for line in file.read_text().splitlines()]
+    assert len(answers) == result.answered
+    assert all(result.began - 1 <= at <= result.ended + 1 and 0 <= seconds < 30 for at, seconds in answers)
 
 
 def keep_answering(sock: socket.socket, _number: int) -> None:
@@ -348,7 +355,8 @@ def test_a_slow_upload_takes_its_time(server: Callable[[Serve], Server]) -> None
         sock.sendall(OK)
 
     began = time.monotonic()
-    upload = SlowUpload(f"http://127.0.0.1:{server(serve).port}/", seconds=0.5, body_bytes=1000)
+    upload = SlowUpload(f"http://127.0.0.1:{server(serve).port}/", body_bytes=1000)
+    upload.finish_after(0.5)
     assert upload.result(5).status == 200
     assert 0.5 <= time.monotonic() - began < 3
 
@@ -358,6 +366,6 @@ def test_a_slow_upload_that_is_cut_says_so(server: Callable[[Serve], Server]) ->
         sock.recv(100)
         reset(sock)
 
-    upload = SlowUpload(f"http://127.0.0.1:{server(serve).port}/", seconds=1, body_bytes=1000)
+    upload = SlowUpload(f"http://127.0.0.1:{server(serve).port}/", body_bytes=1000)
     with pytest.raises(ConnectionError, match="was cut"):
         upload.result(5)

@@ -8,11 +8,12 @@ import pytest
 from conductor.definitions.model import Cron
 from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.replica import TaskContainer
-from conductor.plan.tasks import Task
+from conductor.plan.tasks import KEEP_SECONDS, OVERDUE_STOP_SECONDS, Task
 from conductor.tasks.context import TaskContext
 from conductor.tasks.overlap import CREATED_SECONDS, POLL_SECONDS, exclusive
 
 JOB = Task(service="web", kind="cron", command=("true",), job="k1")
+LIMITED = msgspec.structs.replace(JOB, timeout=60.0)
 
 
 def cron(overlap: Any) -> Cron:
@@ -68,13 +69,21 @@ def test_a_container_whose_conductor_run_was_killed(
         pass  # it is released
 
 
-def test_an_overdue_container_is_removed_before_the_next_run(context: TaskContext) -> None:
-    left_behind(context, overdue=1.0)
-    with exclusive(context, JOB, cron("queue")) as may_run:
+@pytest.mark.parametrize("overlap", ["allow", "skip", "queue"])
+def test_an_overdue_container_is_stopped_and_removed_before_the_next_run(context: TaskContext, overlap: str) -> None:
+    left_behind(context, overdue=KEEP_SECONDS + 1)
+    with exclusive(context, LIMITED, cron(overlap)) as may_run:
         assert (may_run, context.runtime.containers, context.clock.monotonic()) == (True, [], 0.0)
+    assert context.runtime.stopped == [("c1", OVERDUE_STOP_SECONDS)]
     [line] = (context.store.directory / "history.jsonl").read_bytes().splitlines()
     entry = msgspec.json.decode(line, type=HistoryEntry)
     assert (entry.outcome, entry.container, entry.action) == (Outcome.OVERDUE, "web-r1-x-cron", "cron")
+
+
+def test_with_allow_a_container_that_another_run_may_be_removing_stays(context: TaskContext) -> None:
+    left_behind(context, overdue=KEEP_SECONDS - 1)
+    with exclusive(context, LIMITED, cron("allow")) as may_run:
+        assert (may_run, context.runtime.stopped, len(context.runtime.containers)) == (True, [], 1)
 
 
 def test_queue_waits_until_a_container_is_overdue(context: TaskContext) -> None:
@@ -96,3 +105,23 @@ def test_queue_waits_for_a_container(context: TaskContext) -> None:
 def test_only_one_run_queues(context: TaskContext) -> None:
     with context.locks.hold("web.k1.next"), exclusive(context, JOB, cron("queue")) as may_run:
         assert not may_run
+
+
+@pytest.mark.parametrize(("overlap", "runs"), [("allow", True), ("skip", False)])
+def test_a_job_that_was_slow_to_start_has_its_whole_time(context: TaskContext, overlap: str, runs: bool) -> None:
+    left_behind(context, overdue=KEEP_SECONDS + 1)
+    context.runtime.start_delay_seconds = 100.0
+    with exclusive(context, LIMITED, cron(overlap)) as may_run:
+        assert (may_run, context.runtime.stopped) == (runs, [])
+
+
+@pytest.mark.parametrize(("overlap", "runs"), [("allow", True), ("skip", False)])
+def test_a_clock_that_was_set_forward_ends_no_job(context: TaskContext, overlap: str, runs: bool) -> None:
+    """After a boot, jobs begin before the time of the network is known. The kernel counts the seconds in any case."""
+    left_behind(context, age=7200.0, overdue=7140.0)
+    context.runtime.ran = 59.0
+    with exclusive(context, LIMITED, cron(overlap)) as may_run:
+        assert (may_run, context.runtime.stopped) == (runs, [])
+    context.runtime.ran = 61.0 + KEEP_SECONDS
+    with exclusive(context, LIMITED, cron(overlap)) as may_run:
+        assert (may_run, context.runtime.stopped) == (True, [("c1", OVERDUE_STOP_SECONDS)])

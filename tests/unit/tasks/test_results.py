@@ -76,6 +76,18 @@ def test_the_last_result_of_a_job(context: TaskContext) -> None:
     assert (result.revision, result.exit_code, result.output, result.skipped) == ("r2", None, "", 0)
 
 
+def test_failed_runs_in_a_row_are_counted(context: TaskContext) -> None:
+    counted = []
+    for code in (1, 2, 0, 3):
+        record = TaskRecord(context, JOB, "r1")
+        record.began()
+        record.ended(end(Outcome.DONE, code))
+        result = context.store.job("web", "k1")
+        assert result is not None
+        counted.append(result.failures)
+    assert counted == [1, 2, 0, 1]
+
+
 def test_a_job_that_failed_shows_the_error(context: TaskContext) -> None:
     TaskRecord(context, JOB, "r1").failed(ConductorError("cannot run true: no such file"))
     result = context.store.job("web", "k1")

@@ -1,16 +1,26 @@
 """nginx's files as text: upstreams, server blocks, and the generation that equal bytes have in common."""
 
+import html
+import shlex
+import socket
+import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service
+from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service, Tls
+from conductor.definitions.scalars import Period
 from conductor.errors import ConductorError, UsageError
+from conductor.plan.release import Maintenance
 from conductor.plan.route import Route
 from conductor.state.locks import Locks
+from conductor.traffic import grammar
 from conductor.traffic.port import ManagedFile
-from conductor.traffic.reload.reload import NGINX_UNIT, TMPFILES, ReloadTraffic, reboot_warnings
+from conductor.traffic.reload.installed_files import NGINX_UNIT, TMPFILES
+from conductor.traffic.reload.record import Record, Version, digest
+from conductor.traffic.reload.reload import ReloadTraffic
+from conductor.traffic.reload.warnings import reboot_warnings
 from conductor.traffic.render import HEADER, OWN_FILE, Renderer, file_name
 from tests.fakes.runtime import FakeCancellation, FakeClock
 
@@ -39,6 +49,74 @@ def test_without_endpoints_the_upstream_is_the_server_that_answers_503() -> None
     assert f"server unix:{RENDERER.unavailable} max_fails=0;" in RENDERER.route(route())
 
 
+def maintained(message: str, template: str | None = None) -> Route:
+    maintenance = Maintenance(reason=message, who="ada", since="2026-01-01T00:00:00Z", template=template)
+    return msgspec.structs.replace(route(("10.0.0.3:80", "10.0.0.2:80")), maintenance=maintenance)
+
+
+def page_of(text: str) -> str:
+    """Return the page as nginx puts it together from the `set` directives."""
+    parts = [one for one in grammar.everywhere(f"# configuration file /x:\n{text}") if one.name == "set"]
+    assert {one.arguments[0] for one in parts} == {"$conductor_page"}
+    assert all(one.arguments[1].startswith("${conductor_page}") for one in parts[1:])
+    return "".join(one.arguments[1].removeprefix("${conductor_page}") for one in parts)
+
+
+def test_in_maintenance_the_upstream_is_a_server_that_answers_503() -> None:
+    text = RENDERER.route(maintained("Back at noon."))
+    socket_path = f"unix:{RENDERER.runtime}/web.maintenance.sock"
+    assert f"upstream shop {{\n    server {socket_path} max_fails=0;\n" in text
+    assert f"    server unix:{RENDERER.unavailable} max_fails=0 backup;\n" in text
+    assert f"    listen {socket_path};\n" in text
+    assert "add_header Retry-After 60 always;" in text
+    assert "<p>Back at noon.</p>" in page_of(text)
+    assert "geo" not in text
+
+
+def test_in_maintenance_the_endpoints_change_the_text_and_are_in_no_directive() -> None:
+    """So that old workers, which may know them, are drained as always."""
+    first = maintained("x")
+    second = msgspec.structs.replace(first, endpoints=("10.0.0.4:80",))
+    assert RENDERER.route(first) != RENDERER.route(second)
+    words = [one.arguments for one in grammar.everywhere(RENDERER.route(first))]
+    assert not any("10.0.0." in argument for arguments in words for argument in arguments)
+    assert RENDERER.route(msgspec.structs.replace(first, endpoints=first.endpoints[::-1])) == RENDERER.route(first)
+
+
+HOSTILE = """<b> & "quotes" 'single' \\ \\" $host ${host} ; } # { ü \u2028 </p>"""
+
+
+def test_a_message_is_text_in_the_page_and_in_nginx() -> None:
+    text = RENDERER.route(maintained(HOSTILE))
+    assert text.isascii()
+    page = page_of(text).replace("${conductor_dollar}", "$")
+    assert "<b>" not in page
+    assert html.unescape(page.partition("<p>")[2].partition("</p>")[0]) == HOSTILE
+    assert 'geo $conductor_dollar { default "$"; }' in text
+
+
+def test_an_own_page_is_a_template_that_escapes_the_message() -> None:
+    script = "<script>const $x = `${1}\\n`;</script>"
+    text = RENDERER.route(maintained("<b>", script + "<p>{{ message }} {{ service }}</p>\n" + "x" * 5000))
+    page = page_of(text).replace("${conductor_dollar}", "$")
+    assert page == script + "<p>&lt;b&gt; web</p>\n" + "x" * 5000
+    lengths = [len(word) for one in grammar.everywhere(text) for word in one.arguments]
+    assert max(lengths) < 4096, "nginx's limit of one word"
+
+
+def test_the_longest_word_of_a_page_is_within_the_limit_of_nginx() -> None:
+    text = RENDERER.route(maintained("x", "$" * 1000))
+    assert max(map(len, text.splitlines())) < 4096
+    assert page_of(text) == "${conductor_dollar}" * 1000
+
+
+@pytest.mark.parametrize("template", ["{{ unknown }}", "{% if %}", "x" * (2**16 + 1)], ids=["name", "syntax", "long"])
+def test_a_page_that_cannot_be_used_is_an_error_with_the_service(template: str) -> None:
+    with pytest.raises(UsageError) as failed:
+        RENDERER.route(maintained("x", template))
+    assert "maintenance page of web" in failed.value.sentence
+
+
 def test_a_server_block() -> None:
     text = RENDERER.route(route((), Server(listen=("80",), names=("a.example", "b.example"))))
     for part in (
@@ -49,6 +127,58 @@ def test_a_server_block() -> None:
     ):
         assert part in text
     assert text.index("location.inc") < text.index("proxy_pass")
+
+
+def test_timeouts_and_buffering_are_written_only_if_they_are_set() -> None:
+    plain = Server(listen=("80",), names=("x",))
+    text = RENDERER.route(route((), plain))
+    assert not any(word in text for word in ("proxy_read_timeout", "proxy_send_timeout", "buffering"))
+    timed = msgspec.structs.replace(plain, response_timeout=Period(3600), request_timeout=Period(0.0005))
+    changed = RENDERER.route(route((), msgspec.structs.replace(timed, buffering=False)))
+    for line in (
+        "proxy_read_timeout 3600000ms;",
+        "proxy_send_timeout 1ms;",
+        "proxy_buffering off;",
+        "proxy_request_buffering off;",
+    ):
+        assert f"\n        {line}\n" in changed
+    assert "buffering" not in RENDERER.route(route((), timed))
+
+
+def test_a_redirect_is_a_server_block_of_its_own_on_port_80() -> None:
+    tls = Tls(certificate="/c", key="/k")
+    server = Server(listen=("443 ssl", "[::]:443 ssl"), names=("a.example", "b.example"), tls=tls)
+    assert ":80" not in RENDERER.route(route((), server))
+    text = RENDERER.route(route((), msgspec.structs.replace(server, ssl_redirect=True)))
+    _, own, redirect = text.split("server {\n")
+    assert "proxy_pass" in own
+    assert redirect.startswith("    listen 80;\n    listen [::]:80;\n    server_name a.example b.example;\n")
+    assert redirect.index("location.inc") < redirect.index("return 308 https://$host$request_uri;")
+    assert "server.inc" in redirect
+    assert not any(word in redirect for word in ("ssl", "acme", "proxy_pass"))
+
+
+@pytest.mark.parametrize(
+    ("listen", "target"),
+    [(("8443 ssl",), "$host:8443$"), (("8443 ssl", "443 ssl"), "$host$"), (("8080", "9443 ssl"), "$host:9443$")],
+)
+def test_a_redirect_names_a_port_other_than_443(listen: tuple[str, ...], target: str) -> None:
+    server = Server(listen=listen, names=("x",), tls=Tls(certificate="/c", key="/k"), ssl_redirect=True)
+    assert f"return 308 https://{target}request_uri;" in RENDERER.route(route((), server))
+
+
+def test_challenges_of_a_certificate_are_served_on_port_80(tmp_path: Path) -> None:
+    """Also beside an operator's own template, which replaces only the block with TLS."""
+    template = tmp_path / "server.j2"
+    template.write_text("# own\n")
+    server = Server(
+        listen=("443 ssl",), names=("x",), tls=Tls(certificate="/c", key="/k"), ssl_redirect=True,
+        acme_webroot="/var/www/acme", template=str(template),
+    )  # fmt: skip
+    text = RENDERER.route(route((), server))
+    assert "# own\n" in text
+    challenge = text.partition("location ^~ /.well-known/acme-challenge/ {")[2].partition("}")[0]
+    assert 'root "/var/www/acme";' in challenge
 
 
 def test_a_server_block_from_a_template(tmp_path: Path) -> None:
@@ -127,8 +257,26 @@ def test_what_nginx_needs_before_its_start_after_a_boot() -> None:
     directories = {line.split()[1] for line in RENDERER.tmpfiles().splitlines() if line.startswith("d ")}
     sockets = (RENDERER.status_socket, RENDERER.unavailable)
     assert {str(path.parent) for path in (*sockets, RENDERER.flag)} <= directories
-    [command] = [line for line in RENDERER.unit_drop_in().splitlines() if line.startswith("ExecStartPre=-")]
-    assert {str(path) for path in sockets} <= set(command.split())
+
+
+def test_only_sockets_that_no_process_uses_are_removed_before_nginx_starts(tmp_path: Path) -> None:
+    """An nginx that was not started by systemd may run, and `systemctl start nginx` must not cut it off."""
+    renderer = Renderer(Host(runtime_dir=str(tmp_path)))
+    left, used = renderer.status_socket, renderer.unavailable
+    left.parent.mkdir(parents=True)
+    [line] = [line for line in renderer.unit_drop_in().splitlines() if line.startswith("ExecStartPre=-")]
+    command = shlex.split(line.removeprefix("ExecStartPre=-").replace("$$", "$"))  # as systemd reads it
+    page = renderer.runtime / "web.maintenance.sock"
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(str(page))
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left))
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(str(used))
+        subprocess.run(command, check=True)
+        assert (left.exists(), page.exists(), used.exists()) == (False, False, True)
+    subprocess.run(command, check=True)
+    assert not used.exists()
 
 
 @pytest.mark.parametrize(
@@ -159,10 +307,23 @@ def test_install_writes_it_where_the_host_needs_it(
             assert text == renderer.unit_drop_in()
 
 
+def test_a_file_that_was_edited_by_hand_is_found(tmp_path: Path) -> None:
+    host = Host(state_dir=str(tmp_path), nginx=HostNginx(include_dir=str(tmp_path)))
+    clock = FakeClock()
+    cancellation = FakeCancellation(clock)
+    traffic = ReloadTraffic(host, Locks(tmp_path, "test", clock, cancellation), clock, cancellation)
+    path, text = tmp_path / "web.conf", RENDERER.route(route())
+    Record(tmp_path).begin({"web": Version(digest(text), ())})
+    assert traffic.edited("web") is None
+    for written, edited in ((text, None), (f"{text}# mine\n", path), ("# not Conductor's\n", None)):
+        path.write_text(written)
+        assert traffic.edited("web") == edited
+
+
 def test_a_missing_tmpfiles_entry_is_a_warning() -> None:
-    missing = ManagedFile(path=TMPFILES / "conductor.conf", wanted="d", present=None)
+    missing = ManagedFile(path=TMPFILES / "conductor.conf", wanted="d", present=None, at_boot=True)
     others = [
-        ManagedFile(path=TMPFILES / "conductor.conf", wanted="d", present="older"),
+        ManagedFile(path=TMPFILES / "conductor.conf", wanted="d", present="older", at_boot=True),
         ManagedFile(path=NGINX_UNIT / "conductor.conf", wanted="d", present=None),
     ]
     assert len(reboot_warnings([missing, *others])) == 1

@@ -1,16 +1,19 @@
 """`conductor nginx install`: routes of all services that no command is changing."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from conductor.cancellation import SignalCancellation
+from conductor.change import actions
 from conductor.clock import Clock
 from conductor.commands.nginx.install import install
 from conductor.commands.nginx.routes import routes
 from conductor.output.events import Notice, Warned
 from conductor.plan.journal import Journal
+from conductor.plan.release import Wanted
 from conductor.state.locks import Locks
 from tests.fakes.world import WEB, WORKER, World
 
@@ -43,6 +46,22 @@ def test_it_writes_what_differs(world: World) -> None:
     assert install(world.definitions, world.context()).text == "wrote shop"
     assert world.traffic.routes == {"web": endpoints(world), "shop": ()}
     assert install(world.definitions, world.context()).text == "all files are up to date; nothing to do"
+
+
+def test_an_edited_file_is_overwritten_with_a_warning(world: World) -> None:
+    world.traffic.edited_files["web"] = Path("/etc/nginx/conductor.d/web.conf")
+    finished = install(world.definitions, world.context())
+    [warned] = [event for event in world.recorder.events if isinstance(event, Warned)]
+    assert warned.text.startswith("/etc/nginx/conductor.d/web.conf was edited by hand")
+    assert finished.warnings == 1
+
+
+def test_a_service_in_maintenance_stays_in_maintenance(world: World) -> None:
+    world.perform(actions.maintenance_on("x"))
+    world.traffic.maintained.clear()
+    assert install(world.definitions, world.context()).text == "wrote shop, web"
+    assert world.traffic.maintained == {"web": world.store.wanted("web").maintenance}
+    assert world.traffic.routes["web"] == endpoints(world)
 
 
 def test_the_route_of_a_service_without_nginx_is_removed(world: World) -> None:
@@ -105,6 +124,17 @@ def test_the_committed_definition_of_a_deployed_service_is_written(world: World)
     assert (web.definition.upstream, web.endpoints) == ("web", endpoints(world))
 
 
+def test_a_server_template_belongs_to_the_release(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "server.j2"
+    path.write_text("one")
+    server = {"listen": ["80"], "names": ["example.com"], "template": str(path)}
+    world.define({"web": {**WEB, "nginx": {"server": server}}})
+    world.upgrade("r1")
+    path.write_text("two")
+    [web] = routes(world.definitions, world.context(), ("web",))
+    assert web.template == "one"
+
+
 def test_a_replica_that_fails_its_check_gets_no_requests(world: World) -> None:
     bad, good = world.replicas()
     world.health.unhealthy.add(bad.id)
@@ -119,7 +149,16 @@ def test_a_replica_that_fails_its_check_gets_no_requests(world: World) -> None:
     assert world.traffic.routes["web"] == endpoints(world)
 
 
-def test_a_route_whose_release_cannot_be_read_stays(world: World) -> None:
+def test_the_route_of_a_service_with_an_invalid_definition_is_written(world: World) -> None:
+    world.define({"web": {**WEB, "cont": 1}})
+    world.traffic.routes["web"] = ()
+    install(world.definitions, world.context())
+    assert world.traffic.routes["web"] == endpoints(world)
+
+
+@pytest.mark.parametrize("defined", [WEB, WORKER])
+def test_a_route_whose_release_cannot_be_read_stays(world: World, defined: dict[str, Any]) -> None:
+    world.define({"web": defined})
     wanted = world.store.wanted("web")
     broken = msgspec.structs.replace(wanted.live, definition={**wanted.live.definition, "count": "many"})
     world.store.write_wanted(msgspec.structs.replace(wanted, release=broken))
@@ -136,3 +175,29 @@ def test_settings_without_effect_are_notices(world: World) -> None:
     world.traffic.install_notices = ("longest_connection has no effect",)
     assert install(world.definitions, world.context()).warnings == 0
     assert Notice(text="longest_connection has no effect") in world.recorder.events
+
+
+def test_it_names_the_operators_files_that_nginx_has_loaded(world: World) -> None:
+    install(world.definitions, world.context())
+    world.traffic.edits = ("/etc/nginx/conf.d/shop.conf",)
+    text = install(world.definitions, world.context()).text
+    assert text == "nginx loaded the changes in /etc/nginx/conf.d/shop.conf"
+    assert install(world.definitions, world.context()).text == "all files are up to date; nothing to do"
+
+
+def test_a_service_whose_state_is_missing_keeps_its_traffic(world: World) -> None:
+    """For example because the disk with the state directory is not mounted."""
+    before = world.traffic.routes["web"]
+    (world.store.directory / "services" / "web.json").unlink()
+    install(world.definitions, world.context())
+    assert world.traffic.routes["web"] == before
+
+
+def test_the_route_of_a_first_deploy_in_progress_is_kept_without_a_definition(world: World) -> None:
+    wanted = Wanted(service="new")
+    world.store.write_journal(
+        Journal(change="u2", service="new", action="upgrade", command="", who="", began="", old=wanted, new=wanted)
+    )
+    world.traffic.routes["new"] = ("10.213.0.9:8080",)
+    install(world.definitions, world.context())
+    assert world.traffic.routes["new"] == ("10.213.0.9:8080",)

@@ -15,6 +15,13 @@ CASES = [
     (["upgrade", "--id", "web", "--revision", "r" * 129], "128"),
     (["start", "--id", "web", "--wait", "soon"], "--wait"),
     (["stop"], "--id"),
+    (["maintenance", "--id", "web"], "off"),
+    (["maintenance", "--id", "web", "pause"], "pause"),
+    (["maintenance", "--id", "web", "off", "--message", "x"], "--message"),
+    (["maintenance", "--id", "web", "on", "--message", ""], "one line"),
+    (["maintenance", "--id", "web", "on", "--message", "a\nb"], "one line"),
+    (["maintenance", "--id", "web", "on", "--message", "\udcff"], "one line"),
+    (["maintenance", "--id", "web", "on", "--message", "x" * 501], "500"),
 ]
 
 

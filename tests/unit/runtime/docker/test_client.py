@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import os
+import re
 import socket
 import socketserver
 import threading
@@ -14,17 +15,21 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
+import msgspec
 import pytest
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Logging, Stop
+from conductor.definitions.model import Dns, JoinedNetwork, Logging, Stop
 from conductor.errors import ConductorError, Interrupted
+from conductor.output import verbosity
 from conductor.plan.container_spec import ContainerSpec
+from conductor.runtime.docker import health_commands
 from conductor.runtime.docker.attach import TaskRuntime
 from conductor.runtime.docker.client import DEADLINE_SECONDS, DockerRuntime
+from conductor.runtime.docker.out_of_memory import ANSWER_SECONDS, LATE_SECONDS
 from conductor.runtime.docker.responses import read_frames
 from conductor.runtime.port import RuntimeUnavailable
 from tests.fakes.runtime import FakeCancellation, FakeClock
@@ -39,6 +44,7 @@ INSPECTED = {
     "Config": {"Labels": {}},
     "NetworkSettings": {"Networks": {}},
 }
+PING = "GET /v1.45/_ping"
 Answer = Callable[["Handler"], None]
 
 
@@ -73,6 +79,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def pong(self, newest: str, *, supported: bool = False) -> None:
+        self.send_response(200 if supported else 400)
+        self.send_header("Api-Version", newest)
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+
     def begin_stream(self) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
@@ -92,6 +105,7 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(str(path), Handler)
         self.requests: list[str] = []
         self.answers: dict[str, Answer] = {
+            PING: lambda h: h.pong("1.41"),
             "GET /version": lambda h: h.send({"ApiVersion": "1.41"}),
             f"GET /containers/{ID}/json": lambda h: h.send(INSPECTED),
         }
@@ -111,6 +125,43 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 @pytest.fixture
 def runtime(daemon: Daemon, tmp_path: Path) -> DockerRuntime:
     return DockerRuntime(f"unix://{tmp_path}/docker.sock", "test", Clock(), SignalCancellation())
+
+
+@pytest.mark.parametrize(
+    ("newest", "supported", "used"),
+    [
+        ("1.41", False, "1.41"),  # Docker 20.10
+        ("1.45", True, "1.45"),  # Docker 26.1
+        ("1.52", True, "1.45"),  # Docker 29
+    ],
+)
+def test_the_version_of_the_api_is_negotiated(
+    daemon: Daemon, runtime: DockerRuntime, newest: str, supported: bool, used: str
+) -> None:
+    daemon.answers[PING] = lambda h: h.pong(newest, supported=supported)
+    request = "GET /info" if used == "1.41" else f"GET /v{used}/info"  # `Handler` leaves out v1.41
+    daemon.answers[request] = lambda h: h.send({"SystemTime": ""})
+    runtime.daemon()
+    assert daemon.requests == [PING, request, "GET /version"]
+
+
+def test_a_daemon_that_was_upgraded_gets_its_own_version(daemon: Daemon, runtime: DockerRuntime) -> None:
+    def end(handler: Handler) -> None:
+        handler.begin_stream()
+        handler.chunk(b"")
+
+    daemon.answers["GET /events"] = end
+    assert list(runtime.events()) == []
+    daemon.answers[PING] = lambda h: h.pong("1.60")
+    daemon.answers["GET /version"] = lambda h: h.send({"ApiVersion": "1.60", "MinAPIVersion": "1.50"})
+    daemon.answers["GET /v1.50/info"] = lambda h: h.send({"SystemTime": ""})
+    runtime.daemon()
+    daemon.answers["GET /v1.50/info"] = lambda handler: None
+    with pytest.raises(RuntimeUnavailable):
+        runtime.daemon()
+    daemon.answers[PING] = lambda h: h.pong("1.41")
+    daemon.answers["GET /info"] = lambda h: h.send({"SystemTime": ""})
+    runtime.daemon()
 
 
 def fails(status: int = 500) -> Answer:
@@ -138,8 +189,127 @@ def test_a_silent_pull_can_be_stopped_at_once(daemon: Daemon, runtime: DockerRun
         runtime.pull(IMAGE, progress)
     over.set()
     assert time.monotonic() - began < 3
-    assert statuses[-1][1] == "abc Downloading"
+    assert statuses[-1][1] == "0 of 1 layers"
     assert max(b - a for (a, _), (b, _) in itertools.pairwise(statuses)) < 0.2
+
+
+def exited(daemon: Daemon, code: int = 137, *, flagged: bool = False, ago: float = 0.0) -> None:
+    """Let the container have exited `ago` seconds ago."""
+    clock = Clock()
+    state = {"Running": False, "ExitCode": code, "OOMKilled": flagged, "FinishedAt": clock.stamp_of(clock.wall() - ago)}
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send({**INSPECTED, "State": state})
+
+
+def kernel_reports(daemon: Daemon, after: float | None) -> list[dict[str, str]]:
+    """Let the daemon have an event of the kill, so many seconds after the request. Return the queries of the requests."""
+    queries: list[dict[str, str]] = []
+
+    def stream(handler: Handler) -> None:
+        queries.append(dict(parse_qsl(handler.path.partition("?")[2])))
+        until = float(queries[-1]["until"])
+        handler.begin_stream()
+        if after is not None and time.time() + after <= until + 0.5:
+            time.sleep(after)
+            handler.chunk(b'{"Action": "oom"}\r\n')
+        time.sleep(max(0.0, until - time.time()))
+        handler.chunk(b"")
+
+    daemon.answers["GET /events"] = stream
+    return queries
+
+
+@pytest.mark.parametrize(
+    ("after", "wait", "expected"),
+    [(0.0, False, True), (0.0, True, True), (0.7, True, True), (0.7, False, False), (None, True, False)],
+)
+def test_a_kill_by_the_kernel_that_only_an_event_reports(
+    daemon: Daemon, runtime: DockerRuntime, after: float | None, wait: bool, expected: bool
+) -> None:
+    exited(daemon)
+    (queries, began) = (kernel_reports(daemon, after), time.monotonic())
+    state = runtime.inspect_exit(ID, wait=wait)
+    took = time.monotonic() - began
+    assert state is not None
+    assert (state.exit_code, state.out_of_memory) == (137, expected)
+    assert json.loads(queries[0]["filters"]) == {"type": ["container"], "container": [ID], "event": ["oom"]}
+    assert took < (LATE_SECONDS + 2 if wait else 1.0)
+
+
+@pytest.mark.parametrize(("code", "flagged"), [(137, True), (1, False), (0, False)])
+def test_a_reason_that_is_known_needs_no_events(
+    daemon: Daemon, runtime: DockerRuntime, code: int, flagged: bool
+) -> None:
+    exited(daemon, code, flagged=flagged)
+    state = runtime.inspect_exit(ID, wait=True)
+    assert state is not None
+    assert state.out_of_memory is flagged
+    assert "GET /events" not in daemon.requests
+
+
+def test_an_exit_long_ago_is_not_waited_for(daemon: Daemon, runtime: DockerRuntime) -> None:
+    exited(daemon, ago=60.0)
+    kernel_reports(daemon, None)
+    began = time.monotonic()
+    state = runtime.inspect_exit(ID, wait=True)
+    assert state is not None
+    assert not state.out_of_memory
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_clock_that_is_behind_that_of_the_daemon_delays_nothing(
+    daemon: Daemon, runtime: DockerRuntime, wait: bool
+) -> None:
+    """The daemon is on another host, or the clock was set back since the exit."""
+    exited(daemon, ago=-3600.0)
+    kernel_reports(daemon, None)
+    began = time.monotonic()
+    state = runtime.inspect_exit(ID, wait=wait)
+    took = time.monotonic() - began
+    assert state is not None
+    assert not state.out_of_memory
+    assert took < (1 + LATE_SECONDS if wait else 0) + ANSWER_SECONDS + 1.0
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_stream_of_events_ends_soon_also_by_a_clock_of_the_daemon_that_is_behind(
+    daemon: Daemon, runtime: DockerRuntime, wait: bool
+) -> None:
+    exited(daemon, ago=3600.0)
+    queries = kernel_reports(daemon, None)
+    runtime.inspect_exit(ID, wait=wait)
+    assert float(queries[0]["until"]) <= time.time() - 3600.0 + LATE_SECONDS + 1.0
+
+
+def test_events_that_cannot_be_read_leave_the_state_as_it_is(daemon: Daemon, runtime: DockerRuntime) -> None:
+    exited(daemon)
+    daemon.answers["GET /events"] = fails()
+    state = runtime.inspect_exit(ID, wait=True)
+    assert state is not None
+    assert (state.exit_code, state.out_of_memory) == (137, False)
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"Act'])
+def test_a_daemon_that_sends_no_event_and_no_end_is_not_waited_for(
+    daemon: Daemon, runtime: DockerRuntime, sent: bytes
+) -> None:
+    exited(daemon)
+    over = threading.Event()
+
+    def silent(handler: Handler) -> None:
+        handler.begin_stream()
+        if sent:
+            handler.chunk(sent)
+        over.wait(30)
+
+    daemon.answers["GET /events"] = silent
+    began = time.monotonic()
+    state = runtime.inspect_exit(ID, wait=False)
+    took = time.monotonic() - began
+    over.set()
+    assert state is not None
+    assert not state.out_of_memory
+    assert took < ANSWER_SECONDS + 1.0
 
 
 @pytest.mark.parametrize(
@@ -147,8 +317,8 @@ def test_a_silent_pull_can_be_stopped_at_once(daemon: Daemon, runtime: DockerRun
     [
         ([b'{"status": "Pulling"}\r\n', b'{"error": "manifest unknown"}\r\n'], "manifest unknown"),
         ([b'{"error": "write /x: no space left on device"}\r\n'], "write /x: no space left on device"),
-        ([b'{"status": "Pulling"}\r\n', None], "the connection to Docker broke"),
-        ([b'{"status": "Pul', None], "the connection to Docker broke"),
+        ([b'{"status": "Pulling"}\r\n', None], "the connection to Docker was lost"),
+        ([b'{"status": "Pul', None], "the connection to Docker was lost"),
     ],
     ids=["an error in the stream", "a full disk", "a closed connection", "a closed connection inside a message"],
 )
@@ -168,10 +338,25 @@ def test_a_pull_that_fails(daemon: Daemon, runtime: DockerRuntime, pieces: list[
     assert ("docker system df" in caught.value.hint) is ("space" in why)
 
 
+@pytest.mark.parametrize(("image", "local"), [("app:r1", True), ("team/app:r1", True), (IMAGE, False)])
+def test_an_image_without_a_registry_may_be_a_local_one(
+    daemon: Daemon, runtime: DockerRuntime, image: str, *, local: bool
+) -> None:
+    def stream(handler: Handler) -> None:
+        handler.begin_stream()
+        handler.chunk(b'{"error": "pull access denied"}\r\n')
+        handler.chunk(b"")
+
+    daemon.answers["POST /images/create"] = stream
+    with pytest.raises(ConductorError) as caught:
+        runtime.pull(image, lambda _: None)
+    assert caught.value.hint.startswith("if it is in no registry, build or load it on this host; ") is local
+
+
 def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
     def stream(handler: Handler) -> None:
         handler.begin_stream()
-        handler.chunk(b'{"status": "Pulling", "id": "a"}\r\n{"status": "Done"}\r\n')
+        handler.chunk(b'{"status": "Pulling fs layer", "id": "a"}\r\n{"status": "Pull complete", "id": "a"}\r\n')
         handler.chunk(b"")
 
     daemon.answers["POST /images/create"] = stream
@@ -179,8 +364,8 @@ def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
         {"Id": "sha256:1", "RepoDigests": ["elsewhere/app@sha256:a", "registry.example/app@sha256:b"]}
     )
     statuses: list[str] = []
-    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b", ())
-    assert statuses == ["a Pulling", "Done"]
+    assert runtime.pull(IMAGE, statuses.append) == ("sha256:1", "registry.example/app@sha256:b", (), 0)
+    assert statuses == ["0 of 1 layers", "1 of 1 layers"]
 
 
 def test_a_pull_by_digest(daemon: Daemon, runtime: DockerRuntime) -> None:
@@ -195,7 +380,7 @@ def test_a_pull_by_digest(daemon: Daemon, runtime: DockerRuntime) -> None:
     daemon.answers["POST /images/create"] = stream
     found = {"Id": "sha256:1", "RepoDigests": [reference]}
     daemon.answers[f"GET /images/{quote(reference, safe='/:')}/json"] = lambda h: h.send(found)
-    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference, ())
+    assert runtime.pull(reference, lambda _: None) == ("sha256:1", reference, (), 0)
     assert sorted(queries[0].split("&")) == ["fromImage=registry.example:5000/app", "tag=sha256:b"]
 
 
@@ -245,6 +430,43 @@ def test_a_check_that_prints_without_end_times_out(daemon: Daemon, runtime: Dock
     assert (result.ok, result.error, result.output) == (False, "true did not end within 0.3s", "")
 
 
+def test_the_time_limit_of_a_check_begins_when_it_was_started(daemon: Daemon, tmp_path: Path) -> None:
+    """A daemon that is slow for all containers must not make healthy ones look unhealthy."""
+    clock = FakeClock()
+    runtime = DockerRuntime(f"unix://{tmp_path}/docker.sock", "test", clock, SignalCancellation())
+
+    def create(handler: Handler) -> None:
+        clock.advance(30.0)
+        handler.send({"Id": "e1"}, 201)
+
+    def end(handler: Handler) -> None:
+        handler.body()
+        handler.send_response(101)
+        handler.send_header("Upgrade", "tcp")
+        handler.end_headers()
+
+    daemon.answers[f"POST /containers/{ID}/exec"] = create
+    daemon.answers["POST /exec/e1/start"] = end
+    daemon.answers["GET /exec/e1/json"] = lambda h: h.send({"Running": False, "Pid": 0, "ExitCode": 0})
+    result = runtime.execute(ID, ("true",), 5.0)
+    assert (result.ok, result.error) == (True, "")
+
+
+def test_commands_that_hung_in_containers_that_are_gone_are_forgotten(
+    daemon: Daemon, runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`supervise` runs for months, and replaces each container whose check hangs."""
+    monkeypatch.setattr(health_commands, "REMEMBERED", 2)
+    started = answers_slowly(daemon, running=True)
+    containers = [f"{number}{ID[1:]}" for number in range(3)]
+    for one in containers:
+        daemon.answers[f"POST /containers/{one}/exec"] = daemon.answers[f"POST /containers/{ID}/exec"]
+        runtime.execute(one, ("true",), 0.01)
+    for one in reversed(containers):
+        runtime.execute(one, ("true",), 0.01)
+    assert len(started) == 4, "only the oldest one was forgotten"
+
+
 def test_a_check_that_cannot_be_killed_runs_alone(daemon: Daemon, runtime: DockerRuntime) -> None:
     """For example in a daemon on another host."""
     started = answers_slowly(daemon, running=True)
@@ -271,13 +493,84 @@ def test_only_the_end_of_a_long_output_is_kept() -> None:
     assert (len(output), output[-6:]) == (1100, b"endcut")
 
 
-def spec() -> ContainerSpec:
+def spec(*joined: JoinedNetwork) -> ContainerSpec:
     return ContainerSpec(
         name="web-r1-1", image_id="sha256:1", command=None, entrypoint=None, environment={"A": "b"},
         labels={"conductor.change": "u1"}, user=None, workdir=None, network="n", ip=None, publish=None, volumes=(),
         tmpfs=(), memory=None, cpus=None, shm_size=None, init=True, read_only=False, cap_add=(), cap_drop=(), ulimits={},
-        extra_hosts={}, logging=Logging(), stop=Stop(),
+        extra_hosts={}, logging=Logging(), stop=Stop(), devices=(), security_opt=(), sysctls={}, pids_limit=None,
+        hostname=None, dns=Dns(), joined=joined,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "running", "fails_with"), [(409, False, ""), (404, None, ""), (500, True, "daemon")]
+)
+def test_a_signal_to_a_container_that_has_exited_is_no_error(
+    daemon: Daemon, runtime: DockerRuntime, status: int, running: bool | None, fails_with: str
+) -> None:
+    daemon.answers[f"POST /containers/{ID}/kill"] = fails(status)
+    state = {"Running": running, "ExitCode": 0, "OOMKilled": False}
+    found = {"State": state, "Config": {}, "NetworkSettings": {"Networks": {}}}
+    daemon.answers[f"GET /containers/{ID}/json"] = fails(404) if running is None else lambda h: h.send(found)
+    if not fails_with:
+        runtime.signal(ID, "SIGTERM")
+        return
+    with pytest.raises(ConductorError, match=r"^cannot send SIGTERM to container"):
+        runtime.signal(ID, "SIGTERM")
+
+
+CONNECT = "POST /networks/monitoring/connect"
+
+
+def test_a_container_joins_its_additional_networks(daemon: Daemon, runtime: DockerRuntime) -> None:
+    bodies: list[Any] = []
+
+    def connect(handler: Handler) -> None:
+        bodies.append(json.loads(handler.body()))
+        handler.send({})
+
+    daemon.answers["POST /containers/create"] = lambda h: h.send({"Id": ID}, 201)
+    daemon.answers[CONNECT] = connect
+    assert runtime.create(spec(JoinedNetwork(name="monitoring", aliases=("web", "shop")))) == ID
+    assert (bodies[0]["Container"], bodies[0]["EndpointConfig"]["Aliases"]) == (ID, ["web", "shop"])
+
+
+def test_a_connection_that_an_earlier_request_made_is_no_error(daemon: Daemon, runtime: DockerRuntime) -> None:
+    networks: dict[str, Any] = {"n": {}, "monitoring": {}}
+    daemon.answers["POST /containers/create"] = lambda h: h.send({"Id": ID}, 201)
+    daemon.answers[CONNECT] = fails(500)
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send({"NetworkSettings": {"Networks": networks}})
+    assert runtime.create(spec(JoinedNetwork(name="monitoring"))) == ID
+    del networks["monitoring"]
+    with pytest.raises(ConductorError, match=r"^cannot connect web-r1-1 to network monitoring: "):
+        runtime.create(spec(JoinedNetwork(name="monitoring")))
+
+
+@pytest.mark.parametrize(("wanted", "missing"), [(["monitor"], "monitor"), (["monitoring", "db"], "db")])
+def test_additional_networks_must_exist(
+    daemon: Daemon, runtime: DockerRuntime, wanted: list[str], missing: str
+) -> None:
+    runtime.check_networks([])
+    daemon.answers["GET /networks"] = lambda h: h.send([{"Name": "monitoring"}])  # the daemon finds parts of names too
+    runtime.check_networks(["monitoring"])
+    with pytest.raises(ConductorError) as raised:
+        runtime.check_networks(wanted)
+    assert raised.value.sentence == f"cannot connect containers to network {missing}: it does not exist"
+
+
+def test_the_address_of_a_container_is_that_on_conductors_own_network(daemon: Daemon, runtime: DockerRuntime) -> None:
+    networks = {"another": {"IPAddress": "172.18.0.9"}, "n": {"IPAddress": "10.1.0.5"}}
+    found = {
+        "Config": {"Labels": {"conductor.address": "10.1.0.5:80"}},
+        "HostConfig": {"NetworkMode": "n"},
+        "NetworkSettings": {"Networks": networks, "Ports": {}},
+        "State": {"Running": True, "ExitCode": 0, "OOMKilled": False, "Pid": 1},
+    }
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send(found)
+    state = runtime.inspect(ID)
+    assert state is not None
+    assert state.address == "10.1.0.5:80"
 
 
 def test_a_container_does_not_get_the_callers_proxies(
@@ -334,7 +627,7 @@ def test_a_pull_sends_the_credentials_of_its_registry(
 def test_a_start_requests_the_name_only_when_it_fails(daemon: Daemon, runtime: DockerRuntime) -> None:
     daemon.answers[f"POST /containers/{ID}/start"] = lambda h: h.send(None, 204)
     runtime.start(ID)
-    assert daemon.requests == ["GET /version", f"POST /containers/{ID}/start"]
+    assert daemon.requests == [PING, f"POST /containers/{ID}/start"]
     daemon.answers[f"POST /containers/{ID}/start"] = fails()
     runtime.start(ID)  # a 500, and yet it runs
     stopped = {**INSPECTED, "State": {**STATE, "Running": False}}
@@ -390,6 +683,7 @@ def test_a_daemon_that_does_not_run(tmp_path: Path, url: str) -> None:
     def sentence(call: Callable[[], object]) -> str:
         with pytest.raises(RuntimeUnavailable) as caught:
             call()
+        assert caught.value.hint.endswith("(or correct host.docker)")
         return caught.value.sentence
 
     for call in (DockerRuntime(url, "test", Clock(), SignalCancellation()).containers, TaskRuntime(url, "test").ping):
@@ -399,7 +693,7 @@ def test_a_daemon_that_does_not_run(tmp_path: Path, url: str) -> None:
 
 def test_a_connection_that_closes_means_unavailable(daemon: Daemon, runtime: DockerRuntime) -> None:
     daemon.answers["GET /containers/json"] = lambda handler: None
-    with pytest.raises(RuntimeUnavailable, match="cannot list containers: the connection to Docker broke"):
+    with pytest.raises(RuntimeUnavailable, match="cannot list containers: the connection to Docker was lost"):
         runtime.containers()
 
 
@@ -410,3 +704,43 @@ def test_an_error_of_the_daemon_is_not_unavailable(daemon: Daemon, runtime: Dock
         runtime.containers()
     assert not isinstance(caught.value, RuntimeUnavailable)
     assert caught.value.sentence == "cannot list containers: the disk is full"
+
+
+@pytest.fixture
+def verbose() -> Iterator[None]:
+    verbosity.choose(verbosity.Verbosity.VERBOSE)
+    yield
+    verbosity.choose(verbosity.Verbosity.NORMAL)
+
+
+@pytest.mark.usefixtures("verbose")
+def test_with_verbose_each_call_is_printed_without_headers_and_body(
+    daemon: Daemon, runtime: DockerRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.answers["POST /containers/create"] = lambda h: h.send({"Id": ID})
+    daemon.answers["GET /images/sha256:1/json"] = fails(404)
+    made = msgspec.structs.replace(spec(), environment={"PASSWORD": "hunter2"})
+    assert runtime.create(made) == ID
+    with pytest.raises(ConductorError):
+        runtime.image("sha256:1")
+    lines = [re.sub(r"[\d.]+s$", "0s", line) for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        "  docker  GET /v1.45/_ping: 400 in 0s",
+        "  docker  POST /v1.41/containers/create?name=web-r1-1: 200 in 0s",
+        "  docker  GET /v1.41/images/sha256:1/json: 404 in 0s",
+    ]
+
+
+@pytest.mark.usefixtures("verbose")
+def test_with_verbose_a_call_without_an_answer_is_printed(
+    daemon: Daemon, runtime: DockerRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.close()
+    with pytest.raises(RuntimeUnavailable):
+        runtime.inspect(ID)
+    assert f"  docker  GET /v1.41/containers/{ID}/json: no answer in " in capsys.readouterr().err
+
+
+def test_without_verbose_no_call_is_printed(runtime: DockerRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runtime.inspect(ID) is not None
+    assert capsys.readouterr() == ("", "")

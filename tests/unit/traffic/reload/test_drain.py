@@ -1,8 +1,10 @@
 """What the sockets of an old worker prove, and drains of workers that live or have exited."""
 
+import itertools
+
 import pytest
 
-from conductor.traffic.port import Drained
+from conductor.traffic.port import Drained, Draining
 from conductor.traffic.processes import TcpConnection, Worker
 from conductor.traffic.reload.drain import INSPECT_SECONDS, WorkerSockets, inspect, wait_until_drained
 from tests.fakes.runtime import FakeCancellation, FakeClock
@@ -46,19 +48,48 @@ def drain(*workers: Worker, seconds: float, inspectable: bool = True) -> tuple[D
     return drained, clock.monotonic()
 
 
-def test_workers_that_have_exited_are_drained_at_once(own_process: Worker) -> None:
-    gone = own_process._replace(started=own_process.started + 1)
+def test_workers_that_have_exited_are_drained_at_once(living_worker: Worker) -> None:
+    gone = living_worker._replace(started=living_worker.started + 1)
     assert drain(gone, seconds=10.0) == (Drained(), 0.0)
     assert drain(seconds=10.0) == (Drained(), 0.0)
 
 
-def test_a_living_worker_without_connections_is_harmless_after_a_while(own_process: Worker) -> None:
-    drained, seconds = drain(own_process, seconds=10.0)
+def test_a_living_worker_without_connections_is_harmless_after_a_while(living_worker: Worker) -> None:
+    drained, seconds = drain(living_worker, seconds=10.0)
     assert drained == Drained()
     assert INSPECT_SECONDS < seconds < 3 * INSPECT_SECONDS
 
 
-def test_a_living_worker_whose_sockets_prove_nothing_is_waited_for_until_the_deadline(own_process: Worker) -> None:
-    drained, seconds = drain(own_process, seconds=10.0, inspectable=False)
+def test_a_drain_reports_what_is_left(living_worker: Worker) -> None:
+    clock, found = FakeClock(), list[tuple[float, Draining]]()
+    wait_until_drained(
+        [living_worker], {443}, {OLD}, inspectable=False, seconds=10.0, clock=clock,
+        cancellation=FakeCancellation(clock), progress=lambda now: found.append((clock.monotonic(), now)),
+    )  # fmt: skip
+    assert found[0] == (0.0, Draining(requests=0, connections=0, workers=1, seconds_left=10))
+    for at, now in found:
+        assert 10 - at <= now.seconds_left < 11 - at
+    assert max(later - at for (at, _), (later, _) in itertools.pairwise(found)) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("draining", "text"),
+    [
+        (
+            Draining(requests=1, connections=0, workers=2, seconds_left=27),
+            "27s left, 1 request to old replicas, 0 idle connections, 2 old nginx workers",
+        ),
+        (
+            Draining(requests=2, connections=1, workers=1, seconds_left=90),
+            "1m30s left, 2 requests to old replicas, 1 idle connection, 1 old nginx worker",
+        ),
+    ],
+)
+def test_what_is_left_as_text(draining: Draining, text: str) -> None:
+    assert str(draining) == text
+
+
+def test_a_living_worker_whose_sockets_prove_nothing_is_waited_for_until_the_deadline(living_worker: Worker) -> None:
+    drained, seconds = drain(living_worker, seconds=10.0, inspectable=False)
     assert drained == Drained(cut=0, silent=0)
     assert 10.0 <= seconds < 11.0

@@ -24,7 +24,7 @@ def renderer(tmp_path: Path) -> Renderer:
 def directory(tmp_path: Path, renderer: Renderer) -> IncludeDir:
     """An include directory with a colleague's file."""
     host = HostNginx(include_dir=str(tmp_path / "included"), binary="/bin/false")
-    made = IncludeDir(host, renderer, Nginx(host, renderer.status_socket))
+    made = IncludeDir(host, renderer, Nginx(host, renderer.status_socket, renderer.runtime))
     made.make_directories()
     (made.path / "theirs.conf").write_text("# theirs\n")
     return made
@@ -110,7 +110,7 @@ def test_a_foreign_file_named_like_a_service_is_not_overwritten(directory: Inclu
 
 
 def test_temporary_files_of_killed_writers_are_removed(directory: IncludeDir) -> None:
-    (directory.path / ".web.conf.new").write_text("half")
+    (directory.path / ".web.conf.new").write_text(HEADER + "half")
     directory.sweep()
     assert [path.name for path in directory.path.iterdir()] == ["theirs.conf"]
 
@@ -156,3 +156,10 @@ def test_links_stay_links_in_a_draft(directory: IncludeDir, renderer: Renderer, 
         "relative.conf": "theirs.conf", "dangling.conf": "absent", "theirs.conf": None, "web.conf": None,
         **dict.fromkeys((*INCLUDES, OWN_FILE)),
     }  # fmt: skip
+
+
+def test_a_temporary_file_of_another_program_stays(directory: IncludeDir) -> None:
+    (directory.path / ".theirs.conf.new").write_text("# theirs, not yet saved\n")
+    (directory.path / ".web.conf.new").write_text(HEADER + "half")
+    directory.sweep()
+    assert sorted(path.name for path in directory.path.iterdir()) == [".theirs.conf.new", "theirs.conf"]

@@ -33,9 +33,9 @@ def record(tmp_path: Path) -> Record:
 
 
 @pytest.fixture
-def gone(own_process: Worker) -> Worker:
+def gone(living_worker: Worker) -> Worker:
     """A worker that has exited: its pid belongs to a process with another start time."""
-    return own_process._replace(started=own_process.started + 1)
+    return living_worker._replace(started=living_worker.started + 1)
 
 
 def test_a_text_has_the_endpoints_that_it_was_written_with(record: Record) -> None:
@@ -49,6 +49,14 @@ def test_a_text_has_the_endpoints_that_it_was_written_with(record: Record) -> No
 )
 def test_an_unknown_text_has_no_endpoints(record: Record, service: str, text: str | None) -> None:
     assert record.endpoints(service, text) == ()
+
+
+def test_a_text_is_known_unless_another_one_was_written(record: Record) -> None:
+    assert record.knows("web", "old")
+    assert not record.knows("web", "edited by an operator")
+    assert record.knows("worker", "of a lost record")
+    record.begin({"web": version("new", NEW)})
+    assert (record.knows("web", "old"), record.knows("web", "new")) == (True, True)
 
 
 def test_without_a_file_there_is_no_endpoint(tmp_path: Path) -> None:
@@ -96,24 +104,26 @@ def test_a_removed_file_has_no_version(record: Record) -> None:
     assert (record.endpoints("web", "old"), record.endpoints("web", None), record.known()) == ((), (), frozenset())
 
 
-def test_endpoints_that_leave_are_known_while_a_worker_lives(record: Record, own_process: Worker, gone: Worker) -> None:
-    switch(record, "web", "new", NEW, workers=(gone, own_process))
+def test_endpoints_that_leave_are_known_while_a_worker_lives(
+    record: Record, living_worker: Worker, gone: Worker
+) -> None:
+    switch(record, "web", "new", NEW, workers=(gone, living_worker))
     assert record.known() == {OLD, NEW}
     assert record.endpoints("web", "old") == ()
 
 
-def test_endpoints_that_stay_are_not_quarantined(record: Record, own_process: Worker) -> None:
-    switch(record, "web", "both", OLD, NEW, workers=(own_process,))
+def test_endpoints_that_stay_are_not_quarantined(record: Record, living_worker: Worker) -> None:
+    switch(record, "web", "both", OLD, NEW, workers=(living_worker,))
     switch(record, "web", "new", NEW, workers=())
     assert record.known() == {NEW}
 
 
 def test_endpoints_of_a_version_that_was_never_in_force_are_quarantined_too(
-    record: Record, own_process: Worker
+    record: Record, living_worker: Worker
 ) -> None:
     """The killed process may have reloaded nginx before it could record that."""
     record.begin({"web": version("new", NEW)})
-    switch(record, "web", "old", OLD, workers=(own_process,))
+    switch(record, "web", "old", OLD, workers=(living_worker,))
     assert record.known() == {OLD, NEW}
 
 
@@ -122,8 +132,8 @@ def test_the_quarantine_ends_when_the_worker_has_exited(record: Record, gone: Wo
     assert record.known() == {NEW}
 
 
-def test_the_quarantine_ends_with_a_reboot(record: Record, own_process: Worker) -> None:
-    switch(record, "web", "new", NEW, workers=(own_process._replace(boot="another boot"),))
+def test_the_quarantine_ends_with_a_reboot(record: Record, living_worker: Worker) -> None:
+    switch(record, "web", "new", NEW, workers=(living_worker._replace(boot="another boot"),))
     assert record.known() == {NEW}
 
 
@@ -132,10 +142,10 @@ def test_a_write_drops_what_is_no_longer_in_quarantine(record: Record, gone: Wor
     assert OLD not in (tmp_path / "traffic.json").read_text()
 
 
-def test_another_process_reads_the_record(record: Record, own_process: Worker, tmp_path: Path) -> None:
+def test_another_process_reads_the_record(record: Record, living_worker: Worker, tmp_path: Path) -> None:
     other = Record(tmp_path)
     assert other.known() == {OLD}
-    switch(record, "web", "new", NEW, workers=(own_process,))
+    switch(record, "web", "new", NEW, workers=(living_worker,))
     assert other.known() == {OLD, NEW}
     assert other.endpoints("web", "new") == (NEW,)
 
@@ -165,10 +175,17 @@ def test_no_file_is_no_digest() -> None:
 
 
 def test_an_endpoint_that_left_before_a_cutover_is_known_while_a_worker_from_then_lives(
-    record: Record, own_process: Worker
+    record: Record, living_worker: Worker
 ) -> None:
     """As of an exited replica: its traffic is rerouted first, and its replacement joins with a later switch."""
     switch(record, "web", "both", OLD, NEW)
-    switch(record, "web", "rerouted", NEW, workers=(own_process,))
+    switch(record, "web", "rerouted", NEW, workers=(living_worker,))
     switch(record, "web", "repaired", NEW, OTHER)
     assert record.known() == {OLD, NEW, OTHER}
+
+
+def test_a_record_that_cannot_be_reached_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
+    """For example a link to itself, or a disk that does not answer."""
+    (tmp_path / "traffic.json").symlink_to("traffic.json")
+    with pytest.raises(ConductorError):
+        Record(tmp_path).known()

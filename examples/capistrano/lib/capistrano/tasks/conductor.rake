@@ -1,4 +1,4 @@
-# Runs conductor on one host after the other and stops at the first failure. The remaining hosts are left alone, and the
+# Runs conductor on one host after another and stops at the first failure. The remaining hosts are left alone, and the
 # failed host keeps serving its current release. A lost connection does not stop an upgrade that has already started.
 require "json"
 require "shellwords"

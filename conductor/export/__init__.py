@@ -1,0 +1,1 @@
+"""The definitions in the formats of other tools: Compose, Kubernetes, Quadlet (pure)."""

@@ -1,0 +1,1 @@
+"""Notifications: which settings apply, and the delivery to a command and a webhook."""

@@ -1,0 +1,1 @@
+"""The runtime of a fleet: Docker's Swarm mode."""

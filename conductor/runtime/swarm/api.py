@@ -1,0 +1,147 @@
+"""Swarm's part of the Engine API (v1.41) on one manager, as JSON: services, their tasks, nodes and configs."""
+
+import base64
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from conductor.clock import Clock
+from conductor.errors import ConductorError
+from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.port import RuntimeUnavailable
+
+CALL_SECONDS = 3.0  # of one request: a manager without a leader answers none
+TOTAL_SECONDS = 60.0  # of one call: the election of another leader took up to 20 s
+RETRY_SECONDS = 0.2
+CONFLICT, NOT_FOUND, SERVER_ERROR, UNAVAILABLE = 409, 404, 500, 503
+# Constants of Swarm's source: a write that names an old version, and a manager without a leader. Neither has a code of its own.
+_OUT_OF_SEQUENCE: Final = "update out of sequence"
+_NO_LEADER: Final = "swarm does not have a leader"
+
+
+class SwarmApi:
+    """Every failure is a `ConductorError` that begins with "cannot ACTION"."""
+
+    def __init__(self, tasks: TaskRuntime, clock: Clock) -> None:
+        self._tasks = tasks
+        self._clock = clock
+
+    def services(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the services with all of these labels."""
+        return self._list("services", {"label": [f"{name}={value}" for name, value in labels.items()]})
+
+    def service(self, service: str) -> dict[str, Any] | None:
+        """Return a service, by its id or its name."""
+        status, found = self._call("GET", f"/services/{quote(service)}", f"inspect service {service}", missing=True)
+        return None if status == NOT_FOUND else found
+
+    def tasks(self, service: str | None = None) -> list[dict[str, Any]]:
+        """Return the tasks of one service, or of all."""
+        return self._list("tasks", {"service": [service]} if service else {})
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """Return the nodes by their ids."""
+        return {one["ID"]: one for one in self._list("nodes", {})}
+
+    def node_id(self) -> str:
+        """Return the id of the node whose daemon answers."""
+        return str(self._call("GET", "/info", "read the settings of Docker")[1]["Swarm"]["NodeID"])
+
+    def create_service(self, body: Mapping[str, Any], auth: Mapping[str, str]) -> str | None:
+        """Return the id of a new service; None when its name is in use, perhaps by an earlier, unclear request."""
+        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()} if auth else None
+        action = f"create service {body['Name']}"
+        status, made = self._call("POST", "/services/create", action, body, tolerated={CONFLICT}, headers=headers)
+        return None if status == CONFLICT else str(made["ID"])
+
+    def update_service(self, service: str, action: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Apply `change` to the service's specification. Swarm itself may write to a service just after its creation: read the
+        service again, and repeat the change."""
+        while True:
+            found = self.service(service)
+            if found is None:
+                raise ConductorError(f"cannot {action}: no such service")
+            change(found["Spec"])
+            path = f"/services/{service}/update?version={found['Version']['Index']}"
+            status, answer = self._call("POST", path, action, found["Spec"], tolerated={SERVER_ERROR})
+            if status != SERVER_ERROR:
+                return
+            if _OUT_OF_SEQUENCE not in (text := _message(answer)):
+                raise ConductorError(f"cannot {action}: {text}")
+
+    def remove_service(self, service: str) -> None:
+        """Remove a service. A missing one is no error."""
+        self._call("DELETE", f"/services/{quote(service)}", f"remove service {service}", missing=True)
+
+    def configs(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the configs with all of these labels."""
+        return self._list("configs", {"label": [f"{name}={value}" for name, value in labels.items()]})
+
+    def config(self, name: str) -> dict[str, Any] | None:
+        """Return a config by its name."""
+        status, found = self._call("GET", f"/configs/{quote(name)}", f"read config {name}", missing=True)
+        return None if status == NOT_FOUND else found
+
+    def create_config(self, spec: Mapping[str, Any]) -> bool:
+        """Return False when the name is in use, perhaps by an earlier, unclear request."""
+        action = f"create config {spec['Name']}"
+        return self._call("POST", "/configs/create", action, spec, tolerated={CONFLICT})[0] != CONFLICT
+
+    def update_config(self, config: str, version: int, spec: Mapping[str, Any]) -> bool:
+        """Replace the labels of a config; return False when it has another version or is gone."""
+        path, action = f"/configs/{config}/update?version={version}", f"write config {spec['Name']}"
+        status, answer = self._call("POST", path, action, spec, tolerated={SERVER_ERROR}, missing=True)
+        if status == SERVER_ERROR and _OUT_OF_SEQUENCE not in (text := _message(answer)):
+            raise ConductorError(f"cannot {action}: {text}")
+        return status not in {SERVER_ERROR, NOT_FOUND}
+
+    def remove_config(self, name: str) -> None:
+        """Remove a config. A missing one is no error."""
+        self._call("DELETE", f"/configs/{quote(name)}", f"remove config {name}", missing=True)
+
+    def _list(self, what: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        path = f"/{what}" + (f"?filters={quote(json.dumps(filters))}" if filters else "")
+        return list(self._call("GET", path, f"list {what}")[1] or ())
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        tolerated: Collection[int] = (),
+        missing: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """Make a request again while it is not answered in time, or the swarm has no leader; at most for `TOTAL_SECONDS`.
+
+        That is harmless: a creation that succeeded is found by its name, and an update names the version that it replaces.
+        """
+        accepted = {*tolerated, SERVER_ERROR, UNAVAILABLE, *([NOT_FOUND] if missing else [])}
+        until = self._clock.monotonic() + TOTAL_SECONDS
+        while True:
+            error: ConductorError | None = None
+            try:
+                status, answer = self._tasks.exchange(
+                    method, path, action, body, tolerated=accepted, seconds=CALL_SECONDS, headers=headers
+                )
+            except RuntimeUnavailable as late:
+                if not isinstance(late.__cause__, TimeoutError):
+                    raise
+                error = late
+            else:
+                text = _message(answer) if status >= SERVER_ERROR else ""
+                if not text or (status in tolerated and _NO_LEADER not in text):
+                    return status, answer
+                error = ConductorError(f"cannot {action}: {text}")
+                if _NO_LEADER not in text:
+                    raise error
+            if self._clock.monotonic() >= until:
+                raise error
+            self._clock.sleep(RETRY_SECONDS)
+
+
+def _message(answer: Any) -> str:
+    return str(answer.get("message", answer)) if isinstance(answer, dict) else str(answer)

@@ -1,0 +1,1 @@
+"""The definitions file from a central store: etcd, Consul or ZooKeeper."""

@@ -1,0 +1,60 @@
+"""Options and fixtures of the benchmarks. Each test records its figures, and fails if one of their bounds is missed."""
+
+import math
+import time
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.benchmarks.figures import Figures
+
+SHORT_SECONDS = 120.0  # then, the short form starts no benchmark any more, so that it ends within 3 minutes
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--short", action="store_true", help="few pairs of the benchmarks for CI; writes no figures")
+    parser.addoption(
+        "--most-pairs",
+        type=int,
+        default=0,
+        help="measure or upgrade only so often, to try a benchmark; writes no figures",
+    )
+    parser.addoption("--kamal-proxy", metavar="PATH", help="measure this binary of kamal-proxy beside Conductor")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "short: a benchmark that the short form also runs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_short(config):
+        others = [item for item in items if not item.get_closest_marker("short")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = sorted((item for item in items if item not in others), key=lambda item: "supervise" in item.nodeid)
+
+
+def is_short(config: pytest.Config) -> bool:
+    """Return whether this is the short form. The option is unknown when all tests run."""
+    return bool(config.getoption("--short", default=False))
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
+    """What the test measures; it is written also when a bound is missed."""
+    short = is_short(request.config)
+    until = BEGAN + SHORT_SECONDS if short else math.inf
+    if time.monotonic() > until:
+        pytest.skip(f"the short form has run for {SHORT_SECONDS:g} s")
+    most_pairs = request.config.getoption("--most-pairs", default=0)
+    found = Figures(short=short, most_pairs=most_pairs, until=until)
+    yield found
+    found.write()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    result = yield
+    if isinstance(figures := pyfuncitem.funcargs.get("figures"), Figures):
+        figures.require_bounds()
+    return result

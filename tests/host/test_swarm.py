@@ -1,0 +1,137 @@
+"""On a swarm of one whole host, the runtime and the shared objects of a fleet do what the fakes of the unit tests do."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from conductor.cancellation import SignalCancellation
+from conductor.clock import Clock
+from conductor.definitions.model import Network
+from conductor.errors import ConductorError
+from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.swarm.api import SwarmApi
+from conductor.runtime.swarm.client import SwarmRuntime
+from conductor.runtime.swarm.objects import SwarmObjects
+from conductor.state.fleet.objects import Objects
+from tests.fakes import objects_contract, runtime_contract
+from tests.fakes.runtime_contract import BEHAVIOURS, Case
+from tests.support.images import APP
+from tests.support.swarm import SwarmHost, swarm_host
+
+pytestmark = pytest.mark.long
+# A fleet refuses `publish`. The cgroups of a whole host have other paths on this machine.
+LOCAL = {runtime_contract.address_of_a_published_replica, runtime_contract.usage_of_a_running_container}
+
+
+@pytest.fixture(scope="module")
+def swarm(images: None) -> Iterator[SwarmHost]:
+    with swarm_host() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def contract_case(swarm: SwarmHost) -> Case:
+    network = Network(name="conductor", subnet="10.211.3.0/24", tasks="10.211.3.192/26")
+    clock = Clock()
+    runtime = SwarmRuntime(swarm.url, "test", clock, SignalCancellation())
+    runtime.ensure_network(network)
+
+    def tag(reference: str) -> None:
+        swarm.machine.run("docker", "tag", f"{APP}:r1", reference)
+
+    return Case(runtime, clock, "test", network, f"{APP}:r1", tag, swarm.machine.address)
+
+
+@pytest.fixture
+def case(contract_case: Case) -> Iterator[Case]:
+    yield contract_case
+    found = contract_case.runtime.containers()
+    for one in (*found.replicas, *found.tasks):
+        contract_case.runtime.stop(one.id, 1)
+        contract_case.runtime.remove(one.id)
+
+
+@pytest.mark.parametrize("behaviour", [one for one in BEHAVIOURS if one not in LOCAL], ids=lambda one: one.__name__)
+def test_contract(case: Case, behaviour: Callable[[Case], None]) -> None:
+    behaviour(case)
+
+
+def test_a_replica_that_exits_is_started_again_by_swarm_and_its_exit_is_seen_before(case: Case) -> None:
+    container = case.started("exits")
+    case.await_exit(container)
+    began = case.clock.monotonic()
+    while case.clock.monotonic() - began < 4:  # it is started again after 5 seconds
+        state = case.runtime.inspect(container)
+        assert state is not None
+        assert (state.running, state.exit_code, state.error) == (False, 3, "")
+        case.clock.sleep(0.1)
+    first = state.since
+    while (state := case.runtime.inspect(container)) is None or state.running or state.since == first:
+        assert case.clock.monotonic() - began < 30
+        case.clock.sleep(0.1)
+    assert state.exit_code == 3
+    assert case.runtime.stop(container, 1) is False
+    state = case.runtime.inspect(container)
+    assert state is not None
+    assert (state.running, state.exit_code) == (False, 3)
+
+
+def test_a_task_that_the_node_rejects_is_an_error_in_its_own_words(case: Case) -> None:
+    container = case.runtime.create(case.replica("serves", volumes=("/nosuch/file.conf:/file.conf",)))
+    with pytest.raises(ConductorError, match=r"bind source path does not exist: /nosuch/file\.conf"):
+        case.runtime.start(container)
+    [replica] = case.runtime.containers().replicas
+    assert replica.state == "created"
+    case.clock.sleep(6)  # longer than Swarm waits before it starts a task again
+    assert case.runtime.containers().replicas == (replica,)
+
+
+def test_the_log_of_a_stopped_replica_can_be_read_until_its_removal(case: Case) -> None:
+    container = case.started("prints-and-serves")
+    case.runtime.stop(container, 1)
+    case.clock.sleep(4)  # by then Swarm has forgotten the task
+    assert case.runtime.logs(container, 10) == ("one",)
+    case.runtime.remove(container)
+    assert case.runtime.logs(container, 10) == ()
+
+
+def test_a_replica_keeps_its_port_and_its_id_when_it_is_stopped_and_started(case: Case) -> None:
+    container = case.started("serves", 7)
+    before = case.runtime.inspect(container)
+    case.runtime.signal(container, "SIGTERM")
+    case.await_exit(container)
+    case.runtime.start(container)
+    assert case.runtime.inspect(container) == before
+    assert before is not None
+    assert before.address == f"{case.node}:21007"
+
+
+def test_names_that_swarm_does_not_accept(case: Case) -> None:
+    name = f"{'w' * 50}-1.2-ch1-1"
+    spec = msgspec.structs.replace(case.replica("serves"), name=name)
+    assert case.runtime.create(spec) == case.runtime.create(spec)
+    [replica] = case.runtime.containers().replicas
+    case.runtime.start(replica.id)
+    assert case.runtime.containers().replicas[0].running
+
+
+@pytest.fixture
+def objects(swarm: SwarmHost) -> Iterator[SwarmObjects]:
+    made = SwarmObjects(SwarmApi(TaskRuntime(swarm.url, "test"), Clock()), "test")
+    yield made
+    for one in made.read_all():
+        made.remove(one.name)
+
+
+@pytest.mark.parametrize("behaviour", objects_contract.BEHAVIOURS, ids=lambda one: one.__name__)
+def test_objects(objects: SwarmObjects, behaviour: Callable[[Objects], None]) -> None:
+    behaviour(objects)
+
+
+def test_the_objects_of_another_instance_are_not_seen(swarm: SwarmHost, objects: SwarmObjects) -> None:
+    other = SwarmObjects(SwarmApi(TaskRuntime(swarm.url, "other"), Clock()), "other")
+    objects.create("web", {"wanted": "1"})
+    assert (other.read("web"), other.read_all()) == (None, ())
+    other.remove("web")
+    assert objects.read("web") is not None
