@@ -1,6 +1,6 @@
 """Kills and faults at every point of an action: which points there are, what is done at each, and what must be true after it.
 
-A point is the n-th request to Docker, the n-th run of nginx, or the n-th call of a system call. Nothing inside the product takes
+A point is the n-th request of a kind to Docker, the n-th run of nginx, or the n-th call of a system call. Nothing inside the product takes
 part: a proxy stands before Docker's socket, a script before nginx's binary, and strace injects the signal.
 """
 
@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.commands import Result
-from tests.support.daemon_between import DaemonBetween, Fault
+from tests.support.daemon_between import DaemonBetween, Fault, Place, places
 from tests.support.host import TestHost, merged
 from tests.support.images import REVISIONS
 from tests.support.load import Load
@@ -132,15 +131,15 @@ class Campaign:
     def kills(self) -> Iterator[Point]:
         """Yield a kill before and after each request to Docker and each run of nginx, and at each rename, fsync,
         unlink and kill."""
-        self.between.arm(0, Fault("kill"))
+        self.between.arm()
         self.reset_nginx()
         self.command(self.action()).expect(0)
         calls, runs = list(self.between.calls), int((self._wrapped / "runs").read_text())
         self.between.disarm()
         self.reset()
-        for number, call in enumerate(calls, 1):
+        for call, place in zip(calls, places(calls), strict=True):
             for done in (False,) if STREAMS.search(call) else (False, True):
-                yield _docker(number, call, Fault("kill", done))
+                yield _docker(place, Fault("kill", done))
         for number in range(1, runs + 1):
             for when in ("before", "after"):
                 yield Point(
@@ -151,15 +150,15 @@ class Campaign:
 
     def daemon_faults(self) -> Iterator[Point]:
         """Yield an error, a lost connection and a delay at each request to Docker."""
-        self.between.arm(0, Fault("kill"))
+        self.between.arm()
         self.command(self.action()).expect(0)
         calls = list(self.between.calls)
         self.between.disarm()
         self.reset()
-        for number, call in enumerate(calls, 1):
+        for call, place in zip(calls, places(calls), strict=True):
             for fault in (Fault("500"), Fault("500", done=True), Fault("cut"), Fault("cut", done=True), Fault("delay")):
                 if not (fault.done and STREAMS.search(call)):
-                    yield _docker(number, call, fault)
+                    yield _docker(place, fault)
 
     def disk_faults(self) -> Iterator[Point]:
         """Yield an error of the disk, and a full disk, at each rename and fsync."""
@@ -280,10 +279,9 @@ class Campaign:
         return next(self._revisions)
 
 
-def _docker(number: int, call: str, fault: Fault) -> Point:
-    method, path = call.split(" ", 1)
-    place = f"request {number}, {method} {Path(path.partition('?')[0]).name or path}"
+def _docker(place: Place, fault: Fault) -> Point:
     what = {"kill": "killed", "cut": "connection cut", "500": "error", "delay": "delay"}[fault.kind]
     return Point(
-        f"{what} {'after' if fault.done else 'at'} {place}", lambda campaign: campaign.between.arm(number, fault)
+        f"{what} {'after' if fault.done else 'at'} {place.kind}, {place.number}",
+        lambda campaign: campaign.between.arm(place, fault),
     )

@@ -11,6 +11,8 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -39,10 +41,30 @@ class Fault(NamedTuple):
 DELAY_SECONDS = 2.0
 
 
+class Place(NamedTuple):
+    """The `number`-th request of a kind, counted from 1. The longer an action waits, the more often it lists containers, so a
+    number among all requests would not name the same one each time."""
+
+    kind: str  # METHOD and path without the query and the words with a digit: version, names and ids
+    number: int
+
+
+def places(calls: Sequence[str]) -> list[Place]:
+    """Return the place of each of `calls`, which are METHOD and path."""
+    seen: Counter[str] = Counter()
+    found = []
+    for call in calls:
+        path = call.partition("?")[0]
+        kind = "/".join(word for word in path.split("/") if not re.search(r"\d", word))
+        seen[kind] += 1
+        found.append(Place(kind, seen[kind]))
+    return found
+
+
 class DaemonBetween:
     """`with DaemonBetween(path) as between`: set `between.trouble` at any time; `between.url` goes into `host.docker`.
 
-    `arm` chooses one request by its number.
+    `arm` chooses one request.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,26 +74,27 @@ class DaemonBetween:
         self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
         self.hang.set()
         self._path = path
-        self._fault: tuple[int, Fault] | None = None
+        self._place: Place | None = None
+        self._fault: Fault | None = None
         self._lock = threading.Lock()
 
-    def arm(self, number: int, fault: Fault) -> None:
-        """Apply `fault` to the `number`-th request from now on, counted from 1, and forget the calls so far."""
+    def arm(self, place: Place | None = None, fault: Fault | None = None) -> None:
+        """Apply `fault` to the request at `place` from now on, and forget the calls so far."""
         with self._lock:
             self.calls.clear()
-            self._fault = number, fault
+            self._place, self._fault = place, fault
 
     def disarm(self) -> bool:
         """Apply no fault from now on. Return whether one was applied."""
         with self._lock:
-            armed, self._fault = self._fault, None
-            return armed is not None and len(self.calls) >= armed[0]
+            place, self._place = self._place, None
+            return place is not None and place in places(self.calls)
 
     def take(self, call: str) -> Fault | None:
         """Record a request; return its fault."""
         with self._lock:
             self.calls.append(call)
-            return self._fault[1] if self._fault and self._fault[0] == len(self.calls) else None
+            return self._fault if self._place is not None and places(self.calls)[-1] == self._place else None
 
     def __enter__(self) -> "DaemonBetween":
         self._server = _Server(str(self._path), _Handler)
