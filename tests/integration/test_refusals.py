@@ -179,7 +179,7 @@ def test_a_busy_service(serving: TestHost) -> None:
     failed(serving.upgrade("r3"), 5, *words)
     waited = serving.upgrade("r3", "web", "--wait", "1s")
     failed(waited, 5, *words)
-    assert 1 <= waited.seconds < 5
+    assert 1 <= waited.seconds < 20  # the gate takes 30 s
     status = serving.conductor("service", "status", "--id", "web", check=True)
     assert f"busy: process {first.pid} " in status.stdout
     first.signal(signal.SIGINT)
