@@ -9,7 +9,7 @@ from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
-from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.runtime.swarm.objects import SwarmObjects
@@ -118,7 +118,7 @@ def test_names_that_swarm_does_not_accept(case: Case) -> None:
 
 @pytest.fixture
 def objects(swarm: SwarmHost) -> Iterator[SwarmObjects]:
-    made = SwarmObjects(SwarmApi(TaskRuntime(swarm.url, "test"), Clock()), "test")
+    made = SwarmObjects(SwarmApi(EngineApi(swarm.url), Clock()), "test")
     yield made
     for one in made.read_all():
         made.remove(one.name)
@@ -130,7 +130,7 @@ def test_objects(objects: SwarmObjects, behaviour: Callable[[Objects], None]) ->
 
 
 def test_the_objects_of_another_instance_are_not_seen(swarm: SwarmHost, objects: SwarmObjects) -> None:
-    other = SwarmObjects(SwarmApi(TaskRuntime(swarm.url, "other"), Clock()), "other")
+    other = SwarmObjects(SwarmApi(EngineApi(swarm.url), Clock()), "other")
     objects.create("web", {"wanted": "1"})
     assert (other.read("web"), other.read_all()) == (None, ())
     other.remove("web")

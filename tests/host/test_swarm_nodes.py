@@ -10,7 +10,7 @@ from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
 from conductor.plan.lease import LEASE_SECONDS, Lease, LeaseLostError
-from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.runtime.swarm.objects import SwarmObjects
@@ -37,7 +37,7 @@ def case_on(host: SwarmHost) -> Case:
 
 def leases_on(host: SwarmHost, *, in_background: bool) -> Leases:
     like = Lease(token="", node=host.machine.name, pid=1, command="upgrade", since="")
-    objects = SwarmObjects(SwarmApi(TaskRuntime(host.url, "test"), Clock()), "test")
+    objects = SwarmObjects(SwarmApi(EngineApi(host.url), Clock()), "test")
     return Leases(objects, Clock(), like, in_background=in_background)
 
 

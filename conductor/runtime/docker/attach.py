@@ -1,35 +1,29 @@
-"""What tasks need from the daemon: streams, exit codes and signals, over Conductor's own HTTP client.
-
-Cron calls `conductor run` every minute, and the SDK's import alone takes 90 ms. Every call is one connection. The first one
-negotiates the version of the API.
-"""
+"""What tasks need from the daemon: streams, exit codes and signals."""
 
 import contextlib
-import errno
 import json
 import math
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from conductor.errors import ConductorError
-from conductor.http import Connection, InvalidResponse
+from conductor.http import Connection
 from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, TaskContainer
+from conductor.runtime.docker.api import DEADLINE_SECONDS, EngineApi, error_message
 from conductor.runtime.docker.create_request import connect_request, create_request
-from conductor.runtime.docker.dialect import API, DOCKER, NOT_EXECUTABLE, NOT_FOUND, Dialect, dialect_of, product_at
-from conductor.runtime.docker.responses import NEWEST_API, container_state, containers, image, message, negotiated
-from conductor.runtime.docker.trace import traced
-from conductor.runtime.port import LogUnreadable, RuntimeDenied, RuntimeUnavailable
+from conductor.runtime.docker.dialect import NOT_EXECUTABLE, NOT_FOUND
+from conductor.runtime.docker.responses import container_state, containers, image
+from conductor.runtime.port import LogUnreadable, RuntimeUnavailable
 
-DEADLINE_SECONDS = 60.0  # of one call; streams have none
 START_SECONDS = 600.0  # a host that starts a hundred containers at once is slow
-UNSUPPORTED = 400  # the answer to a version of the API that the daemon does not have
 NOT_IMPLEMENTED = 501  # the answer for a logging driver that cannot read logs
 NOT_RUN = 125  # the exit code of Docker
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
 
 
 class NotStartedError(ConductorError):
@@ -74,43 +68,15 @@ class PendingExit:
 
 
 class TaskRuntime:
-    """One daemon at `base_url` (`unix://PATH` or `tcp://HOST:PORT`). Every failure is a `ConductorError`.
+    """The containers of one instance on the daemon at `base_url`. Every failure is a `ConductorError`."""
 
-    `dialect` is the daemon's, if it is known; otherwise it is taken from the first response.
-    """
-
-    def __init__(self, base_url: str, instance: str, dialect: Dialect = DOCKER) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"unix", "tcp", "http"}:
-            raise ConductorError(
-                f"cannot run tasks over {base_url}: only unix:// and tcp:// are supported",
-                "change host.docker in the definitions file",
-            )
-        self._base_url = base_url
-        self._address = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 2375)
+    def __init__(self, base_url: str, instance: str) -> None:
+        self.api = EngineApi(base_url)
         self._instance = instance
-        self._version = ""  # of the API
-        self._is_negotiated = False
-        self.dialect = dialect
-        self._product, self._unit = product_at(base_url)
-
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take the dialect from the headers of a response."""
-        self.dialect = dialect_of(headers, self.dialect)
 
     def ping(self, seconds: float = DEADLINE_SECONDS) -> None:
         """Negotiate the version of the API. Raise `RuntimeUnavailable` when the daemon does not answer within `seconds`."""
-        self._negotiate("reach Docker", seconds)
-
-    def api_version(self) -> str:
-        """Return the negotiated version of the API."""
-        if not self._is_negotiated:
-            self.ping()
-        return self._version
-
-    def renegotiate(self) -> None:
-        """Negotiate the version of the API again before the next call: the daemon may have been upgraded."""
-        self._is_negotiated = False
+        self.api.negotiate("reach Docker", seconds)
 
     def has_image(self, image_id: str) -> bool:
         """Return whether an image is on this host."""
@@ -119,24 +85,24 @@ class TaskRuntime:
     def tags(self, image: str, seconds: float) -> tuple[str, ...]:
         """Return the tags of an image (a repository's name) on this host, the newest first, within `seconds`."""
         path = f"/images/json?filters={quote(json.dumps({'reference': [image]}))}"
-        found = sorted(self._call("GET", path, "list images", seconds=seconds), key=lambda one: -int(one["Created"]))
-        names = (name.rpartition(":") for one in found for name in self.dialect.image(one).get("RepoTags") or ())
-        return tuple(tag for repository, _, tag in names if repository == self.dialect.reference(image))
+        found = sorted(self.api.call("GET", path, "list images", seconds=seconds), key=lambda one: -int(one["Created"]))
+        names = (name.rpartition(":") for one in found for name in self.api.dialect.image(one).get("RepoTags") or ())
+        return tuple(tag for repository, _, tag in names if repository == self.api.dialect.reference(image))
 
     def has_network(self, name: str) -> bool:
         """Return whether a network exists."""
         return self._exists(f"/networks/{quote(name, safe='')}", f"inspect network {name}")
 
     def _exists(self, path: str, action: str) -> bool:
-        return "Id" in (self._call("GET", path, action, tolerated={404}) or {})
+        return "Id" in (self.api.call("GET", path, action, tolerated={404}) or {})
 
     def create(self, spec: ContainerSpec) -> str:
         """Return the id of a new container."""
         path = f"/containers/create?name={quote(spec.name, safe='')}"
-        container = str(self._call("POST", path, f"create container {spec.name}", create_request(spec))["Id"])
+        container = str(self.api.call("POST", path, f"create container {spec.name}", body=create_request(spec))["Id"])
         for one in spec.joined:
             path, action = f"/networks/{quote(one.name, safe='')}/connect", f"connect {spec.name} to network {one.name}"
-            self._call("POST", path, action, connect_request(one, container))
+            self.api.call("POST", path, action, body=connect_request(one, container))
         return container
 
     @contextlib.contextmanager
@@ -159,14 +125,14 @@ class TaskRuntime:
         Without a terminal the output consists of frames: stream (1 byte, 2 is stderr), 3 zeros, size (4 bytes), data. Raise
         `NotStartedError` when the daemon already finds that `command` cannot be started.
         """
-        connection = self._connect("attach to the task")
+        connection = self.api.connect("attach to the task")
         path = f"/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
         try:
-            self._request(connection, "POST", path, "attach to the task", upgrade=True)
+            self.api.request(connection, "POST", path, "attach to the task", headers=UPGRADE)
         except RuntimeUnavailable:
             raise
         except ConductorError:
-            if self.dialect.prepares_at_attach:
+            if self.api.dialect.prepares_at_attach:
                 self.start(container, command)
             raise
         connection.end_deadline()
@@ -174,13 +140,13 @@ class TaskRuntime:
 
     def wait(self, container: str) -> "PendingExit":
         """Begin to wait for the container's exit. Call it before the start: after it, the container may have exited already."""
-        dialect = self.dialect
+        dialect = self.api.dialect
 
         def begin() -> Connection:
-            connection = self._connect("wait for the task")
+            connection = self.api.connect("wait for the task")
             if not dialect.waits_before_start:  # its response begins with the exit
                 connection.end_deadline()
-            self._request(connection, "POST", dialect.wait_path(container), "wait for the task")
+            self.api.request(connection, "POST", dialect.wait_path(container), "wait for the task")
             connection.end_deadline()
             return connection
 
@@ -191,9 +157,9 @@ class TaskRuntime:
         but the container was started, the start succeeded."""
         action = f"run {command}"
         try:
-            self._call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)
+            self.api.call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)
         except ConductorError as error:
-            state = self.dialect.container(self._call("GET", f"/containers/{container}/json", action))["State"]
+            state = self.api.dialect.container(self.api.call("GET", f"/containers/{container}/json", action))["State"]
             if state["Status"] != "created":
                 return
             code = int(state["ExitCode"])
@@ -205,76 +171,76 @@ class TaskRuntime:
         Raise `LogUnreadable` when this host has no such file.
         """
         action = f"read the log of container {container[:12]}"
-        found = self._call("GET", f"/containers/{container}/json", action, tolerated={404})
+        found = self.api.call("GET", f"/containers/{container}/json", action, tolerated={404})
         if "Id" not in found:
             return ""
-        if not (path := str(found.get("LogPath") or "")) or not self._base_url.startswith("unix://"):
+        if not (path := str(found.get("LogPath") or "")) or not self.api.base_url.startswith("unix://"):
             raise LogUnreadable(
-                f"cannot {action}: {self.dialect.product} does not keep it in a file of this host",
+                f"cannot {action}: {self.api.dialect.product} does not keep it in a file of this host",
                 "set the service's logging driver to json-file",
             )
         return path
 
     def runs(self, container: str) -> bool:
         """Return whether a container runs."""
-        found = self._call(
+        found = self.api.call(
             "GET", f"/containers/{container}/json", f"inspect container {container[:12]}", tolerated={404}
         )
-        return "Id" in found and bool(self.dialect.container(found)["State"]["Running"])
+        return "Id" in found and bool(self.api.dialect.container(found)["State"]["Running"])
 
     def start_delay(self, container: str) -> float:
         """Return how many seconds after its creation a container was started."""
-        found = self._call(
+        found = self.api.call(
             "GET", f"/containers/{container}/json", f"inspect container {container[:12]}", tolerated={404}
         )
-        return container_state(self.dialect.container(found)).start_delay if "Id" in found else 0.0
+        return container_state(self.api.dialect.container(found)).start_delay if "Id" in found else 0.0
 
     def ran_seconds(self, container: str) -> float | None:
         """Return how many seconds a container has run, by the kernel of this host; None if that is unknown."""
         from conductor.runtime.docker import kernel  # imported here because few tasks need it
 
-        usage = kernel.usage(container, 0.0) if self._base_url.startswith("unix://") else None
+        usage = kernel.usage(container, 0.0) if self.api.base_url.startswith("unix://") else None
         return None if usage is None or usage.started is None else -usage.started
 
     def get(self, path: str) -> Any:
         """Return the JSON of the response to a request of the dialect."""
-        return self._call("GET", path, f"request {path}")
+        return self.api.call("GET", path, f"request {path}")
 
     def open_log(self, container: str, query: str, kind: str = "containers") -> Connection | None:
         """Return the connection on which the container's log arrives, or None for a container that does not exist (404) or is
         being removed (409). `kind` is `tasks` for the id of a task of Swarm's."""
         action = f"read the log of container {container[:12]}"
-        connection = self._connect(action)
+        connection = self.api.connect(action)
         path = f"/{kind}/{container}/logs?stdout=1&stderr=1&{query}"
-        refusal = self._request(connection, "GET", path, action, tolerated={404, 409, NOT_IMPLEMENTED})
+        refusal = self.api.request(connection, "GET", path, action, tolerated={404, 409, NOT_IMPLEMENTED})
         if connection.status < 400:
             return connection
         connection.close()
         if connection.status == NOT_IMPLEMENTED:
-            raise LogUnreadable(f"cannot {action}: {_error(refusal)}", "change the service's logging driver")
+            raise LogUnreadable(f"cannot {action}: {error_message(refusal)}", "change the service's logging driver")
         return None
 
     def resize(self, container: str, rows: int, columns: int) -> None:
         """Set the size of its terminal. A container that does not run has none, which is no error."""
         path = f"/containers/{container}/resize?h={rows}&w={columns}"
-        self._call("POST", path, "resize the task's terminal", tolerated={400, 404, 409, 500})
+        self.api.call("POST", path, "resize the task's terminal", tolerated={400, 404, 409, 500})
 
     def kill(self, container: str, signal: str) -> None:
         """Send a signal to its first process. A container that has exited is no error."""
         path = f"/containers/{container}/kill?signal={signal}"
-        self._call("POST", path, "send a signal to the task", tolerated={404, 409, 500})
+        self.api.call("POST", path, "send a signal to the task", tolerated={404, 409, 500})
 
     def stop(self, container: str, grace_seconds: float) -> None:
         """Stop it, with SIGKILL after the grace period. A container that has exited is no error."""
         path, seconds = f"/containers/{container}/stop?t={math.ceil(grace_seconds)}", grace_seconds + DEADLINE_SECONDS
-        self._call("POST", path, "stop the task", tolerated={404}, seconds=seconds)
+        self.api.call("POST", path, "stop the task", tolerated={404}, seconds=seconds)
 
     def remove(self, container: str) -> None:
         """Remove it, also while it runs. A missing container is no error."""
-        if self.dialect.removal_waits:
+        if self.api.dialect.removal_waits:
             self.kill(container, "SIGKILL")
         path = f"/containers/{container}?force=1&v=1"
-        self._call("DELETE", path, "remove the task's container", tolerated={404, 409})
+        self.api.call("DELETE", path, "remove the task's container", tolerated={404, 409})
 
     def unfinished(self, service: str, job: str) -> tuple[TaskContainer, ...]:
         """Return the containers of a cron job that run, or were created and have not been started."""
@@ -288,127 +254,11 @@ class TaskRuntime:
     def image(self, reference: str) -> Image | None:
         """Return the local image, or None."""
         path = f"/images/{quote(reference, safe='')}/json"
-        found = self._call("GET", path, f"inspect image {reference}", tolerated={404})
-        return image(self.dialect.image(found), reference) if "Id" in (found or {}) else None
+        found = self.api.call("GET", path, f"inspect image {reference}", tolerated={404})
+        return image(self.api.dialect.image(found), reference) if "Id" in (found or {}) else None
 
     def _labelled(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
         exact = [f"{name}={value}" for name, value in {labels.INSTANCE: self._instance, **wanted}.items()]
         filters = quote(json.dumps({"label": exact}))
-        found = self._call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
-        return [self.dialect.row(row) for row in found]
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        action: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        tolerated: Collection[int] = (),
-        seconds: float = DEADLINE_SECONDS,
-    ) -> Any:
-        """Make one request on its own connection; return the JSON of the response. Errors begin with "cannot ACTION"."""
-        return self.exchange(method, path, action, body, tolerated=tolerated, seconds=seconds)[1]
-
-    def exchange(
-        self,
-        method: str,
-        path: str,
-        action: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        tolerated: Collection[int] = (),
-        seconds: float = DEADLINE_SECONDS,
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, Any]:
-        """As `_call`, with more `headers`; return the status as well."""
-        with self._connect(action, seconds) as connection:
-            data = self._request(connection, method, path, action, body, tolerated=tolerated, read=True, more=headers)
-            return connection.status, self._decoded(data, action) if data.startswith((b"{", b"[")) else None
-
-    def _request(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        action: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        tolerated: Collection[int] = (),
-        upgrade: bool = False,
-        read: bool = False,
-        more: Mapping[str, str] | None = None,
-    ) -> bytes:
-        """Return when the headers of the response have arrived, and with `read` its body. A status from 400 is an error, which
-        closes the connection."""
-        content = b"" if body is None else json.dumps(body).encode()
-        headers = {"Host": "docker", "Content-Length": str(len(content))}
-        headers |= {"Content-Type": "application/json"} if body is not None else {}
-        headers |= {"Connection": "Upgrade", "Upgrade": "tcp"} if upgrade else dict(more or {})
-        target = path if path.startswith("/v") else f"/v{self._version}{path}"
-        try:
-            with traced(method, target) as answer:
-                status = answer.status = connection.request(method, target, headers, content)
-                self.learn(connection.headers)
-                data = connection.body() if read or status >= 400 else b""
-        except (OSError, InvalidResponse) as error:
-            connection.close()
-            self.renegotiate()
-            late = isinstance(error, TimeoutError)
-            cause = f"{self._product} did not answer in time" if late else f"the connection to {self._product} was lost"
-            raise RuntimeUnavailable(
-                f"cannot {action}: {cause}", f"check it with systemctl status {self._unit}"
-            ) from error
-        if status >= 400 and status not in tolerated:
-            connection.close()
-            raise ConductorError(f"cannot {action}: {_error(data) or f'{self._product} answered {status}'}")
-        return data
-
-    def _decoded(self, data: bytes, action: str) -> Any:
-        try:
-            return json.loads(data)
-        except ValueError as error:
-            raise ConductorError(f"cannot {action}: the response of {self._product} is not JSON") from error
-
-    def _connect(self, action: str, seconds: float = DEADLINE_SECONDS) -> Connection:
-        if not self._is_negotiated:
-            self._negotiate(action, seconds)
-        return self._open(seconds)
-
-    def _open(self, seconds: float) -> Connection:
-        try:
-            return Connection(self._address, seconds)
-        except OSError as error:
-            self.renegotiate()
-            raise unreachable(self._base_url, error) from error
-
-    def _negotiate(self, action: str, seconds: float) -> None:
-        """Try the newest version that Conductor knows. Every response has the daemon's newest one in a header; its oldest one is
-        only in the response to `/version`, which takes the daemon longer."""
-        with self._open(seconds) as connection:
-            self._request(connection, "GET", f"/v{NEWEST_API}/_ping", action, tolerated={UNSUPPORTED}, read=True)
-        found = {"ApiVersion": connection.headers.get("api-version", API)}
-        if connection.status == UNSUPPORTED and negotiated(found) == NEWEST_API:
-            with self._open(seconds) as connection:
-                found = self._decoded(self._request(connection, "GET", "/version", action, read=True), action)
-        self._version, self._is_negotiated = negotiated(found), True
-
-
-def unreachable(base_url: str, error: OSError) -> ConductorError:
-    """Return the error for a daemon to which no connection could be made. Missing permission is not `RuntimeUnavailable`."""
-    product, unit = product_at(base_url)
-    cannot = f"cannot reach {product} at {base_url}"
-    if isinstance(error, PermissionError):
-        return RuntimeDenied(f"{cannot}: permission denied", "run as root or as a member of the group docker")
-    if error.errno in {errno.ENOENT, errno.ECONNREFUSED}:
-        hint = f"start it with systemctl start {unit}   (or correct host.docker)"
-        return RuntimeUnavailable(f"{cannot}: {product} is not running", hint)
-    return RuntimeUnavailable(f"{cannot}: {error.strerror or error}", f"check it with systemctl status {unit}")
-
-
-def _error(data: bytes) -> str:
-    """Return the daemon's error message, or an empty string when the body has none."""
-    try:
-        return message(str(json.loads(data)["message"]))
-    except (ValueError, KeyError, TypeError):
-        return ""
+        found = self.api.call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
+        return [self.api.dialect.row(row) for row in found]

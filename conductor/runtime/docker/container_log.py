@@ -13,7 +13,8 @@ from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
 from conductor.plan.log import LogLine, Stream
-from conductor.runtime.docker.attach import DEADLINE_SECONDS, TaskRuntime
+from conductor.runtime.docker.api import DEADLINE_SECONDS
+from conductor.runtime.docker.attach import TaskRuntime
 from conductor.runtime.docker.log_file import read_log_file
 from conductor.runtime.port import RuntimeUnavailable
 
@@ -36,7 +37,7 @@ def read_log(
     connection = tasks.open_log(container, query, kind)
     if connection is None:
         return
-    if tasks.dialect.logs_to_file:
+    if tasks.api.dialect.logs_to_file:
         connection.close()
         exists = functools.partial(tasks.runs, container) if follow else None
         if path := tasks.log_file(container):

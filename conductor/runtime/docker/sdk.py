@@ -64,12 +64,12 @@ class Sdk:
     def api(self) -> Any:
         """Return the client, with the version of the API that `tasks` negotiates: the SDK itself would take the daemon's newest
         one, whose responses may have another shape."""
-        return _Client(self.tasks.learn, self._base_url, self.tasks.api_version())
+        return _Client(self.tasks.api.learn, self._base_url, self.tasks.api.version())
 
     def renegotiate(self) -> None:
         """Negotiate the version of the API again before the next call: the daemon may have been upgraded."""
         self.__dict__.pop("api", None)
-        self.tasks.renegotiate()
+        self.tasks.api.renegotiate()
 
     @contextlib.contextmanager
     def errors(self, cannot: str | Callable[[], str], hint: str = "") -> Iterator[None]:
@@ -86,7 +86,7 @@ class Sdk:
     def dialect(self) -> Dialect:
         """Return the dialect of the daemon, taken from its first response."""
         self.api  # noqa: B018 (connects)
-        return self.tasks.dialect
+        return self.tasks.api.dialect
 
     @property
     def image_not_found(self) -> type[Exception]:

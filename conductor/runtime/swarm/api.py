@@ -2,13 +2,13 @@
 
 import base64
 import json
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Unpack
 from urllib.parse import quote
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
-from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.docker.api import Details, EngineApi
 from conductor.runtime.port import RuntimeUnavailable
 
 CALL_SECONDS = 3.0  # of one request: a manager without a leader answers none
@@ -23,8 +23,8 @@ _NO_LEADER: Final = "swarm does not have a leader"
 class SwarmApi:
     """Every failure is a `ConductorError` that begins with "cannot ACTION"."""
 
-    def __init__(self, tasks: TaskRuntime, clock: Clock) -> None:
-        self._tasks = tasks
+    def __init__(self, engine: EngineApi, clock: Clock) -> None:
+        self._engine = engine
         self._clock = clock
 
     def services(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -50,9 +50,9 @@ class SwarmApi:
 
     def create_service(self, body: Mapping[str, Any], auth: Mapping[str, str]) -> str | None:
         """Return the id of a new service; None when its name is in use, perhaps by an earlier, unclear request."""
-        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()} if auth else None
+        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()} if auth else {}
         action = f"create service {body['Name']}"
-        status, made = self._call("POST", "/services/create", action, body, tolerated={CONFLICT}, headers=headers)
+        status, made = self._call("POST", "/services/create", action, body=body, tolerated={CONFLICT}, headers=headers)
         return None if status == CONFLICT else str(made["ID"])
 
     def update_service(self, service: str, action: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -64,7 +64,7 @@ class SwarmApi:
                 raise ConductorError(f"cannot {action}: no such service")
             change(found["Spec"])
             path = f"/services/{service}/update?version={found['Version']['Index']}"
-            status, answer = self._call("POST", path, action, found["Spec"], tolerated={SERVER_ERROR})
+            status, answer = self._call("POST", path, action, body=found["Spec"], tolerated={SERVER_ERROR})
             if status != SERVER_ERROR:
                 return
             if _OUT_OF_SEQUENCE not in (text := _message(answer)):
@@ -86,12 +86,12 @@ class SwarmApi:
     def create_config(self, spec: Mapping[str, Any]) -> bool:
         """Return False when the name is in use, perhaps by an earlier, unclear request."""
         action = f"create config {spec['Name']}"
-        return self._call("POST", "/configs/create", action, spec, tolerated={CONFLICT})[0] != CONFLICT
+        return self._call("POST", "/configs/create", action, body=spec, tolerated={CONFLICT})[0] != CONFLICT
 
     def update_config(self, config: str, version: int, spec: Mapping[str, Any]) -> bool:
         """Replace the labels of a config; return False when it has another version or is gone."""
         path, action = f"/configs/{config}/update?version={version}", f"write config {spec['Name']}"
-        status, answer = self._call("POST", path, action, spec, tolerated={SERVER_ERROR}, missing=True)
+        status, answer = self._call("POST", path, action, body=spec, tolerated={SERVER_ERROR}, missing=True)
         if status == SERVER_ERROR and _OUT_OF_SEQUENCE not in (text := _message(answer)):
             raise ConductorError(f"cannot {action}: {text}")
         return status not in {SERVER_ERROR, NOT_FOUND}
@@ -105,28 +105,19 @@ class SwarmApi:
         return list(self._call("GET", path, f"list {what}")[1] or ())
 
     def _call(
-        self,
-        method: str,
-        path: str,
-        action: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        tolerated: Collection[int] = (),
-        missing: bool = False,
-        headers: Mapping[str, str] | None = None,
+        self, method: str, path: str, action: str, *, missing: bool = False, **details: Unpack[Details]
     ) -> tuple[int, Any]:
         """Make a request again while it is not answered in time, or the swarm has no leader; at most for `TOTAL_SECONDS`.
 
         That is harmless: a creation that succeeded is found by its name, and an update names the version that it replaces.
         """
-        accepted = {*tolerated, SERVER_ERROR, UNAVAILABLE, *([NOT_FOUND] if missing else [])}
+        tolerated = details.get("tolerated", ())
+        details["tolerated"] = {*tolerated, SERVER_ERROR, UNAVAILABLE, *([NOT_FOUND] if missing else [])}
         until = self._clock.monotonic() + TOTAL_SECONDS
         while True:
             error: ConductorError | None = None
             try:
-                status, answer = self._tasks.exchange(
-                    method, path, action, body, tolerated=accepted, seconds=CALL_SECONDS, headers=headers
-                )
+                status, answer = self._engine.exchange(method, path, action, seconds=CALL_SECONDS, **details)
             except RuntimeUnavailable as late:
                 if not isinstance(late.__cause__, TimeoutError):
                     raise

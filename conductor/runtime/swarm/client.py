@@ -44,7 +44,7 @@ class SwarmRuntime(DockerRuntime):
 
     def __init__(self, base_url: str, instance: str, clock: Clock, cancellation: Cancellation) -> None:
         super().__init__(base_url, instance, clock, cancellation)
-        self._swarm = SwarmApi(self._sdk.tasks, clock)
+        self._swarm = SwarmApi(self._sdk.tasks.api, clock)
         self._logs = TaskLogs(self._sdk.tasks, clock, self._service)
 
     def containers(self, service: str | None = None) -> Containers:

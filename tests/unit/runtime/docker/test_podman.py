@@ -41,10 +41,10 @@ def lines(requests: list[bytes]) -> list[str]:
 
 
 def test_the_first_response_tells_the_dialect(tmp_path: Path, tasks: TaskRuntime) -> None:
-    assert tasks.dialect is DOCKER
+    assert tasks.api.dialect is DOCKER
     with daemon(tmp_path / "d", pings=PING):
         tasks.ping()
-    assert tasks.dialect is PODMAN
+    assert tasks.api.dialect is PODMAN
 
 
 def test_a_container_is_killed_before_its_removal(tmp_path: Path, tasks: TaskRuntime) -> None:
@@ -69,7 +69,7 @@ def test_a_wait_begins_after_the_start(tmp_path: Path, tasks: TaskRuntime) -> No
 
 
 def test_a_command_that_cannot_be_started_fails_at_the_attach(tmp_path: Path, tasks: TaskRuntime) -> None:
-    tasks.dialect = PODMAN
+    tasks.api.dialect = PODMAN
     responses = (REFUSED, REFUSED, response(200, INSPECTED))
     with daemon(tmp_path / "d", *responses) as requests, pytest.raises(NotStartedError) as raised:
         tasks.attach("c1", "/nosuch")
@@ -84,7 +84,7 @@ def test_a_command_that_cannot_be_started_fails_at_the_attach(tmp_path: Path, ta
 
 def test_an_attach_that_fails_for_another_reason_is_an_error(tmp_path: Path, tasks: TaskRuntime) -> None:
     refused = response(500, {"message": "no address is free"})
-    tasks.dialect = PODMAN
+    tasks.api.dialect = PODMAN
     with daemon(tmp_path / "d", refused, response(204, "")), pytest.raises(ConductorError) as raised:
         tasks.attach("c1", "true")
     assert raised.value.sentence == "cannot attach to the task: no address is free"

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from conductor.errors import ConductorError
-from conductor.runtime.docker.attach import TaskRuntime
+from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.runtime.swarm.api import TOTAL_SECONDS, SwarmApi
 from tests.fakes.runtime import FakeClock
@@ -47,7 +47,7 @@ def late(cause: OSError | None = None) -> RuntimeUnavailable:
 def api(*answers: tuple[int, Any] | BaseException) -> tuple[SwarmApi, Manager]:
     clock = FakeClock()
     manager = Manager(clock, *answers)
-    return SwarmApi(cast("TaskRuntime", manager), clock), manager
+    return SwarmApi(cast("EngineApi", manager), clock), manager
 
 
 def test_a_leader_is_awaited() -> None:
@@ -108,7 +108,7 @@ def test_the_credentials_are_sent_in_a_header() -> None:
             return super().exchange(*words, **options)
 
     clock = FakeClock()
-    swarm = SwarmApi(cast("TaskRuntime", Listening(clock, (201, {"ID": "s1"}))), clock)
+    swarm = SwarmApi(cast("EngineApi", Listening(clock, (201, {"ID": "s1"}))), clock)
     swarm.create_service({"Name": "web"}, {"username": "u"})
     swarm.create_service({"Name": "web"}, {})
-    assert seen == [{"X-Registry-Auth": "eyJ1c2VybmFtZSI6ICJ1In0="}, None]
+    assert seen == [{"X-Registry-Auth": "eyJ1c2VybmFtZSI6ICJ1In0="}, {}]
