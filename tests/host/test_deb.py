@@ -274,6 +274,7 @@ def test_ten_installations_during_upgrades_under_load(site: Site, building: "Fut
     """After a purge, as a first installation. A task of the first version lasts as long as all of it."""
     machine, packages = site.machine, building.result()
     machine.run("sh", "-c", "docker ps --all --quiet --filter label=conductor.instance | xargs -r docker rm --force")
+    machine.run("mkdir", "-p", "/srv/shop")
     machine.run("sh", "-c", "rm -f /srv/jobs/ran /srv/shop/over-r1; touch /srv/shop/r1 /srv/shop/r2 /srv/shop/r3")
     between = repacked(packages.first, tmp_path, "98.0.0")
     machine.copy(between, "/srv")
