@@ -43,7 +43,7 @@ def _demo(environment: Environment, *, clients: int, seconds: float) -> int:
     busy, idle = clients - clients // 2, clients // 2
     _title(
         f"2. Upgrade to revision 2 while {clients} clients POST payments over keep-alive connections, without retries:",
-        f"   {busy} without a pause, {idle} every {upgrades.IDLE_SECONDS:g} s.",
+        f"   {busy} send one request after another; {idle} pause for {upgrades.IDLE_SECONDS:g} s between requests.",
         "   On SIGTERM the app exits at once and does not finish its requests.",
     )
     done = [upgrades.upgrade_under_load(environment, "2", url, clients=clients, seconds=seconds)]

@@ -20,8 +20,8 @@ from conductor.commands.options import WholeNumber, config_option, json_option, 
 def command(*, config: Path, service: str | None, since: str, tail: int | None, as_json: bool) -> None:
     """Show past actions on services, oldest first.
 
-    Each line has the time, the user, the revisions, the outcome and the duration. The last column has the reason, for
-    example for a failure, or the slowest steps if there is no reason. --json has all steps.
+    Each line has the time, the user, the revisions, the outcome and the duration. The last column has a reason, such as
+    why a change failed, or else the slowest steps. --json has all steps.
     """
     from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table
