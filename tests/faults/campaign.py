@@ -255,7 +255,7 @@ class Campaign:
     def action(self) -> tuple[str, ...]:
         """Return the words of the action, with a revision that does not run now. Make what a repair repairs."""
         if self.scenario.repairs:
-            self.host.daemon.api.kill(self.host.containers("web")[0].id)
+            self.host.kill(self.host.containers("web")[0].id)
         return self.scenario.action(self._next_revision())
 
     def reset(self) -> None:

@@ -120,7 +120,14 @@ def an_uninstalled_conductor_leaves_nothing(machine: Machine) -> None:
     machine.run("rm", SERVER_BLOCK)
     for command in (nginx, rest):
         run(machine, command).expect(0)
-    assert machine.run("systemctl", "list-units", "--all", "--no-legend", "conductor*").stdout == ""
+    units = (
+        "systemctl",
+        "list-units",
+        "--all",
+        "--no-legend",
+        "conductor*",
+    )  # systemd forgets a removed one a little later
+    machine.wait_for(lambda: machine.run(*units).stdout == "", "no unit")
     assert paths(machine, "conductor", "/etc", "/opt", "/run", "/usr/local", "/var/lib", "/var/log") == []
     assert machine.run("systemctl", "is-active", "nginx").stdout == "active\n"
     assert machine.run("docker", "network", "ls", "--quiet", "--filter", "label=conductor.instance").stdout == ""

@@ -118,7 +118,7 @@ def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, wor
 def test_one_that_is_killed_from_outside(serving: TestHost) -> None:
     define(serving, ["sh", "-c", "sleep 60"])
     upgrade, running = under_way(serving)
-    serving.daemon.api.kill(running)
+    serving.kill(running)
     failed(upgrade.wait(20), 1, "before_upgrade of web exited with code 137", NOT_UNDONE)
     nothing_left_behind(serving, "r1")
 

@@ -158,7 +158,7 @@ def test_stop_waits_for_requests(web: TestHost) -> None:
 
 def test_start_replaces_a_killed_container(web: TestHost) -> None:
     (old,) = web.containers("web")
-    web.daemon.api.kill(old.id)
+    web.kill(old.id)
     done(service(web, "start"), "web runs r1 with 1 replica")
     nothing_left_behind(web, "r1")
 

@@ -129,7 +129,7 @@ def test_one_of_two_is_killed_under_load(sup: Supervised) -> None:
     killed, healthy = sup.running()
     with Load(sup.host.url(), busy=8, idle=8) as load:
         old = sup.host.nginx.workers()
-        sup.host.daemon.api.kill(killed.id)
+        sup.host.kill(killed.id)
         sup.host.wait_for(lambda: sup.served() == {healthy.address}, "it to leave nginx", 10)
         sup.host.wait_for(lambda: not old & sup.host.nginx.workers(), "the old workers to exit")
         lost = load.so_far()["lost"]
@@ -151,7 +151,7 @@ def test_nginx_refuses_its_configuration(sup: Supervised) -> None:
     time.sleep(SPACING_SECONDS)
     other = host.nginx.add_server("other", "server { lisen 80; }\n")
     for container in before:
-        host.daemon.api.kill(container)
+        host.kill(container)
     host.wait_for(lambda: {c.id for c in sup.running()} == before, f"both to run again\n{sup.log}", 20)
     host.wait_for(lambda: host.get().status == 200, "an answer")
     assert f'unknown directive "lisen" in {other}:1' in sup.log
@@ -192,7 +192,7 @@ def test_containers_of_others_are_left_alone(sup: Supervised) -> None:
     try:
         api.start(others[0])
         sup.start()
-        api.kill(sup.running()[0].id)
+        host.kill(sup.running()[0].id)
         sup.wait_until_right(2)
         assert [api.inspect_container(one)["State"]["Status"] for one in others] == ["running", "created"]
     finally:
@@ -250,7 +250,7 @@ def test_exits_at_once_for_three_minutes(sup: Supervised) -> None:
     host.conductor("service", "restart", "--id", "web", check=True)
     sup.start()
     broken.touch()
-    host.daemon.api.kill(sup.running()[0].id)
+    host.kill(sup.running()[0].id)
     sup.holds_for(180, lambda: host.wanted()["release"]["revision"] == "r1")
     starts = sup.events.of("start")
     print("seconds between starts: " + ", ".join(f"{gap:.1f}" for gap in gaps(starts)))

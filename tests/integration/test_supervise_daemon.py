@@ -23,7 +23,7 @@ def test_a_daemon_that_answers_with_errors(host: TestHost, between: DaemonBetwee
     host.define({"web": sup.service()}, host_extra={"docker": between.url})
     spawned = sup.start()
     between.trouble = (Trouble("."),)
-    sup.host.daemon.api.kill(sup.running()[0].id)
+    sup.host.kill(sup.running()[0].id)
     host.wait_for(lambda: sup.status()["text"].startswith("waiting for Docker"), "the failed pass", 12)
     assert host.conductor("supervise", "status", check=True).stdout.count("waiting for Docker: cannot list") == 1
     time.sleep(1.5)
@@ -40,7 +40,7 @@ def test_after_a_reboot_the_same_containers_run_again(sup: Supervised) -> None:
     host = sup.host
     before = {(c.id, c.address) for c in sup.running()}
     for container in sup.running():
-        host.daemon.api.kill(container.id)
+        host.kill(container.id)
     sup.start()
     after = sup.wait_until_right(2)
     assert {(c.id, c.address) for c in after} == before
@@ -57,7 +57,7 @@ def test_a_daemon_that_hangs(host: TestHost, between: DaemonBetween, sup: Superv
     host.define({"web": sup.service()}, host_extra={"docker": between.url})
     spawned = sup.start()
     between.hang.clear()
-    host.daemon.api.kill(sup.running()[0].id)
+    host.kill(sup.running()[0].id)
     time.sleep(75)
     assert spawned.running()
     assert sup.events.of("start") == []

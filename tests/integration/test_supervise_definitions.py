@@ -57,7 +57,7 @@ def test_a_changed_definition_that_does_not_run_changes_nothing(sup: Supervised)
     host.wait_for(lambda: sup.service_status().get("until"), "the time of the retry")
     assert sup.condition() == "drifted"
     victim = sup.running()[0]
-    host.daemon.api.kill(victim.id)
+    host.kill(victim.id)
     host.wait_for(lambda: len({c.id for c in sup.running()} - before) == 1, f"a replacement\n{sup.log}", 20)
     host.define({"web": sup.service()}, host_extra=APPLY)
     sup.wait_until_right(2)

@@ -37,7 +37,7 @@ def test_it_is_killed_during_an_action(sup: Supervised, moments: list[float]) ->
         if number % 2:
             sup.set_fault("500", gone)
         else:
-            sup.host.daemon.api.kill(gone.id)
+            sup.host.kill(gone.id)
         sup.host.wait_for(sup.started, "an action", 12)
         time.sleep(moment)
         spawned.kill()

@@ -32,7 +32,7 @@ def test_supervise_yields_the_lock_to_an_upgrade_while_a_repair_waits_at_its_gat
     sup.start()
     sup.set_fault("silent")
     before = {one.id for one in sup.running()}
-    host.daemon.api.kill(sup.running()[0].id)
+    host.kill(sup.running()[0].id)
 
     def is_asked() -> bool:
         new = [one.id for one in sup.running() if one.id not in before]
@@ -72,11 +72,11 @@ def test_supervise_yields_the_lock_to_an_upgrade_while_a_replaced_replica_stops(
         lambda: "was interrupted: finishing it" in upgrade.stderr, f"the upgrade to take the lock\n{sup.log}", 10
     )
     assert time.monotonic() - began < 2.0 + 0.5  # 0.5 s for the start of Python
-    host.daemon.api.kill(unhealthy.id)
+    host.kill(unhealthy.id)
     host.wait_for(lambda: at_the_stop("upgrade"), "the upgrade to stop the old replicas", 20)
     for container in sup.running():
         if container.revision == "r1":
-            host.daemon.api.kill(container.id)
+            host.kill(container.id)
     assert upgrade.wait(20).code == 0, upgrade.stderr
     nothing_left_behind(host, "r2", count=2)
 
@@ -87,7 +87,7 @@ def test_supervise_does_not_act_during_an_upgrade(sup: Supervised) -> None:
     host.define({"web": sup.service(env={"BOOT": "3"})})
     upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     host.wait_for(lambda: len(sup.running()) == 4, "the gate")
-    host.daemon.api.kill(next(c for c in sup.running() if c.revision == "r1").id)
+    host.kill(next(c for c in sup.running() if c.revision == "r1").id)
     assert upgrade.wait(30).code == 0
     sup.wait_until_right(2)
     assert sup.started() == []
@@ -152,7 +152,7 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     host = sup.host
     host.conductor("supervise", "pause", "--id", "web", "--reason", "leap day", check=True, env={"SUDO_USER": "ada"})
     sup.start()
-    host.daemon.api.kill(sup.running()[0].id)
+    host.kill(sup.running()[0].id)
     sup.holds_for(SPACING_SECONDS + 2, lambda: len(sup.running()) == 1)
     (row,) = service_rows(host)
     assert (row["paused"]["who"], row["paused"]["reason"]) == ("ada (as root)", "leap day")
@@ -173,7 +173,7 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     assert time.monotonic() - began < 6.0
     sup.wait_until_right(2)
     host.conductor("supervise", "pause", "--id", "web", "--reason", "short", "--for", "2s", check=True)
-    host.daemon.api.kill(sup.running()[0].id)
+    host.kill(sup.running()[0].id)
     time.sleep(1)
     assert len(sup.running()) == 1
     sup.wait_until_right(2, timeout=15)

@@ -57,7 +57,7 @@ class Chance:
     def kill(self, service: str) -> None:
         for one in self._one(service):
             with contextlib.suppress(docker.errors.APIError):  # it has exited meanwhile
-                self._sup.host.daemon.api.kill(one.id)
+                self._sup.host.kill(one.id)
 
     def remove(self, service: str) -> None:
         for one in self._one(service):

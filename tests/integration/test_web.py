@@ -107,7 +107,7 @@ def test_an_upgrade_moves_through_its_steps_on_an_open_page(shown: Shown) -> Non
 def test_a_killed_replica_turns_and_heals_and_a_pause_appears(shown: Shown) -> None:
     with shown.page.opened() as page:
         shown.wait(lambda: "service-web" in page.parts, "the parts of the page")
-        shown.host.daemon.api.kill(shown.host.containers("web")[0].id)
+        shown.host.kill(shown.host.containers("web")[0].id)
         shown.wait(
             lambda: "restart" in page.parts["service-web"] and " ok</span>" in page.parts["service-web"],
             "a replacement",
@@ -132,7 +132,7 @@ def test_log_lines_of_a_replica_that_runs_and_of_one_that_was_removed(shown: Sho
     shown.wait(lambda: "began with [secret]" in shown.page.get("/services/echo").body, "the lines on the page")
     with shown.page.opened("/events?service=echo") as page:
         shown.wait(lambda: "log" in page.parts, "the parts of the page")
-        host.daemon.api.kill(host.containers("echo")[0].id)
+        host.kill(host.containers("echo")[0].id)
         shown.wait(lambda: page.parts["log"].count("began with [secret]") == 2, "the line of the next replica")
     assert "\\u001b[1mbold" in page.parts["log"]
     published = list((host.runtime_dir / "public").rglob("*.json"))

@@ -99,7 +99,7 @@ def test_an_upgrade_moves_through_its_steps(watched: Watched) -> None:
 def test_a_killed_container_turns_and_heals_and_a_pause_appears(watched: Watched) -> None:
     watched.open()
     watched.window.run(WATCH, "h1")
-    watched.host.daemon.api.kill(watched.host.containers("api")[0].id)
+    watched.host.kill(watched.host.containers("api")[0].id)
     watched.wait(lambda: "1 restart in the last hour" in watched.window.text("#service-api"), "the replacement")
     watched.wait(lambda: "are well" in watched.window.text("h1"), "the end of the trouble")
     assert any("needs attention" in text for text in watched.window.run("return window.seen"))

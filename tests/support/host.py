@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import yaml
 
 from tests.support.claims import Claims
@@ -163,6 +164,18 @@ class TestHost:
         return {**ours, "CONDUCTOR_CONFIG": str(self.config), "PYTHONPATH": str(ROOT), **(extra or {})}
 
     # Observations.
+
+    def kill(self, container: str) -> None:
+        """Kill a container, and wait until Docker has recorded its exit: until then, it is listed as running."""
+        before = self._finished(container)
+        self.daemon.api.kill(container)
+        self.wait_for(lambda: self._finished(container) != before, f"the exit of {container[:12]}", 30)
+
+    def _finished(self, container: str) -> str | None:
+        """Return when a container last exited; None when it was removed."""
+        with contextlib.suppress(docker.errors.NotFound):
+            return str(self.daemon.api.inspect_container(container)["State"]["FinishedAt"])
+        return None
 
     def containers(self, service: str | None = None) -> list[Container]:
         """Return the containers of the instance, by their labels."""
