@@ -15,7 +15,7 @@ from conductor.commands.options import verbosity_options
 from conductor.commands.suggestions import SuggestingGroup, suggestion
 from conductor.commands.usage import usage_error
 from conductor.commands.variables import name_variables
-from conductor.errors import ConductorError
+from conductor.errors import ConductorError, UsageError, is_text
 from conductor.output import verbosity
 from conductor.output.streams import write_stderr, write_stdout
 from conductor.version import version
@@ -152,6 +152,7 @@ def run(argv: Sequence[str], *, root: click.Command = conductor, reports: Path |
     """Run one command line, report any error, and return the exit code. `reports` is the directory of bug reports."""
     verbosity.choose(verbosity.Verbosity.NORMAL)
     try:
+        _refuse_bytes(argv)
         result = root.main(args=list(argv), prog_name="conductor", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except click.exceptions.Exit as exited:
@@ -166,6 +167,14 @@ def run(argv: Sequence[str], *, root: click.Command = conductor, reports: Path |
             code = max(code, TASK_NOT_RUN)
     _flush()
     return code
+
+
+def _refuse_bytes(argv: Sequence[str]) -> None:
+    """Raise for an argument that is not UTF-8: Python then keeps its bytes as lone surrogates, which no file of Conductor's and no
+    request to Docker can have."""
+    for number, word in enumerate(argv, 1):
+        if not is_text(word):
+            raise UsageError(f"cannot read the command line: argument {number} is not UTF-8")
 
 
 def _report(argv: Sequence[str], error: Exception, reports: Path | None) -> int:

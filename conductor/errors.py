@@ -57,6 +57,15 @@ def first_of(problems: Sequence[object]) -> str:
     return "; ".join(map(str, problems[:SUMMARIZED])) + more
 
 
+def is_text(word: str) -> bool:
+    """Return False when a word of the caller's is not UTF-8: Python then keeps its bytes as lone surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class UsageError(ConductorError):
     """The command line or the definitions are invalid. Nothing was changed."""
 

@@ -21,13 +21,14 @@ from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError
 from conductor.plan import addresses
 from conductor.plan.container_spec import container_spec
-from conductor.plan.history import FINISHED, HistoryEntry, Outcome
+from conductor.plan.history import FINISHED, RECOVERIES, HistoryEntry, Outcome
 from conductor.plan.journal import MAINTENANCE, Journal
 from conductor.plan.log import KeptLog
 from conductor.plan.release import Wanted
 from conductor.plan.replica import Kind, Replica, TaskContainer
 from conductor.plan.route import Route, Split
 from conductor.plan.transition import was_routed
+from conductor.state.history import latest
 from conductor.state.locks import ADDRESSES_SECONDS
 
 KEPT_LOG_LINES = 2000  # of a removed container
@@ -205,13 +206,25 @@ class ServiceChange:
         """Release the addresses, write the history, remove the journal. `cause` is why the change was rolled back, `cut` how
         many requests its drain cut.
 
-        When one of these cannot be written, the journal stays, and the next command ends the change.
+        When one of these cannot be written, the journal stays, and the next command ends the change. A recovery writes no second
+        entry if the process that was killed had written one.
         """
         with self.context.locks.hold("addresses", wait_seconds=ADDRESSES_SECONDS):
             book = self.context.store.addresses()
             self.context.store.write_addresses(book.released(self.journal.change))
-        self.context.history.append(self._history_entry(outcome, warnings, cause, cut))
+        if outcome not in RECOVERIES or not self._is_recorded():
+            self.context.history.append(self._history_entry(outcome, warnings, cause, cut))
         self.context.store.remove_journal(self.service)
+
+    def _is_recorded(self) -> bool:
+        """True when the history has an entry of this change. If that cannot be read, a second one is better than none."""
+        with contextlib.suppress(ConductorError):
+            for line in latest(self.context.store.directory):
+                if (line.service, line.action) == (self.service, self.journal.action):
+                    entry = line.entry()
+                    if entry is not None and entry.change == self.journal.change:
+                        return True
+        return False
 
     def _history_entry(self, outcome: Outcome, warnings: int, cause: str, cut: int) -> HistoryEntry:
         journal, old = self.journal, self.journal.old.release

@@ -10,7 +10,7 @@ import click
 
 from conductor.commands.options import config_option, duration, id_option, revision_option
 from conductor.commands.variables import CommandLineOnly
-from conductor.errors import UsageError
+from conductor.errors import UsageError, is_text
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -100,8 +100,6 @@ def command(
         raise UsageError("cannot use --timeout 0: it must be longer than 0")
     if not _JOB.fullmatch(job):
         raise UsageError(f"cannot use job key {job!r}: it may have at most 64 letters, digits, - and _")
-    if not all(map(_is_text, (*command, *env))):
-        raise UsageError("cannot pass an argument to the task: it is not UTF-8, which Docker requires")
     task = Task(
         service=service,
         kind="cron" if job else "task",
@@ -142,13 +140,8 @@ def _environment(words: tuple[str, ...]) -> dict[str, str]:
     values = {name: value if equals else os.environ.get(name) for name, equals, value in pairs}
     if "" in values:
         raise UsageError("cannot set a variable: its name is missing", "write -e NAME=VALUE")
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _is_text(word: str) -> bool:
-    """Return False when the argument is not UTF-8: Python then keeps its bytes as lone surrogates."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    found = {name: value for name, value in values.items() if value is not None}
+    for name, value in found.items():
+        if not is_text(value):
+            raise UsageError(f"cannot pass variable {name} to the task: it is not UTF-8, which Docker requires")
+    return found

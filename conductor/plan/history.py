@@ -28,6 +28,7 @@ class Outcome(StrEnum):
 
 
 FINISHED = {Outcome.DONE, Outcome.RECOVERED}
+RECOVERIES = {Outcome.RECOVERED, Outcome.RECOVERED_BACK}
 
 HistoryAction = (
     ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove", "gc"]

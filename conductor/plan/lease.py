@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from conductor.errors import ConductorError, LockHolder
+from conductor.json_text import decode
 
 LEASE_SECONDS = 5.0
 RENEWAL_SECONDS = 1.0  # between two renewals
@@ -64,7 +65,7 @@ class Watch(msgspec.Struct, frozen=True):
 
 def lease_of(values: Values) -> Lease | None:
     """Return the lease of an object; None when it is not locked."""
-    return msgspec.json.decode(values[LOCK], type=Lease) if LOCK in values else None
+    return decode(values[LOCK], Lease) if LOCK in values else None
 
 
 def taken(values: Values, lease: Lease) -> Values:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from conductor import json_text
 from conductor.errors import ConductorError
 
 T = TypeVar("T")
@@ -127,15 +128,25 @@ def read(path: Path, shape: type[T], *, repair: str = "restore the file from a b
     return decode(data, shape, str(path), repair)
 
 
+def read_own(path: Path, shape: type[T], service: str, *, repair: str) -> T | None:
+    """Return the value in `path` as `read` does. Raise also when it is that of another service: a file that was copied or renamed
+    would let an action on one service change another one."""
+    found = read(path, shape, repair=repair)
+    owner = getattr(found, "service", service)
+    if owner != service:
+        raise ConductorError(f"cannot read {path}: it is damaged (it belongs to service {owner!r})", repair)
+    return found
+
+
 def decode(data: bytes, shape: type[T], where: str, repair: str) -> T:
     """Return the value in `data`, which was read from `where`. Raise as `read` does."""
     try:
-        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("version")
+        version = json_text.decode(data, dict[str, msgspec.Raw]).get("version")
         if version is not None and int(bytes(version)) > FORMAT:
             raise ConductorError(
                 f"cannot read {where}: its format is {int(bytes(version))}, this version of Conductor reads up to {FORMAT}",
                 "upgrade Conductor",
             )
-        return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, ValueError) as error:
+        return json_text.decode(data, shape)
+    except ValueError as error:  # also one of msgspec's
         raise ConductorError(f"cannot read {where}: it is damaged ({error})", repair) from error

@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import msgspec
 
 from conductor.errors import ConductorError
+from conductor.json_text import decode
 from conductor.plan.garbage import KeptFile
 from conductor.plan.history import HistoryEntry
 from conductor.state import files
@@ -69,7 +70,7 @@ class Line(NamedTuple):
     def entry(self) -> HistoryEntry | None:
         """Return the entry; None when a newer version of Conductor wrote it."""
         with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(self.raw, type=HistoryEntry)
+            return decode(self.raw, HistoryEntry)
         return None
 
 
@@ -88,7 +89,7 @@ def latest(directory: Path, most_bytes: int = MOST_BYTES) -> Iterator[Line]:
                 size = os.fstat(stream.fileno()).st_size
                 for raw in _backwards(stream.fileno(), size, max(0, size - most_bytes)):
                     with contextlib.suppress(msgspec.DecodeError):
-                        head = msgspec.json.decode(raw, type=_Head)
+                        head = decode(raw, _Head)
                         yield Line(head.at, head.service, head.action, raw)
                 most_bytes -= size
                 if most_bytes <= 0:
@@ -117,7 +118,7 @@ def read(directory: Path) -> Iterator[HistoryEntry]:
         for stream in _open_all(directory, opened):
             for line in stream:
                 with contextlib.suppress(msgspec.DecodeError):
-                    yield msgspec.json.decode(line, type=HistoryEntry)
+                    yield decode(line, HistoryEntry)
 
 
 def _open_all(directory: Path, opened: contextlib.ExitStack) -> list[BinaryIO]:

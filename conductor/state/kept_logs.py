@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from conductor.errors import ConductorError
+from conductor.json_text import decode
 from conductor.plan.log import KeptLog, LogLine
 from conductor.plan.replica import Kind
 from conductor.state import files
@@ -56,7 +57,7 @@ def read(directory: Path, container: str, *, with_lines: bool = True) -> KeptLog
     except OSError as error:
         raise ConductorError(f"cannot read {path}: {error.strerror}") from error
     try:
-        header = msgspec.json.decode(first, type=_Header)
+        header = decode(first, _Header)
     except msgspec.DecodeError:
         return _of_format_1(directory.name, container, first + rest, modified)
     if header.version > FORMAT:

@@ -14,6 +14,7 @@ import msgspec
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError, LockHolder
+from conductor.json_text import decode
 from conductor.state.files import make_directory
 
 # How long a command waits for each lock. For a service's lock, the command's --wait decides.
@@ -176,7 +177,7 @@ class Locks:
 
 def _holder(handle: int) -> LockHolder | None:
     with contextlib.suppress(OSError, msgspec.DecodeError, TypeError):
-        found = LockHolder(**msgspec.json.decode(os.pread(handle, 4096, 0)))
+        found = LockHolder(**decode(os.pread(handle, 4096, 0), dict))
         if Path(f"/proc/{found.pid}").exists():  # otherwise the file is that of an earlier holder
             return found
     return None

@@ -77,7 +77,7 @@ class Store:
             "--revision REV: its containers serve until the upgrade replaces them, but the releases kept for rollback, "
             "and a scale, stop or pause by an operator, are lost"
         )
-        return files.read(path, Wanted, repair=repair) or Wanted(service=service)
+        return files.read_own(path, Wanted, service, repair=repair) or Wanted(service=service)
 
     def stamp(self, service: str) -> object:
         """Return a value that changes whenever the wanted state is written."""
@@ -122,7 +122,7 @@ class Store:
             f"run rm {path}, then {start} (or stop, if it must not run): the interrupted change is then neither finished "
             "nor rolled back, and its containers that do not belong to the live release are removed"
         )
-        return files.read(path, Journal, repair=repair)
+        return files.read_own(path, Journal, service, repair=repair)
 
     def write_journal(self, journal: Journal) -> None:
         """Write ahead what is about to happen."""
@@ -168,7 +168,7 @@ class Store:
         """Return the images that Conductor pulled for a service; read and written under the `IMAGES` lock."""
         path = self._pulled(service)
         repair = f"run rm {path}: the next upgrade creates it, and gc never removes the images that were in it"
-        return files.read(path, PulledImages, repair=repair) or PulledImages(service=service)
+        return files.read_own(path, PulledImages, service, repair=repair) or PulledImages(service=service)
 
     def write_pulled(self, pulled: PulledImages) -> None:
         """Replace the record of a service; remove an empty one."""
@@ -183,7 +183,7 @@ class Store:
     def job(self, service: str, job: str) -> JobResult | None:
         """Return the last result of a cron job, if any."""
         path = self.directory / "jobs" / service / f"{job}.json"
-        return files.read(path, JobResult, repair=f"run rm {path}: the next run of the job creates it")
+        return files.read_own(path, JobResult, service, repair=f"run rm {path}: the next run of the job creates it")
 
     def write_job(self, result: JobResult) -> None:
         """Replace the last result of a cron job."""

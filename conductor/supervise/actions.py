@@ -27,7 +27,10 @@ class ActionEnd(Enum):
 
 
 class InProgress:
-    """Work in progress by name: the id of a service, or a name that no service has. `wake` requests a pass."""
+    """Work in progress by name: the id of a service, or a name that no service has. `wake` requests a pass.
+
+    Work that yields its lock ends there; what it left is due again.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -44,7 +47,12 @@ class InProgress:
 
     def submit(self, name: str, work: Callable[[], None], *, wakes: bool = False) -> None:
         """Begin `work` in a thread. With `wakes` a pass follows its end."""
-        future = self._futures[name] = self._pool.submit(work)
+
+        def yielding() -> None:
+            with contextlib.suppress(LockYielded):
+                work()
+
+        future = self._futures[name] = self._pool.submit(yielding)
         if wakes:
             future.add_done_callback(lambda _: self._wake())
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from conductor.json_text import decode
 from conductor.sync.source import CALL_SECONDS, Address, Found, Servers, unreadable
 
 WAIT_SECONDS = 10  # Consul adds up to a sixteenth
@@ -33,7 +34,7 @@ class Consul:
         if response.status != 200:
             raise unreadable(self._address, f"Consul: HTTP status {response.status}")
         try:
-            [found] = msgspec.json.decode(response.body, type=tuple[_Key])
+            [found] = decode(response.body, tuple[_Key])
             answered = int(response.headers["x-consul-index"])
         except (ValueError, KeyError) as error:
             raise unreadable(self._address, "the answer is not that of a key in Consul") from error

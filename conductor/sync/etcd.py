@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from conductor.json_text import decode
 from conductor.sync.source import Address, Found, Servers, unreadable
 
 T = TypeVar("T")
@@ -65,8 +66,8 @@ class Etcd:
         response = self._servers.request("POST", path, headers, msgspec.json.encode(body))
         try:
             if response.status == 200:
-                return msgspec.json.decode(response.body, type=shape)
-            message = msgspec.json.decode(response.body, type=_Failed).message
+                return decode(response.body, shape)
+            message = decode(response.body, _Failed).message
         except ValueError as error:
             raise unreadable(self._address, "the answer is not that of etcd 3.4 or later") from error
         raise unreadable(self._address, f"etcd: {message}")

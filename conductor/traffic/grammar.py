@@ -20,6 +20,8 @@ _LUA = re.compile(
 )
 _FILE = re.compile(r"^# configuration file (/.*):\n", re.MULTILINE)  # before each file in the output of `nginx -T`
 
+MAX_INCLUDES = 10  # files inside each other
+
 Expand = Callable[[str], Iterable[tuple[str, str]]]
 
 
@@ -55,13 +57,14 @@ def servers(dump: str) -> Iterator[list[Directive]]:
     found = files(dump)
     prefix = PurePosixPath(found[0][0]).parent
 
-    def expanded(words: list[str], path: str, depth: int = 0) -> Iterator[Directive]:
+    def expanded(words: list[str], path: str, within: tuple[str, ...] = ()) -> Iterator[Directive]:
         yield Directive(words[0], tuple(words[1:]), path)
-        if words[0] == "include" and len(words) > 1 and depth < 10:  # nginx refuses files that include each other
+        if words[0] == "include" and len(words) > 1:
             pattern = str(prefix / words[1])
             for inner, text in found:
-                for more, _depth, _block in _directives(text) if PurePosixPath(inner).match(pattern) else ():
-                    yield from expanded(more, inner, depth + 1)
+                if PurePosixPath(inner).match(pattern) and _may_include(inner, (*within, path)):
+                    for more, _depth, _block in _directives(text):
+                        yield from expanded(more, inner, (*within, path))
 
     for path, text in found:
         block: list[Directive] | None = None
@@ -105,12 +108,20 @@ def _read(path: str | Path) -> str:
         return ""
 
 
-def _included(path: str, text: str, expand: Expand, prefix: str, depth: int = 0) -> Iterator[Directive]:
+def _may_include(path: str, within: tuple[str, ...]) -> bool:
+    """False for a file that includes itself: nginx refuses it, and reading it would take for ever."""
+    return path not in within and len(within) < MAX_INCLUDES
+
+
+def _included(path: str, text: str, expand: Expand, prefix: str, within: tuple[str, ...] = ()) -> Iterator[Directive]:
     """Yield a file's directives in nginx's order: those of an included file stand where the `include` does."""
     for name, *arguments in _main(text):
-        if name == "include" and arguments and depth < 10:  # nginx refuses files that include each other
+        if name == "include" and arguments:
             for found, content in expand(str(PurePosixPath(prefix, arguments[0]))):
-                yield from _included(found, content, expand, prefix, depth + 1)
+                if _may_include(found, (*within, path)):
+                    yield from _included(found, content, expand, prefix, (*within, path))
+                else:
+                    yield Directive(name, tuple(arguments), path)
         else:
             yield Directive(name, tuple(arguments), path)
 

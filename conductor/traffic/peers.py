@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from conductor.json_text import decode
 from conductor.plan.route import Split
 
 LUA_FILE = "conductor.lua"
@@ -36,7 +37,7 @@ def encoded(peers: Peers) -> str:
 def decoded(text: str) -> Peers | None:
     """Return the peers of a JSON document; None when it is damaged, or of another version of Conductor."""
     try:
-        return msgspec.json.decode(text, type=Peers)
+        return decode(text, Peers)
     except (msgspec.MsgspecError, UnicodeError):
         return None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from conductor.clock import Clock
+from conductor.json_text import decode
 from conductor.snapshot.model import HostSnapshot
 from conductor.snapshot.published import STALE_SECONDS, VERSION, Published, PublishedLog, log_path
 
@@ -81,12 +82,12 @@ class Source:
         """Return the latest log lines of a service of the document; None if they are not published."""
         try:
             data = self._read_bytes(log_path(self._path, service))
-            if msgspec.json.decode(data, type=_Version).version != VERSION:
+            if decode(data, _Version).version != VERSION:
                 return None
-            return msgspec.json.decode(data, type=PublishedLog)
+            return decode(data, PublishedLog)
         except OSError:
             return None
-        except (ValueError, RecursionError):  # damaged
+        except ValueError:  # damaged
             return PublishedLog(complete=False, lines=())
 
     def _absent(self, error: OSError) -> View:
@@ -108,12 +109,12 @@ class Source:
             if size > MOST_BYTES:
                 raise ValueError(f"it has {size} bytes")  # noqa: TRY301 (reported as any other damage)
             data = self._read_bytes(self._path)
-            version = msgspec.json.decode(data, type=_Version).version
+            version = decode(data, _Version).version
             if version == VERSION:
-                return View(condition=Condition.LIVE, document=msgspec.json.decode(data, type=Published))
+                return View(condition=Condition.LIVE, document=decode(data, Published))
         except OSError as error:
             return self._unreadable(error)
-        except (ValueError, RecursionError) as error:  # a msgspec.DecodeError is a ValueError
+        except ValueError as error:  # a msgspec.DecodeError is a ValueError
             return View(
                 condition=Condition.DAMAGED, problem=f"{self._path} is damaged: {error}",
                 fix=RESTART_BOTH,

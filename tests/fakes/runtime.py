@@ -670,7 +670,10 @@ class FakeRuntime:
         if spec.ip in used:
             raise ConductorError(f"{cannot}: Address already in use")
         pool = (str(ip) for ip in ipaddress.IPv4Network(self.networks[spec.network][0].tasks).hosts())
-        return container.behaviour.address.partition(":")[0] or spec.ip or next(ip for ip in pool if ip not in used)
+        ip = container.behaviour.address.partition(":")[0] or spec.ip or next((ip for ip in pool if ip not in used), "")
+        if not ip:
+            raise ConductorError(f"{cannot}: no available IPv4 addresses on this network's address pools")
+        return ip
 
     def _let_time_pass(self) -> None:
         for found in self._containers.values():

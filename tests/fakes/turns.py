@@ -33,9 +33,10 @@ class Turns:
         self._wakes: dict[threading.Thread, float] = {}
         self._current: threading.Thread | None = None
         self._changed = threading.Condition()
+        self._running = False
 
-    def add(self, process: str, what: Callable[[], None], *, background: bool = False) -> None:
-        """Add a thread. One in the background ends when no other thread is left."""
+    def add(self, process: str, what: Callable[[], None], *, background: bool = False, after: float = 0.0) -> None:
+        """Add a thread, which begins after `after` seconds. One in the background ends when no other thread is left."""
 
         def run() -> None:
             try:
@@ -51,38 +52,58 @@ class Turns:
                     self._choose()
 
         thread = threading.Thread(target=run, daemon=True)
-        self._threads[thread], self._wakes[thread] = (process, background), 0.0
+        with self._changed:
+            self._threads[thread], self._wakes[thread] = (process, background), self.now + after
+            if self._running:
+                thread.start()
 
     def run(self) -> None:
-        """Run all threads to their end, and raise the first error."""
-        threads = list(self._threads)
-        for thread in threads:
+        """Run all threads to their end, also those that are added meanwhile, and raise the first error."""
+        self._running = True
+        for thread in list(self._threads):
             thread.start()
         with self._changed:
             self._choose()
-        for thread in threads:
+        while (thread := self._first()) is not None:
             thread.join(60)
             assert not thread.is_alive(), "a thread does not end"
+        self._running = False
         for error in self.errors:
             raise error
 
-    def turn(self, seconds: float | None = None) -> None:
-        """Give others a turn; continue after `seconds`, by default after the time that one call takes."""
+    def _first(self) -> threading.Thread | None:
+        with self._changed:
+            return next(iter(self._threads), None)
+
+    def turn(self, seconds: float | None = None, thread: threading.Thread | None = None) -> None:
+        """Give others a turn; continue after `seconds`, by default after the time that one call takes.
+
+        A thread that was not added takes the turn of `thread`, which waits for it.
+        """
+        thread = thread or threading.current_thread()
         if seconds is None:
             seconds = self.random.uniform(0.001, 0.01)
         with self._changed:
-            self._wakes[threading.current_thread()] = self.now + seconds
+            if thread not in self._threads:
+                raise Killed
+            self._wakes[thread] = self.now + seconds
             self._choose()
-        self._wait()
+        self._wait(thread)
 
     def process(self) -> str:
         """Return the process of the running thread."""
         return self._threads[threading.current_thread()][0]
 
-    def _wait(self) -> None:
-        thread = threading.current_thread()
+    def has(self, thread: threading.Thread) -> bool:
+        """True for a thread that was added and has not ended."""
+        return thread in self._threads
+
+    def _wait(self, thread: threading.Thread | None = None) -> None:
+        thread = thread or threading.current_thread()
         with self._changed:
             while self._current is not thread:
+                if thread not in self._threads:
+                    raise Killed
                 self._changed.wait()
             process, background = self._threads[thread]
             if process in self.killed or (background and all(one[1] for one in self._threads.values())):

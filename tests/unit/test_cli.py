@@ -231,3 +231,19 @@ def test_every_command_of_service_is_suggested() -> None:
         with pytest.raises(UsageError) as caught:
             conductor.resolve_command(click.Context(conductor), [name])
         assert f"service {name}" in caught.value.hint
+
+
+WITHOUT_UTF_8 = (
+    (["run", "--id", "web", "echo", "\udcff"], 125, 5),
+    (["service", "rollback", "--id", "web", "--to", "\udcff"], 2, 6),
+    (["supervise", "pause", "--id", "web", "--reason", "\udcff"], 2, 6),
+    (["service", "status", "--config", "/tmp/\udcff"], 2, 4),
+)
+
+
+@pytest.mark.parametrize(("words", "code", "number"), WITHOUT_UTF_8, ids=range(len(WITHOUT_UTF_8)))
+def test_an_argument_that_is_not_utf_8_is_no_bug(
+    words: list[str], code: int, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == code
+    assert f"argument {number} is not UTF-8" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
 from conductor.runtime.docker.dialect import API, DOCKER, Dialect, dialect_of, product_at
+from conductor.runtime.docker.malformed import SHAPE_ERRORS
 from conductor.runtime.docker.responses import NEWEST_API, message, negotiated
 from conductor.runtime.docker.trace import traced
 from conductor.runtime.port import RuntimeDenied, RuntimeUnavailable
@@ -115,7 +116,7 @@ class EngineApi:
     def _decoded(self, data: bytes, action: str) -> Any:
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConductorError(f"cannot {action}: the response of {self._product} is not JSON") from error
 
     def connect(self, action: str, seconds: float = DEADLINE_SECONDS) -> Connection:
@@ -159,5 +160,5 @@ def error_message(data: bytes) -> str:
     """Return the daemon's error message, or an empty string when the body has none."""
     try:
         return message(str(json.loads(data)["message"]))
-    except (ValueError, KeyError, TypeError):
+    except SHAPE_ERRORS:
         return ""

@@ -54,7 +54,7 @@ def credentials(image: str, monotonic: Callable[[], float], tick: Callable[[], N
         raise _unreadable(path, error.strerror or "I/O error") from error
     except json.JSONDecodeError as error:
         raise _unreadable(path, f"line {error.lineno} is not valid JSON") from error
-    except (ValueError, AttributeError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         raise _unreadable(path, f"its entry for {server} is invalid") from None  # the cause may quote a password
     return (helper and _from_helper(f"docker-credential-{helper}", server, monotonic, tick)) or stored
 
@@ -108,7 +108,7 @@ def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick
     try:
         found: dict[str, Any] = json.loads(output)
         username, secret = str(found["Username"]), str(found["Secret"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ConductorError(f"{cannot}: its answer is invalid", hint) from None  # the cause quotes the answer
     if username == "<token>":
         return {"identitytoken": secret}

@@ -7,9 +7,8 @@ one is listed. It forgets the task of a service that was scaled to 0, so the ser
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from conductor.clock import seconds_between
+from conductor.json_text import decode
 from conductor.plan import labels
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 from conductor.runtime.docker import responses
@@ -100,7 +99,7 @@ def state(service: Service) -> ContainerState:
         return ContainerState(running=True, exit_code=None, out_of_memory=False, address=_address(service, task))
     stored = service.labels.get(ENDED)
     if stored and not service.is_wanted:
-        return msgspec.json.decode(stored, type=ContainerState)
+        return decode(stored, ContainerState)
     if (task := service.ended) is not None:
         return ended_state(task)
     return ContainerState(running=False, exit_code=None, out_of_memory=False, address="", error=_waits_for(service))

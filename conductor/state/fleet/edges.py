@@ -8,6 +8,7 @@ import msgspec
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import ConductorError
+from conductor.json_text import decode
 from conductor.plan.edges import Confirmation, RouteAnswer, RouteRequest, confirmation
 from conductor.state.fleet.leases import Leases
 from conductor.state.fleet.objects import Objects
@@ -29,7 +30,7 @@ class Edges:
     def requests(self) -> dict[str, RouteRequest]:
         """Return the latest request of each service."""
         found = {one.name: one.values[ROUTE] for one in self._objects.read_all() if ROUTE in one.values}
-        return {name: msgspec.json.decode(text, type=RouteRequest) for name, text in found.items()}
+        return {name: decode(text, RouteRequest) for name, text in found.items()}
 
     def request(
         self,
@@ -63,7 +64,7 @@ class Edges:
         """Return the latest answer of an edge about a service."""
         found = self._objects.read(f"{EDGE}{edge}")
         text = found.values.get(service) if found else None
-        return msgspec.json.decode(text, type=RouteAnswer) if text else None
+        return decode(text, RouteAnswer) if text else None
 
     def confirm(self, edge: str, service: str, answer: RouteAnswer) -> None:
         """Store an answer of this edge, unless it is stored already."""

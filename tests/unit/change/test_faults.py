@@ -18,11 +18,13 @@ from conductor.change import actions
 from conductor.change.retiring import clean_up_retiring
 from conductor.errors import ConductorError, LockYielded
 from conductor.output.events import Finished
+from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.journal import Journal
 from conductor.plan.release import Wanted
+from conductor.state.history import History
 from conductor.state.store import Store
 from tests.fakes.runtime import Behaviour
-from tests.fakes.world import WEB, WORKER, World
+from tests.fakes.world import WEB, WORKER, Recorder, World
 
 CRON = {**WEB, "cron": {"generate": ["bin/generate-cron"]}}
 READS = {
@@ -339,6 +341,38 @@ def test_a_rollback_killed_at_its_end_does_not_undo_a_later_change_of_another_se
     assert (world.running("api"), world.running("web")) == ({"r3": 2}, {"r1": 2})
     for service in ("api", "web"):
         assert set(world.traffic.routes[service]) == {one.endpoint for one in world.replicas(service)}
+
+
+class WrittenHistory(Recorder):
+    """A recorder whose history is on disk."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.written = History(directory)
+
+    def append(self, entry: HistoryEntry) -> None:
+        self.written.append(entry)
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, Outcome.DONE), ("unproven", Outcome.ROLLED_BACK)])
+def test_a_change_killed_after_its_history_entry_gets_no_second_one(
+    error: str | None, outcome: Outcome, tmp_path: Path
+) -> None:
+    """Only the removal of the journal is missing: the recovery must not report the change again, to people and to scripts."""
+    world = World(tmp_path, {"web": WEB})
+    world.upgrade("r1")
+    world.recorder = WrittenHistory(world.store.directory)
+    if error:
+        world.traffic.fail("switch", 1, ConductorError(error), at="after")
+    world.store = KilledAtTheEnd(world.store.directory)
+    with pytest.raises(LockYielded):
+        world.upgrade("r2")
+    world.store = Store(world.store.directory)
+    world.recover(["web"])
+    assert world.store.journal("web") is None
+    assert [entry.outcome for entry in world.recorder.written.entries()] == [outcome]
+    world.restart()
+    assert [entry.action for entry in world.recorder.written.entries()] == ["upgrade", "restart"]
 
 
 @pytest.mark.parametrize("at", ["before", "recorded", "after"])

@@ -24,10 +24,6 @@ REFUSED = {
         ("--job", "../x", "true"),
         "cannot use job key '../x': it may have at most 64 letters, digits, - and _",
     ),
-    "not UTF-8": (
-        ("echo", os.fsdecode(b"\xff")),
-        "cannot pass an argument to the task: it is not UTF-8, which Docker requires",
-    ),
     "a variable without a name": (("-e", "=x", "true"), "cannot set a variable: its name is missing"),
 }
 
@@ -37,6 +33,13 @@ def test_refused(words: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UsageError) as raised:
         command.main(["--id", "web", *words], standalone_mode=False)
     assert raised.value.sentence == sentence
+
+
+def test_a_variable_of_the_caller_that_is_not_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYTES", os.fsdecode(b"\xff"))
+    with pytest.raises(UsageError) as raised:
+        command.main(["--id", "web", "-e", "BYTES", "true"], standalone_mode=False)
+    assert raised.value.sentence == "cannot pass variable BYTES to the task: it is not UTF-8, which Docker requires"
 
 
 INPUTS = {

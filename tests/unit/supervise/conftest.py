@@ -129,6 +129,13 @@ class SupervisedHost(World):
 
     def run_pass(self, *, publish: bool = False, reload: bool = True) -> None:
         """Run a pass, and wait for the actions that it begins. `publish`: for `conductor web`. `reload` reads the definitions file."""
+        self.begin_pass(publish=publish, reload=reload)
+        self.in_progress.finish()
+        if publish:
+            self.publisher.wait()
+
+    def begin_pass(self, *, publish: bool = False, reload: bool = True) -> None:
+        """Run a pass, whose actions run in threads."""
         if reload:
             self.file.reload(force=True)
         result: Future[HostObservation] = Future()
@@ -137,9 +144,6 @@ class SupervisedHost(World):
         except Exception as error:  # noqa: BLE001 (as an executor does)
             result.set_exception(error)
         self.results.take(result, 0.01 if publish else None)
-        self.in_progress.finish()
-        if publish:
-            self.publisher.wait()
 
     def run_passes(self, seconds: float) -> None:
         """Run as many passes, a second apart. Actions take time of the clock too."""

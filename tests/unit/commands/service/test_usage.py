@@ -20,7 +20,7 @@ CASES = [
     (["maintenance", "--id", "web", "off", "--message", "x"], "--message"),
     (["maintenance", "--id", "web", "on", "--message", ""], "one line"),
     (["maintenance", "--id", "web", "on", "--message", "a\nb"], "one line"),
-    (["maintenance", "--id", "web", "on", "--message", "\udcff"], "one line"),
+    (["maintenance", "--id", "web", "on", "--message", "\udcff"], "UTF-8"),
     (["maintenance", "--id", "web", "on", "--message", "x" * 501], "500"),
 ]
 
