@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
 from conductor.runtime.docker.dialect import API, DOCKER, Dialect, dialect_of, product_at
-from conductor.runtime.docker.malformed import SHAPE_ERRORS
 from conductor.runtime.docker.responses import NEWEST_API, message, negotiated
 from conductor.runtime.docker.trace import traced
 from conductor.runtime.port import RuntimeDenied, RuntimeUnavailable
@@ -160,5 +159,5 @@ def error_message(data: bytes) -> str:
     """Return the daemon's error message, or an empty string when the body has none."""
     try:
         return message(str(json.loads(data)["message"]))
-    except SHAPE_ERRORS:
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""

@@ -17,7 +17,6 @@ from conductor.plan.replica import Containers, TaskContainer
 from conductor.runtime.docker.api import DEADLINE_SECONDS, EngineApi, error_message
 from conductor.runtime.docker.create_request import connect_request, create_request
 from conductor.runtime.docker.dialect import NOT_EXECUTABLE, NOT_FOUND
-from conductor.runtime.docker.malformed import SHAPE_ERRORS, refuses_malformed
 from conductor.runtime.docker.responses import container_state, containers, image
 from conductor.runtime.port import LogUnreadable, RuntimeUnavailable
 
@@ -56,7 +55,7 @@ class PendingExit:
         try:
             with self._connection:
                 return self._exit_code(self._connection.body())
-        except (OSError, *SHAPE_ERRORS) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConductorError(
                 "cannot read the task's exit code: the connection to Docker was lost",
                 "check whether the task is still running: docker ps",
@@ -68,7 +67,6 @@ class PendingExit:
             self._connection.close()
 
 
-@refuses_malformed
 class TaskRuntime:
     """The containers of one instance on the daemon at `base_url`. Every failure is a `ConductorError`."""
 

@@ -18,7 +18,6 @@ from conductor.errors import ConductorError
 from conductor.runtime.docker import responses
 from conductor.runtime.docker.attach import TaskRuntime
 from conductor.runtime.docker.dialect import Dialect, product_at
-from conductor.runtime.docker.malformed import SHAPE_ERRORS, malformed
 from conductor.runtime.docker.trace import traced
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.times import duration_text
@@ -77,7 +76,7 @@ class Sdk:
         """Translate what the SDK raises into a `ConductorError` that begins with `cannot`; a callable is called only then."""
         try:
             yield
-        except (docker.errors.DockerException, *CONNECTION_ERRORS, *SHAPE_ERRORS) as error:
+        except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
             if not isinstance(error, APIError):
                 self.renegotiate()
             begin = cannot if isinstance(cannot, str) else cannot()
@@ -120,7 +119,5 @@ def _translated(error: BaseException, cannot: str, hint: str, daemon: tuple[str,
         case OSError() | urllib3.exceptions.HTTPError() | docker.errors.StreamParseError():
             hint = f"check it with systemctl status {unit}"
             return RuntimeUnavailable(f"{cannot}: the connection to {product} was lost", hint)
-        case _ if isinstance(error, SHAPE_ERRORS):
-            return malformed(cannot, product, error)
         case _:
             return ConductorError(f"{cannot}: {error}", hint)

@@ -24,7 +24,6 @@ from conductor.plan.log import LogLine
 from conductor.plan.replica import KILLED, CheckResult, Containers, ContainerState, ContainerUsage
 from conductor.runtime.docker.client import DockerRuntime
 from conductor.runtime.docker.credentials import credentials
-from conductor.runtime.docker.malformed import refuses_malformed
 from conductor.runtime.port import ContainerEvent
 from conductor.runtime.swarm import responses
 from conductor.runtime.swarm.api import SwarmApi
@@ -40,7 +39,6 @@ STOP_SECONDS = 60.0  # beyond the grace
 CONTAINER_ID: Final = 64  # characters; the id of a service has 25
 
 
-@refuses_malformed
 class SwarmRuntime(DockerRuntime):
     """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same."""
 

@@ -158,7 +158,7 @@ def test_an_error_has_the_daemons_message(tmp_path: Path, body: str, message: st
     assert not isinstance(raised.value, RuntimeUnavailable)
 
 
-@pytest.mark.parametrize("body", ["{", '{"Id": 1', "[1,"])
+@pytest.mark.parametrize("body", ["{", '{"Id": 1', "[1,", "[" * 100_000], ids=["{", "cut", "list", "deep"])
 def test_a_response_that_is_not_json(tmp_path: Path, body: str) -> None:
     with daemon(tmp_path / "d", response(200, body)), pytest.raises(ConductorError) as raised:
         TaskRuntime(f"unix://{tmp_path / 'd'}", "default").image("shop:r1")
