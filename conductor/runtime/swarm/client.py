@@ -17,7 +17,7 @@ from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
 from conductor.plan import labels
-from conductor.plan.container_spec import ContainerSpec
+from conductor.plan.container_spec import ContainerSpec, unmounted
 from conductor.plan.garbage import LocalImage
 from conductor.plan.listening import Listener
 from conductor.plan.log import LogLine
@@ -40,10 +40,22 @@ CONTAINER_ID: Final = 64  # characters; the id of a service has 25
 
 
 class SwarmRuntime(DockerRuntime):
-    """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same."""
+    """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same.
 
-    def __init__(self, base_url: str, instance: str, clock: Clock, cancellation: Cancellation) -> None:
+    `fence` raises when another process has taken over: no replica is started, stopped or removed after that. A replica that was
+    created before has no task, and whoever has taken over removes it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        instance: str,
+        clock: Clock,
+        cancellation: Cancellation,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(base_url, instance, clock, cancellation)
+        self._fence = fence
         self._swarm = SwarmApi(self._sdk.tasks.api, clock)
         self._logs = TaskLogs(self._sdk.tasks, clock, self._service)
 
@@ -97,6 +109,11 @@ class SwarmRuntime(DockerRuntime):
         image = self.image(spec.image_id)
         if image is None:
             raise ConductorError(f"cannot create service {spec.name}: image {spec.image_id} is not on this host")
+        if paths := unmounted(image.volumes, spec.volumes, spec.tmpfs):
+            raise ConductorError(
+                f"cannot create service {spec.name}: its image has a VOLUME at {', '.join(paths)}, and nothing is mounted there",
+                "mount a volume or a tmpfs there: another node would start with an empty one",
+            )
         auth = credentials(image.digest, self._clock.monotonic, lambda: None) if image.digest else {}
         made = self._swarm.create_service(create_request(spec, image.digest or image.id), auth)
         if made is not None:
@@ -115,6 +132,7 @@ class SwarmRuntime(DockerRuntime):
         if service.is_wanted and service.running is not None:
             return
         name, before = service.found["Spec"]["Name"], {one["ID"] for one in service.tasks}
+        self._fence()
 
         def start(spec: dict[str, Any]) -> None:
             spec["Mode"]["Replicated"]["Replicas"] = 1
@@ -232,6 +250,7 @@ class SwarmRuntime(DockerRuntime):
         if _is_container(container):
             super().signal(container, name)
         elif (service := self._service(container)) and service.is_wanted:
+            self._fence()
             self._scale_down(service)
 
     def _scale_down(self, service: Service) -> None:
@@ -247,6 +266,7 @@ class SwarmRuntime(DockerRuntime):
         service = self._service(container)
         if service is None or not (service.is_wanted or service.running):
             return False
+        self._fence()
         if service.is_wanted:
             self._scale_down(service)
         task = service.running or service.ended
@@ -296,6 +316,7 @@ class SwarmRuntime(DockerRuntime):
         if _is_container(container):
             super().remove(container)
             return
+        self._fence()
         self._logs.forget(container)
         self._swarm.remove_service(container)
 

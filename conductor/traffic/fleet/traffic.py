@@ -143,7 +143,7 @@ class FleetTraffic:
             id=id_ or secrets.token_hex(8),
             step=step,
             endpoints=tuple(sorted(endpoints)),
-            seconds=seconds,
+            seconds=float(seconds),
             undoes=undoes,
         )
         requests = {

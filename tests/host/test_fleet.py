@@ -1,0 +1,141 @@
+"""The commands of a single host on a fleet of three whole hosts: every manager deploys, and every edge confirms."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cookbook import converge, service
+from tests.support.load import Load
+from tests.support.machine import Machine
+from tests.support.machine_network import Ran
+from tests.support.site import load_app
+from tests.support.swarm import swarm_hosts
+
+pytestmark = pytest.mark.long
+PORT = 8081
+PORTS = [21000, 21099]
+SERVICES = {"shop": service("shop", PORT, env={"FAULT_r9": "exit"}), "worker": {
+    "image": "conductor-test-app", "command": ["sleep", "infinity"], "init": True,
+    "health": {"none": True, "stable_for": "500ms"},
+}}  # fmt: skip
+UPGRADES = 6
+NODES = ("h1", "h2", "h3")
+
+
+class Managers:
+    """Three managers, each with an edge."""
+
+    def __init__(self, machines: dict[str, Machine]) -> None:
+        self.machines = machines
+
+    def conductor(self, node: str, *words: str, check: bool = True) -> Ran:
+        """As root types it on a manager."""
+        return self.machines[node].run("conductor", *words, check=check)
+
+    def upgrade(self, node: str, revision: str, *more: str, check: bool = True) -> Ran:
+        return self.conductor(node, "service", "upgrade", "--id", "shop", "--revision", revision, *more, check=check)
+
+    def services(self) -> list[str]:
+        """The replicas that Swarm has, by service and revision."""
+        form = '{{index .Spec.Labels "conductor.service"}} {{index .Spec.Labels "conductor.revision"}}'
+        ids = self.machines["h1"].run("docker", "service", "ls", "-q").stdout.split()
+        return (
+            sorted(self.machines["h1"].run("docker", "service", "inspect", "--format", form, *ids).stdout.splitlines())
+            if ids
+            else []
+        )
+
+    def served(self, node: str) -> str:
+        """What nginx of an edge sends requests to."""
+        return self.machines[node].read("/etc/nginx/conductor.d/shop.conf")
+
+    def describe(self) -> str:
+        return "\n".join(
+            f"{name}:\n{one.run('journalctl', '-u', 'conductor-supervise', '-n', '30', '--no-pager', check=False).stdout}"
+            for name, one in self.machines.items()
+        )
+
+
+@pytest.fixture(scope="module")
+def managers(images: None) -> Iterator[Managers]:
+    with swarm_hosts(*NODES) as hosts:
+        machines = {one.machine.name: one.machine for one in hosts}
+        for name, machine in machines.items():
+            load_app(machine)
+            machines["h1"].run("docker", "node", "update", "--label-add", "conductor.edge=true", name)
+        for machine in machines.values():
+            converge(machine, SERVICES, host={"fleet": {"ports": PORTS}})
+        made = Managers(machines)
+        try:
+            yield made
+        finally:
+            print(made.describe())
+
+
+def test_upgrades_from_managers_in_turn_lose_no_request_on_any_edge(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    managers.conductor("h1", "service", "upgrade", "--id", "worker", "--revision", "r1")
+    with contextlib.ExitStack() as stack:
+        urls = [f"http://{one.address}:{PORT}/" for one in managers.machines.values()]
+        loads = [stack.enter_context(Load(url, busy=3, idle=3)) for url in urls]
+        for number in range(UPGRADES):
+            managers.upgrade(NODES[number % 3], ("r2", "r1")[number % 2])
+        results = [load.stop() for load in loads]
+    print(*results, sep="\n")
+    assert [one.lost for one in results] == [0, 0, 0]
+    assert all(set(one.revisions) == {"r1", "r2"} for one in results)
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    assert len({managers.served(node) for node in NODES}) == 1
+
+
+def test_the_state_is_the_same_on_every_manager(managers: Managers) -> None:
+    for node in NODES:
+        found = json.loads(managers.conductor(node, "service", "status", "--json").stdout)
+        [shop] = [one for one in found["services"] if one["service"] == "shop"]
+        assert shop["revision"] == "r1", shop
+
+
+def test_two_managers_at_once(managers: Managers) -> None:
+    machine = managers.machines["h1"]
+    first = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r3")
+    machine.wait_for(lambda: "shop r3" in managers.services(), "a new replica", 30)
+    second = managers.upgrade("h2", "r4", check=False)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    assert second.code == 5, second
+    assert "h1" in second.stderr
+    assert managers.services() == ["shop r3", "shop r3", "worker r1"]
+
+
+def test_a_broken_release_is_refused_and_nothing_is_left(managers: Managers) -> None:
+    before = managers.services()
+    failed = managers.upgrade("h3", "r9", check=False)
+    assert failed.code == 1
+    assert managers.services() == before
+
+
+def test_an_edge_that_does_not_answer_is_named_and_is_right_once_it_is_back(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    managers.machines["h3"].run("systemctl", "stop", "conductor-supervise")
+    failed = managers.upgrade("h1", "r2", check=False)
+    assert (failed.code, "edge h3" in failed.stderr) == (1, True), failed
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    managers.upgrade("h2", "r2", "--without-edge", "h3")
+    assert managers.served("h3") != managers.served("h1")
+    managers.machines["h3"].run("systemctl", "start", "conductor-supervise")
+    managers.machines["h3"].wait_for(
+        lambda: managers.served("h3") == managers.served("h1"), "the edge serves the release", 20
+    )
+
+
+def test_a_killed_deployer_is_recovered_on_another_manager(managers: Managers) -> None:
+    machine = managers.machines["h1"]
+    process = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r3")
+    machine.wait_for(lambda: "shop r3" in managers.services(), "a new replica", 30)
+    machine.run("pkill", "-KILL", "-f", "service upgrade --id shop")
+    process.communicate(timeout=30)
+    managers.upgrade("h2", "r4")
+    assert managers.services() == ["shop r4", "shop r4", "worker r1"]
+    assert len({managers.served(node) for node in NODES}) == 1
