@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +53,14 @@ class Managers:
         """What nginx of an edge sends requests to."""
         return self.machines[node].read("/etc/nginx/conductor.d/shop.conf")
 
+    def endpoints(self, node: str) -> set[str]:
+        """Those in the file of an edge."""
+        return set(re.findall(r"server (10\S+:21\d+)", self.served(node)))
+
+    def url(self, node: str) -> str:
+        """For clients on this machine."""
+        return f"http://{self.machines[node].address}:{PORT}/"
+
     def describe(self) -> str:
         return "\n".join(
             f"{name}:\n{one.run('journalctl', '-u', 'conductor-supervise', '-n', '30', '--no-pager', check=False).stdout}"
@@ -78,8 +88,7 @@ def test_upgrades_from_managers_in_turn_lose_no_request_on_any_edge(managers: Ma
     managers.upgrade("h1", "r1")
     managers.conductor("h1", "service", "upgrade", "--id", "worker", "--revision", "r1")
     with contextlib.ExitStack() as stack:
-        urls = [f"http://{one.address}:{PORT}/" for one in managers.machines.values()]
-        loads = [stack.enter_context(Load(url, busy=3, idle=3)) for url in urls]
+        loads = [stack.enter_context(Load(managers.url(node), busy=3, idle=3)) for node in NODES]
         for number in range(UPGRADES):
             managers.upgrade(NODES[number % 3], ("r2", "r1")[number % 2])
         results = [load.stop() for load in loads]
@@ -139,3 +148,40 @@ def test_a_killed_deployer_is_recovered_on_another_manager(managers: Managers) -
     managers.upgrade("h2", "r4")
     assert managers.services() == ["shop r4", "shop r4", "worker r1"]
     assert len({managers.served(node) for node in NODES}) == 1
+
+
+def test_an_edge_that_is_stopped_for_ten_seconds_is_waited_for(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    h2 = managers.machines["h2"]
+    with Load(managers.url("h2"), busy=2, idle=2) as load:
+        process = managers.machines["h1"].spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r2")
+        h2.wait_for(lambda: "shop r2" in managers.services(), "a new replica", 30)
+        h2.run("systemctl", "kill", "--signal=STOP", "conductor-supervise")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(10)
+        h2.run("systemctl", "kill", "--signal=CONT", "conductor-supervise")
+        _, err = process.communicate(timeout=120)
+        result = load.stop()
+    assert (process.returncode, result.lost) == (0, 0), (err, result)
+    assert managers.services() == ["shop r2", "shop r2", "worker r1"]
+
+
+def test_a_node_that_is_lost_and_returns(managers: Managers) -> None:
+    """Its replicas leave every other nginx, run elsewhere, and are not doubled when it is back."""
+    managers.upgrade("h1", "r1")
+    lost = next(name for name in ("h3", "h2") if managers.machines[name].address in managers.served("h1"))
+    [other] = {"h2", "h3"} - {lost}
+    machine, h1 = managers.machines[lost], managers.machines["h1"]
+    machine.power_off(orderly=False)
+    for node in ("h1", other):
+        h1.wait_for(lambda node=node: machine.address not in managers.served(node), "the ejection", 20)
+        with Load(managers.url(node), busy=2, idle=2) as load:
+            load.wait_for(lambda now: now["answered"] >= 200, 60)
+            result = load.stop()
+        assert result.lost == 0, result
+    h1.wait_for(lambda: len(managers.endpoints("h1")) == 2 == len(managers.endpoints(other)), "two replicas", 120)
+    machine.power_on()
+    h1.wait_for(lambda: managers.endpoints(lost) == managers.endpoints("h1"), "the edge is right", 120)
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    managers.upgrade(lost, "r2")
+    assert managers.services() == ["shop r2", "shop r2", "worker r1"]
