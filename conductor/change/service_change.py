@@ -132,7 +132,7 @@ class ServiceChange:
         first = 1 + max((number for one in self.new() if (number := _number(one))), default=0)
         reserved = self._reserve(count)
         self.write_ahead(reserved=(*self.journal.reserved, *reserved), new=self._with_environment(count, values))
-        return [self._start(number, address, values) for number, address in enumerate(reserved, first)]
+        return [self._start(number, address, values, reserved) for number, address in enumerate(reserved, first)]
 
     def _with_environment(self, count: int, values: dict[str, str | Secret]) -> Wanted:
         """Return the new wanted state, with the digest of the environment when every replica is started with it."""
@@ -156,11 +156,13 @@ class ServiceChange:
             context.store.write_addresses(book)
         return reserved
 
-    def _start(self, number: int, address: str, values: dict[str, str | Secret]) -> Callable[[], None]:
+    def _start(
+        self, number: int, address: str, values: dict[str, str | Secret], together: tuple[str, ...]
+    ) -> Callable[[], None]:
         host = self.context.host
         spec = container_spec(
             self.definition, self.journal.release, values, instance=host.instance, network=host.network.name,
-            kind="service", change=self.journal.change, name=str(number), address=address,
+            kind="service", change=self.journal.change, name=str(number), address=address, together=together,
         )  # fmt: skip
 
         def start() -> None:

@@ -17,7 +17,7 @@ from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
 from conductor.plan import labels
-from conductor.plan.container_spec import ContainerSpec, unmounted
+from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.garbage import LocalImage
 from conductor.plan.listening import Listener
 from conductor.plan.log import LogLine
@@ -27,7 +27,7 @@ from conductor.runtime.docker.credentials import credentials
 from conductor.runtime.port import ContainerEvent
 from conductor.runtime.swarm import responses
 from conductor.runtime.swarm.api import SwarmApi
-from conductor.runtime.swarm.create_request import IMAGE, create_request, service_name
+from conductor.runtime.swarm.create_request import IMAGE, create_request, refuse_volumes, service_name
 from conductor.runtime.swarm.responses import ENDED, STARTED, Service
 from conductor.runtime.swarm.task_logs import TaskLogs
 
@@ -78,7 +78,10 @@ class SwarmRuntime(DockerRuntime):
         """Compare one list with the next."""
         before: dict[str, tuple[str, str]] | None = None  # the id of the running task, by replica
         while True:
-            now = {one.found["ID"]: (one.labels[labels.SERVICE], _id(one.running)) for one in self._services()}
+            now = {
+                one.found["ID"]: (one.labels[labels.SERVICE], (one.running or {}).get("ID", ""))
+                for one in self._services()
+            }
             for replica in sorted({*now, *(before or ())}) if before is not None else ():
                 service, ran = (before or {}).get(replica, ("", ""))
                 service, runs = now.get(replica, (service, ""))
@@ -109,13 +112,11 @@ class SwarmRuntime(DockerRuntime):
         image = self.image(spec.image_id)
         if image is None:
             raise ConductorError(f"cannot create service {spec.name}: image {spec.image_id} is not on this host")
-        if paths := unmounted(image.volumes, spec.volumes, spec.tmpfs):
-            raise ConductorError(
-                f"cannot create service {spec.name}: its image has a VOLUME at {', '.join(paths)}, and nothing is mounted there",
-                "mount a volume or a tmpfs there: another node would start with an empty one",
-            )
+        refuse_volumes(image, spec)
         auth = credentials(image.digest, self._clock.monotonic, lambda: None) if image.digest else {}
-        made = self._swarm.create_service(create_request(spec, image.digest or image.id), auth)
+        made = self._swarm.create_service(
+            create_request(spec, image.digest or image.id, self._swarm.usable_nodes()), auth
+        )
         if made is not None:
             return made
         found = self._swarm.service(service_name(spec.name))
@@ -270,7 +271,7 @@ class SwarmRuntime(DockerRuntime):
         if service.is_wanted:
             self._scale_down(service)
         task = service.running or service.ended
-        state = self._await_end(service, task, max(grace_seconds, _grace(service)) + STOP_SECONDS)
+        state = self._await_end(service, task, max(grace_seconds, service.grace) + STOP_SECONDS)
         if task is not None:
             with contextlib.suppress(ConductorError):  # the task is listed for a moment only
                 self._logs.keep(container, task["ID"])
@@ -323,11 +324,3 @@ class SwarmRuntime(DockerRuntime):
 
 def _is_container(id_: str) -> bool:
     return len(id_) == CONTAINER_ID
-
-
-def _id(task: Any) -> str:
-    return str(task["ID"]) if task else ""
-
-
-def _grace(service: Service) -> float:
-    return float(service.found["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"]) / 1e9
