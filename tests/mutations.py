@@ -111,6 +111,7 @@ class Mutant(NamedTuple):
 ON_NGINX = "tests/integration/test_announced_reloads.py"
 POWER_LOSS = "tests/unit/change/test_power_loss.py"
 LEASES, RACES = "tests/unit/state/fleet/test_leases.py", "tests/unit/state/fleet/test_races.py"
+EDGE, ORDERS = "tests/unit/supervise/test_edge.py", "tests/unit/traffic/fleet/test_interleavings.py"
 PROTECTIONS = [
     Mutant("change/service_change.py", "self.context.store.write_journal(self.journal)", "the journal"),
     Mutant("state/files.py", "os.fsync(handle)", "fsync of a file", (POWER_LOSS,)),
@@ -167,9 +168,18 @@ PROTECTIONS = [
         "the wait for a sign of the holder of a lease", (RACES,), "if waited >= wait_seconds:",
     ),
     Mutant(
-        "state/fleet/edges.py", "while (found := self._confirmation(service, request, edges)).missing and not found.errors:",
+        "state/fleet/edges.py", "while (found := self.confirmation(requests, edges)).missing and not found.failed:",
         "the wait for every edge", ("tests/unit/state/fleet/test_edges.py",),
-        "while (found := self._confirmation(service, request, edges)).missing == tuple(sorted(edges)):",
+        "while (found := self.confirmation(requests, edges)).missing == tuple(sorted(edges)):",
+    ),
+    Mutant(
+        "supervise/edge_routes.py", 'made = "" if now.switching else id_',
+        "the refusal to undo to a switch that was not proven", (EDGE,), "made = id_",
+    ),
+    Mutant("supervise/edge.py", "self._gate(route, request.endpoints)", "the gate of an edge", (ORDERS,)),
+    Mutant(
+        "traffic/fleet/traffic.py", "return self._edges.known() | self._local.known()", "the quarantine of all edges", (EDGE,),
+        "return self._local.known()",
     ),
 ]  # fmt: skip
 MUTANTS = [*(Mutant(f"change/{file}", line, what) for file, line, what in ACTIONS), *PROTECTIONS]

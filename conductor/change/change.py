@@ -89,8 +89,8 @@ def _begin(context: Context, transitions: Sequence[Transition], change: str) -> 
         if transition.add:
             one.read_environment()
             context.runtime.check_volumes(transition.definition.service.volumes)
-            if transition.definition.service.publish:
-                context.runtime.check_ports(*transition.definition.service.publish)
+            if ports := context.host.fleet.ports if context.host.fleet else transition.definition.service.publish:
+                context.runtime.check_ports(*ports)
     routes = [one.route() for one in services if one.routed]
     if routes:
         warnings += context.traffic.check(routes)

@@ -44,7 +44,7 @@ class ServiceChange:
         self.service = journal.service
         self.definition = restore(journal.service, journal.release.definition)
         self.routed = self.definition.service.nginx is not None or was_routed(journal.old)
-        if self.routed and journal.action == "stop" and journal.cutover is None:
+        if self.routed and journal.action == "stop" and journal.cutover is None and context.host.fleet is None:
             # While the traffic layer is down no request can be lost, and an operator must be able to stop a service.
             self.routed = not context.traffic.state().is_down
         self._redact: Callable[[str], str] | None = None
@@ -133,7 +133,7 @@ class ServiceChange:
         first = 1 + max((number for one in self.new() if (number := _number(one))), default=0)
         reserved = self._reserve(count)
         self.write_ahead(reserved=(*self.journal.reserved, *reserved), new=self._with_environment(count, values))
-        return [self._start(number, address, values) for number, address in enumerate(reserved, first)]
+        return [self._start(number, address, values, reserved) for number, address in enumerate(reserved, first)]
 
     def _with_environment(self, count: int, values: dict[str, str | Secret]) -> Wanted:
         """Return the new wanted state, with the digest of the environment when every replica is started with it."""
@@ -151,23 +151,31 @@ class ServiceChange:
             context.runtime.ensure_network(network)
             used = context.runtime.used_addresses(network) | context.traffic.known()
             book, reserved = addresses.reserve(
-                context.store.addresses(), self.definition.service, network, change=self.journal.change, count=count,
-                used=used,
+                context.store.addresses(), self.definition.service, context.host, change=self.journal.change,
+                count=count, used=used,
             )  # fmt: skip
             context.store.write_addresses(book)
         return reserved
 
-    def _start(self, number: int, address: str, values: dict[str, str | Secret]) -> Callable[[], None]:
+    def _start(
+        self, number: int, address: str, values: dict[str, str | Secret], together: tuple[str, ...]
+    ) -> Callable[[], None]:
         host = self.context.host
         spec = container_spec(
             self.definition, self.journal.release, values, instance=host.instance, network=host.network.name,
-            kind="service", change=self.journal.change, name=str(number), address=address,
+            kind="service", change=self.journal.change, name=str(number), address=address, together=together,
         )  # fmt: skip
 
         def start() -> None:
             start_at(self.context, self.context.runtime.create(spec), spec.name, address)
 
         return start
+
+    def locate(self) -> None:
+        """Record the nodes of the new replicas where these were chosen by the runtime."""
+        reserved = self.journal.reserved
+        if any(address.startswith(":") for address in reserved):
+            self.write_ahead(reserved=addresses.located(reserved, self.new()))
 
     # Traffic.
 
@@ -265,7 +273,7 @@ def start_at(context: Context, container: str, name: str, address: str) -> None:
     """Start a container and verify that it has the address that Conductor gave it."""
     context.runtime.start(container)
     state = context.runtime.inspect(container)
-    if state is not None and state.running and state.address != address:
+    if state is not None and state.running and not addresses.is_at(state.address, address):
         raise ConductorError(f"cannot use {name}: it has address {state.address} instead of {address}")
 
 

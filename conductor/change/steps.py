@@ -95,6 +95,8 @@ class ChangeSteps:
             started = [pool.submit(call) for call in calls]
         for future in started:
             future.result()
+        for one in services:
+            one.locate()
 
     def gate(self) -> None:
         """Wait until every new replica is healthy."""

@@ -23,6 +23,8 @@ from conductor.traffic.reload.reload import ReloadTraffic
 
 def make_query_context(host: Host, config: Path, command: str) -> Context:
     """Return the context of a query, which prints no events."""
+    if host.fleet is not None:
+        return make_context(host, config, command, NoOutput(), SignalCancellation())
     clock, cancellation = Clock(), SignalCancellation()
     runtime = cast("Runtime", QueryRuntime(host.docker, host.instance, clock, cancellation))
     return make_context(host, config, command, NoOutput(), cancellation, clock=clock, runtime=runtime)
@@ -45,12 +47,16 @@ def make_context(
     `supervise` passes its own `runtime` (to reuse its connections) and `history`, and `yields` its locks.
     """
     clock = clock or Clock()
+    if host.fleet is not None:
+        from conductor.commands.fleet import make_runtime
+
+        runtime = runtime or make_runtime(host, command, clock, cancellation, yields=yields)
     if runtime is None:
         from conductor.runtime.docker.client import DockerRuntime
 
         runtime = DockerRuntime(host.docker, host.instance, clock, cancellation)
     locks = Locks(Path(host.runtime_dir) / "locks", command, clock, cancellation, yields=yields)
-    return Context(
+    context = Context(
         host=host,
         runtime=runtime,
         traffic=make_traffic(host, locks, clock, cancellation),
@@ -65,6 +71,11 @@ def make_context(
         config=config,
         command=command,
     )
+    if host.fleet is not None:
+        from conductor.commands.fleet import on_fleet
+
+        return on_fleet(context, yields=yields)
+    return context
 
 
 def make_traffic(host: Host, locks: Locks, clock: Clock, cancellation: Cancellation) -> Traffic:

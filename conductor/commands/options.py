@@ -78,6 +78,14 @@ def verbosity_options() -> tuple[click.Option, ...]:
     )  # fmt: skip
 
 
+def _go_on_without(_ctx: click.Context, _param: click.Parameter, edges: tuple[str, ...]) -> None:
+    """Record the edges that this process does not ask."""
+    if edges:
+        from conductor.commands import fleet
+
+        fleet.without_edges.extend(edges)
+
+
 def _only_one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
     """Refuse a repeated --id, of which click would silently use the last."""
     if len(ids) > 1:
@@ -129,6 +137,10 @@ revision_option = click.option(
 wait_option = click.option(
     "--wait", "wait_seconds", callback=duration, default="0", metavar="DURATION",
     help="Wait up to this long for another command on the service to end, for example 5m.",
+)  # fmt: skip
+without_edge_option = click.option(
+    "--without-edge", metavar="NODE", multiple=True, expose_value=False, cls=CommandLineOnly, callback=_go_on_without,
+    help="On a fleet, go on without an edge that does not answer. It must not carry traffic. Repeat it for several.",
 )  # fmt: skip
 plan_option = click.option(
     "--plan", "plan_only", cls=CommandLineOnly, is_flag=True,

@@ -13,6 +13,7 @@ import msgspec
 from conductor.definitions.build import build_host, build_service, digest, is_at_or_below
 from conductor.definitions.conflicts import conflicts
 from conductor.definitions.explain import explain, fits, without_unknown
+from conductor.definitions.fleet import fleet_refusals
 from conductor.definitions.grammar import ServiceId
 from conductor.definitions.json_reader import read_json
 from conductor.definitions.model import Definition, File, Host, Service
@@ -108,8 +109,8 @@ def _definitions(root: Node, problems: list[Problem], path: Path, file: str) -> 
         if isinstance(services, dict)
         else {}
     )
-    definitions, broken = _services(file, trees, problems)
     host, host_problems = build_host(file, merge(EMPTY, top.get("host", Node({}, "host"))), problems)
+    definitions, broken = _services(file, trees, problems, on_fleet=host is not None and host.fleet is not None)
     all_problems = in_order([*problems, *host_problems, *(problem for found in broken.values() for problem in found)])
     if host is None or any(_is_of_the_whole_file(problem.key, trees) for problem in problems):
         raise DefinitionsError(file, all_problems)
@@ -172,7 +173,7 @@ def _is_of_the_whole_file(key: str, services: Iterable[str]) -> bool:
 
 
 def _services(
-    file: str, trees: Mapping[str, Node], problems: list[Problem]
+    file: str, trees: Mapping[str, Node], problems: list[Problem], *, on_fleet: bool
 ) -> tuple[dict[str, Definition], dict[str, tuple[Problem, ...]]]:
     """Return the valid and the broken services. A problem in `defaults` breaks all of them."""
     shared = [problem for problem in problems if is_at_or_below(problem.key, "defaults")]
@@ -185,7 +186,10 @@ def _services(
             valid[service_id] = definition
         else:
             broken[service_id] = found
-    for service_id, path, sentence in list(conflicts(valid.values())):
+    on_several = (
+        [(name, *one) for name, made in valid.items() for one in fleet_refusals(made.service)] if on_fleet else []
+    )
+    for service_id, path, sentence in [*conflicts(valid.values()), *on_several]:
         key = ".".join(("services", service_id, *map(str, path)))
         broken.setdefault(service_id, []).append(Problem(file, find(trees[service_id], path).line, key, sentence))
         valid.pop(service_id, None)

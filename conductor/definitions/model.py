@@ -140,6 +140,12 @@ class HostWeb(Section):
     logs: bool = False
 
 
+class HostFleet(Section):
+    """The host is a manager of a Swarm, whose managers share their services. Each replica has one of these ports, on its node."""
+
+    ports: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21999]")]
+
+
 NotifyEvent = Literal["succeeded", "failed", "rolled-back", "unhealthy", "healed", "backing-off"]
 
 
@@ -174,6 +180,7 @@ class Host(Section):
     supervise: HostSupervise = msgspec.field(default_factory=HostSupervise)
     gc: HostGc = msgspec.field(default_factory=HostGc)
     web: HostWeb = msgspec.field(default_factory=HostWeb)
+    fleet: HostFleet | None = None
     notify: Command | Notify | None = None
     keep: Positive = 5
 

@@ -238,6 +238,11 @@ def host_rules(host: Host) -> RuleFindings:
     Check also the notifications, as those of a service.
     """
     yield from _notify(host.notify)
+    if host.fleet is not None and host.fleet.ports[0] > host.fleet.ports[1]:
+        yield (
+            ("fleet", "ports"),
+            f"must start with the lower port; write [{host.fleet.ports[1]}, {host.fleet.ports[0]}]",
+        )
     networks: dict[str, ipaddress.IPv4Network] = {}
     for name in ("subnet", "tasks"):
         written = getattr(host.network, name)

@@ -1,12 +1,13 @@
 """Chooses addresses for new replicas: a cursor moves through the range, so a freed address is reused last (pure)."""
 
 import ipaddress
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from conductor.definitions.model import Network, Service
+from conductor.definitions.model import Host, Service
 from conductor.errors import ConductorError
+from conductor.plan.replica import Replica
 
 LOOPBACK = "127.0.0.1:"
 
@@ -24,18 +25,21 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reserve(
-    book: Addresses, service: Service, network: Network, *, change: str, count: int, used: Collection[str]
+    book: Addresses, service: Service, host: Host, *, change: str, count: int, used: Collection[str]
 ) -> tuple[Addresses, tuple[str, ...]]:
-    """Reserve `count` addresses for a change, from the cursor on: `IP:PORT`, or `IP` for a service without a port.
+    """Reserve `count` addresses for a change, from the cursor on: `IP:PORT`, or `IP` for a service without a port; on a fleet
+    `:PORT`, of whichever node will run the replica.
 
-    `used` are IPs, `IP:PORT` or `127.0.0.1:PORT` that are in use or still known to the traffic layer.
+    `used` are IPs, `IP:PORT` or `:PORT` that are in use or still known to the traffic layer.
     """
-    range_name, every = _range(service, network)
+    range_name, every = _range(service, host)
     order = list(every)
     places = [_unique(address) for address in order]  # the last address may have had another service's port
     last = _unique(book.cursor.get(range_name, ""))
     start = places.index(last) + 1 if last in places else 0
     taken = {_unique(address) for address in (*book.reserved, *used)}
+    if host.fleet is not None:  # a port belongs to one replica of all nodes
+        taken |= {f":{address.rpartition(':')[2]}" for address in used if ":" in address}
     free = [address for address in order[start:] + order[:start] if _unique(address) not in taken][:count]
     if len(free) < count:
         raise ConductorError(
@@ -47,7 +51,11 @@ def reserve(
     return msgspec.structs.replace(book, reserved=reserved, cursor=cursor), tuple(free)
 
 
-def _range(service: Service, network: Network) -> tuple[str, Iterator[str]]:
+def _range(service: Service, host: Host) -> tuple[str, Iterator[str]]:
+    network = host.network
+    if host.fleet is not None:
+        low, high = host.fleet.ports
+        return f"fleet:{low}-{high}", (f":{port}" for port in range(low, high + 1))
     if service.publish is not None:
         low, high = service.publish
         return f"publish:{low}-{high}", (f"{LOOPBACK}{port}" for port in range(low, high + 1))
@@ -58,5 +66,16 @@ def _range(service: Service, network: Network) -> tuple[str, Iterator[str]]:
 
 
 def _unique(address: str) -> str:
-    """Return what must be unique of an address: the IP, or the port on the loopback interface."""
-    return address if address.startswith(LOOPBACK) else address.partition(":")[0]
+    """Return what must be unique of an address: the IP, or the port on the loopback interface or on a fleet."""
+    return address if address.startswith((LOOPBACK, ":")) else address.partition(":")[0]
+
+
+def located(reserved: Iterable[str], replicas: Iterable[Replica]) -> tuple[str, ...]:
+    """Return the reserved addresses, with the node where a replica has been started at a `:PORT`."""
+    found = {f":{one.endpoint.rpartition(':')[2]}": one.endpoint for one in replicas if one.endpoint}
+    return tuple(found.get(address, address) for address in reserved)
+
+
+def is_at(address: str, reserved: str) -> bool:
+    """True when a replica at `address` has the address that was reserved for it."""
+    return address.endswith(reserved) if reserved.startswith(":") else address == reserved

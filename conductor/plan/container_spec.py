@@ -1,6 +1,6 @@
 """The full specification of one container: replicas and tasks are both created from it (pure)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -42,9 +42,9 @@ def unmounted(paths: Iterable[str], volumes: Iterable[str | Mount], tmpfs: Itera
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). `tty` and
-    `stdin` are for a client that attaches. `aliases` are more names on the network, `joined` are existing networks
-    besides it."""
+    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). On a fleet,
+    `apart` are the host ports of all replicas that start with this one, which should run on different nodes. `tty` and `stdin`
+    are for a client that attaches. `aliases` are more names on the network, `joined` are existing networks besides it."""
 
     name: str
     image_id: str
@@ -78,6 +78,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     ip: str | None = None
     publish: tuple[int, int] | None = None
+    apart: tuple[int, ...] = ()
     tty: bool = False
     stdin: bool = False
 
@@ -94,11 +95,13 @@ def container_spec(
     name: str,
     address: str = "",
     command: tuple[str, ...] | None = None,
+    together: Sequence[str] = (),
 ) -> ContainerSpec:
     """Return the specification of a container of `release`, created by `change`.
 
     `name` is the last part of its name. `address` is `IP:PORT`, `IP` (without a port), `:PORT` (a port of whichever node runs
-    it), or empty for a container without a fixed address. `command` replaces the service's.
+    it), or empty for a container without a fixed address. `command` replaces the service's. `together` are the addresses of all
+    replicas that start with this one.
     """
     service = definition.service
     host, _, port = address.partition(":")
@@ -151,4 +154,5 @@ def container_spec(
         aliases=tuple(alias for one in joined if one.name == network for alias in one.aliases),
         ip=host if address and not published else None,
         publish=(service.port, int(port)) if published and service.port else None,
+        apart=tuple(int(one[1:]) for one in together if one.startswith(":")),
     )

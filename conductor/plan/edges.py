@@ -8,42 +8,90 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-RouteStep = Literal["gate", "cutover", "drain", "undo"]
+from conductor.definitions.load import restore
+from conductor.plan.release import Maintenance
+from conductor.plan.route import Route, Split
+
+RouteStep = Literal["check", "gate", "cutover", "undo", "drain"]
 
 
-class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One step that every edge makes for a service. `id` is unique. `content` belongs to the traffic layer and is JSON."""
+class SharedRoute(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A `Route` as JSON. `definition` is its stored form, with secrets as references only; the endpoints are sorted."""
+
+    definition: dict[str, Any]
+    endpoints: tuple[str, ...]
+    template: str | None = None
+    maintenance: Maintenance | None = None
+    split: Split | None = None
+
+    def restored(self, service: str) -> Route:
+        """Return the route of a service."""
+        definition = restore(service, self.definition)
+        return Route(definition, self.endpoints, self.template, self.maintenance, self.split)
+
+
+def shared(route: Route) -> SharedRoute:
+    """Return a route as JSON."""
+    return SharedRoute(
+        definition=route.definition.written, endpoints=tuple(sorted(route.endpoints)), template=route.template,
+        maintenance=route.maintenance, split=route.split,
+    )  # fmt: skip
+
+
+class RouteRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One step that every edge makes for a service. Services that change together have requests with the same, unique `id`.
+
+    `route` is in force on every edge that has made the step, whatever it missed before: None before the first cutover. `wanted`
+    is the route that a check or a gate is about. `endpoints` are those to try at a gate, or to drain within `seconds`. `undoes`
+    is the id of the cutover to undo.
+    """
 
     id: str
     step: RouteStep
-    content: dict[str, Any] = {}
+    route: SharedRoute | None = None
+    wanted: SharedRoute | None = None
+    endpoints: tuple[str, ...] = ()
+    seconds: float = 0.0
+    undoes: str = ""
 
 
-class RouteAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How an edge ended the step of request `id`. `error` is empty when it is done. `cut` requests and `silent` connections were
-    left at the deadline of a drain."""
+class RouteAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How an edge ended the step of request `id`. `error` is empty when it is done; `unavailable`: its traffic layer is not running.
+
+    `unreached` are the names whose requests do not reach their service. `cut` requests and `silent` connections were left at
+    the deadline of a drain; `unknown`: perhaps more.
+    """
 
     id: str
     error: str = ""
+    details: tuple[str, ...] = ()
+    unavailable: bool = False
+    warnings: tuple[str, ...] = ()
+    unreached: tuple[dict[str, Any], ...] = ()
     cut: int = 0
     silent: int = 0
+    unknown: bool = False
 
 
 class Confirmation(NamedTuple):
-    """The answers to one request so far: `missing` are the edges without one, `errors` are by edge."""
+    """The answers to one request so far, which are `done`: `missing` are the edges without one, `failed` those with an error."""
 
     missing: tuple[str, ...]
-    errors: Mapping[str, str]
-    cut: int
-    silent: int
+    failed: Mapping[str, RouteAnswer]
+    done: tuple[RouteAnswer, ...]
 
 
-def confirmation(request: RouteRequest, edges: Collection[str], answers: Mapping[str, RouteAnswer]) -> Confirmation:
-    """Return what is known of a request. Answers of other edges, and to earlier requests, do not count."""
-    own = {edge: answers[edge] for edge in edges if edge in answers and answers[edge].id == request.id}
+def confirmation(
+    request: str, services: Collection[str], edges: Collection[str], answers: Mapping[str, Mapping[str, RouteAnswer]]
+) -> Confirmation:
+    """Return what is known of the request with this id. `answers` are by edge and service: those of other edges, and to earlier
+    requests, do not count."""
+    own = {
+        edge: [one for service in services if (one := answers.get(edge, {}).get(service)) and one.id == request]
+        for edge in edges
+    }
     return Confirmation(
-        missing=tuple(sorted(set(edges) - set(own))),
-        errors={edge: own[edge].error for edge in sorted(own) if own[edge].error},
-        cut=sum(one.cut for one in own.values()),
-        silent=sum(one.silent for one in own.values()),
+        missing=tuple(sorted(edge for edge, found in own.items() if len(found) < len(services))),
+        failed={edge: bad[0] for edge in sorted(own) if (bad := [one for one in own[edge] if one.error])},
+        done=tuple(one for edge in sorted(own) for one in own[edge]),
     )

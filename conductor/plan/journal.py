@@ -70,7 +70,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def new_endpoints(self) -> tuple[str, ...]:
         """Endpoints of the replicas that this change starts."""
-        return tuple(address for address in self.reserved if ":" in address)
+        return tuple(address for address in self.reserved if ":" in address[1:])
 
     @property
     def endpoints(self) -> tuple[str, ...]:

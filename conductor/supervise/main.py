@@ -7,9 +7,11 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.collector import collect_often
 from conductor.errors import BusyError, ConductorError
@@ -22,6 +24,7 @@ from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts, MakeContext
 from conductor.supervise.crontabs import CrontabFollower
 from conductor.supervise.definitions_file import DefinitionsFile
+from conductor.supervise.edge_loop import EdgeLoop, EdgeParts
 from conductor.supervise.garbage import DailyCollection
 from conductor.supervise.health_notifications import HealthNotifications
 from conductor.supervise.log import SupervisorLog
@@ -47,10 +50,12 @@ DEFINITIONS = "definitions file"  # in the log; no service id contains a space
 M_ARENA_MAX = -8  # malloc.h
 
 
-def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once: bool) -> int:
+def supervise(
+    config: Path, state_dir: Path, make_context: MakeContext, make_edge: Callable[[Context], EdgeParts], *, once: bool
+) -> int:
     """Run until SIGTERM or SIGINT, or for one pass. Containers keep running.
 
-    `state_dir` has the last valid host section, for a start with a broken definitions file.
+    `state_dir` has the last valid host section, for a start with a broken definitions file. `make_edge` is for a fleet.
     """
     _limit_heaps()
     log, clock, ended = SupervisorLog(), Clock(), threading.Event()
@@ -67,6 +72,12 @@ def supervise(config: Path, state_dir: Path, make_context: MakeContext, *, once:
             hint += f"   (or kill {busy.holder.pid}, if systemd did not start it)"
         raise BusyError("supervise", busy.holder, hint) from busy
     file.keep()
+    if contexts.passes.host.fleet is not None:
+        if once:
+            raise ConductorError("cannot run one pass: supervise is the edge of a fleet here, which takes requests")
+        EdgeLoop(make_edge(contexts.passes), contexts.passes, log, ended).begin()
+        _await_end(log, ended)
+        _exit(0)
     supervisor = Supervisor(file, contexts, log, ended, notifications)
     if once:
         _exit(0 if supervisor.one_pass() else 1)
@@ -149,10 +160,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Run until a signal ends the loop. Actions in progress may reach the end of a step."""
-        signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        # A queue and no event: a signal may interrupt the thread that holds the lock of an event.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, _: signals.put(number))
+        signals = _signals()
         passes = self._contexts.passes
         follow(passes.runtime, self._events.handle, self._loop.events_lost, self._loop.ended, passes.clock.monotonic)
         collect_often()
@@ -167,6 +175,27 @@ class Supervisor:
         self._monitor.stop()
         self._in_progress.wait(END_SECONDS)
         self._notifications.wait(NOTIFY_END_SECONDS)
+
+
+def _signals() -> "queue.SimpleQueue[int]":
+    """Return where signals arrive. A queue and no event: a signal may interrupt the thread that holds the lock of an event."""
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: signals.put(number))
+    return signals
+
+
+def _await_end(log: SupervisorLog, ended: threading.Event) -> None:
+    """Wait for SIGTERM or SIGINT. SIGHUP is ignored: what an edge does is requested, not read from the definitions file."""
+    signals = _signals()
+    notify(READY="1", STATUS="taking requests as the edge of a fleet")
+    while not ended.is_set():
+        with contextlib.suppress(queue.Empty):
+            if (number := signals.get(timeout=(watchdog_seconds() or 60.0) / 4)) != signal.SIGHUP:
+                log.info(f"received {signal.Signals(number).name}, exiting; the containers keep running")
+                ended.set()
+        notify(WATCHDOG="1")
+    notify(STOPPING="1")
 
 
 def run_loop(

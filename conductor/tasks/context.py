@@ -41,13 +41,24 @@ def make_task_context(config: Path, command: str) -> TaskContext:
     return TaskContext(
         definitions=definitions,
         runtime=TaskRuntime(host.docker, host.instance),
-        store=Store(Path(host.state_dir)),
+        store=_store(host, command),
         history=History(Path(host.state_dir)),
         locks=Locks(Path(host.runtime_dir) / "locks", command, clock, cancellation),
         clock=clock,
         cancellation=cancellation,
         command=command,
     )
+
+
+def _store(host: Host, command: str) -> Store:
+    """On a fleet, a task has the state of all managers, but the locks of this one: its network and its jobs are local."""
+    if host.fleet is None:
+        return Store(Path(host.state_dir))
+    from conductor.runtime.swarm.fleet import fleet
+    from conductor.state.fleet.store import FleetStore
+
+    shared = fleet(host.docker, host.instance, command)
+    return FleetStore(Path(host.state_dir), shared.objects, shared.leases)
 
 
 def host_name() -> str:

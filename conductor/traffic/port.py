@@ -25,18 +25,22 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
     """What a drain is waiting for: `requests` in an old replica, client `connections` without one that may still send one,
-    and `workers` of the traffic layer that have not exited. At the latest, the drain ends in `seconds_left`."""
+    and `workers` of the traffic layer that have not exited. At the latest, the drain ends in `seconds_left`. On a fleet, `edges`
+    are those that have not ended it."""
 
     requests: int
     connections: int
     workers: int
     seconds_left: float
+    edges: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         requests = f"{self.requests} request{'s' * (self.requests != 1)} to old replicas"
         connections = f"{self.connections} idle connection{'s' * (self.connections != 1)}"
         workers = f"{self.workers} old nginx worker{'s' * (self.workers != 1)}"
         left = duration_text(self.seconds_left)  # first, because a terminal may cut the line
+        if self.edges:
+            return f"{left} left for edge {', '.join(self.edges)}"
         return f"{left} left, {requests}, {connections}, {workers}"
 
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from conductor.definitions.model import Definition, Nginx, Server, Service
-from conductor.definitions.scalars import Period
+from conductor.definitions.load import restore
 from conductor.plan.release import Maintenance
 from conductor.plan.route import Cutover, Route
 from conductor.traffic.port import Drained, Installed, Traffic, TrafficUnavailable
@@ -35,11 +34,9 @@ class Case(NamedTuple):
 
     def route(self, service: str, *endpoints: str) -> Route:
         """Return a route with a server block of its own."""
-        server = Server(listen=(f"127.0.0.1:{self.ports[service]}",), names=("localhost",))
-        nginx = Nginx(upstream=service, drain=Period(DRAIN_SECONDS), server=server)
-        definition = Definition(
-            id=service, service=Service(image="app", port=80, nginx=nginx), written={}, digest="d"
-        )  # fmt: skip
+        server = {"listen": [f"127.0.0.1:{self.ports[service]}"], "names": ["localhost"]}
+        nginx = {"upstream": service, "drain": f"{DRAIN_SECONDS:g}s", "server": server}
+        definition = restore(service, {"image": "app", "port": 80, "nginx": nginx})
         return Route(definition, endpoints)
 
     def switch(self, *routes: Route) -> list[Cutover]:

@@ -9,6 +9,7 @@ from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
+from conductor.plan.lease import LeaseLostError
 from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.client import SwarmRuntime
@@ -75,6 +76,36 @@ def test_a_replica_that_exits_is_started_again_by_swarm_and_its_exit_is_seen_bef
     state = case.runtime.inspect(container)
     assert state is not None
     assert (state.running, state.exit_code) == (False, 3)
+
+
+def test_an_image_whose_volume_nothing_is_mounted_at_is_refused(case: Case, swarm: SwarmHost) -> None:
+    """Another node would start with an empty one."""
+    run = swarm.machine.run
+    container = run("docker", "create", f"{APP}:r1").stdout.strip()
+    run("docker", "commit", "--change", "VOLUME /data", container, "with-volume:r1")
+    run("docker", "rm", container)
+    image = case.runtime.image("with-volume:r1")
+    assert image is not None
+    spec = msgspec.structs.replace(case.replica("serves"), image_id=image.id)
+    with pytest.raises(ConductorError, match="its image has a VOLUME at /data, and nothing is mounted there"):
+        case.runtime.create(spec)
+    case.runtime.create(msgspec.structs.replace(spec, volumes=("data:/data",)))
+
+
+def test_a_process_that_has_lost_its_lease_starts_and_stops_nothing(case: Case, swarm: SwarmHost) -> None:
+    def fence() -> None:
+        raise LeaseLostError("cannot continue: another manager has taken the lock")
+
+    late = SwarmRuntime(swarm.url, "test", case.clock, SignalCancellation(), fence)
+    created, running = case.runtime.create(case.replica("serves", 3)), case.started("serves")
+    for call in (
+        lambda: late.start(created), lambda: late.stop(running, 1), lambda: late.signal(running, "SIGTERM"),
+        lambda: late.remove(running),
+    ):  # fmt: skip
+        with pytest.raises(LeaseLostError):
+            call()
+    states = {one.id: one.state for one in case.runtime.containers().replicas}
+    assert states == {created: "created", running: "running"}
 
 
 def test_a_task_that_the_node_rejects_is_an_error_in_its_own_words(case: Case) -> None:

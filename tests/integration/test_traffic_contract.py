@@ -26,8 +26,15 @@ from conductor.plan.release import Maintenance
 from conductor.plan.route import Cutover, Route
 from conductor.traffic.port import Drained, Installed, TrafficRefused, TrafficUnavailable
 from conductor.traffic.reload.reached import PATH
+from tests.fakes.fleet import fleet_traffic
 from tests.fakes.runtime import FakeCancellation
-from tests.fakes.traffic_contract import BEHAVIOURS, SERVICES, Case, maintained
+from tests.fakes.traffic_contract import (
+    BEHAVIOURS,
+    SERVICES,
+    Case,
+    a_switch_is_recorded_before_it_and_after_it,
+    maintained,
+)
 from tests.support.claims import Claims
 from tests.support.nginx_host import NginxHost
 
@@ -36,6 +43,17 @@ from tests.support.nginx_host import NginxHost
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.__name__)
 def test_contract(case: Case, behaviour: Callable[[Case], None]) -> None:
     behaviour(case)
+
+
+# The old workers may have exited by the time that the last edge has confirmed the switch.
+OF_AN_EDGE = [one for one in BEHAVIOURS if one is not a_switch_is_recorded_before_it_and_after_it]
+
+
+@pytest.mark.parametrize("cutover", ["reload", "live"])
+@pytest.mark.parametrize("behaviour", OF_AN_EDGE, ids=lambda behaviour: behaviour.__name__)
+def test_contract_of_an_edge(case: Case, behaviour: Callable[[Case], None], tmp_path: Path) -> None:
+    """A fleet of one edge, whose process is another one at each step."""
+    behaviour(case._replace(traffic=fleet_traffic([case.traffic], SERVICES, tmp_path, restarts=True)))
 
 
 def test_a_switch_to_the_same_routes_does_not_reload_nginx(case: Case, on_nginx: NginxHost) -> None:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import config_option, id_option, json_option, plan_option, wait_option
+from conductor.commands.options import (
+    config_option,
+    id_option,
+    json_option,
+    plan_option,
+    wait_option,
+    without_edge_option,
+)
 from conductor.commands.service.action import run_on_services
 from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
@@ -34,6 +41,7 @@ def _one_line(_ctx: click.Context, _param: click.Parameter, value: str | None) -
 )
 @plan_option
 @wait_option
+@without_edge_option
 @json_option
 @click.argument("state", type=click.Choice(["on", "off"]))
 def command(

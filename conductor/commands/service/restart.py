@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from conductor.commands.action import run_action
-from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.options import (
+    config_option,
+    ids_option,
+    json_option,
+    plan_option,
+    wait_option,
+    without_edge_option,
+)
 from conductor.commands.service.action import action_words
 from conductor.output.verbosity import show_plan
 
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 @ids_option
 @plan_option
 @wait_option
+@without_edge_option
 @json_option
 def command(*, config: Path, ids: tuple[str, ...], plan_only: bool, wait_seconds: float, as_json: bool) -> int:
     """Replace all replicas, using the current definition.

@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from conductor.commands import candidates
-from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.options import (
+    config_option,
+    ids_option,
+    json_option,
+    plan_option,
+    wait_option,
+    without_edge_option,
+)
 from conductor.commands.service.action import run_on_services
 from conductor.commands.variables import CommandLineOnly
 
@@ -19,6 +26,7 @@ from conductor.commands.variables import CommandLineOnly
 )  # fmt: skip
 @plan_option
 @wait_option
+@without_edge_option
 @json_option
 def command(
     *, config: Path, ids: tuple[str, ...], revision: str | None, plan_only: bool, wait_seconds: float, as_json: bool

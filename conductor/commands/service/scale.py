@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import WholeNumber, config_option, id_option, json_option, plan_option, wait_option
+from conductor.commands.options import (
+    WholeNumber,
+    config_option,
+    id_option,
+    json_option,
+    plan_option,
+    wait_option,
+    without_edge_option,
+)
 from conductor.commands.service.action import run_on_services
 from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
@@ -23,6 +31,7 @@ from conductor.errors import UsageError
 @click.option("--reset", cls=CommandLineOnly, is_flag=True, help="Return to the count in the definitions file.")
 @plan_option
 @wait_option
+@without_edge_option
 @json_option
 def command(
     *, config: Path, service: str, count: int | None, reset: bool, plan_only: bool, wait_seconds: float, as_json: bool

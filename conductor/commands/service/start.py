@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.options import (
+    config_option,
+    ids_option,
+    json_option,
+    plan_option,
+    wait_option,
+    without_edge_option,
+)
 from conductor.commands.service.action import run_on_services
 
 
@@ -13,6 +20,7 @@ from conductor.commands.service.action import run_on_services
 @ids_option
 @plan_option
 @wait_option
+@without_edge_option
 @json_option
 def command(*, config: Path, ids: tuple[str, ...], plan_only: bool, wait_seconds: float, as_json: bool) -> int:
     """Start stopped services, or replicas that are missing."""

@@ -9,7 +9,14 @@ import click
 
 from conductor.commands import candidates
 from conductor.commands.action import run_action
-from conductor.commands.options import config_option, ids_option, json_option, plan_option, wait_option
+from conductor.commands.options import (
+    config_option,
+    ids_option,
+    json_option,
+    plan_option,
+    wait_option,
+    without_edge_option,
+)
 from conductor.commands.service.action import action_words
 from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
@@ -66,6 +73,7 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
 )  # fmt: skip
 @click.option("--skip-hooks", cls=CommandLineOnly, is_flag=True, help="Do not run before_upgrade.")
 @wait_option
+@without_edge_option
 @json_option
 def command(
     *,

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,10 @@ from conductor import DEFINITIONS
 from conductor.commands.options import config_option, state_dir_option
 from conductor.commands.suggestions import SuggestingGroup
 from conductor.commands.variables import CommandLineOnly
+
+if TYPE_CHECKING:
+    from conductor.change.context import Context
+    from conductor.supervise.edge_loop import EdgeParts
 
 
 @click.group("supervise", cls=SuggestingGroup, invoke_without_command=True)
@@ -29,7 +34,13 @@ def group(context: click.Context, *, config: Path, once: bool, state_dir: Path, 
     from conductor.commands.context import make_context
     from conductor.supervise.main import supervise
 
-    return supervise(config, state_dir, make_context, once=once)
+    return supervise(config, state_dir, make_context, _make_edge, once=once)
+
+
+def _make_edge(context: "Context") -> "EdgeParts":
+    from conductor.commands.fleet import make_edge
+
+    return make_edge(context)
 
 
 def print_unit_file(config: Path) -> None:

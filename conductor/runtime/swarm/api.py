@@ -44,6 +44,11 @@ class SwarmApi:
         """Return the nodes by their ids."""
         return {one["ID"]: one for one in self._list("nodes", {})}
 
+    def usable_nodes(self) -> int:
+        """Return how many nodes can run a task now."""
+        found = self.nodes().values()
+        return sum(one["Status"]["State"] == "ready" and one["Spec"]["Availability"] == "active" for one in found)
+
     def node_id(self) -> str:
         """Return the id of the node whose daemon answers."""
         return str(self._call("GET", "/info", "read the settings of Docker")[1]["Swarm"]["NodeID"])

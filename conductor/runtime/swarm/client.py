@@ -27,7 +27,7 @@ from conductor.runtime.docker.credentials import credentials
 from conductor.runtime.port import ContainerEvent
 from conductor.runtime.swarm import responses
 from conductor.runtime.swarm.api import SwarmApi
-from conductor.runtime.swarm.create_request import IMAGE, create_request, service_name
+from conductor.runtime.swarm.create_request import IMAGE, create_request, refuse_volumes, service_name
 from conductor.runtime.swarm.responses import ENDED, STARTED, Service
 from conductor.runtime.swarm.task_logs import TaskLogs
 
@@ -40,10 +40,22 @@ CONTAINER_ID: Final = 64  # characters; the id of a service has 25
 
 
 class SwarmRuntime(DockerRuntime):
-    """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same."""
+    """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same.
 
-    def __init__(self, base_url: str, instance: str, clock: Clock, cancellation: Cancellation) -> None:
+    `fence` raises when another process has taken over: no replica is started, stopped or removed after that. A replica that was
+    created before has no task, and whoever has taken over removes it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        instance: str,
+        clock: Clock,
+        cancellation: Cancellation,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(base_url, instance, clock, cancellation)
+        self._fence = fence
         self._swarm = SwarmApi(self._sdk.tasks.api, clock)
         self._logs = TaskLogs(self._sdk.tasks, clock, self._service)
 
@@ -66,7 +78,10 @@ class SwarmRuntime(DockerRuntime):
         """Compare one list with the next."""
         before: dict[str, tuple[str, str]] | None = None  # the id of the running task, by replica
         while True:
-            now = {one.found["ID"]: (one.labels[labels.SERVICE], _id(one.running)) for one in self._services()}
+            now = {
+                one.found["ID"]: (one.labels[labels.SERVICE], (one.running or {}).get("ID", ""))
+                for one in self._services()
+            }
             for replica in sorted({*now, *(before or ())}) if before is not None else ():
                 service, ran = (before or {}).get(replica, ("", ""))
                 service, runs = now.get(replica, (service, ""))
@@ -97,8 +112,11 @@ class SwarmRuntime(DockerRuntime):
         image = self.image(spec.image_id)
         if image is None:
             raise ConductorError(f"cannot create service {spec.name}: image {spec.image_id} is not on this host")
+        refuse_volumes(image, spec)
         auth = credentials(image.digest, self._clock.monotonic, lambda: None) if image.digest else {}
-        made = self._swarm.create_service(create_request(spec, image.digest or image.id), auth)
+        made = self._swarm.create_service(
+            create_request(spec, image.digest or image.id, self._swarm.usable_nodes()), auth
+        )
         if made is not None:
             return made
         found = self._swarm.service(service_name(spec.name))
@@ -115,6 +133,7 @@ class SwarmRuntime(DockerRuntime):
         if service.is_wanted and service.running is not None:
             return
         name, before = service.found["Spec"]["Name"], {one["ID"] for one in service.tasks}
+        self._fence()
 
         def start(spec: dict[str, Any]) -> None:
             spec["Mode"]["Replicated"]["Replicas"] = 1
@@ -232,6 +251,7 @@ class SwarmRuntime(DockerRuntime):
         if _is_container(container):
             super().signal(container, name)
         elif (service := self._service(container)) and service.is_wanted:
+            self._fence()
             self._scale_down(service)
 
     def _scale_down(self, service: Service) -> None:
@@ -247,10 +267,11 @@ class SwarmRuntime(DockerRuntime):
         service = self._service(container)
         if service is None or not (service.is_wanted or service.running):
             return False
+        self._fence()
         if service.is_wanted:
             self._scale_down(service)
         task = service.running or service.ended
-        state = self._await_end(service, task, max(grace_seconds, _grace(service)) + STOP_SECONDS)
+        state = self._await_end(service, task, max(grace_seconds, service.grace) + STOP_SECONDS)
         if task is not None:
             with contextlib.suppress(ConductorError):  # the task is listed for a moment only
                 self._logs.keep(container, task["ID"])
@@ -296,17 +317,10 @@ class SwarmRuntime(DockerRuntime):
         if _is_container(container):
             super().remove(container)
             return
+        self._fence()
         self._logs.forget(container)
         self._swarm.remove_service(container)
 
 
 def _is_container(id_: str) -> bool:
     return len(id_) == CONTAINER_ID
-
-
-def _id(task: Any) -> str:
-    return str(task["ID"]) if task else ""
-
-
-def _grace(service: Service) -> float:
-    return float(service.found["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"]) / 1e9

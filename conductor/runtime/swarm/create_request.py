@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.scalars import Secret
-from conductor.plan.container_spec import ContainerSpec
+from conductor.errors import ConductorError
+from conductor.plan.container_spec import ContainerSpec, unmounted
+from conductor.plan.release import Image
 from conductor.runtime.docker.create_request import mount
 
 IMAGE: Final = "conductor.image"  # the label with the image id: the specification may have a digest instead
@@ -24,9 +26,19 @@ def service_name(name: str) -> str:
     return f"{valid[: MAX_NAME - len(digest) - 1]}-{digest}"
 
 
-def create_request(spec: ContainerSpec, image: str) -> dict[str, Any]:
+def refuse_volumes(image: Image, spec: ContainerSpec) -> None:
+    """Refuse an image with a `VOLUME` at which nothing is mounted."""
+    if paths := unmounted(image.volumes, spec.volumes, spec.tmpfs):
+        raise ConductorError(
+            f"cannot create service {spec.name}: its image has a VOLUME at {', '.join(paths)}, and nothing is mounted there",
+            "mount a volume or a tmpfs there: another node would start with an empty one",
+        )
+
+
+def create_request(spec: ContainerSpec, image: str, nodes: int) -> dict[str, Any]:
     """Return the body of the request for a replica that has not been started. It contains secrets in plain text, which Swarm
-    stores with the service. `image` is its name in a registry with a digest, or an image id, which every node must have."""
+    stores with the service. `image` is its name in a registry with a digest, or an image id, which every node must have. `nodes`
+    is the number of those that can run a replica now."""
     environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
     container = _set(
         Image=image,
@@ -62,13 +74,26 @@ def create_request(spec: ContainerSpec, image: str) -> dict[str, Any]:
             LogDriver={"Name": spec.logging.driver, "Options": spec.logging.options},
             Networks=[_set(Target=one.name, Aliases=one.aliases) for one in spec.joined],
         ),
-        "EndpointSpec": _set(Ports=[_port(*spec.publish)] if spec.publish else None),
+        "EndpointSpec": _set(Ports=_ports(spec, nodes)),
     }
 
 
-def _port(inside: int, outside: int) -> dict[str, Any]:
-    """Swarm never runs two tasks with the same port of this mode on one node."""
-    return {"Protocol": "tcp", "TargetPort": inside, "PublishedPort": outside, "PublishMode": "host"}
+def _ports(spec: ContainerSpec, nodes: int) -> list[dict[str, Any]]:
+    """Return the port of a replica, and one that it shares with others that start with it: Swarm never runs two tasks with the
+    same port of this mode on one node. They need one node less than there are, which leaves a place when a node is lost.
+
+    The app does not listen at the shared port inside: of two ports for one port inside, Swarm publishes only the last.
+    """
+    if spec.publish is None:
+        return []
+    inside, own = spec.publish
+    apart, size = spec.apart or (own,), max(1, nodes - 1)
+    shared = apart[apart.index(own) // size * size]
+    ports = {own: inside} if shared == own else {own: inside, shared: shared}
+    return [
+        {"Protocol": "tcp", "TargetPort": target, "PublishedPort": outside, "PublishMode": "host"}
+        for outside, target in ports.items()
+    ]
 
 
 def _tmpfs(written: str) -> dict[str, Any]:

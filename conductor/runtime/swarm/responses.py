@@ -53,6 +53,11 @@ class Service(NamedTuple):
         found = [one for one in self.tasks if has_ended(one)]
         return found[-1] if found else None
 
+    @property
+    def grace(self) -> float:
+        """How long its tasks have after the stop signal, in seconds."""
+        return float(self.found["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"]) / 1e9
+
     def is_lost(self, task: Json) -> bool:
         """True when the node of a task is down, so that nothing is known about the task."""
         node = self.nodes.get(task.get("NodeID", ""))

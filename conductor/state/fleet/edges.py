@@ -1,7 +1,7 @@
 """Requests to the edges of a fleet, and their answers, in shared objects."""
 
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,16 +10,32 @@ from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.json_text import decode
 from conductor.plan.edges import Confirmation, RouteAnswer, RouteRequest, confirmation
+from conductor.plan.lease import Values
 from conductor.state.fleet.leases import Leases
 from conductor.state.fleet.objects import Objects
 
 ROUTE: Final = "route"  # a value in the object of a service
 EDGE: Final = "edge."  # begins the name of an edge's object; no service id contains a dot
+KNOWN: Final = ".known"  # a value in the object of an edge
 POLL_SECONDS = 0.1
 
 
+class EdgeFailed(ConductorError):  # noqa: N818 (an answer)
+    """At least one edge could not make a step. `unavailable`: the traffic layer of one is not running."""
+
+    unavailable = False
+
+
+class Seen(NamedTuple):
+    """One read of all objects by an edge: the latest request of each service, its own answers, and what it said that it knows."""
+
+    requests: Mapping[str, RouteRequest]
+    answers: Mapping[str, RouteAnswer]
+    known: tuple[str, ...]
+
+
 class Edges:
-    """One manager's view of the edges. A command requests under the lock of the service; `supervise` of each edge answers."""
+    """One manager's view of the edges. A command requests under the locks of the services; `supervise` of each edge answers."""
 
     def __init__(self, objects: Objects, leases: Leases, clock: Clock, cancellation: Cancellation) -> None:
         self._objects = objects
@@ -27,52 +43,82 @@ class Edges:
         self._clock = clock
         self._cancellation = cancellation
 
-    def requests(self) -> dict[str, RouteRequest]:
-        """Return the latest request of each service."""
-        found = {one.name: one.values[ROUTE] for one in self._objects.read_all() if ROUTE in one.values}
-        return {name: decode(text, RouteRequest) for name, text in found.items()}
+    def current(self, services: Collection[str]) -> dict[str, RouteRequest]:
+        """Return the latest request of each of these services that has one."""
+        return {service: one for service in services if (one := _request(self._leases.values(service)))}
 
     def request(
         self,
-        service: str,
-        request: RouteRequest,
+        requests: Mapping[str, RouteRequest],
         edges: Collection[str],
         seconds: float,
         progress: Callable[[Confirmation], None] = lambda _: None,
     ) -> Confirmation:
-        """Store a request, and return once all `edges` have answered; raise, naming them, when one fails or is silent for
-        `seconds`."""
-        self._leases.write(service, {ROUTE: msgspec.json.encode(request).decode()})
+        """Store requests with the same id, by service, and return once all `edges` have answered; raise, naming them, when one
+        fails or is silent for `seconds`."""
+        for service, one in requests.items():
+            self._leases.write(service, {ROUTE: msgspec.json.encode(one).decode()})
+        request, ids = next(iter(requests.values())), ", ".join(sorted(requests))
         until = self._clock.monotonic() + seconds
-        while (found := self._confirmation(service, request, edges)).missing and not found.errors:
+        while (found := self.confirmation(requests, edges)).missing and not found.failed:
             if self._clock.monotonic() >= until:
                 names = ", ".join(found.missing)
                 hint = f"check conductor supervise there; --without-edge {found.missing[0]} continues without it"
-                raise ConductorError(f"cannot {request.step} {service}: edge {names} has not confirmed it", hint)
+                raise ConductorError(f"cannot {request.step} {ids}: edge {names} has not confirmed it", hint)
             progress(found)
             self._cancellation.wait(POLL_SECONDS)
-        if found.errors:
-            details = tuple(f"edge {edge}: {error}" for edge, error in found.errors.items())
-            raise ConductorError(f"cannot {request.step} {service}: edge {', '.join(found.errors)} failed", "", details)
+        if found.failed:
+            lines = [(f"edge {edge}: {one.error}", *one.details) for edge, one in found.failed.items()]
+            error = EdgeFailed(
+                f"cannot {request.step} {ids}: edge {', '.join(found.failed)} failed", "", tuple(sum(lines, ()))
+            )
+            error.unavailable = any(one.unavailable for one in found.failed.values())
+            raise error
         return found
 
-    def _confirmation(self, service: str, request: RouteRequest, edges: Collection[str]) -> Confirmation:
-        answers = {edge: answer for edge in edges if (answer := self.answer(edge, service))}
-        return confirmation(request, edges, answers)
+    def confirmation(self, requests: Mapping[str, RouteRequest], edges: Collection[str]) -> Confirmation:
+        """Return what the edges have answered to requests with the same id."""
+        answers = {edge: _answers(self._values(edge)) for edge in edges}
+        return confirmation(next(iter(requests.values())).id, requests, edges, answers)
 
-    def answer(self, edge: str, service: str) -> RouteAnswer | None:
-        """Return the latest answer of an edge about a service."""
-        found = self._objects.read(f"{EDGE}{edge}")
-        text = found.values.get(service) if found else None
-        return decode(text, RouteAnswer) if text else None
+    def known(self) -> frozenset[str]:
+        """Return every endpoint to which an edge may still send a request, by what it said last."""
+        found = (one.values for one in self._objects.read_all() if one.name.startswith(EDGE))
+        return frozenset(endpoint for values in found for endpoint in _known(values))
 
-    def confirm(self, edge: str, service: str, answer: RouteAnswer) -> None:
-        """Store an answer of this edge, unless it is stored already."""
-        name, text = f"{EDGE}{edge}", msgspec.json.encode(answer).decode()
+    def see(self, edge: str) -> Seen:
+        """Return what an edge has to do, and has done. One read."""
+        objects = {one.name: one.values for one in self._objects.read_all()}
+        own = objects.get(f"{EDGE}{edge}", {})
+        requests = {name: request for name, values in objects.items() if (request := _request(values))}
+        return Seen(requests, _answers(own), _known(own))
+
+    def confirm(self, edge: str, answers: Mapping[str, RouteAnswer], known: Collection[str]) -> None:
+        """Store answers of this edge, by service, and the endpoints that it knows, unless they are stored already."""
+        changed = {service: msgspec.json.encode(one).decode() for service, one in answers.items()}
+        changed[KNOWN] = msgspec.json.encode(sorted(known)).decode()
+        name = f"{EDGE}{edge}"
         while True:
             found = self._objects.read(name)
-            if found is None:
-                if self._objects.create(name, {service: text}):
-                    return
-            elif found.values.get(service) == text or self._objects.write(found, {**found.values, service: text}):
+            values = {**(found.values if found else {}), **changed}
+            if found and found.values == values:
                 return
+            if self._objects.write(found, values) if found else self._objects.create(name, values):
+                return
+
+    def _values(self, edge: str) -> Values:
+        found = self._objects.read(f"{EDGE}{edge}")
+        return found.values if found else {}
+
+
+def _request(values: Values) -> RouteRequest | None:
+    return decode(values[ROUTE], RouteRequest) if ROUTE in values else None
+
+
+def _answers(values: Values) -> dict[str, RouteAnswer]:
+    found = {service: text for service, text in values.items() if service != KNOWN}
+    return {service: decode(text, RouteAnswer) for service, text in found.items()}
+
+
+def _known(values: Values) -> tuple[str, ...]:
+    return decode(values[KNOWN], tuple[str, ...]) if KNOWN in values else ()

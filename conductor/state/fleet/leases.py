@@ -82,6 +82,13 @@ class Leases:
             token = self._tokens.get(name, "")
         self._update(name, lambda values: written(values, token, changed))
 
+    def verify(self) -> None:
+        """Raise `LeaseLostError` when this process holds a lease no more that it took: whatever it was doing, another one does."""
+        with self._lock:
+            held = dict(self._tokens)
+        for name, token in held.items():
+            written(self.values(name), token, {})
+
     def request(self, name: str) -> None:
         """Ask the holder of an object's lease to yield it."""
         self._update(name, lambda values: {**values, WAITER: self._like.node} if LOCK in values else values)

@@ -1,14 +1,17 @@
 """Addresses: a table of reservations, and the property that no address is given out twice."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.definitions.model import Network, Service
+from conductor.definitions.model import Host, HostFleet, Network, Service
 from conductor.errors import ConductorError
-from conductor.plan.addresses import Addresses, reserve
+from conductor.plan.addresses import Addresses, is_at, located, reserve
+from conductor.plan.replica import Replica
 
-NETWORK = Network(subnet="10.9.0.0/28", tasks="10.9.0.8/29")  # .2 to .7 are for replicas
+HOST = Host(network=Network(subnet="10.9.0.0/28", tasks="10.9.0.8/29"))  # .2 to .7 are for replicas
+FLEET = Host(network=HOST.network, fleet=HostFleet(ports=(21000, 21003)))
 WEB = Service(image="app", port=80)
 PUBLISHED = Service(image="app", port=80, publish=(21000, 21005))
 WORKER = Service(image="app")
@@ -42,15 +45,59 @@ WORKER = Service(image="app")
     ],
 )  # fmt: skip
 def test_reserve(book: Addresses, service: Service, used: list[str], count: int, expected: tuple[str, ...]) -> None:
-    after, reserved = reserve(book, service, NETWORK, change="c1", count=count, used=used)
+    after, reserved = reserve(book, service, HOST, change="c1", count=count, used=used)
     assert reserved == expected
     assert after.reserved == {**book.reserved, **dict.fromkeys(expected, "c1")}
     assert not expected or expected[-1] in after.cursor.values()
 
 
+@pytest.mark.parametrize(
+    ("book", "service", "used", "count", "expected"),
+    [
+        (Addresses(), WEB, [], 2, (":21000", ":21001")),
+        (Addresses(cursor={"fleet:21000-21003": ":21002"}), WORKER, [], 2, (":21003", ":21000")),
+        (Addresses(reserved={":21000": "c"}), WEB, [":21001"], 1, (":21002",)),
+        (Addresses(), WEB, ["10.9.0.7:21000", "10.213.15.1"], 1, (":21001",)),  # an edge still knows the port
+    ],
+)
+def test_reserve_on_a_fleet(
+    book: Addresses, service: Service, used: list[str], count: int, expected: tuple[str, ...]
+) -> None:
+    assert reserve(book, service, FLEET, change="c1", count=count, used=used)[1] == expected
+
+
+def test_a_full_range_of_a_fleet() -> None:
+    with pytest.raises(ConductorError, match="cannot reserve 4 addresses in fleet:21000-21003: 3 of 4 are free"):
+        reserve(Addresses(), WEB, FLEET, change="c", count=4, used=["10.9.0.7:21000"])
+
+
+def test_where_replicas_are() -> None:
+    replica = Replica(
+        id="a", name="a", service="web", revision="", release="", change="", address="10.9.0.7:21001", state="running"
+    )
+    waits = msgspec.structs.replace(replica, address=":21002", state="created")
+    reserved = (":21000", ":21001", ":21002")
+    assert located(reserved, [replica, waits]) == (":21000", "10.9.0.7:21001", ":21002")
+    assert located(("10.9.0.2:80",), []) == ("10.9.0.2:80",)
+
+
+@pytest.mark.parametrize(
+    ("address", "reserved", "expected"),
+    [
+        ("10.9.0.7:21001", ":21001", True),
+        ("10.9.0.7:21002", ":21001", False),
+        ("10.9.0.2:80", "10.9.0.2:80", True),
+        ("110.9.0.2:80", "10.9.0.2:80", False),
+        ("10.9.0.2", "10.9.0.2", True),
+    ],
+)
+def test_is_at(address: str, reserved: str, expected: bool) -> None:
+    assert is_at(address, reserved) is expected
+
+
 def test_each_range_has_its_own_cursor() -> None:
-    book, _ = reserve(Addresses(), WEB, NETWORK, change="c1", count=1, used=[])
-    book, _ = reserve(book, PUBLISHED, NETWORK, change="c2", count=2, used=[])
+    book, _ = reserve(Addresses(), WEB, HOST, change="c1", count=1, used=[])
+    book, _ = reserve(book, PUBLISHED, HOST, change="c2", count=2, used=[])
     assert book.cursor == {"10.9.0.0/28": "10.9.0.2:80", "publish:21000-21005": "127.0.0.1:21001"}
 
 
@@ -58,7 +105,7 @@ def test_services_with_different_ports_share_the_cursor_of_the_network() -> None
     given = []
     book = Addresses()
     for number, service in enumerate((WEB, WORKER, Service(image="app", port=8080), WEB)):
-        book, reserved = reserve(book, service, NETWORK, change=str(number), count=1, used=[])
+        book, reserved = reserve(book, service, HOST, change=str(number), count=1, used=[])
         book = book.released(str(number))
         given += reserved
     assert given == ["10.9.0.2:80", "10.9.0.3", "10.9.0.4:8080", "10.9.0.5:80"]
@@ -67,7 +114,7 @@ def test_services_with_different_ports_share_the_cursor_of_the_network() -> None
 def test_a_full_range_is_an_error_and_reserves_nothing() -> None:
     book = Addresses()
     with pytest.raises(ConductorError) as failed:
-        reserve(book, WEB, NETWORK, change="c", count=7, used=[])
+        reserve(book, WEB, HOST, change="c", count=7, used=[])
     assert failed.value.sentence == "cannot reserve 7 addresses in 10.9.0.0/28: 6 of 6 are free"
     assert failed.value.hint
     assert book == Addresses()
@@ -87,7 +134,7 @@ def test_no_address_is_reserved_twice(counts: list[int], foreign: set[str]) -> N
     for number, count in enumerate(counts):
         change = f"c{number}"
         try:
-            book, reserved = reserve(book, WEB, NETWORK, change=change, count=count, used=foreign)
+            book, reserved = reserve(book, WEB, HOST, change=change, count=count, used=foreign)
         except ConductorError:
             if live:
                 oldest = next(iter(live))

@@ -16,6 +16,7 @@ import pytest
 
 from conductor.clock import Clock
 from conductor.commands.context import make_context
+from conductor.commands.fleet import make_edge
 from conductor.errors import BusyError, ConductorError
 from conductor.state.supervisor_status import SUPERVISE_LOCK
 from conductor.supervise import main
@@ -174,7 +175,7 @@ def test_a_second_supervise_changes_nothing_of_the_first(tmp_path: Path, monkeyp
     monkeypatch.setattr(main, "_limit_heaps", lambda: None)
     world = World(tmp_path, {"web": WEB})
     with world.context().locks.hold(SUPERVISE_LOCK), pytest.raises(BusyError) as refused:
-        main.supervise(tmp_path / "services.yml", tmp_path / "state", make_context, once=True)
+        main.supervise(tmp_path / "services.yml", tmp_path / "state", make_context, make_edge, once=True)
     assert refused.value.hint == (
         f"systemctl stop conductor-supervise   (or kill {os.getpid()}, if systemd did not start it)"
     )

@@ -56,6 +56,15 @@ def test_a_leader_is_awaited() -> None:
     assert 6 < manager.clock.monotonic() < 7
 
 
+def test_nodes_that_can_run_a_task() -> None:
+    states = [("ready", "active"), ("down", "active"), ("ready", "drain"), ("ready", "active")]
+    nodes = [
+        {"ID": str(number), "Status": {"State": state}, "Spec": {"Availability": availability}}
+        for number, (state, availability) in enumerate(states)
+    ]
+    assert api((200, nodes))[0].usable_nodes() == 2
+
+
 @pytest.mark.parametrize("answer", [NO_LEADER, late()], ids=["a refusal", "silence"])
 def test_the_wait_for_a_leader_ends(answer: Any) -> None:
     swarm, manager = api(answer)

@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from conductor.definitions.model import JoinedNetwork, Mount, Service, Stop
+from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec
-from conductor.runtime.swarm.create_request import create_request, service_name
+from conductor.plan.release import Image
+from conductor.runtime.swarm.create_request import create_request, refuse_volumes, service_name
 from tests.unit.runtime.docker.test_create_request import FULL
 from tests.unit.runtime.docker.test_create_request import spec as docker_spec
 
@@ -37,7 +39,7 @@ def test_a_definition_with_every_field() -> None:
         "conductor.job": "",
         "conductor.deadline": "",
     }
-    assert create_request(spec(service), IMAGE) == {
+    assert create_request(spec(service), IMAGE, 3) == {
         "Name": "web-r1-c2-1",
         "Labels": {**labels, "conductor.image": "sha256:1"},
         "Mode": {"Replicated": {"Replicas": 0}},
@@ -80,7 +82,7 @@ def test_a_definition_with_every_field() -> None:
 
 
 def test_a_definition_with_little() -> None:
-    request = create_request(spec(Service(image="shop/app", stop=Stop(grace=0)), address=""), IMAGE)
+    request = create_request(spec(Service(image="shop/app", stop=Stop(grace=0)), address=""), IMAGE, 3)
     assert set(request["TaskTemplate"]) == {"ContainerSpec", "RestartPolicy", "LogDriver"}
     assert set(request["TaskTemplate"]["ContainerSpec"]) == {"Image", "Env", "Labels", "StopSignal", "StopGracePeriod"}
     assert request["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] == 0
@@ -89,7 +91,9 @@ def test_a_definition_with_little() -> None:
 
 def test_volumes() -> None:
     volumes = ("data:/data", "cache:/cache:ro", Mount(type="volume", source="files", target="/files"))
-    mounts = create_request(spec(Service(image="a", volumes=volumes)), IMAGE)["TaskTemplate"]["ContainerSpec"]["Mounts"]
+    mounts = create_request(spec(Service(image="a", volumes=volumes)), IMAGE, 3)["TaskTemplate"]["ContainerSpec"][
+        "Mounts"
+    ]
     assert mounts == [
         {"Type": "volume", "Source": "data", "Target": "/data", "ReadOnly": False},
         {"Type": "volume", "Source": "cache", "Target": "/cache", "ReadOnly": True},
@@ -117,3 +121,32 @@ def test_the_address_decides_whether_a_port_of_the_node_is_published(
 ) -> None:
     made = spec(Service(image="a", port=80), address)
     assert (made.publish, made.ip) == (publish, ip)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        (5, [[1], [2, 1], [3, 1], [4, 1]]),
+        (3, [[1], [2, 1], [3], [4, 3]]),  # two nodes each, which leaves one for a replica of a lost node
+        (2, [[1], [2], [3], [4]]),
+        (1, [[1], [2], [3], [4]]),
+        (0, [[1], [2], [3], [4]]),
+    ],
+)
+def test_replicas_that_start_together_share_a_port_so_that_they_run_apart(
+    nodes: int, expected: list[list[int]]
+) -> None:
+    found = []
+    for port in (1, 2, 3, 4):
+        made = msgspec.structs.replace(spec(Service(image="a", port=80)), publish=(80, port), apart=(1, 2, 3, 4))
+        ports = create_request(made, IMAGE, nodes)["EndpointSpec"]["Ports"]
+        assert [one["TargetPort"] for one in ports] == [80, *(one["PublishedPort"] for one in ports[1:])]
+        found.append([one["PublishedPort"] for one in ports])
+    assert found == expected
+
+
+def test_an_image_with_a_volume() -> None:
+    made = spec(Service(image="a", volumes=("data:/data",), tmpfs=("/run",)))
+    refuse_volumes(Image("sha256:1", "", ("/data/", "/run")), made)
+    with pytest.raises(ConductorError, match="its image has a VOLUME at /cache, and nothing is mounted there"):
+        refuse_volumes(Image("sha256:1", "", ("/data", "/cache")), made)

@@ -19,24 +19,30 @@ from tests.unit.state.fleet.test_races import Waiting
 
 EDGES = ("h1", "h2", "h3")
 STEPS: tuple[RouteStep, ...] = ("gate", "cutover", "drain")
-REQUEST = RouteRequest(id="c1.1", step="cutover")
 SEEDS = range(int(os.environ.get("CONDUCTOR_RACES", "40")))
+
+
+DONE = RouteAnswer(id="c1.1")
+FAILED = RouteAnswer(id="c1.1", error="no")
 
 
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ({}, Confirmation(EDGES, {}, 0, 0)),
-        ({"h1": RouteAnswer(id="c1.0"), "h4": RouteAnswer(id="c1.1")}, Confirmation(EDGES, {}, 0, 0)),
-        ({"h2": RouteAnswer(id="c1.1", error="no")}, Confirmation(("h1", "h3"), {"h2": "no"}, 0, 0)),
+        ({}, Confirmation(EDGES, {}, ())),
+        ({"h1": {"web": RouteAnswer(id="c1.0")}, "h4": {"web": DONE}}, Confirmation(EDGES, {}, ())),
+        ({"h2": {"web": FAILED, "api": DONE}}, Confirmation(("h1", "h3"), {"h2": FAILED}, (FAILED, DONE))),
+        ({"h1": {"web": DONE, "api": RouteAnswer(id="c1.0")}}, Confirmation(EDGES, {}, (DONE,))),
         (
-            {name: RouteAnswer(id="c1.1", cut=cut, silent=1) for cut, name in enumerate(EDGES)},
-            Confirmation((), {}, 3, 3),
+            {name: {"web": RouteAnswer(id="c1.1", cut=cut), "api": DONE} for cut, name in enumerate(EDGES)},
+            Confirmation(
+                (), {}, (DONE, DONE, RouteAnswer(id="c1.1", cut=1), DONE, RouteAnswer(id="c1.1", cut=2), DONE)
+            ),
         ),
     ],
 )
-def test_what_is_confirmed(answers: dict[str, RouteAnswer], expected: Confirmation) -> None:
-    assert confirmation(REQUEST, EDGES, answers) == expected
+def test_what_is_confirmed(answers: dict[str, dict[str, RouteAnswer]], expected: Confirmation) -> None:
+    assert confirmation("c1.1", ("web", "api"), EDGES, answers) == expected
 
 
 class Fleet:
@@ -66,11 +72,12 @@ class Fleet:
     def edge(self, name: str) -> None:
         edges, done = self.edges(self._leases(name)), ""
         while True:
-            for service, request in edges.requests().items():
+            for service, request in edges.see(name).requests.items():
                 if request.id != done:
                     self.turns.turn(self.turns.random.uniform(0.1, 0.5))
                     self.made.append((name, request.step))
-                    edges.confirm(name, service, RouteAnswer(id=request.id, error=self.fails.get(request.step, "")))
+                    answer = RouteAnswer(id=request.id, error=self.fails.get(request.step, ""))
+                    edges.confirm(name, {service: answer}, ())
                     done = request.id
             self.turns.turn(1.0)
 
@@ -85,7 +92,7 @@ class Fleet:
         try:
             with locks.hold("web"):
                 for number, step in enumerate(STEPS):
-                    edges.request("web", RouteRequest(id=f"c1.{number}", step=step), EDGES, 20.0)
+                    edges.request({"web": RouteRequest(id=f"c1.{number}", step=step)}, EDGES, 20.0)
                     self.finished.append((step, len(self.made)))
         except ConductorError as error:
             self.error = error
@@ -133,7 +140,12 @@ def test_an_answer_is_written_only_once(directory: Path) -> None:
     objects = FakeObjects()
     edges = Edges(objects, Leases(objects, clock(fleet.turns), Lease(token="", node="", pid=1, command="", since="")),
                   clock(fleet.turns), Waiting(fleet.turns))  # fmt: skip
+    answer = RouteAnswer(id="c1.1", cut=1)
     for service in ("web", "api", "web"):
-        edges.confirm("h1", service, RouteAnswer(id="c1.1", cut=1))
+        edges.confirm("h1", {service: answer}, ["b:80", "a:80"])
     assert objects.writes == 2
-    assert (edges.answer("h1", "api"), edges.answer("h2", "api")) == (RouteAnswer(id="c1.1", cut=1), None)
+    seen = edges.see("h1")
+    assert (seen.requests, seen.answers, seen.known) == ({}, {"web": answer, "api": answer}, ("a:80", "b:80"))
+    assert (edges.see("h2").answers, edges.known()) == ({}, {"a:80", "b:80"})
+    edges.confirm("h1", {}, [])
+    assert (edges.known(), edges.see("h1").answers) == (frozenset(), {"web": answer, "api": answer})

@@ -1,0 +1,53 @@
+"""Builds the parts of a context that the managers of a fleet share, and those of the edge of this manager."""
+
+from pathlib import Path
+
+import msgspec
+
+from conductor.cancellation import Cancellation
+from conductor.change.context import Context
+from conductor.clock import Clock
+from conductor.definitions.model import Host
+from conductor.runtime.swarm.client import SwarmRuntime
+from conductor.runtime.swarm.fleet import Fleet, fleet
+from conductor.state.fleet.edges import Edges
+from conductor.state.fleet.locks import FleetLocks
+from conductor.state.fleet.store import FleetStore
+from conductor.supervise.edge_loop import EdgeParts
+from conductor.traffic.fleet.traffic import FleetTraffic
+
+without_edges: list[str] = []  # by the options of the command line, of which a process has one
+
+
+def make_runtime(host: Host, command: str, clock: Clock, cancellation: Cancellation, *, yields: bool) -> SwarmRuntime:
+    """Return the runtime of a process, which starts and stops nothing once another process has taken over."""
+    leases = fleet(host.docker, host.instance, command, yields=yields).leases
+    return SwarmRuntime(host.docker, host.instance, clock, cancellation, leases.verify)
+
+
+def on_fleet(context: Context, *, yields: bool) -> Context:
+    """Return the context of a manager, from that of a single host, whose traffic layer is the one of its edge."""
+    host, shared = context.host, _shared(context, yields=yields)
+    edges = Edges(shared.objects, shared.leases, context.clock, context.cancellation)
+    return msgspec.structs.replace(
+        context,
+        traffic=FleetTraffic(context.traffic, edges, lambda: shared.edges(without_edges), context.clock),
+        store=FleetStore(Path(host.state_dir), shared.objects, shared.leases),
+        locks=FleetLocks(
+            Path(host.runtime_dir) / "locks", context.command, context.clock, context.cancellation, shared.leases, yields=yields
+        ),
+    )  # fmt: skip
+
+
+def make_edge(context: Context) -> EdgeParts:
+    """Return what `supervise` needs to be the edge of this manager."""
+    from conductor.commands.context import make_traffic
+
+    shared = _shared(context, yields=True)
+    edges = Edges(shared.objects, shared.leases, context.clock, context.cancellation)
+    local = make_traffic(context.host, context.locks, context.clock, context.cancellation)
+    return EdgeParts(shared.own_name, edges, local)
+
+
+def _shared(context: Context, *, yields: bool) -> Fleet:
+    return fleet(context.host.docker, context.host.instance, context.command, yields=yields)

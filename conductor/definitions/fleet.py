@@ -1,0 +1,38 @@
+"""What a service cannot have on a fleet, by key (pure)."""
+
+from collections.abc import Iterator
+
+from conductor.definitions.grammar import tmpfs_mount
+from conductor.definitions.model import Service
+from conductor.definitions.tree import Path
+
+_TMPFS_OPTIONS = {"size", "mode"}
+
+
+def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
+    """Yield (path, sentence) for each key that needs one host, or that Swarm does not have."""
+    health = service.health
+    own_node = "only the node of a replica could do that"
+    absent = "Swarm has no such setting"
+    for key, is_set, why in (
+        (("publish",), service.publish is not None, "the ports are those of host.fleet.ports"),
+        (("canary",), service.canary is not None, "the requests of several edges are not compared"),
+        (("order",), service.order == "stop-first", "Swarm would run two of it when its node is cut off"),
+        (("cron",), service.cron is not None, "only the manager that deploys would run the jobs"),
+        (("stop", "wait"), not service.stop.wait, "supervise removes no replicas there"),
+        (("before_stop",), service.before_stop is not None, own_node),
+        (("devices",), bool(service.devices), absent),
+        (("security_opt",), bool(service.security_opt), absent),
+        (("health", "command"), health is not None and health.command is not None, f"{own_node}; write path or tcp"),
+        (("health", "port"), health is not None and health.port not in {None, service.port}, "only port is published"),
+    ):
+        if is_set:
+            yield key, f"cannot be used on a fleet: {why}"
+    for index, volume in enumerate(service.volumes):
+        source = volume if isinstance(volume, str) else volume.source
+        if source.startswith("/"):
+            yield ("volumes", index), "cannot be used on a fleet: each node has a path of its own, and replicas move"
+    for index, written in enumerate(service.tmpfs):
+        names = {option.partition("=")[0] for option in tmpfs_mount(written)[1].split(",") if option}
+        if others := sorted(names - _TMPFS_OPTIONS):
+            yield ("tmpfs", index), f"cannot have {', '.join(others)} on a fleet: {absent}"

@@ -1,0 +1,56 @@
+"""What the processes of one manager share with all others: Swarm's objects, the leases on them, and the names of the edges."""
+
+import functools
+import os
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+from conductor.clock import Clock
+from conductor.errors import ConductorError, UsageError
+from conductor.plan.lease import Lease
+from conductor.runtime.docker.api import EngineApi
+from conductor.runtime.swarm.api import SwarmApi
+from conductor.runtime.swarm.objects import SwarmObjects
+from conductor.state.fleet.leases import Leases
+
+EDGE: Final = "conductor.edge"  # the label of a node, whose value is "true"
+
+
+class Fleet(NamedTuple):
+    """One process's access to the fleet of an instance."""
+
+    swarm: SwarmApi
+    objects: SwarmObjects
+    leases: Leases
+
+    def edges(self, without: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the managers whose nginx carries traffic, except those of which an operator says that theirs does not."""
+        labelled = [one for one in self.swarm.nodes().values() if (one["Spec"].get("Labels") or {}).get(EDGE) == "true"]
+        for one in labelled:
+            if one["Spec"]["Role"] != "manager":
+                raise ConductorError(
+                    f"cannot use edge {_name(one)}: it is a worker",
+                    f"docker node promote {_name(one)}, or docker node update --label-rm {EDGE} {_name(one)}",
+                )
+        names = sorted(map(_name, labelled))
+        if unknown := sorted(set(without) - set(names)):
+            raise UsageError(f"cannot go on without edge {', '.join(unknown)}: the edges are {', '.join(names)}")
+        return tuple(name for name in names if name not in without)
+
+    def own_name(self) -> str:
+        """Return the name of this manager as the others know it."""
+        return _name(self.swarm.nodes()[self.swarm.node_id()])
+
+
+@functools.cache
+def fleet(docker: str, instance: str, command: str, *, yields: bool = False) -> Fleet:
+    """Return this process's access, the same for all its actions: a lease that one of them has is renewed for all."""
+    clock = Clock()
+    swarm = SwarmApi(EngineApi(docker), clock)
+    objects = SwarmObjects(swarm, instance)
+    like = Lease(token="", node=os.uname().nodename, pid=os.getpid(), command=command, since="", yields=yields)
+    return Fleet(swarm, objects, Leases(objects, clock, like))
+
+
+def _name(node: dict[str, object]) -> str:
+    return str(node["Description"]["Hostname"])  # type: ignore[index]

@@ -1,0 +1,227 @@
+"""The commands of a single host on a fleet of three whole hosts: every manager deploys, and every edge confirms."""
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cookbook import converge, service
+from tests.support.load import Load
+from tests.support.machine import Machine
+from tests.support.machine_network import Ran
+from tests.support.site import load_app
+from tests.support.swarm import swarm_hosts
+
+pytestmark = pytest.mark.long
+PORT = 8081
+PORTS = [21000, 21099]
+SERVICES = {"shop": service("shop", PORT, env={"FAULT_r9": "exit"}), "worker": {
+    "image": "conductor-test-app", "command": ["sleep", "infinity"], "init": True,
+    "health": {"none": True, "stable_for": "500ms"},
+}}  # fmt: skip
+UPGRADES = 6
+ANNOUNCE = "2s"  # longer than a client that is kept waiting for the processor pauses between two requests
+NODES = ("h1", "h2", "h3")
+
+
+class Managers:
+    """Three managers, each with an edge."""
+
+    def __init__(self, machines: dict[str, Machine]) -> None:
+        self.machines = machines
+
+    def conductor(self, node: str, *words: str, check: bool = True) -> Ran:
+        """As root types it on a manager."""
+        return self.machines[node].run("conductor", *words, check=check)
+
+    def upgrade(self, node: str, revision: str, *more: str, check: bool = True) -> Ran:
+        return self.conductor(node, "service", "upgrade", "--id", "shop", "--revision", revision, *more, check=check)
+
+    def services(self) -> list[str]:
+        """The replicas that Swarm has, by service and revision."""
+        form = '{{index .Spec.Labels "conductor.service"}} {{index .Spec.Labels "conductor.revision"}}'
+        ids = self.machines["h1"].run("docker", "service", "ls", "-q").stdout.split()
+        return (
+            sorted(self.machines["h1"].run("docker", "service", "inspect", "--format", form, *ids).stdout.splitlines())
+            if ids
+            else []
+        )
+
+    def served(self, node: str) -> str:
+        """What nginx of an edge sends requests to."""
+        return self.machines[node].read("/etc/nginx/conductor.d/shop.conf")
+
+    def endpoints(self, node: str) -> set[str]:
+        """Those in the file of an edge."""
+        return set(re.findall(r"server (10\S+:21\d+)", self.served(node)))
+
+    def url(self, node: str) -> str:
+        """For clients on this machine."""
+        return f"http://{self.machines[node].address}:{PORT}/"
+
+    def describe(self) -> str:
+        return "\n".join(
+            f"{name}:\n{one.run('journalctl', '-u', 'conductor-supervise', '-n', '30', '--no-pager', check=False).stdout}"
+            for name, one in self.machines.items()
+        )
+
+
+@pytest.fixture(scope="module")
+def managers(images: None) -> Iterator[Managers]:
+    with swarm_hosts(*NODES) as hosts:
+        machines = {one.machine.name: one.machine for one in hosts}
+        for name, machine in machines.items():
+            load_app(machine)
+            machines["h1"].run("docker", "node", "update", "--label-add", "conductor.edge=true", name)
+        for machine in machines.values():
+            converge(machine, SERVICES, host={"fleet": {"ports": PORTS}, "nginx": {"announce": ANNOUNCE}})
+        made = Managers(machines)
+        try:
+            yield made
+        finally:
+            print(made.describe())
+
+
+def test_upgrades_from_managers_in_turn_lose_no_request_on_any_edge(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    managers.conductor("h1", "service", "upgrade", "--id", "worker", "--revision", "r1")
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(Load(managers.url(node), busy=3, idle=3)) for node in NODES]
+        for number in range(UPGRADES):
+            managers.upgrade(NODES[number % 3], ("r2", "r1")[number % 2])
+        results = [load.stop() for load in loads]
+    print(*results, sep="\n")
+    assert [one.lost for one in results] == [0, 0, 0]
+    assert all(set(one.revisions) == {"r1", "r2"} for one in results)
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    assert len({managers.served(node) for node in NODES}) == 1
+
+
+def test_the_state_is_the_same_on_every_manager(managers: Managers) -> None:
+    for node in NODES:
+        found = json.loads(managers.conductor(node, "service", "status", "--json").stdout)
+        [shop] = [one for one in found["services"] if one["service"] == "shop"]
+        assert shop["revision"] == "r1", shop
+
+
+def test_other_commands_on_any_manager(managers: Managers) -> None:
+    """The logs of replicas on all nodes, and tasks with the release that another manager has deployed."""
+    managers.upgrade("h1", "r1")
+    logs = managers.conductor("h2", "service", "logs", "--id", "shop").stdout
+    assert len({line.split()[0] for line in logs.splitlines()}) >= 2, logs
+    assert managers.conductor("h3", "run", "--id", "shop", "--", "sh", "-c", "echo $REVISION").stdout.strip() == "r1"
+    assert "r1" in managers.conductor("h1", "service", "history", "--id", "shop").stdout
+    managers.conductor("h2", "service", "scale", "--id", "shop", "--count", "3")
+    assert managers.services() == ["shop r1"] * 3 + ["worker r1"]
+    managers.conductor("h3", "service", "scale", "--id", "shop", "--reset")
+    managers.conductor("h2", "service", "maintenance", "--id", "shop", "on", "--message", "at noon", check=False)
+    managers.conductor("h2", "service", "maintenance", "--id", "shop", "off", check=False)
+    managers.conductor("h2", "service", "rollback", "--id", "shop", "--to", "r2")
+    assert managers.services() == ["shop r2", "shop r2", "worker r1"]
+    managers.conductor("h3", "service", "stop", "--id", "shop")
+    assert managers.services() == ["worker r1"]
+    managers.conductor("h1", "service", "start", "--id", "shop")
+    assert managers.services() == ["shop r2", "shop r2", "worker r1"]
+    found = managers.conductor("h2", "doctor", check=False)
+    assert "Traceback" not in found.stderr
+    print(found)
+
+
+def test_two_managers_at_once(managers: Managers) -> None:
+    machine = managers.machines["h1"]
+    first = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r3")
+    machine.wait_for(lambda: "shop r3" in managers.services(), "a new replica", 30)
+    second = managers.upgrade("h2", "r4", check=False)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    assert second.code == 5, second
+    assert "h1" in second.stderr
+    assert managers.services() == ["shop r3", "shop r3", "worker r1"]
+
+
+def test_a_broken_release_is_refused_and_nothing_is_left(managers: Managers) -> None:
+    before = managers.services()
+    failed = managers.upgrade("h3", "r9", check=False)
+    assert failed.code == 1
+    assert managers.services() == before
+
+
+def test_an_edge_that_does_not_answer_is_named_and_is_right_once_it_is_back(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    managers.machines["h3"].run("systemctl", "stop", "conductor-supervise")
+    failed = managers.upgrade("h1", "r2", check=False)
+    assert (failed.code, "edge h3" in failed.stderr) == (1, True), failed
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    managers.upgrade("h2", "r2", "--without-edge", "h3")
+    assert managers.served("h3") != managers.served("h1")
+    managers.machines["h3"].run("systemctl", "start", "conductor-supervise")
+    managers.machines["h3"].wait_for(
+        lambda: managers.served("h3") == managers.served("h1"), "the edge serves the release", 20
+    )
+
+
+def test_a_killed_deployer_is_recovered_on_another_manager(managers: Managers) -> None:
+    machine = managers.machines["h1"]
+    process = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r3")
+    machine.wait_for(lambda: "shop r3" in managers.services(), "a new replica", 30)
+    machine.run("pkill", "-KILL", "-f", "service upgrade --id shop")
+    process.communicate(timeout=30)
+    managers.upgrade("h2", "r4")
+    assert managers.services() == ["shop r4", "shop r4", "worker r1"]
+    assert len({managers.served(node) for node in NODES}) == 1
+
+
+def test_replicas_of_a_release_run_on_different_nodes(managers: Managers) -> None:
+    """Swarm alone would start both on the node with the fewest tasks."""
+    h1 = managers.machines["h1"]
+    for node in ("h1", "h2"):
+        command = ("docker", "service", "create", "--name", f"busy-{node}", "--constraint", f"node.hostname=={node}")
+        h1.run(*command, "--replicas", "6", "--no-resolve-image", "conductor-test-app:r1", "sleep", "infinity")
+    try:
+        managers.upgrade("h1", "r3")
+        assert len({endpoint.partition(":")[0] for endpoint in managers.endpoints("h1")}) == 2
+    finally:
+        h1.run("docker", "service", "rm", "busy-h1", "busy-h2")
+
+
+def test_an_edge_that_is_stopped_for_ten_seconds_is_waited_for(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    h2 = managers.machines["h2"]
+    with Load(managers.url("h2"), busy=2, idle=2) as load:
+        h2.run("systemctl", "kill", "--signal=STOP", "conductor-supervise")
+        try:
+            process = managers.machines["h1"].spawn(
+                "conductor", "service", "upgrade", "--id", "shop", "--revision", "r2"
+            )  # fmt: skip
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(10)
+        finally:
+            h2.run("systemctl", "kill", "--signal=CONT", "conductor-supervise")
+        _, err = process.communicate(timeout=120)
+        result = load.stop()
+    assert (process.returncode, result.lost) == (0, 0), (err, result)
+    assert managers.services() == ["shop r2", "shop r2", "worker r1"]
+
+
+def test_a_node_that_is_lost_and_returns(managers: Managers) -> None:
+    """Its replicas leave every other nginx, run elsewhere, and are not doubled when it is back."""
+    managers.upgrade("h1", "r1")
+    lost = next(name for name in ("h3", "h2") if managers.machines[name].address in managers.served("h1"))
+    [other] = {"h2", "h3"} - {lost}
+    machine, h1 = managers.machines[lost], managers.machines["h1"]
+    machine.power_off(orderly=False)
+    for node in ("h1", other):
+        h1.wait_for(lambda node=node: machine.address not in managers.served(node), "the ejection", 20)
+        with Load(managers.url(node), busy=2, idle=2) as load:
+            load.wait_for(lambda now: now["answered"] >= 200, 60)
+            result = load.stop()
+        assert result.lost == 0, result
+    h1.wait_for(lambda: len(managers.endpoints("h1")) == 2 == len(managers.endpoints(other)), "two replicas", 120)
+    machine.power_on()
+    h1.wait_for(lambda: managers.endpoints(lost) == managers.endpoints("h1"), "the edge is right", 120)
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    managers.upgrade(lost, "r2")
+    assert managers.services() == ["shop r2", "shop r2", "worker r1"]

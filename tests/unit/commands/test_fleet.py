@@ -1,0 +1,114 @@
+"""On a manager of a fleet, the parts of a context are those that all managers share."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from conductor.cancellation import SignalCancellation
+from conductor.commands import fleet
+from conductor.commands.context import make_context, make_query_context
+from conductor.commands.fleet import make_edge
+from conductor.definitions.model import Host, HostFleet
+from conductor.health.monitor import HealthMonitor
+from conductor.output.printers import NoOutput
+from conductor.runtime.docker.client import DockerRuntime
+from conductor.runtime.port import RuntimeUnavailable
+from conductor.runtime.swarm.client import SwarmRuntime
+from conductor.state.fleet.edges import Edges
+from conductor.state.fleet.locks import FleetLocks
+from conductor.state.fleet.store import FleetStore
+from conductor.state.store import Store
+from conductor.supervise.edge_loop import EdgeLoop, EdgeParts
+from conductor.supervise.log import SupervisorLog
+from conductor.tasks.context import make_task_context
+from conductor.traffic.fleet.traffic import FleetTraffic
+from conductor.traffic.reload.reload import ReloadTraffic
+from tests.fakes.fleet import leases
+from tests.fakes.objects import FakeObjects
+from tests.fakes.runtime import FakeCancellation
+from tests.fakes.traffic import FakeTraffic
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(
+        docker=f"unix://{tmp_path}/docker.sock", state_dir=str(tmp_path / "state"), runtime_dir=str(tmp_path / "run"),
+        fleet=HostFleet(ports=(21000, 21999)),
+    )  # fmt: skip
+
+
+def test_a_fleet(host: Host, tmp_path: Path) -> None:
+    for context in (
+        make_context(host, tmp_path, "upgrade", NoOutput(), SignalCancellation()),
+        make_query_context(host, tmp_path, "status"),
+    ):
+        kinds = [type(one) for one in (context.runtime, context.traffic, context.store, context.locks)]
+        assert kinds == [SwarmRuntime, FleetTraffic, FleetStore, FleetLocks]
+        assert context.store.directory == tmp_path / "state"
+    again = make_context(host, tmp_path, "x", NoOutput(), SignalCancellation(), runtime=context.runtime)
+    assert again.runtime is context.runtime
+    edge = make_edge(context)
+    assert (type(edge.edges), type(edge.traffic)) == (Edges, ReloadTraffic)
+    with pytest.raises(RuntimeUnavailable):
+        edge.name()
+
+
+def test_a_single_host(host: Host, tmp_path: Path) -> None:
+    alone = msgspec.structs.replace(host, fleet=None)
+    context = make_context(alone, tmp_path, "upgrade", NoOutput(), SignalCancellation())
+    assert [type(one) for one in (context.runtime, context.traffic, context.store)] == [
+        DockerRuntime,
+        ReloadTraffic,
+        Store,
+    ]
+
+
+def test_a_task_has_the_state_of_the_fleet_and_the_locks_of_its_host(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "services.yml"
+    path.write_text(
+        f"version: 1\nhost: {{state_dir: {host.state_dir}, fleet: {{ports: [21000, 21999]}}}}\nservices: {{}}\n"
+    )
+    context = make_task_context(path, "run")
+    assert type(context.store) is FleetStore
+    assert type(context.locks) is not FleetLocks
+
+
+def test_an_edge_that_is_told_to_go_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conductor.commands.service.stop import command
+
+    monkeypatch.setattr(fleet, "without_edges", [])
+    command.make_context("stop", ["--id", "web", "--reason", "x", "--without-edge", "h2", "--without-edge", "h3"])
+    assert fleet.without_edges == ["h2", "h3"]
+
+
+@pytest.fixture
+def ended() -> Iterator[threading.Event]:
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+def test_the_threads_of_an_edge_survive_a_fleet_without_a_leader(
+    host: Host, tmp_path: Path, ended: threading.Event
+) -> None:
+    context = make_context(host, tmp_path, "supervise", NoOutput(), SignalCancellation())
+    asked, answered = [], threading.Event()
+
+    def name() -> str:
+        asked.append(1)
+        if len(asked) < 2:
+            raise RuntimeUnavailable("cannot list nodes: the swarm does not have a leader")
+        answered.set()
+        return "h1"
+
+    objects = FakeObjects()
+    edges = Edges(objects, leases(objects, context.clock, "h1"), context.clock, FakeCancellation())
+    lines: list[str] = []
+    loop = EdgeLoop(EdgeParts(name, edges, FakeTraffic()), context, SupervisorLog(lines.append), ended)
+    assert isinstance(loop._monitor, HealthMonitor)
+    loop.begin()
+    assert answered.wait(20)
+    assert "does not have a leader" in lines[0]

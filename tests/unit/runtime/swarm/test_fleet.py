@@ -1,0 +1,62 @@
+"""Which managers are edges, and what a process may still do when another one has taken over."""
+
+from typing import Any, cast
+
+import pytest
+
+from conductor.errors import ConductorError, UsageError
+from conductor.plan.lease import LEASE_SECONDS, LeaseLostError
+from conductor.runtime.docker.api import EngineApi
+from conductor.runtime.swarm.api import SwarmApi
+from conductor.runtime.swarm.fleet import EDGE, Fleet, fleet
+from conductor.runtime.swarm.objects import SwarmObjects
+from tests.fakes.fleet import leases
+from tests.fakes.objects import FakeObjects
+from tests.fakes.runtime import FakeClock
+from tests.unit.runtime.swarm.test_api import Manager
+
+
+def node(name: str, role: str = "manager", edge: str = "true") -> dict[str, Any]:
+    return {
+        "ID": f"id-{name}", "Description": {"Hostname": name}, "Spec": {"Role": role, "Labels": {EDGE: edge} if edge else None}
+    }  # fmt: skip
+
+
+def made(*nodes: dict[str, Any]) -> Fleet:
+    clock = FakeClock()
+    swarm = SwarmApi(cast("EngineApi", Manager(clock, (200, list(nodes)))), clock)
+    return Fleet(swarm, SwarmObjects(swarm, "default"), leases(FakeObjects(), clock, "h1"))
+
+
+def test_edges() -> None:
+    shared = made(node("h3"), node("h1"), node("h2", edge="false"), node("w1", "worker", edge=""))
+    assert shared.edges() == ("h1", "h3")
+    assert shared.edges(["h3"]) == ("h1",)
+    with pytest.raises(UsageError, match="cannot go on without edge h2: the edges are h1, h3"):
+        shared.edges(["h2", "h1"])
+
+
+def test_an_edge_on_a_worker_is_refused_by_name() -> None:
+    with pytest.raises(ConductorError, match="cannot use edge w1: it is a worker") as refused:
+        made(node("h1"), node("w1", "worker")).edges()
+    assert "docker node promote w1" in refused.value.hint
+
+
+def test_all_actions_of_a_process_share_their_leases() -> None:
+    arguments = ("unix:///nowhere/docker.sock", "default", "supervise")
+    assert fleet(*arguments, yields=True).leases is fleet(*arguments, yields=True).leases
+
+
+def test_a_process_whose_lease_was_taken_is_stopped() -> None:
+    objects, clock = FakeObjects(), FakeClock()
+    one, other = leases(objects, clock, "h1"), leases(objects, clock, "h2")
+    one.verify()  # it holds none
+    for name in ("web", "api"):
+        assert one.take(name) is None
+    one.verify()
+    while other.take("api"):
+        clock.sleep(LEASE_SECONDS / 5)
+    with pytest.raises(LeaseLostError, match="process 1 on h2"):
+        one.verify()
+    one.release("api")
+    one.verify()
