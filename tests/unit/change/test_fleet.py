@@ -107,12 +107,15 @@ def test_a_change(name: str, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_process_that_is_killed_at_any_call_is_recovered_on_another_manager(name: str, directory: Path) -> None:
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 3])
+def test_a_process_that_is_killed_at_any_call_is_recovered_on_another_manager(
+    name: str, every: int, directory: Path
+) -> None:
     scenario = SCENARIOS[name]
     world = prepared(directory, scenario)
     scenario.act(world)
     objects, runtime = world.calls, len(world.runtime.calls)
-    for number in range(1, objects + runtime + 1):
+    for number in range(1, objects + runtime + 1, every):
         world = prepared(directory, scenario)
         if number <= objects:
             world.die_at = number

@@ -20,7 +20,7 @@ from conductor.cron.table import CrontabError, Job, Table, parse
 from conductor.cron.wrap import wrap
 from tests.support.cron import as_cron
 
-TABLES = 20_000
+TABLES = 5_000
 PROGRAM = "/usr/local/bin/conductor"
 RECORD = 'printed() { printf \'%s\\0\' "$#" "$@"; }\n'
 SCHEDULES = ["* * * * *", "*/5 1-3 * jan mon", "@daily", "@reboot"]
