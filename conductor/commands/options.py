@@ -78,7 +78,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     )  # fmt: skip
 
 
-def _go_on_without(_ctx: click.Context, _param: click.Parameter, edges: tuple[str, ...]) -> None:
+def _continue_without(_ctx: click.Context, _param: click.Parameter, edges: tuple[str, ...]) -> None:
     """Record the edges that this process does not ask."""
     if edges:
         from conductor.commands import fleet
@@ -139,8 +139,8 @@ wait_option = click.option(
     help="Wait up to this long for another command on the service to end, for example 5m.",
 )  # fmt: skip
 without_edge_option = click.option(
-    "--without-edge", metavar="NODE", multiple=True, expose_value=False, cls=CommandLineOnly, callback=_go_on_without,
-    help="On a fleet, go on without an edge that does not answer. It must not carry traffic. Repeat it for several.",
+    "--without-edge", metavar="NODE", multiple=True, expose_value=False, cls=CommandLineOnly, callback=_continue_without,
+    help="On a fleet, continue without an edge that does not answer. It must not carry traffic. Repeat it for several.",
 )  # fmt: skip
 plan_option = click.option(
     "--plan", "plan_only", cls=CommandLineOnly, is_flag=True,

@@ -43,7 +43,7 @@ class SwarmRuntime(DockerRuntime):
     """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same.
 
     `fence` raises when another process has taken over: no replica is started, stopped or removed after that. A replica that was
-    created before has no task, and whoever has taken over removes it.
+    created before has no task, and the process that has taken over removes it.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class Fleet(NamedTuple):
                 )
         names = sorted(map(_name, labelled))
         if unknown := sorted(set(without) - set(names)):
-            raise UsageError(f"cannot go on without edge {', '.join(unknown)}: the edges are {', '.join(names)}")
+            raise UsageError(f"cannot continue without edge {', '.join(unknown)}: the edges are {', '.join(names)}")
         return tuple(name for name in names if name not in without)
 
     def own_name(self) -> str:

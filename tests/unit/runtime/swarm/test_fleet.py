@@ -32,7 +32,7 @@ def test_edges() -> None:
     shared = made(node("h3"), node("h1"), node("h2", edge="false"), node("w1", "worker", edge=""))
     assert shared.edges() == ("h1", "h3")
     assert shared.edges(["h3"]) == ("h1",)
-    with pytest.raises(UsageError, match="cannot go on without edge h2: the edges are h1, h3"):
+    with pytest.raises(UsageError, match="cannot continue without edge h2: the edges are h1, h3"):
         shared.edges(["h2", "h1"])
 
 
