@@ -11,7 +11,7 @@ from tests.support.claims import Claims
 
 
 def main() -> int:
-    """Run the demo; return 0 if no request was lost, revision 3 was rolled back, and all payments are stored once."""
+    """Run the demo; return 0 if no request was lost, revision r3 was rolled back, and all payments are stored once."""
     options = _parse_arguments()
     upgrades.exit_on_sigterm()
     environment = Environment(options.directory, options.name, options.instance)
@@ -35,24 +35,24 @@ def _demo(environment: Environment, *, clients: int, seconds: float) -> int:
     url = f"http://127.0.0.1:{port}"
     print(f"  started nginx on {url}")
 
-    _title("1. Deploy revision 1: two containers behind nginx.")
-    if upgrades.upgrade(environment, "1") != 0:
-        raise SetupError("cannot deploy revision 1: see above")
+    _title("1. Deploy revision r1: two containers behind nginx.")
+    if upgrades.upgrade(environment, "r1") != 0:
+        raise SetupError("cannot deploy revision r1: see above")
     claims.release()
 
     busy, idle = clients - clients // 2, clients // 2
     _title(
-        f"2. Upgrade to revision 2 while {clients} clients POST payments over keep-alive connections, without retries:",
+        f"2. Upgrade to revision r2 while {clients} clients POST payments over keep-alive connections, without retries:",
         f"   {busy} send one request after another; {idle} pause for {upgrades.IDLE_SECONDS:g} s between requests.",
         "   On SIGTERM the app exits at once and does not finish its requests.",
     )
-    done = [upgrades.upgrade_under_load(environment, "2", url, clients=clients, seconds=seconds)]
-    _title("3. Upgrade to revision 3, whose health check returns 500. Conductor should roll back to revision 2.")
-    done.append(upgrades.upgrade_under_load(environment, "3", url, clients=clients, seconds=seconds))
-    _title("4. Upgrade to revision 4.")
-    done.append(upgrades.upgrade_under_load(environment, "4", url, clients=clients, seconds=seconds))
+    done = [upgrades.upgrade_under_load(environment, "r2", url, clients=clients, seconds=seconds)]
+    _title("3. Upgrade to revision r3, whose health check returns 500. Conductor should roll back to revision r2.")
+    done.append(upgrades.upgrade_under_load(environment, "r3", url, clients=clients, seconds=seconds))
+    _title("4. Upgrade to revision r4.")
+    done.append(upgrades.upgrade_under_load(environment, "r4", url, clients=clients, seconds=seconds))
 
-    _title("Duration of Conductor's steps in seconds, and results of the clients' requests:")
+    _title("Duration of Conductor's steps and of the whole command in seconds, and results of the clients' requests:")
     print(f"\n{report.table(done)}\n")
     results = report.results(done, upgrades.reconcile(environment, url))
     for passed, sentence in results:
@@ -71,7 +71,7 @@ def _print_next_steps(environment: Environment, url: str) -> None:
         f"  curl -i {url}/stats\n"
         f"  curl -i -H 'Idempotency-Key: mine-1' -d '{upgrades.PAYMENT}' {url}/payments\n"
         f"  {environment.conductor} service status\n"
-        f"  {environment.conductor} service upgrade --id payments --revision 1",
+        f"  {environment.conductor} service upgrade --id payments --revision r1",
         flush=True,
     )
 

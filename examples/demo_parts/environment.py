@@ -16,7 +16,7 @@ from tests.support.claims import Claims
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "payments" / "build"
 BASE = "conductor-example-base:bookworm"  # created by `build` if it is missing
-REVISIONS = {"1": (), "2": (), "3": ("--broken", "unhealthy"), "4": ()}
+REVISIONS = {"r1": (), "r2": (), "r3": ("--broken", "unhealthy"), "r4": ()}
 PORT = 8090
 NGINX_SECONDS = 5.0
 

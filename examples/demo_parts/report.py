@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from examples.demo_parts.upgrades import Reconciliation, Upgrade
 
 STEPS = ("start", "gate", "cutover", "commit", "drain", "retire")
-BROKEN = "3"
+BROKEN = "r3"
 
 
 def table(upgrades: Sequence[Upgrade]) -> str:
     """Return a row per upgrade: seconds of each finished step and of the command, and the clients' results."""
-    header = ("upgrade", *STEPS, "total", "requests", "lost", "slowest", "responses by revision")
+    header = ("upgrade", *STEPS, "command", "requests", "lost", "slowest", "responses by revision")
     rows = [header, *(_row(one) for one in upgrades)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     left = {0, len(header) - 1}

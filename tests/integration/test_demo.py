@@ -80,12 +80,12 @@ def test_the_demo_passes_and_down_removes_it(finished: Demo) -> None:
     results = re.findall(r"^  (ok|FAILED) +(.*)$", done.stdout, re.MULTILINE)
     assert [word for word, _ in results] == ["ok"] * 5, done.stdout + done.stderr
     assert re.fullmatch(r"0 of [\d,]+ requests lost", results[0][1])
-    assert results[2][1] == "revision 3: rolled back, exit code 1; responses came from revision 2"
+    assert results[2][1] == "revision r3: rolled back, exit code 1; responses came from revision r2"
     payments = re.fullmatch(r"([\d,]+) payments acknowledged, ([\d,]+) stored, each exactly once", results[4][1])
     assert payments is not None
     assert payments[1] == payments[2]
     assert "cannot reach the mandate service: connection refused" in done.stderr, "the failed app's own message"
-    assert running_revisions(directory) == ["4", "4"]
+    assert running_revisions(directory) == ["r4", "r4"]
 
     down = demo("--down", "--directory", str(directory))
     assert down.returncode == 0, down.stdout + down.stderr

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from tests.support.claims import Claims
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # with the default of 5, one of eight may wait for the kernel's retry after 1 s
+
+
 class Backend:
     """`endpoint` is its `IP:PORT`. `/hold` waits for `release`, `/missing` is not found; everything else is answered at once.
 
@@ -55,7 +59,7 @@ class Backend:
             def log_message(self, *_words: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
