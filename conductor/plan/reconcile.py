@@ -45,7 +45,7 @@ class ReplicaHealth(msgspec.Struct, frozen=True):
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass saw of a service.
 
-    `count` is the wanted number of replicas. `serving` are the endpoints that requests go to (None: not routed). `interrupted`:
+    `exit_codes`, by container, are those that an event has reported. `count` is the wanted number of replicas. `serving` are the endpoints that requests go to (None: not routed). `interrupted`:
     the journal has a change that no process carries out. `paused` is the pause that is in force. `runtime_restarted`: a
     restart of the host or of Docker may have stopped the exited replicas. `drift` is a changed definition to apply.
     """
@@ -53,6 +53,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Wanted
     replicas: tuple[ReplicaHealth, ...]
     count: int
+    exit_codes: dict[str, int] = {}
     serving: frozenset[str] | None = None
     interrupted: bool = False
     paused: Hold | None = None

@@ -24,12 +24,14 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerEvent(msgspec.Struct, frozen=True):
-    """An event of a replica of `service`. `fewer`: one fewer replica can serve. `exited`: the container exited."""
+    """An event of a replica of `service`. `fewer`: one fewer replica can serve. `exited`: the container exited, with `exit_code`
+    if the runtime reports one."""
 
     service: str
     container: str
     fewer: bool
     exited: bool = False
+    exit_code: int | None = None
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.journal import noun
 from conductor.plan.reason import describe
 from conductor.plan.reconcile import Action, ApplyDrift, Condition, Observation, Recover, Repair, Reroute, Start
-from conductor.plan.replica import Replica
+from conductor.plan.replica import KILLED, ContainerState, Replica
 from conductor.plan.route import Route
 from conductor.plan.transition import Transition, repair
 from conductor.supervise.repair_traffic import Conditions, following_health
@@ -111,12 +111,21 @@ def _causes(context: Context, observation: Observation, found: Mapping[str, tupl
     causes: dict[str, str] = {}
     for one in observation.live(Condition.EXITED):
         with contextlib.suppress(ConductorError):  # a repair does not depend on its explanation
-            if (state := context.runtime.inspect_exit(one.id, wait=False)) is not None and not state.running:
+            if (state := _end_of(one, context, observation)) is not None and not state.running:
                 causes.setdefault(f" {state}", one.name)
     for one in observation.live(Condition.UNHEALTHY):
         if answer := found.get(one.id, (None, ""))[1]:
             causes.setdefault(f": {answer}", one.name)
     return "".join(f"; {name}{cause}" for cause, name in causes.items())
+
+
+def _end_of(replica: Replica, context: Context, observation: Observation) -> ContainerState | None:
+    """Return how an exited replica ended. An inspection is answered only once Docker has cleaned up, which delays the repair, so
+    it is made only when the event had no exit code, or that of a kill, which may have been for lack of memory."""
+    code = observation.exit_codes.get(replica.id, KILLED)
+    if code == KILLED:
+        return context.runtime.inspect_exit(replica.id, wait=False)
+    return ContainerState(running=False, exit_code=code, out_of_memory=False, address="")
 
 
 @contextlib.contextmanager

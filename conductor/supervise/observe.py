@@ -1,6 +1,7 @@
 """One pass of observation: one list of containers for the whole host, and the state files that have changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -69,24 +70,30 @@ class StoredStates:
         return known[1], definition[1]
 
 
+class _Exit(NamedTuple):
+    at: float
+    code: int | None
+    listed: bool = False
+
+
 class ExitedReplicas:
-    """Replicas for which an exit event arrived while the runtime still lists them as running. Safe to change from any thread."""
+    """Replicas for which an exit event arrived, which the runtime may still list as running. Safe to change from any thread."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._exited: dict[str, float] = {}
+        self._exited: dict[str, _Exit] = {}
 
     def __len__(self) -> int:
         """Return how many exits are remembered."""
         return len(self._exited)
 
-    def add(self, container: str) -> None:
-        """Record an exit, and forget those whose containers were removed before they were listed again."""
+    def add(self, container: str, code: int | None) -> None:
+        """Record an exit, and forget old ones."""
         now = self._monotonic()
-        for old, at in tuple(self._exited.items()):
-            if now - at > LATE_LIST_SECONDS:
+        for old, exit_ in tuple(self._exited.items()):
+            if now - exit_.at > LATE_LIST_SECONDS:
                 self.discard(old)
-        self._exited[container] = now
+        self._exited[container] = _Exit(now, code)
 
     def discard(self, container: str) -> None:
         """Forget an exit, because a later event made it obsolete."""
@@ -94,13 +101,18 @@ class ExitedReplicas:
 
     def corrected(self, replica: Replica) -> Replica:
         """Return the replica with the state that the event implies."""
-        at = self._exited.get(replica.id)
-        if at is None:
+        exit_ = self._exited.get(replica.id)
+        if exit_ is None or exit_.listed:
             return replica
-        if not replica.running or self._monotonic() - at > LATE_LIST_SECONDS:
-            self.discard(replica.id)
+        if not replica.running or self._monotonic() - exit_.at > LATE_LIST_SECONDS:
+            self._exited[replica.id] = exit_._replace(listed=True)
             return replica
         return msgspec.structs.replace(replica, state="exited")
+
+    def codes(self, replicas: Iterable[Replica]) -> dict[str, int]:
+        """Return the exit codes by container, of those that have exited and whose event had one."""
+        found = ((one.id, self._exited.get(one.id)) for one in replicas if not one.running)
+        return {container: exit_.code for container, exit_ in found if exit_ is not None and exit_.code is not None}
 
 
 class Observer:
@@ -202,6 +214,7 @@ class Observer:
         return Observation(
             wanted=wanted,
             replicas=tuple(ReplicaHealth(one, self._condition(one)) for one in wanted.without_retiring(replicas)),
+            exit_codes=self.exited.codes(replicas),
             count=wanted_count(wanted, count_from) if count_from else 0,
             serving=context.traffic.serving(wanted.service) if routed else None,
             interrupted=context.store.journal(wanted.service) is not None,

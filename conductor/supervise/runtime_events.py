@@ -56,7 +56,7 @@ class EventHandler:
         """Handle one event. Replicas of a service with an action in progress are expected to exit."""
         unexpected = event.fewer and event.service not in self._in_progress
         if event.exited and unexpected:
-            self._exited.add(event.container)
+            self._exited.add(event.container, event.exit_code)
         else:
             self._exited.discard(event.container)
         if unexpected:

@@ -99,29 +99,32 @@ def test_cost_of_supervising_40_containers(images: None, figures: Figures) -> No
 
 @pytest.mark.short
 def test_time_from_an_exit_to_the_start_of_its_replacement(images: None, figures: Figures) -> None:
-    """Each kill is on another service, so that no delay applies."""
-    kills = max(2, figures.number(20, 6))  # one of each kind
+    """The apps exit on SIGTERM. After a SIGKILL, Docker is asked for its cause first, so these are reported apart.
+
+    Each exit is on another service, so that no delay applies.
+    """
+    exits, kills = max(2, figures.number(20, 6)), figures.number(4, 0)  # at least one exit of each kind
     with TestHost() as host:
         sup = Supervised(host)
-        names = [f"k{n}" for n in range(kills)]
+        names = [f"k{n}" for n in range(exits + kills)]
         quick = {"env": {"BOOT": "0.05"}, "count": 2, "health": {"interval": "5s"}, "stop": {"grace": "1s"}}
         host.define(
             {name: merged(quick, {"nginx": None if n % 2 else {"drain": "2s"}}) for n, name in enumerate(names)}
         )
         ids = [word for name in names for word in ("--id", name)]
         host.conductor("service", "upgrade", *ids, "--revision", "r1", check=True, timeout=300)
-        taken, created, own = {}, {}, []
+        taken, created, own = [], [], []
         try:
             sup.start()
             time.sleep(6)
-            for name in names:
+            for number, name in enumerate(names):
                 figures.look()
                 victim = sup.running(name)[0]
-                host.daemon.api.kill(victim.id)
+                host.daemon.api.kill(victim.id, signal="SIGTERM" if number < exits else "SIGKILL")
                 host.wait_for(lambda name=name: sup.events.of("start", name), f"a start of {name}\n{sup.log}", 10)
                 exited = sup.events.of("die", name)[0]
-                taken[name] = sup.events.of("start", name)[0] - exited
-                created[name] = sup.events.of("create", name)[0] - exited
+                taken.append(sup.events.of("start", name)[0] - exited)
+                created.append(sup.events.of("create", name)[0] - exited)
                 time.sleep(1.0)
                 own.append(own_seconds(host))
             expected = re.compile(r"\S+: repair (started: .*|done)")
@@ -129,17 +132,17 @@ def test_time_from_an_exit_to_the_start_of_its_replacement(images: None, figures
         finally:
             sup.end()
     print("\n".join(odd))
-    seconds = list(taken.values())
     figures.ratio(
         "from an exit to the start of its replacement",
-        list(zip(seconds, own, strict=True)),
+        list(zip(taken[:exits], own, strict=False)),
         of="docker run alone",
-        through_nginx=median(seconds[::2]),
-        without_nginx=median(seconds[1::2]),
-        to_its_creation=median(list(created.values())),
-        longest=round(max(seconds), 3),
+        through_nginx=median(taken[:exits:2]),
+        without_nginx=median(taken[1:exits:2]),
+        to_its_creation=median(created[:exits]),
+        killed=[round(one, 3) for one in taken[exits:]],
+        longest=round(max(taken), 3),
     )
-    assert max(seconds) <= LONGEST_SECONDS
+    assert max(taken) <= LONGEST_SECONDS
 
 
 def kill_all(host: TestHost) -> list[Container]:

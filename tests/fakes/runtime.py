@@ -685,7 +685,7 @@ class FakeRuntime:
         container.state, container.exit_code, container.out_of_memory = "exited", exit_code, out_of_memory
         container.ip, container.finished = "", self._stamp()
         self._changed.notify_all()
-        self._emit(container, fewer=True, exited=True)
+        self._emit(container, fewer=True, exit_code=exit_code)
 
     def _remove(self, container: str) -> None:
         found = self._containers.get(container)
@@ -696,11 +696,14 @@ class FakeRuntime:
         del self._containers[container]
         self._emit(found, fewer=True)
 
-    def _emit(self, container: _Container, *, fewer: bool, exited: bool = False) -> None:
+    def _emit(self, container: _Container, *, fewer: bool, exit_code: int | None = None) -> None:
         label = container.spec.labels
         if label.get(labels.KIND) == "service" and label.get(labels.INSTANCE) == self.instance:
             service = label.get(labels.SERVICE, "")
-            self._publish(ContainerEvent(service, container.id, fewer=fewer, exited=exited))
+            event = ContainerEvent(
+                service, container.id, fewer=fewer, exited=exit_code is not None, exit_code=exit_code
+            )
+            self._publish(event)
 
     def _publish(self, event: ContainerEvent | BaseException | None, *, last: bool = False) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ A behaviour that the fake got wrong fails in one of the two, so the fake cannot 
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -51,6 +52,8 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], Behaviour]] = {
     "check-hangs": (("sh", "-c", "while :; do sleep 0.05; done"), Behaviour(check_hangs=True)),
 }
 
+# Containers are named for the change, and several processes may run these tests at once.
+CHANGE, OTHER_CHANGE, TASK_CHANGE = (f"{prefix}{os.getpid()}" for prefix in ("c", "o", "t"))
 FLEET_PORTS = 21000  # outside the range for outgoing connections
 ODD_LINES = list(PROGRAMS["prints-odd-lines"][1].stdout)
 
@@ -91,7 +94,7 @@ class Case(NamedTuple):
         return Definition(id=service, service=Service(image=name, **fields), written={}, digest="d")
 
     def replica(
-        self, program: str, number: int = 2, *, service: str = "web", port: int | None = 80, change: str = "ch1",
+        self, program: str, number: int = 2, *, service: str = "web", port: int | None = 80, change: str = CHANGE,
         kind: Kind = "service", **fields: Any,
     ) -> ContainerSpec:  # fmt: skip
         """Return the specification of a container of a program. Its revision is the program's name."""
@@ -117,7 +120,7 @@ class Case(NamedTuple):
         release = new_release(definition, program, image.id, "re1")
         task = Task(service="web", kind=kind, command=PROGRAMS[program][0], job=job)
         return task_spec(
-            task, definition, release, {}, instance=self.instance, network=self.network.name, change="t1"
+            task, definition, release, {}, instance=self.instance, network=self.network.name, change=TASK_CHANGE
         )  # fmt: skip
 
     def started(self, program: str, number: int = 2, **fields: Any) -> str:
@@ -168,16 +171,16 @@ def life_of_a_replica(case: Case) -> None:
 
 @behaviour
 def labels_come_back(case: Case) -> None:
-    case.runtime.create(case.replica("serves", 2, service="web", change="ch1"))
-    case.runtime.create(case.replica("serves", 3, service="worker", change="ch2", port=None))
+    case.runtime.create(case.replica("serves", 2, service="web", change=CHANGE))
+    case.runtime.create(case.replica("serves", 3, service="worker", change=OTHER_CHANGE, port=None))
     case.runtime.create(case.task("prints", kind="cron", job="nightly"))
     found = case.runtime.containers()
     assert [(r.service, r.revision, r.release, r.change, r.address, r.endpoint) for r in found.replicas] == [
-        ("web", "serves", "re1", "ch1", case.given(2), None if case.node else case.given(2)),
-        ("worker", "serves", "re1", "ch2", case.given(3, None), None),
+        ("web", "serves", "re1", CHANGE, case.given(2), None if case.node else case.given(2)),
+        ("worker", "serves", "re1", OTHER_CHANGE, case.given(3, None), None),
     ]
     assert [(t.service, t.revision, t.kind, t.change, t.job, t.state) for t in found.tasks] == [
-        ("web", "prints", "cron", "t1", "nightly", "created")
+        ("web", "prints", "cron", TASK_CHANGE, "nightly", "created")
     ]
     assert [r.service for r in case.runtime.containers("worker").replicas] == ["worker"]
     assert case.runtime.containers("none") == ((), ())
@@ -251,7 +254,7 @@ def used_addresses(case: Case) -> None:
 @behaviour
 def an_address_in_use(case: Case) -> None:
     case.started("serves", 2)
-    second = case.runtime.create(case.replica("serves", 2, change="ch2"))
+    second = case.runtime.create(case.replica("serves", 2, change=OTHER_CHANGE))
     with pytest.raises(ConductorError):
         case.runtime.start(second)
     state = case.runtime.inspect(second)
@@ -282,7 +285,7 @@ def creating_twice(case: Case) -> None:
     """A repeated creation returns the same container; the same name of another change is an error."""
     spec = case.replica("serves")
     assert case.runtime.create(spec) == case.runtime.create(spec)
-    other = case.replica("serves", change="ch2")
+    other = case.replica("serves", change=OTHER_CHANGE)
     with pytest.raises(ConductorError):
         case.runtime.create(msgspec.structs.replace(other, name=spec.name))
     assert len(case.runtime.containers().replicas) == 1
@@ -578,6 +581,6 @@ def events(case: Case) -> None:
     assert done.wait(10)
     assert received == [
         ContainerEvent("web", container, fewer=False),
-        ContainerEvent("web", container, fewer=True, exited=True),
+        ContainerEvent("web", container, fewer=True, exited=True, exit_code=None if case.node else 143),
         ContainerEvent("web", container, fewer=True),
     ]

@@ -85,8 +85,13 @@ class DockerRuntime:
                     continue  # Podman sends what has one of the labels
                 service = attributes.get(labels.SERVICE, "")
                 action = names.get(event.get("Action", ""), event.get("Action"))
-                fewer = action in {"die", "destroy", "pause"}
-                yield ContainerEvent(service, actor.get("ID", ""), fewer=fewer, exited=action == "die")
+                yield ContainerEvent(
+                    service,
+                    actor.get("ID", ""),
+                    fewer=action in {"die", "destroy", "pause"},
+                    exited=action == "die",
+                    exit_code=responses.event_exit_code(attributes),
+                )
             self._sdk.renegotiate()  # the daemon has stopped
 
     def image(self, reference: str) -> Image | None:

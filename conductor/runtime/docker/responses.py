@@ -202,6 +202,12 @@ def ips(found: dict[str, Any]) -> list[str]:
     return [n["IPAddress"] for n in found["NetworkSettings"]["Networks"].values() if n["IPAddress"]]
 
 
+def event_exit_code(attributes: dict[str, Any]) -> int | None:
+    """Return the exit code among the attributes of an event; None if it has none."""
+    code = attributes.get("exitCode", "")
+    return int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else None
+
+
 def container_state(found: dict[str, Any]) -> ContainerState:
     """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
     state, settings = found["State"], found["NetworkSettings"]

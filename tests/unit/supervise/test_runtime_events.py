@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from conductor.plan.replica import Replica
@@ -23,7 +24,7 @@ REPLICA = Replica(
     address="10.0.0.1:80",
     state="running",
 )
-EXIT = ContainerEvent("web", "i1", fewer=True, exited=True)
+EXIT = ContainerEvent("web", "i1", fewer=True, exited=True, exit_code=3)
 
 
 @pytest.mark.parametrize(
@@ -52,11 +53,22 @@ def test_a_later_start_makes_an_exit_obsolete() -> None:
     assert exited.corrected(REPLICA).state == "running"
 
 
+def test_the_exit_code_is_known_until_a_later_start() -> None:
+    exited = ExitedReplicas(FakeClock().monotonic)
+    handler = EventHandler(exited, set(), lambda: None, lambda: None)
+    handler.handle(EXIT)
+    found = exited.corrected(msgspec.structs.replace(REPLICA, state="exited"))
+    assert exited.codes([found]) == {"i1": 3}
+    assert exited.corrected(REPLICA).state == "running", "the list was late, and is right once it showed the exit"
+    handler.handle(ContainerEvent("web", "i1", fewer=False))
+    assert exited.codes([found]) == {}
+
+
 def test_exits_of_removed_containers_are_forgotten() -> None:
     clock = FakeClock()
     exited = ExitedReplicas(clock.monotonic)
     for number in range(20):
-        exited.add(str(number))
+        exited.add(str(number), 0)
         clock.advance(LATE_LIST_SECONDS / 2)
     assert len(exited) == 3
 
@@ -64,7 +76,7 @@ def test_exits_of_removed_containers_are_forgotten() -> None:
 def test_after_a_while_the_list_is_right() -> None:
     clock = FakeClock()
     exited = ExitedReplicas(clock.monotonic)
-    exited.add("i1")
+    exited.add("i1", 3)
     clock.advance(LATE_LIST_SECONDS + 0.1)
     assert exited.corrected(REPLICA) == REPLICA
 

@@ -123,7 +123,7 @@ def test_events_have_names_of_its_own_and_include_those_of_other_containers(tmp_
             ("start", "c1", ours),
             ("die", "c2", {**ours, "conductor.kind": "cron"}),
             ("die", "c3", {**ours, "conductor.instance": "another"}),
-            ("die", "c1", ours),
+            ("die", "c1", {**ours, "exitCode": "3"}),
             ("remove", "c1", ours),
         )
     ]
@@ -134,7 +134,7 @@ def test_events_have_names_of_its_own_and_include_those_of_other_containers(tmp_
         runtime = DockerRuntime(f"unix://{tmp_path / 'd'}", "default", Clock(), SignalCancellation())
         assert list(runtime.events()) == [
             ContainerEvent("web", "c1", fewer=False),
-            ContainerEvent("web", "c1", fewer=True, exited=True),
+            ContainerEvent("web", "c1", fewer=True, exited=True, exit_code=3),
             ContainerEvent("web", "c1", fewer=True),
         ]
     filters = json.loads(unquote(lines(requests)[0].partition("filters=")[2]).replace("+", " "))
