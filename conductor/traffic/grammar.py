@@ -1,5 +1,6 @@
 """Parses nginx's configuration and returns its directives: those of the main context in nginx's order, or all of them."""
 
+import functools
 import glob
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -54,22 +55,25 @@ def everywhere(dump: str) -> list[Directive]:
 
 def servers(dump: str) -> Iterator[list[Directive]]:
     """Yield the directives of each server block of the output of `nginx -T`, with those of the files that it includes."""
-    found = files(dump)
-    prefix = PurePosixPath(found[0][0]).parent
+    parsed = {path: list(_directives(text)) for path, text in files(dump)}
+    prefix = PurePosixPath(next(iter(parsed))).parent
+
+    @functools.cache  # every server block includes the same files
+    def matching(pattern: str) -> list[str]:
+        return [path for path in parsed if PurePosixPath(path).match(str(prefix / pattern))]
 
     def expanded(words: list[str], path: str, within: tuple[str, ...] = ()) -> Iterator[Directive]:
         yield Directive(words[0], tuple(words[1:]), path)
         if words[0] == "include" and len(words) > 1:
-            pattern = str(prefix / words[1])
-            for inner, text in found:
-                if PurePosixPath(inner).match(pattern) and _may_include(inner, (*within, path)):
-                    for more, _depth, _block in _directives(text):
+            for inner in matching(words[1]):
+                if _may_include(inner, (*within, path)):
+                    for more, _depth, _block in parsed[inner]:
                         yield from expanded(more, inner, (*within, path))
 
-    for path, text in found:
+    for path, directives in parsed.items():
         block: list[Directive] | None = None
         outside = 0  # how many blocks the server block is in
-        for words, depth, begins in _directives(text):
+        for words, depth, begins in directives:
             if block is not None and depth <= outside:
                 yield block
                 block = None

@@ -7,7 +7,6 @@ the name up at each request, and answers 502.
 
 import re
 from collections.abc import Collection, Iterable
-from pathlib import PurePosixPath
 
 from conductor.traffic import grammar
 
@@ -68,7 +67,7 @@ def unreferenced(dump: str, upstreams: Collection[str]) -> dict[str, str]:
         passed.add(host)
         if "$" in rest and host not in known and "." not in host and host not in {"localhost", "unix"}:
             wrong.append(f"{one.path} passes requests to {found['host']}, which is not an upstream")
-    if any(_COMPUTED.search(one.name) for one in directives if PurePosixPath(one.path).name != OWN_FILE):
+    if any(_COMPUTED.search(one.name) for one in directives if not one.path.endswith(f"/{OWN_FILE}")):
         return {}
     hint = "".join(f"; {text}" for text in dict.fromkeys(wrong))
     return {
