@@ -398,9 +398,9 @@ class Service(Section):
     cap_drop: tuple[Name, ...] = ()
     security_opt: tuple[SecurityOpt, ...] = ()
     sysctls: dict[SysctlName, str] = {}
-    pids_limit: Annotated[int, Meta(ge=1, le=4194304, description="a whole number of processes, at least 1")] | None = (
-        None
-    )
+    pids_limit: (
+        Annotated[int, Meta(ge=-1, le=4194304, description="a whole number of processes, or -1 for no limit")] | None
+    ) = None
     ulimits: dict[Name, Ulimit] = {}
     hostname: Hostname | None = None
     dns: Dns = msgspec.field(default_factory=Dns)

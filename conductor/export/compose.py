@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from conductor.definitions.hardening import dropped_capabilities, process_limit, security_options
 from conductor.definitions.model import JoinedNetwork, Mount, SecretRef
 from conductor.export.export import Export, Names, Notes, Source, as_yaml, checks_inside, heading, without_empty
 
@@ -80,10 +81,10 @@ def _service(source: Source, notes: Notes, names: Names, commands: list[str]) ->
         tmpfs=one.tmpfs,
         devices=one.devices,
         cap_add=one.cap_add,
-        cap_drop=one.cap_drop,
-        security_opt=one.security_opt,
+        cap_drop=dropped_capabilities(one),
+        security_opt=security_options(one),
         sysctls=one.sysctls,
-        pids_limit=one.pids_limit,
+        pids_limit=process_limit(one),
         ulimits={name: {"soft": limit.soft, "hard": limit.hard} for name, limit in one.ulimits.items()},
         hostname=one.hostname,
         dns=one.dns.servers,

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from conductor.definitions.grammar import tmpfs_mount
+from conductor.definitions.hardening import dropped_capabilities, security_options
 from conductor.definitions.model import Health, Mount, SecretRef, mount_target
 from conductor.definitions.scalars import ByteSize
 from conductor.export.cron_jobs import NAME, cron_jobs
@@ -209,7 +210,7 @@ class _Manifests:
     def _security(self) -> dict[str, Any]:
         one = self._service
         found: dict[str, Any] = {}
-        for option in one.security_opt:
+        for option in security_options(one):
             name, _, value = option.replace(":", "=", 1).partition("=")
             if name == "no-new-privileges":
                 found["allowPrivilegeEscalation"] = value == "false"
@@ -217,7 +218,7 @@ class _Manifests:
                 found["seccompProfile"] = {"type": "Unconfined"}
             else:
                 self._add(f"security_opt.{option}", "set it on the nodes of the cluster")
-        capabilities = without_empty(add=one.cap_add, drop=one.cap_drop)
+        capabilities = without_empty(add=one.cap_add, drop=dropped_capabilities(one))
         return without_empty(readOnlyRootFilesystem=one.read_only, capabilities=capabilities) | found
 
     def _user(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from math import ceil
 
+from conductor.definitions.hardening import dropped_capabilities, process_limit, security_options
 from conductor.definitions.model import JoinedNetwork, Mount, SecretRef
 from conductor.export.export import Export, Names, Notes, Source, checks_inside, heading
 
@@ -82,7 +83,7 @@ def _container(source: Source, number: int, names: Names, commands: list[str]) -
         "StopSignal": one.stop.signal,
         "StopTimeout": ceil(one.stop.grace),
         "ShmSize": one.shm_size and int(one.shm_size),
-        "PidsLimit": one.pids_limit,
+        "PidsLimit": process_limit(one),
         "HostName": one.hostname,
         "LogDriver": one.logging.driver,
         "RunInit": one.init and "true",
@@ -97,7 +98,7 @@ def _container(source: Source, number: int, names: Names, commands: list[str]) -
     limits = {
         "memory": one.memory and int(one.memory),
         "cpus": one.cpus,
-        **{f"security-opt={option}": True for option in one.security_opt},
+        **{f"security-opt={option}": True for option in security_options(one)},
     }
     yield from (
         ("PodmanArgs", _word(f"--{name}" if value is True else f"--{name}={value}"))
@@ -109,7 +110,7 @@ def _container(source: Source, number: int, names: Names, commands: list[str]) -
         "Tmpfs": one.tmpfs,
         "AddDevice": one.devices,
         "AddCapability": one.cap_add,
-        "DropCapability": one.cap_drop,
+        "DropCapability": dropped_capabilities(one),
         "DNS": one.dns.servers,
         "DNSSearch": one.dns.search,
         "DNSOption": one.dns.options,

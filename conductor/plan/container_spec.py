@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from conductor.definitions.grammar import tmpfs_mount
+from conductor.definitions.hardening import dropped_capabilities, process_limit, security_options
 from conductor.definitions.model import (
     Definition,
     Dns,
@@ -142,10 +143,10 @@ def container_spec(
         tmpfs=service.tmpfs,
         devices=service.devices,
         cap_add=service.cap_add,
-        cap_drop=service.cap_drop,
-        security_opt=service.security_opt,
+        cap_drop=dropped_capabilities(service),
+        security_opt=security_options(service),
         sysctls=service.sysctls,
-        pids_limit=service.pids_limit,
+        pids_limit=process_limit(service),
         ulimits=service.ulimits,
         hostname=service.hostname,
         dns=service.dns,

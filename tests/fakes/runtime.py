@@ -25,6 +25,7 @@ from conductor.plan.log import LogLine, Stream
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, ContainerUsage, Replica
 from conductor.runtime.docker.responses import container_state, containers
+from conductor.runtime.docker.shapes import InspectedContainer, ListedContainer, read
 from conductor.runtime.port import Captured, ContainerEvent, Daemon, RuntimeUnavailable
 
 EPOCH = 1_800_000_000.0  # when a FakeClock begins, in seconds since 1970
@@ -733,9 +734,9 @@ def _stream(subscriber: "queue.SimpleQueue[ContainerEvent | BaseException | None
         yield event
 
 
-def _row(container: _Container) -> dict[str, Any]:
+def _row(container: _Container) -> ListedContainer:
     """Return a container as a row of the daemon's list."""
-    return {
+    row = {
         "Id": container.id,
         "Names": [f"/{container.spec.name}"],
         "Labels": container.spec.labels,
@@ -743,9 +744,10 @@ def _row(container: _Container) -> dict[str, Any]:
         "Created": int(container.created),
         "ImageID": container.spec.image_id,
     }
+    return read(row, ListedContainer)
 
 
-def _detail(container: _Container) -> dict[str, Any]:
+def _detail(container: _Container) -> InspectedContainer:
     """Return a container as the daemon's answer to an inspection."""
     created, started = (
         datetime.datetime.fromtimestamp(wall, datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -754,9 +756,10 @@ def _detail(container: _Container) -> dict[str, Any]:
     publish, override = container.spec.publish, container.behaviour.address
     host, _, port = (override or f"127.0.0.1:{publish[1]}").partition(":") if publish else ("", "", "")
     ports = {f"{publish[0]}/tcp": [{"HostIp": host, "HostPort": port}]} if publish and container.running else {}
-    return {
+    found = {
         "Created": created,
         "State": {
+            "Status": container.state,
             "Running": container.running,
             "ExitCode": container.exit_code,
             "OOMKilled": container.out_of_memory,
@@ -767,6 +770,7 @@ def _detail(container: _Container) -> dict[str, Any]:
         "Config": {"Labels": container.spec.labels},
         "NetworkSettings": {"Networks": {container.spec.network: {"IPAddress": container.ip}}, "Ports": ports},
     }
+    return read(found, InspectedContainer)
 
 
 class FakeHealth:

@@ -74,6 +74,38 @@ def test_keys_reach_replicas_and_tasks(host: TestHost) -> None:
     nothing_left_behind(host, "r1")
 
 
+# A program with the set-user-ID bit, which the user nobody runs.
+SETUID = (
+    "cp $(readlink -f $(command -v id)) /tmp/id && chmod 4755 /tmp/id && "
+    "exec setpriv --reuid=65534 --clear-groups /tmp/id -u"
+)
+RESTRICTED = "grep -E 'NoNewPrivs|CapBnd' /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null; true"
+NET_RAW, MKNOD, AUDIT_WRITE = 13, 27, 29  # linux/capability.h
+
+
+def capabilities(output: str) -> int:
+    return int(output.partition("CapBnd:")[2].split()[0], 16)
+
+
+def test_what_a_container_may_not_do_unless_its_definition_allows_it(host: TestHost) -> None:
+    host.define({"web": QUICK})
+    host.upgrade("r1", check=True)
+    output = host.conductor("run", "--id", "web", "sh", "-c", RESTRICTED, check=True).stdout
+    assert "NoNewPrivs:\t1" in output
+    assert not any(capabilities(output) >> one & 1 for one in (NET_RAW, MKNOD, AUDIT_WRITE))
+    assert output.split()[-1] == "4096"
+    assert host.conductor("run", "--id", "web", "sh", "-c", SETUID, check=True).stdout.strip() == "65534"
+    allowed = {"security_opt": ["no-new-privileges:false"], "cap_add": ["NET_RAW"], "pids_limit": -1}
+    host.define({"web": merged(QUICK, allowed)})
+    host.conductor("service", "restart", "--id", "web", check=True)
+    output = host.conductor("run", "--id", "web", "sh", "-c", RESTRICTED, check=True).stdout
+    assert "NoNewPrivs:\t0" in output
+    assert capabilities(output) >> NET_RAW & 1
+    assert output.split()[-1] == "max"
+    assert host.conductor("run", "--id", "web", "sh", "-c", SETUID, check=True).stdout.strip() == "0"
+    nothing_left_behind(host, "r1")
+
+
 def test_options_of_volumes(host: TestHost) -> None:
     data, volume = host.directory / "data", f"{host.instance}-cache"
     data.mkdir()

@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "conductor/logs/follow.py:Follower._warn_once": "skips a warning that was printed before",
     "conductor/logs/printed.py:LogPrinter.print": "searches for the operator's own pattern, --grep",
-    "conductor/runtime/docker/images.py:Images.pull": "a message is a JSON object of the pull stream, not text",
     "conductor/supervise/log.py:SupervisorLog.warned": "skips a warning that equals the one before",
     "conductor/traffic/live/module.py:explained": "nginx describes a failure only as text",
     "conductor/traffic/nginx.py:Nginx.check": "nginx, unshare and mount describe a failure only as text",

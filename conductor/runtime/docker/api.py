@@ -7,16 +7,18 @@ API.
 import errno
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from conductor.errors import ConductorError
 from conductor.http import Connection, InvalidResponse
 from conductor.runtime.docker.dialect import API, DOCKER, Dialect, dialect_of, product_at
 from conductor.runtime.docker.responses import NEWEST_API, message, negotiated
+from conductor.runtime.docker.shapes import Error, MalformedResponse, Version, read_json
 from conductor.runtime.docker.trace import traced
 from conductor.runtime.port import RuntimeDenied, RuntimeUnavailable
 
+T = TypeVar("T")
 DEADLINE_SECONDS = 60.0  # of one request; streams have none
 UNSUPPORTED = 400  # the answer to a version of the API that the daemon does not have
 
@@ -65,9 +67,30 @@ class EngineApi:
 
     def call(
         self, method: str, path: str, action: str, *, seconds: float = DEADLINE_SECONDS, **details: Unpack[Details]
-    ) -> Any:
-        """Make one request on its own connection; return the JSON of the response. Errors begin with "cannot ACTION"."""
-        return self.exchange(method, path, action, seconds=seconds, **details)[1]
+    ) -> None:
+        """Make one request on its own connection. Errors begin with "cannot ACTION"."""
+        with self.connect(action, seconds) as connection:
+            self.request(connection, method, path, action, read=True, **details)
+
+    def read(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        shape: type[T],
+        *,
+        seconds: float = DEADLINE_SECONDS,
+        **details: Unpack[Details],
+    ) -> T:
+        """As `call`; return the response."""
+        with self.connect(action, seconds) as connection:
+            return self._decoded(self.request(connection, method, path, action, read=True, **details), action, shape)
+
+    def find(self, path: str, action: str, shape: type[T]) -> T | None:
+        """As `read`; return None for what does not exist."""
+        with self.connect(action) as connection:
+            data = self.request(connection, "GET", path, action, read=True, tolerated={404})
+            return None if connection.status == 404 else self._decoded(data, action, shape)
 
     def exchange(
         self, method: str, path: str, action: str, *, seconds: float = DEADLINE_SECONDS, **details: Unpack[Details]
@@ -75,7 +98,7 @@ class EngineApi:
         """As `call`; return the status as well."""
         with self.connect(action, seconds) as connection:
             data = self.request(connection, method, path, action, read=True, **details)
-            return connection.status, self._decoded(data, action) if data.startswith((b"{", b"[")) else None
+            return connection.status, self._decoded(data, action, Any) if data else None
 
     def request(
         self,
@@ -112,11 +135,11 @@ class EngineApi:
             raise ConductorError(f"cannot {action}: {error_message(data) or f'{self._product} answered {status}'}")
         return data
 
-    def _decoded(self, data: bytes, action: str) -> Any:
+    def _decoded(self, data: bytes, action: str, shape: type[T]) -> T:
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise ConductorError(f"cannot {action}: the response of {self._product} is not JSON") from error
+            return read_json(data, shape)
+        except MalformedResponse as error:
+            raise error.error(f"cannot {action}", self._product) from error
 
     def connect(self, action: str, seconds: float = DEADLINE_SECONDS) -> Connection:
         """Return a new connection, whose deadline is `seconds` from now."""
@@ -136,10 +159,11 @@ class EngineApi:
         daemon's newest one in a header; its oldest one is only in the response to `/version`, which takes the daemon longer."""
         with self._open(seconds) as connection:
             self.request(connection, "GET", f"/v{NEWEST_API}/_ping", action, tolerated={UNSUPPORTED}, read=True)
-        found = {"ApiVersion": connection.headers.get("api-version", API)}
+        header = json.dumps({"ApiVersion": connection.headers.get("api-version", API)}).encode()
+        found = self._decoded(header, action, Version)
         if connection.status == UNSUPPORTED and negotiated(found) == NEWEST_API:
             with self._open(seconds) as connection:
-                found = self._decoded(self.request(connection, "GET", "/version", action, read=True), action)
+                found = self._decoded(self.request(connection, "GET", "/version", action, read=True), action, Version)
         self._version, self._is_negotiated = negotiated(found), True
 
 
@@ -158,6 +182,6 @@ def unreachable(base_url: str, error: OSError) -> ConductorError:
 def error_message(data: bytes) -> str:
     """Return the daemon's error message, or an empty string when the body has none."""
     try:
-        return message(str(json.loads(data)["message"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return message(read_json(data, Error).message)
+    except MalformedResponse:
         return ""

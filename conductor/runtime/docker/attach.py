@@ -5,7 +5,6 @@ import json
 import math
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 from urllib.parse import quote
 
 from conductor.errors import ConductorError
@@ -18,6 +17,14 @@ from conductor.runtime.docker.api import DEADLINE_SECONDS, EngineApi, error_mess
 from conductor.runtime.docker.create_request import connect_request, create_request
 from conductor.runtime.docker.dialect import NOT_EXECUTABLE, NOT_FOUND
 from conductor.runtime.docker.responses import container_state, containers, image
+from conductor.runtime.docker.shapes import (
+    InspectedContainer,
+    InspectedImage,
+    ListedContainer,
+    ListedImage,
+    PodmanNetwork,
+    WithId,
+)
 from conductor.runtime.port import LogUnreadable, RuntimeUnavailable
 
 START_SECONDS = 600.0  # a host that starts a hundred containers at once is slow
@@ -55,7 +62,7 @@ class PendingExit:
         try:
             with self._connection:
                 return self._exit_code(self._connection.body())
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise ConductorError(
                 "cannot read the task's exit code: the connection to Docker was lost",
                 "check whether the task is still running: docker ps",
@@ -85,8 +92,9 @@ class TaskRuntime:
     def tags(self, image: str, seconds: float) -> tuple[str, ...]:
         """Return the tags of an image (a repository's name) on this host, the newest first, within `seconds`."""
         path = f"/images/json?filters={quote(json.dumps({'reference': [image]}))}"
-        found = sorted(self.api.call("GET", path, "list images", seconds=seconds), key=lambda one: -int(one["Created"]))
-        names = (name.rpartition(":") for one in found for name in self.api.dialect.image(one).get("RepoTags") or ())
+        listed = self.api.read("GET", path, "list images", list[ListedImage], seconds=seconds)
+        found = sorted(listed, key=lambda one: -one.created)
+        names = (name.rpartition(":") for one in found for name in self.api.dialect.image(one).repo_tags or ())
         return tuple(tag for repository, _, tag in names if repository == self.api.dialect.reference(image))
 
     def has_network(self, name: str) -> bool:
@@ -94,12 +102,13 @@ class TaskRuntime:
         return self._exists(f"/networks/{quote(name, safe='')}", f"inspect network {name}")
 
     def _exists(self, path: str, action: str) -> bool:
-        return "Id" in (self.api.call("GET", path, action, tolerated={404}) or {})
+        return self.api.find(path, action, WithId) is not None
 
     def create(self, spec: ContainerSpec) -> str:
         """Return the id of a new container."""
         path = f"/containers/create?name={quote(spec.name, safe='')}"
-        container = str(self.api.call("POST", path, f"create container {spec.name}", body=create_request(spec))["Id"])
+        made = self.api.read("POST", path, f"create container {spec.name}", WithId, body=create_request(spec))
+        container = made.id
         for one in spec.joined:
             path, action = f"/networks/{quote(one.name, safe='')}/connect", f"connect {spec.name} to network {one.name}"
             self.api.call("POST", path, action, body=connect_request(one, container))
@@ -117,7 +126,7 @@ class TaskRuntime:
         """Find the container by its label: a failed creation may have succeeded, and another container may have its name."""
         with contextlib.suppress(ConductorError):
             for found in self._labelled({labels.CHANGE: spec.labels[labels.CHANGE]}):
-                self.remove(found["Id"])
+                self.remove(found.id)
 
     def attach(self, container: str, command: str = "the command") -> socket.socket:
         """Return a stream with the container's output and input. Call it before the start, or the first bytes are missing.
@@ -159,10 +168,11 @@ class TaskRuntime:
         try:
             self.api.call("POST", f"/containers/{container}/start", action, seconds=START_SECONDS)
         except ConductorError as error:
-            state = self.api.dialect.container(self.api.call("GET", f"/containers/{container}/json", action))["State"]
-            if state["Status"] != "created":
+            found = self.api.read("GET", f"/containers/{container}/json", action, InspectedContainer)
+            state = self.api.dialect.container(found).state
+            if state.status != "created":
                 return
-            code = int(state["ExitCode"])
+            code = state.exit_code
             raise NotStartedError(error.sentence, code if code in {NOT_EXECUTABLE, NOT_FOUND} else NOT_RUN) from error
 
     def log_file(self, container: str) -> str:
@@ -171,10 +181,10 @@ class TaskRuntime:
         Raise `LogUnreadable` when this host has no such file.
         """
         action = f"read the log of container {container[:12]}"
-        found = self.api.call("GET", f"/containers/{container}/json", action, tolerated={404})
-        if "Id" not in found:
+        found = self.api.find(f"/containers/{container}/json", action, InspectedContainer)
+        if found is None:
             return ""
-        if not (path := str(found.get("LogPath") or "")) or not self.api.base_url.startswith("unix://"):
+        if not (path := found.log_path or "") or not self.api.base_url.startswith("unix://"):
             raise LogUnreadable(
                 f"cannot {action}: {self.api.dialect.product} does not keep it in a file of this host",
                 "set the service's logging driver to json-file",
@@ -183,17 +193,18 @@ class TaskRuntime:
 
     def runs(self, container: str) -> bool:
         """Return whether a container runs."""
-        found = self.api.call(
-            "GET", f"/containers/{container}/json", f"inspect container {container[:12]}", tolerated={404}
-        )
-        return "Id" in found and bool(self.api.dialect.container(found)["State"]["Running"])
+        found = self._inspect(container)
+        return found is not None and found.state.running
 
     def start_delay(self, container: str) -> float:
         """Return how many seconds after its creation a container was started."""
-        found = self.api.call(
-            "GET", f"/containers/{container}/json", f"inspect container {container[:12]}", tolerated={404}
-        )
-        return container_state(self.api.dialect.container(found)).start_delay if "Id" in found else 0.0
+        found = self._inspect(container)
+        return container_state(found).start_delay if found else 0.0
+
+    def _inspect(self, container: str) -> InspectedContainer | None:
+        action = f"inspect container {container[:12]}"
+        found = self.api.find(f"/containers/{container}/json", action, InspectedContainer)
+        return self.api.dialect.container(found) if found else None
 
     def ran_seconds(self, container: str) -> float | None:
         """Return how many seconds a container has run, by the kernel of this host; None if that is unknown."""
@@ -202,9 +213,9 @@ class TaskRuntime:
         usage = kernel.usage(container, 0.0) if self.api.base_url.startswith("unix://") else None
         return None if usage is None or usage.started is None else -usage.started
 
-    def get(self, path: str) -> Any:
-        """Return the JSON of the response to a request of the dialect."""
-        return self.api.call("GET", path, f"request {path}")
+    def podman_network(self, path: str) -> PodmanNetwork:
+        """Return a network of Podman's own API."""
+        return self.api.read("GET", path, f"request {path}", PodmanNetwork)
 
     def open_log(self, container: str, query: str, kind: str = "containers") -> Connection | None:
         """Return the connection on which the container's log arrives, or None for a container that does not exist (404) or is
@@ -254,11 +265,12 @@ class TaskRuntime:
     def image(self, reference: str) -> Image | None:
         """Return the local image, or None."""
         path = f"/images/{quote(reference, safe='')}/json"
-        found = self.api.call("GET", path, f"inspect image {reference}", tolerated={404})
-        return image(self.api.dialect.image(found), reference) if "Id" in (found or {}) else None
+        found = self.api.find(path, f"inspect image {reference}", InspectedImage)
+        return image(self.api.dialect.image(found), reference) if found else None
 
-    def _labelled(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    def _labelled(self, wanted: Mapping[str, str]) -> list[ListedContainer]:
         exact = [f"{name}={value}" for name, value in {labels.INSTANCE: self._instance, **wanted}.items()]
         filters = quote(json.dumps({"label": exact}))
-        found = self.api.call("GET", f"/containers/json?all=1&filters={filters}", "list containers")
+        path = f"/containers/json?all=1&filters={filters}"
+        found = self.api.read("GET", path, "list containers", list[ListedContainer])
         return [self.api.dialect.row(row) for row in found]

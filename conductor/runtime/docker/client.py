@@ -7,7 +7,6 @@ creation is repeated.
 import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
 
 import msgspec
 
@@ -35,7 +34,27 @@ from conductor.runtime.docker.preflight import (
     refuse_missing_networks,
     refuse_route,
 )
-from conductor.runtime.docker.sdk import DEADLINE_SECONDS, REQUEST_ERRORS, APIError, NotFound, Sdk, address_pool
+from conductor.runtime.docker.sdk import (
+    DEADLINE_SECONDS,
+    REQUEST_ERRORS,
+    APIError,
+    NotFound,
+    Sdk,
+    address_pool,
+    messages,
+)
+from conductor.runtime.docker.shapes import (
+    Event,
+    Info,
+    InspectedContainer,
+    InspectedNetwork,
+    ListedContainer,
+    ListedNetwork,
+    ListedVolumes,
+    Version,
+    WithId,
+    read,
+)
 from conductor.runtime.port import Captured, ContainerEvent, Daemon
 
 REMOVAL_POLL_SECONDS = 0.1
@@ -59,16 +78,16 @@ class DockerRuntime:
     def daemon(self) -> Daemon:
         """Two calls: the settings and the versions."""
         with self._sdk.errors("cannot read the settings of Docker"):
-            info, version = self._sdk.api.info(), self._sdk.api.version(api_version=False)
+            info = read(self._sdk.api.info(), Info)
+            version = read(self._sdk.api.version(api_version=False), Version)
         return responses.daemon(info, version, local=self._sdk.is_local, dialect=self._sdk.dialect)
 
     def containers(self, service: str | None = None) -> Containers:
         """One list call, filtered by exact labels."""
         exact = [f"{labels.INSTANCE}={self._instance}", *([f"{labels.SERVICE}={service}"] if service else [])]
         with self._sdk.errors("cannot list containers"):
-            return responses.containers(
-                map(self._sdk.dialect.row, self._sdk.api.containers(all=True, filters={"label": exact}))
-            )
+            listed = read(self._sdk.api.containers(all=True, filters={"label": exact}), list[ListedContainer])
+            return responses.containers(map(self._sdk.dialect.row, listed))
 
     def events(self) -> Iterator[ContainerEvent]:
         """The only call without a deadline: a stream may be silent for as long as the daemon runs."""
@@ -78,16 +97,15 @@ class DockerRuntime:
             names = self._sdk.dialect.events
             exact = [f"{name}={value}" for name, value in ours.items()]
             filters = {"type": "container", "label": exact, "event": list(names)}
-            for event in api.events(decode=True, filters=filters):
-                actor = event.get("Actor", {})
-                attributes = actor.get("Attributes", {})
+            for event in messages(api.events(decode=True, filters=filters), Event):
+                attributes = event.actor.attributes
                 if any(attributes.get(name, value) != value for name, value in ours.items()):
                     continue  # Podman sends what has one of the labels
                 service = attributes.get(labels.SERVICE, "")
-                action = names.get(event.get("Action", ""), event.get("Action"))
+                action = names.get(event.action, event.action)
                 yield ContainerEvent(
                     service,
-                    actor.get("ID", ""),
+                    event.actor.id,
                     fewer=action in {"die", "destroy", "pause"},
                     exited=action == "die",
                     exit_code=responses.event_exit_code(attributes),
@@ -117,9 +135,10 @@ class DockerRuntime:
     def ensure_network(self, network: Network) -> None:
         """Create the network unless it exists; refuse another owner, another subnet, or a subnet that covers a host route."""
         with self._sdk.errors(f"cannot inspect network {network.name}"):
-            found = [n for n in self._sdk.api.networks(names=[network.name]) if n["Name"] == network.name]
+            listed = read(self._sdk.api.networks(names=[network.name]), list[ListedNetwork])
+            found = [one for one in listed if one.name == network.name]
         if found:
-            refuse_foreign(network, self._sdk.dialect.network(found[0], self._sdk.tasks.get), self._instance)
+            refuse_foreign(network, self._sdk.dialect.network(found[0], self._sdk.tasks.podman_network), self._instance)
             return
         refuse_route(network)
         with self._sdk.errors(f"cannot create network {network.name} ({network.subnet})"):
@@ -140,7 +159,7 @@ class DockerRuntime:
         if not names:
             return
         with self._sdk.errors(f"cannot inspect network {', '.join(names)}"):
-            found = {one["Name"] for one in self._sdk.api.networks(names=list(names))}
+            found = {one.name for one in read(self._sdk.api.networks(names=list(names)), list[ListedNetwork])}
         refuse_missing_networks(set(names) - found)
 
     def check_volumes(self, volumes: Collection[str | Mount]) -> None:
@@ -151,9 +170,9 @@ class DockerRuntime:
     def used_addresses(self, network: Network) -> frozenset[str]:
         """The labels of this instance's replicas, also stopped ones, and all endpoints of the network."""
         with self._sdk.errors(f"cannot inspect network {network.name}"):
-            endpoints = self._sdk.api.inspect_network(network.name)["Containers"].values()
+            endpoints = read(self._sdk.api.inspect_network(network.name), InspectedNetwork).containers.values()
         ours = {replica.address for replica in self.containers().replicas if replica.address}
-        return frozenset(ours | {str(e["IPv4Address"]).partition("/")[0] for e in endpoints})
+        return frozenset(ours | {one.ipv4_address.partition("/")[0] for one in endpoints})
 
     def create(self, spec: ContainerSpec) -> str:
         """After a timeout or a status 500 the container may exist: look for it by its labels, then repeat the request once."""
@@ -177,7 +196,7 @@ class DockerRuntime:
                     self._sdk.api.connect_container_to_network(container, one.name, aliases=list(one.aliases) or None)
                 except REQUEST_ERRORS:
                     found = self._inspect(container)
-                    if found is None or one.name not in found["NetworkSettings"]["Networks"]:
+                    if found is None or one.name not in found.network_settings.networks:
                         raise
 
     def _find(self, spec: ContainerSpec) -> str | None:
@@ -193,7 +212,7 @@ class DockerRuntime:
         if self._sdk.dialect.ignores_volume_labels:
             for name, kept in volume_labels(request).items():
                 self._sdk.api.create_volume(name, labels=kept)
-        return str(self._sdk.api.create_container_from_config(request, spec.name)["Id"])
+        return read(self._sdk.api.create_container_from_config(request, spec.name), WithId).id
 
     def start(self, container: str) -> None:
         """If the request fails but the container runs, the start succeeded."""
@@ -214,7 +233,7 @@ class DockerRuntime:
 
     def _name(self, container: str) -> str:
         with contextlib.suppress(*REQUEST_ERRORS):
-            return str(self._sdk.api.inspect_container(container)["Name"]).lstrip("/")
+            return read(self._sdk.api.inspect_container(container), InspectedContainer).name.lstrip("/")
         return container[:12]
 
     def inspect(self, container: str) -> ContainerState | None:
@@ -234,7 +253,7 @@ class DockerRuntime:
     def listeners(self, container: str) -> tuple[Listener, ...] | None:
         """The kernel's tables of the container's network namespace are read through its first process."""
         found = self._inspect(container)
-        return kernel.listeners(found["State"]["Pid"], responses.ips(found)) if found else None
+        return kernel.listeners(found.state.pid, responses.ips(found)) if found else None
 
     def usage(self, container: str) -> ContainerUsage | None:
         """Read the container's cgroup, which is on the daemon's host."""
@@ -242,13 +261,14 @@ class DockerRuntime:
 
     def environment(self, container: str) -> dict[str, str]:
         """A variable without a value is left out."""
-        pairs = ((self._inspect(container) or {}).get("Config") or {}).get("Env") or []
+        found = self._inspect(container)
+        pairs = (found.config.env or ()) if found else ()
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
-    def _inspect(self, container: str) -> dict[str, Any] | None:
+    def _inspect(self, container: str) -> InspectedContainer | None:
         with self._sdk.errors(f"cannot inspect container {container[:12]}"):
             try:
-                found: dict[str, Any] = self._sdk.api.inspect_container(container)
+                found = read(self._sdk.api.inspect_container(container), InspectedContainer)
             except NotFound:
                 return None
         return self._sdk.dialect.container(found)
@@ -324,13 +344,13 @@ class DockerRuntime:
         """Docker refuses to remove a volume that a container uses, so that volume stays."""
         ours = [f"{labels.INSTANCE}={self._instance}", f"{labels.SERVICE}={service}"]
         with self._sdk.errors(f"cannot remove volumes of {service}"):
-            found = self._sdk.api.volumes(filters={"label": ours})["Volumes"] or []
-            found.sort(key=lambda one: str(one["CreatedAt"]), reverse=True)
-            kept = [one["Name"] for one in found if one["Labels"].get(labels.REVISION) in keep][:KEPT_VOLUMES]
+            found = read(self._sdk.api.volumes(filters={"label": ours}), ListedVolumes).volumes or []
+            found.sort(key=lambda one: one.created_at, reverse=True)
+            kept = [one.name for one in found if (one.labels or {}).get(labels.REVISION) in keep][:KEPT_VOLUMES]
             for one in found:
-                if one["Name"] not in kept:
+                if one.name not in kept:
                     with contextlib.suppress(APIError):
-                        self._sdk.api.remove_volume(one["Name"])
+                        self._sdk.api.remove_volume(one.name)
 
     def _await_removal(self, container: str) -> bool:
         """Return True once the container is gone, False when it still exists after the deadline of a call."""

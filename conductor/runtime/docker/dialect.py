@@ -5,11 +5,34 @@ here was measured with Podman 5.4.2; the rest of the runtime knows only Docker's
 """
 
 import ipaddress
-import json
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from conductor.plan import labels
+from conductor.runtime.docker.shapes import (
+    EndpointSettings,
+    ExitCode,
+    ExitStatus,
+    HostConfig,
+    InspectedContainer,
+    Ipam,
+    LeaseRange,
+    ListedContainer,
+    ListedImage,
+    ListedNetwork,
+    NamedImage,
+    NetworkSettings,
+    PodmanNetwork,
+    Pool,
+    State,
+    Version,
+    read_json,
+)
+
+I = TypeVar("I", bound=NamedImage)  # noqa: E741
 
 API: Final = "1.41"  # of the Engine: the shapes of requests and responses
 HEADER: Final = "Libpod-API-Version"
@@ -44,36 +67,36 @@ class Dialect:
     logs_to_file = False  # from which a log has to be read
     waits_before_start = True  # for the exit
 
-    def supports(self, version: Mapping[str, Any]) -> bool:
+    def supports(self, version: Version) -> bool:
         """Return whether the daemon of a response to `/version` has what is required."""
-        return api_numbers(version.get("ApiVersion", "0.0")) >= api_numbers(API)
+        return api_numbers(version.api_version) >= api_numbers(API)
 
     def wait_path(self, container: str) -> str:
         """Return the path of the request that waits for a container's exit. Docker has to be asked before the start."""
         return f"/containers/{container}/wait?condition=next-exit"
 
     def exit_code(self, body: bytes) -> int:
-        """Return the exit code in the response to that request. Raise `ValueError`, `KeyError` or `TypeError` for any other body."""
-        return int(json.loads(body)["StatusCode"])
+        """Return the exit code in the response to that request. Raise `MalformedResponse` for any other body."""
+        return read_json(body, ExitStatus).status_code
 
     def reference(self, name: str) -> str:
         """Return the name of an image as a definition writes it."""
         return name
 
-    def image(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Return an image, listed or inspected, in Docker's shape."""
+    def image(self, found: I) -> I:
+        """Return an image, listed or inspected, in Docker's words."""
         return found
 
-    def row(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return a row of the list of containers in Docker's shape."""
+    def row(self, row: ListedContainer) -> ListedContainer:
+        """Return a row of the list of containers in Docker's words."""
         return row
 
-    def container(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Return an inspected container in Docker's shape."""
+    def container(self, found: InspectedContainer) -> InspectedContainer:
+        """Return an inspected container in Docker's words."""
         return found
 
-    def network(self, found: dict[str, Any], _get: Callable[[str], Any]) -> dict[str, Any]:
-        """Return a listed network in Docker's shape. `get` makes one more request."""
+    def network(self, found: ListedNetwork, _get: Callable[[str], PodmanNetwork]) -> ListedNetwork:
+        """Return a listed network in Docker's words. `get` makes one more request."""
         return found
 
 
@@ -98,9 +121,9 @@ class Podman(Dialect):
     logs_to_file = True
     waits_before_start = False
 
-    def supports(self, version: Mapping[str, Any]) -> bool:
+    def supports(self, version: Version) -> bool:
         """Earlier versions have the same API, but were not tested."""
-        return super().supports(version) and api_numbers(version["Version"].partition("-")[0]) >= (5,)
+        return super().supports(version) and re.match(r"[5-9]\b|\d\d", version.version) is not None
 
     def wait_path(self, container: str) -> str:
         """It keeps the exit code, even for some time after the removal. Its `next-exit` may miss an exit."""
@@ -108,53 +131,58 @@ class Podman(Dialect):
 
     def exit_code(self, body: bytes) -> int:
         """The response is a number."""
-        return int(body)
+        return read_json(body, ExitCode)
 
     def reference(self, name: str) -> str:
         """Podman adds a registry to a name without one."""
         return next((name.removeprefix(one) for one in _REGISTRIES if name.startswith(one)), name)
 
-    def image(self, found: dict[str, Any]) -> dict[str, Any]:
+    def image(self, found: I) -> I:
         """The names differ, and the id of the parent has no prefix."""
-        names = {key: [self.reference(name) for name in found.get(key) or ()] for key in ("RepoTags", "RepoDigests")}
-        parent = found.get("ParentId") or found.get("Parent") or ""
-        return {**found, **names, "ParentId": f"sha256:{parent.removeprefix('sha256:')}" if parent else ""}
+        tags, digests = (
+            [self.reference(name) for name in names or ()] for names in (found.repo_tags, found.repo_digests)
+        )
+        named = replace(found, repo_tags=tags, repo_digests=digests)
+        if not isinstance(named, ListedImage) or not named.parent_id:
+            return named
+        return replace(named, parent_id=f"sha256:{named.parent_id.removeprefix('sha256:')}")
 
-    def row(self, row: dict[str, Any]) -> dict[str, Any]:
+    def row(self, row: ListedContainer) -> ListedContainer:
         """Only the states differ."""
-        return {**row, "State": _STATES.get(row["State"], row["State"])}
+        return replace(row, state=_STATES.get(row.state, row.state))
 
-    def container(self, found: dict[str, Any]) -> dict[str, Any]:
+    def container(self, found: InspectedContainer) -> InspectedContainer:
         """A container that does not run has no address. The network is the one of its label: `NetworkMode` does not name it."""
-        state, settings = dict(found["State"]), dict(found["NetworkSettings"])
-        state["Running"] = state["Status"] in _RUNNING
-        state["ExitCode"] = state["ExitCode"] or self._start_error(state)
-        state["Status"] = _STATES.get(state["Status"], state["Status"])
-        if not state["Running"]:
-            settings["Networks"] = {name: {**one, "IPAddress": ""} for name, one in settings["Networks"].items()}
-            settings["Ports"] = {}
-        ip = (found["Config"].get("Labels") or {}).get(labels.ADDRESS, "").partition(":")[0]
-        mode = next((name for name, one in settings["Networks"].items() if ip and one["IPAddress"] == ip), "")
-        host = {**found["HostConfig"], "NetworkMode": mode}
-        return {**found, "State": state, "NetworkSettings": settings, "HostConfig": host}
+        state, settings = found.state, found.network_settings
+        state = replace(
+            state,
+            running=state.status in _RUNNING,
+            exit_code=state.exit_code or self._start_error(state),
+            status=_STATES.get(state.status, state.status),
+        )
+        if not state.running:
+            settings = NetworkSettings(networks=dict.fromkeys(settings.networks, EndpointSettings(ip_address="")))
+        ip = (found.config.labels or {}).get(labels.ADDRESS, "").partition(":")[0]
+        mode = next((name for name, one in settings.networks.items() if ip and one.ip_address == ip), "")
+        return replace(found, state=state, network_settings=settings, host_config=HostConfig(network_mode=mode))
 
-    def _start_error(self, state: Mapping[str, Any]) -> int:
+    def _start_error(self, state: State) -> int:
         """Return the exit code of a command that could not be started, else 0."""
-        end = str(state.get("Error", "")).rpartition(": ")[2]
-        return _START_ERRORS.get(end, 0) if state["Status"] == "created" else 0
+        end = state.error.rpartition(": ")[2]
+        return _START_ERRORS.get(end, 0) if state.status == "created" else 0
 
-    def network(self, found: dict[str, Any], get: Callable[[str], Any]) -> dict[str, Any]:
+    def network(self, found: ListedNetwork, get: Callable[[str], PodmanNetwork]) -> ListedNetwork:
         """The compatible API leaves out the range of addresses."""
-        subnets = get(f"{LIBPOD}/networks/{found['Name']}/json")["subnets"]
-        pools = [{"Subnet": one["subnet"], "IPRange": _range(one.get("lease_range"))} for one in subnets]
-        return {**found, "IPAM": {"Config": pools}}
+        subnets = get(f"{LIBPOD}/networks/{found.name}/json").subnets
+        pools = [Pool(subnet=one.subnet, ip_range=_range(one.lease_range)) for one in subnets]
+        return replace(found, ipam=Ipam(config=pools))
 
 
-def _range(lease: Mapping[str, str] | None) -> str | None:
+def _range(lease: LeaseRange | None) -> str | None:
     """Return the network of a range of leases, which leaves out the first address of the network."""
     if not lease:
         return None
-    first, last = (ipaddress.IPv4Address(lease[name]) for name in ("start_ip", "end_ip"))
+    first, last = ipaddress.IPv4Address(lease.start_ip), ipaddress.IPv4Address(lease.end_ip)
     return ", ".join(map(str, ipaddress.summarize_address_range(first - 1, last)))
 
 

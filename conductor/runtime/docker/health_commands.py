@@ -8,6 +8,7 @@ from conductor.plan.replica import CheckResult
 from conductor.runtime.docker import responses
 from conductor.runtime.docker.exec_process import kill_tree
 from conductor.runtime.docker.sdk import NotFound, Sdk
+from conductor.runtime.docker.shapes import Command, WithId, read
 from conductor.times import duration_text
 
 CHECK_OUTPUT_BYTES = 65536  # kept of a check's output; the caller shortens it after secrets are removed
@@ -33,12 +34,12 @@ class HealthCommands:
             if self._hangs(container):
                 return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} of an earlier check is still running")
             with self._sdk.errors(f"cannot run {command[0]}"):
-                made = self._sdk.api.exec_create(container, list(command))["Id"]
+                made = read(self._sdk.api.exec_create(container, list(command)), WithId).id
                 stream = self._sdk.api.exec_start(made, socket=True)
             until = self._clock.monotonic() + timeout_seconds
             output = responses.read_frames(stream, lambda: until - self._clock.monotonic(), CHECK_OUTPUT_BYTES)
             with self._sdk.errors(f"cannot read the exit code of {command[0]}"):
-                code = self._sdk.api.exec_inspect(made)["ExitCode"]
+                code = read(self._sdk.api.exec_inspect(made), Command).exit_code
         except TimeoutError:
             error = f"{command[0]} did not end within {duration_text(timeout_seconds)}"
         except OSError as lost:
@@ -62,7 +63,7 @@ class HealthCommands:
         for oldest in list(self._hanging)[:-REMEMBERED]:
             self._hanging.pop(oldest, None)
         with contextlib.suppress(ConductorError), self._sdk.errors(f"cannot inspect a command of {container[:12]}"):
-            kill_tree(int(self._sdk.api.exec_inspect(command)["Pid"]), container)
+            kill_tree(read(self._sdk.api.exec_inspect(command), Command).pid, container)
 
     def _hangs(self, container: str) -> bool:
         """Return whether a command that had to be killed is still running."""
@@ -72,7 +73,7 @@ class HealthCommands:
                 self._sdk.errors(f"cannot inspect a command of {container[:12]}"),
                 contextlib.suppress(NotFound),
             ):
-                if self._sdk.api.exec_inspect(command)["Running"]:
+                if read(self._sdk.api.exec_inspect(command), Command).running:
                     return True
             self._hanging.pop(container, None)
         return False

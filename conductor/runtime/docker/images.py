@@ -12,7 +12,8 @@ from conductor.plan.release import Image
 from conductor.runtime.docker import responses
 from conductor.runtime.docker.credentials import INDEX, credentials, login_command, registry
 from conductor.runtime.docker.pull_progress import PullProgress
-from conductor.runtime.docker.sdk import Sdk
+from conductor.runtime.docker.sdk import Sdk, messages
+from conductor.runtime.docker.shapes import InspectedImage, ListedContainer, ListedImage, PullMessage, WithId, read
 
 TICK_SECONDS = 0.1  # between two progress calls of a silent pull, which may raise to stop it
 _SPACE_HINT = "free space on the disk that holds Docker's images (conductor gc; docker system df shows what uses it), then run the command again"
@@ -29,7 +30,7 @@ class Images:
         """Return the local image, or None."""
         with self._sdk.errors(f"cannot inspect image {reference}"):
             try:
-                found = self._sdk.api.inspect_image(reference)
+                found = read(self._sdk.api.inspect_image(reference), InspectedImage)
                 return responses.image(self._sdk.dialect.image(found), reference)
             except self._sdk.image_not_found:
                 return None
@@ -43,12 +44,13 @@ class Images:
         with self._sdk.errors(f"cannot pull image {reference}", hint=_pull_hint(reference)):
             api, auth = self._sdk.api, credentials(name, self._clock.monotonic, lambda: progress(pulled.text))
             stream = responses.in_background(
-                lambda: api.pull(name, tag=tag, stream=True, decode=True, auth_config=auth), TICK_SECONDS
+                lambda: messages(api.pull(name, tag=tag, stream=True, decode=True, auth_config=auth), PullMessage),
+                TICK_SECONDS,
             )
             for message in stream:
                 if message is not None:
-                    if "error" in message:
-                        raise _pull_error(reference, str(message["error"]))
+                    if message.error is not None:
+                        raise _pull_error(reference, message.error)
                     pulled.add(message)
                 progress(pulled.text)
         found = self.find(reference)
@@ -63,15 +65,16 @@ class Images:
     def local(self) -> tuple[LocalImage, ...]:
         """Return all images, intermediate ones included: one of them may be built on a pulled image. Two list calls."""
         with self._sdk.errors("cannot list images"):
-            images = map(self._sdk.dialect.image, self._sdk.api.images(all=True))
-            return responses.local_images(images, self._sdk.api.containers(all=True))
+            images = read(self._sdk.api.images(all=True), list[ListedImage])
+            containers = read(self._sdk.api.containers(all=True), list[ListedContainer])
+            return responses.local_images(list(map(self._sdk.dialect.image, images)), containers)
 
     def remove(self, reference: str, image_id: str) -> None:
         """Remove an image's name if it still names this image. Not forced: the daemon then refuses to remove an image that a
         container uses. Unnamed parents stay as well."""
         try:
             with self._sdk.errors(f"cannot remove image {reference}"), contextlib.suppress(self._sdk.image_not_found):
-                if self._sdk.api.inspect_image(reference)["Id"] == image_id:
+                if read(self._sdk.api.inspect_image(reference), WithId).id == image_id:
                     self._sdk.api.remove_image(reference, force=False, noprune=True)
         except ConductorError:
             if self.find(reference) is not None:

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Collection
-from typing import Any
 
 from conductor.definitions.model import Mount, Network
 from conductor.errors import ConductorError
 from conductor.plan import labels
 from conductor.plan.container_spec import required_source
 from conductor.runtime.docker.kernel import ephemeral_ports, overlapping_route
+from conductor.runtime.docker.shapes import ListedNetwork, Pool
 
 
 def refuse_route(network: Network) -> None:
@@ -21,20 +21,20 @@ def refuse_route(network: Network) -> None:
         )
 
 
-def refuse_foreign(network: Network, found: dict[str, Any], instance: str) -> None:
+def refuse_foreign(network: Network, found: ListedNetwork, instance: str) -> None:
     """Refuse an existing network `found` (as inspected) of another owner or with other addresses."""
-    owner = (found.get("Labels") or {}).get(labels.INSTANCE)
+    owner = (found.labels or {}).get(labels.INSTANCE)
     if owner != instance:
         existing = f"belongs to instance {owner!r}" if owner else "was not created by Conductor"
         raise ConductorError(
             f"cannot use network {network.name}: the existing network of that name {existing}",
             f"choose another host.network.name, or remove it: docker network rm {network.name}",
         )
-    pools = found.get("IPAM", {}).get("Config") or [{}]
-    if (pools[0].get("Subnet"), pools[0].get("IPRange")) != (network.subnet, network.tasks):
+    pool = (found.ipam.config or [Pool()])[0]
+    if (pool.subnet, pool.ip_range) != (network.subnet, network.tasks):
         raise ConductorError(
-            f"cannot use network {network.name}: it has subnet {pools[0].get('Subnet')} with "
-            f"{pools[0].get('IPRange')} for tasks, but the definitions file has {network.subnet} with {network.tasks}",
+            f"cannot use network {network.name}: it has subnet {pool.subnet} with "
+            f"{pool.ip_range} for tasks, but the definitions file has {network.subnet} with {network.tasks}",
             f"restore host.network, or stop all its containers and remove it: docker network rm {network.name}",
         )
 

@@ -1,7 +1,8 @@
 """The progress of a pull as text: layers, bytes and rate (pure but for the clock)."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+
+from conductor.runtime.docker.shapes import PullMessage
 
 MIB = 2**20
 _PRESENT = {"Already exists", "Pull complete"}
@@ -20,16 +21,15 @@ class PullProgress:
         self._began: float | None = None
         self.text = ""
 
-    def add(self, message: Mapping[str, Any]) -> None:
+    def add(self, message: PullMessage) -> None:
         """Add a message of the stream. Messages about the whole image are ignored."""
-        layer, status = message.get("id"), message.get("status") or ""
+        layer, status, detail = message.id, message.status or "", message.progress_detail
         if layer is None or not (status in _KNOWN or status.startswith(_RETRYING)):
             return
         self._layers[layer] = status
-        detail = message.get("progressDetail") or {}
-        if status == "Downloading" and detail.get("total"):
+        if status == "Downloading" and detail and detail.total:
             self._began = self._monotonic() if self._began is None else self._began
-            self._bytes[layer] = (detail.get("current", 0), detail["total"])
+            self._bytes[layer] = (detail.current, detail.total)
         elif status in _DOWNLOADED and layer in self._bytes:
             self._bytes[layer] = (self._bytes[layer][1],) * 2
         self.text = self._summary()

@@ -3,8 +3,8 @@
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from conductor.clock import seconds_between
 from conductor.plan import labels
@@ -12,11 +12,21 @@ from conductor.plan.garbage import LocalImage
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 from conductor.runtime.docker.dialect import DOCKER, Dialect, api_numbers
+from conductor.runtime.docker.shapes import (
+    Info,
+    InspectedContainer,
+    InspectedImage,
+    ListedContainer,
+    ListedImage,
+    Version,
+)
 from conductor.runtime.port import Daemon
 
+T = TypeVar("T")
 NEWEST_API = "1.45"  # of Docker 26.1, the newest one of a release of Debian
 _INTERNAL = "unable to start container process: "  # before this, the daemon's message names its internal layers
 _CAPITAL = re.compile(r"(?<=: )[A-Z](?=[a-z])")
+_NUMBER = re.compile(r"\d{1,12}(\.\d+)?")
 _CRUN = (
     "crun: "  # the same of Podman, whose own constant follows the message of the system, which begins with a capital
 )
@@ -71,12 +81,12 @@ def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
         at += 8 + size
 
 
-def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -> Iterator[dict[str, Any] | None]:
+def in_background(stream: Callable[[], Iterable[T]], tick: float) -> Iterator[T | None]:
     """Yield what `stream` yields or raises, read by its own thread; yield None after each `tick` seconds of silence.
 
     A caller that stops early leaves the thread behind. It ends with the stream, and keeps no process alive.
     """
-    read: queue.SimpleQueue[tuple[dict[str, Any] | None, BaseException | None]] = queue.SimpleQueue()
+    read: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def follow() -> None:
         try:
@@ -101,55 +111,53 @@ def in_background(stream: Callable[[], Iterable[dict[str, Any]]], tick: float) -
         yield message
 
 
-def image(found: dict[str, Any], reference: str) -> Image:
+def image(found: InspectedImage, reference: str) -> Image:
     """Return an inspected image. Of several digests, take the one of the repository in `reference`."""
     repository = reference.rpartition(":")[0]
-    digests = found.get("RepoDigests") or [""]
-    volumes = tuple(sorted((found.get("Config") or {}).get("Volumes") or ()))
+    digests = found.repo_digests or [""]
+    volumes = tuple(sorted((found.config and found.config.volumes) or ()))
     digest = next((d for d in digests if d.partition("@")[0] == repository), digests[0])
-    return Image(found["Id"], digest, volumes, found.get("Size", 0))
+    return Image(found.id, digest, volumes, found.size)
 
 
-def daemon(info: dict[str, Any], version: dict[str, Any], *, local: bool, dialect: Dialect = DOCKER) -> Daemon:
+def daemon(info: Info, version: Version, *, local: bool, dialect: Dialect = DOCKER) -> Daemon:
     """Return the daemon of the responses to `/info` and `/version`."""
     return Daemon(
         product=dialect.product,
-        version=str(version.get("Version", "of an unknown version")),
+        version=version.version,
         required=dialect.required,
         supported=dialect.supports(version),
-        keeps_containers=dialect.keeps_containers or bool(info.get("LiveRestoreEnabled")),
-        data_dir=str(info.get("DockerRootDir", "")) if local else "",
-        time=str(info["SystemTime"]),
+        keeps_containers=dialect.keeps_containers or info.live_restore_enabled,
+        data_dir=info.docker_root_dir if local else "",
+        time=info.system_time,
     )
 
 
-def negotiated(version: dict[str, Any]) -> str:
+def negotiated(version: Version) -> str:
     """Return the version of the API to use with the daemon of this response to `/version`.
 
     It is the newest one that both sides know. For a daemon that knows only newer ones, it is the daemon's oldest.
     """
-    newest, oldest = version.get("ApiVersion", "0.0"), version.get("MinAPIVersion", "0.0")
-    return str(max(min(newest, NEWEST_API, key=api_numbers), oldest, key=api_numbers))
+    return max(min(version.api_version, NEWEST_API, key=api_numbers), version.min_api_version, key=api_numbers)
 
 
-def local_images(listed: Iterable[dict[str, Any]], containers: Iterable[dict[str, Any]]) -> tuple[LocalImage, ...]:
+def local_images(images: Sequence[ListedImage], containers: Iterable[ListedContainer]) -> tuple[LocalImage, ...]:
     """Return the daemon's list of images. `containers` are those of the whole host."""
-    images = list(listed)
-    used = {row["ImageID"] for row in containers} | {row["ParentId"] for row in images}
+    used = {row.image_id for row in containers} | {row.parent_id for row in images}
     return tuple(
         LocalImage(
-            id=row["Id"],
+            id=row.id,
             references=tuple(
-                name for key in ("RepoTags", "RepoDigests") for name in row.get(key) or () if "<none>" not in name
+                name for name in (*(row.repo_tags or ()), *(row.repo_digests or ())) if "<none>" not in name
             ),
-            bytes=row["Size"],
-            in_use=row["Id"] in used,
+            bytes=row.size,
+            in_use=row.id in used,
         )
         for row in images
     )
 
 
-def containers(listed: Iterable[dict[str, Any]]) -> Containers:
+def containers(listed: Iterable[ListedContainer]) -> Containers:
     """Return the rows of the daemon's list of containers: replicas and tasks, each sorted by name.
 
     A container with another name than its label's inherited its labels from an image. Earlier versions set no such label.
@@ -159,73 +167,76 @@ def containers(listed: Iterable[dict[str, Any]]) -> Containers:
     return Containers(replicas, tuple(_task(row) for row in rows if _label(row, labels.KIND) != "service"))
 
 
-def _replica(row: dict[str, Any]) -> Replica:
+def _replica(row: ListedContainer) -> Replica:
     return Replica(
-        id=row["Id"],
+        id=row.id,
         name=_name(row),
         service=_label(row, labels.SERVICE),
         revision=_label(row, labels.REVISION),
         release=_label(row, labels.RELEASE),
         change=_label(row, labels.CHANGE),
         address=_label(row, labels.ADDRESS),
-        state=row["State"],
-        created=float(row.get("Created", 0)),
-        image_id=str(row.get("ImageID", "")),
+        state=row.state,
+        created=row.created,
+        image_id=row.image_id,
     )
 
 
-def _task(row: dict[str, Any]) -> TaskContainer:
+def _task(row: ListedContainer) -> TaskContainer:
     return TaskContainer(
-        id=row["Id"],
+        id=row.id,
         name=_name(row),
         service=_label(row, labels.SERVICE),
         revision=_label(row, labels.REVISION),
         kind=_label(row, labels.KIND),  # type: ignore[arg-type]
         change=_label(row, labels.CHANGE),
-        state=row["State"],
+        state=row.state,
         job=_label(row, labels.JOB),
-        created=float(row.get("Created", 0)),
-        deadline=float(found) if (found := _label(row, labels.DEADLINE)) else None,
+        created=row.created,
+        deadline=_deadline(_label(row, labels.DEADLINE)),
     )
 
 
-def _name(row: dict[str, Any]) -> str:
-    return str(row["Names"][0]).lstrip("/")
+def _deadline(written: str) -> float | None:
+    """Anybody who can start a container can give it this label."""
+    return float(written) if _NUMBER.fullmatch(written) else None
 
 
-def _label(row: dict[str, Any], name: str) -> str:
-    return str((row.get("Labels") or {}).get(name, ""))
+def _name(row: ListedContainer) -> str:
+    return row.names[0].lstrip("/")
 
 
-def ips(found: dict[str, Any]) -> list[str]:
+def _label(row: ListedContainer, name: str) -> str:
+    return (row.labels or {}).get(name, "")
+
+
+def ips(found: InspectedContainer) -> list[str]:
     """Return the IPv4 addresses of an inspected container."""
-    return [n["IPAddress"] for n in found["NetworkSettings"]["Networks"].values() if n["IPAddress"]]
+    return [one.ip_address for one in found.network_settings.networks.values() if one.ip_address]
 
 
-def event_exit_code(attributes: dict[str, Any]) -> int | None:
+def event_exit_code(attributes: Mapping[str, str]) -> int | None:
     """Return the exit code among the attributes of an event; None if it has none."""
     code = attributes.get("exitCode", "")
-    return int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else None
+    return int(code) if code.isascii() and code.isdigit() else None
 
 
-def container_state(found: dict[str, Any]) -> ContainerState:
+def container_state(found: InspectedContainer) -> ContainerState:
     """Return an inspected container. Its address is the one it has now, which may differ from the requested one."""
-    state, settings = found["State"], found["NetworkSettings"]
-    label = (found["Config"].get("Labels") or {}).get(labels.ADDRESS, "")
-    own = settings["Networks"].get(
-        found.get("HostConfig", {}).get("NetworkMode")
-    )  # the container may have joined others
-    found_ips = [own["IPAddress"]] if own and own["IPAddress"] else ips(found)
-    bound = [f"{b['HostIp']}:{b['HostPort']}" for ports in (settings.get("Ports") or {}).values() for b in ports or ()]
+    state, settings = found.state, found.network_settings
+    label = (found.config.labels or {}).get(labels.ADDRESS, "")
+    own = settings.networks.get(found.host_config.network_mode)  # the container may have joined others
+    found_ips = [own.ip_address] if own and own.ip_address else ips(found)
+    bound = [f"{one.host_ip}:{one.host_port}" for ports in (settings.ports or {}).values() for one in ports or ()]
     _, colon, port = label.partition(":")
     return ContainerState(
-        running=state["Running"],
-        exit_code=None if state["Running"] else state["ExitCode"],
-        out_of_memory=state["OOMKilled"],
+        running=state.running,
+        exit_code=None if state.running else state.exit_code,
+        out_of_memory=state.oom_killed,
         address=next(iter(bound), f"{found_ips[0]}{colon}{port}" if found_ips else ""),
-        error=state.get("Error", ""),
-        since=max(state.get("FinishedAt", ""), found.get("Created", "")),  # FinishedAt is in the year 1 until it exits
-        start_delay=_start_delay(found.get("Created", ""), state.get("StartedAt", "")),
+        error=state.error,
+        since=max(state.finished_at, found.created),  # FinishedAt is in the year 1 until it exits
+        start_delay=_start_delay(found.created, state.started_at),
     )
 
 

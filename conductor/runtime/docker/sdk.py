@@ -3,8 +3,8 @@
 import contextlib
 import functools
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import docker
 import docker.errors
@@ -16,12 +16,15 @@ import urllib3.exceptions
 from conductor.definitions.model import Network
 from conductor.errors import ConductorError
 from conductor.runtime.docker import responses
+from conductor.runtime.docker.api import error_message
 from conductor.runtime.docker.attach import TaskRuntime
 from conductor.runtime.docker.dialect import Dialect, product_at
+from conductor.runtime.docker.shapes import MalformedResponse, read, read_json
 from conductor.runtime.docker.trace import traced
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.times import duration_text
 
+T = TypeVar("T")
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
 APIError, NotFound = docker.errors.APIError, docker.errors.NotFound
 CONNECTION_ERRORS = (
@@ -30,7 +33,7 @@ CONNECTION_ERRORS = (
     docker.errors.StreamParseError,  # the last message of a stream was incomplete
     OSError,
 )
-REQUEST_ERRORS = (APIError, *CONNECTION_ERRORS)
+REQUEST_ERRORS = (APIError, MalformedResponse, *CONNECTION_ERRORS)
 
 # The SDK reads the caller's Docker configuration in its constructor and fails on a damaged one. `credentials` reads it.
 docker.utils.config.find_config_file = lambda *_: None
@@ -42,6 +45,20 @@ class _Client(docker.APIClient):
     def __init__(self, learn: Callable[[Mapping[str, str]], None], base_url: str, version: str) -> None:
         self._learn = learn
         super().__init__(base_url=base_url, version=version, timeout=DEADLINE_SECONDS)
+
+    def _result(self, response: Any, json: bool = False, binary: bool = False) -> Any:
+        """Decode a response here: the SDK takes one that is not JSON for a lost connection, and fails on deep nesting."""
+        if not json:
+            return super()._result(response, json, binary)  # type: ignore[misc]
+        self._raise_for_status(response)
+        return read_json(response.content, Any)
+
+    def _raise_for_status(self, response: Any) -> None:
+        """The SDK fails on an error in JSON without a message."""
+        if response.status_code >= 400 and not error_message(response.content):
+            answer = f"it answered {response.status_code} without a message"
+            raise (NotFound if response.status_code == 404 else APIError)(answer, response, answer)
+        super()._raise_for_status(response)  # type: ignore[misc]
 
     def send(self, request: Any, **options: Any) -> Any:
         """Send one request."""
@@ -76,7 +93,7 @@ class Sdk:
         """Translate what the SDK raises into a `ConductorError` that begins with `cannot`; a callable is called only then."""
         try:
             yield
-        except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
+        except (docker.errors.DockerException, *REQUEST_ERRORS) as error:
             if not isinstance(error, APIError):
                 self.renegotiate()
             begin = cannot if isinstance(cannot, str) else cannot()
@@ -99,6 +116,19 @@ class Sdk:
         return self._base_url.startswith("unix://")
 
 
+def messages(stream: Iterable[Any], shape: type[T]) -> Iterator[T]:
+    """Yield the messages of a stream that the SDK has decoded. Raise `MalformedResponse`."""
+    remaining = iter(stream)
+    while True:
+        try:
+            message = next(remaining)
+        except StopIteration:
+            return
+        except RecursionError as error:
+            raise MalformedResponse("it is nested too deep") from error
+        yield read(message, shape)
+
+
 def address_pool(network: Network) -> Any:
     """Return the SDK's form of the addresses of Conductor's own network."""
     pool = docker.types.IPAMPool(
@@ -112,6 +142,8 @@ def address_pool(network: Network) -> Any:
 def _translated(error: BaseException, cannot: str, hint: str, daemon: tuple[str, str]) -> ConductorError:
     product, unit = daemon
     match error:
+        case MalformedResponse():
+            return error.error(cannot, product)
         case docker.errors.APIError():
             return ConductorError(f"{cannot}: {responses.message(str(error.explanation or error))}", hint)
         case requests.exceptions.Timeout() | urllib3.exceptions.TimeoutError():

@@ -3,14 +3,17 @@
 import base64
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Unpack
+from typing import Any, Final, TypeVar, Unpack
 from urllib.parse import quote
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.runtime.docker.api import Details, EngineApi
+from conductor.runtime.docker.shapes import MalformedResponse, Shape, read
 from conductor.runtime.port import RuntimeUnavailable
+from conductor.runtime.swarm import shapes
 
+T = TypeVar("T")
 CALL_SECONDS = 3.0  # of one request: a manager without a leader answers none
 TOTAL_SECONDS = 60.0  # of one call: the election of another leader took up to 20 s
 RETRY_SECONDS = 0.2
@@ -29,20 +32,19 @@ class SwarmApi:
 
     def services(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the services with all of these labels."""
-        return self._list("services", {"label": [f"{name}={value}" for name, value in labels.items()]})
+        return self._list("services", {"label": [f"{name}={value}" for name, value in labels.items()]}, shapes.Service)
 
     def service(self, service: str) -> dict[str, Any] | None:
         """Return a service, by its id or its name."""
-        status, found = self._call("GET", f"/services/{quote(service)}", f"inspect service {service}", missing=True)
-        return None if status == NOT_FOUND else found
+        return self._find(f"/services/{quote(service)}", f"inspect service {service}", shapes.Service)
 
     def tasks(self, service: str | None = None) -> list[dict[str, Any]]:
         """Return the tasks of one service, or of all."""
-        return self._list("tasks", {"service": [service]} if service else {})
+        return self._list("tasks", {"service": [service]} if service else {}, shapes.Task)
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """Return the nodes by their ids."""
-        return {one["ID"]: one for one in self._list("nodes", {})}
+        return {one["ID"]: one for one in self._list("nodes", {}, shapes.Node)}
 
     def usable_nodes(self) -> int:
         """Return how many nodes can run a task now."""
@@ -51,14 +53,15 @@ class SwarmApi:
 
     def node_id(self) -> str:
         """Return the id of the node whose daemon answers."""
-        return str(self._call("GET", "/info", "read the settings of Docker")[1]["Swarm"]["NodeID"])
+        action = "read the settings of Docker"
+        return self._checked(self._call("GET", "/info", action)[1], action, shapes.Info).swarm.node_id
 
     def create_service(self, body: Mapping[str, Any], auth: Mapping[str, str]) -> str | None:
         """Return the id of a new service; None when its name is in use, perhaps by an earlier, unclear request."""
         headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()} if auth else {}
         action = f"create service {body['Name']}"
         status, made = self._call("POST", "/services/create", action, body=body, tolerated={CONFLICT}, headers=headers)
-        return None if status == CONFLICT else str(made["ID"])
+        return None if status == CONFLICT else self._checked(made, action, shapes.Made).id
 
     def update_service(self, service: str, action: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Apply `change` to the service's specification. Swarm itself may write to a service just after its creation: read the
@@ -81,12 +84,11 @@ class SwarmApi:
 
     def configs(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the configs with all of these labels."""
-        return self._list("configs", {"label": [f"{name}={value}" for name, value in labels.items()]})
+        return self._list("configs", {"label": [f"{name}={value}" for name, value in labels.items()]}, shapes.Config)
 
     def config(self, name: str) -> dict[str, Any] | None:
         """Return a config by its name."""
-        status, found = self._call("GET", f"/configs/{quote(name)}", f"read config {name}", missing=True)
-        return None if status == NOT_FOUND else found
+        return self._find(f"/configs/{quote(name)}", f"read config {name}", shapes.Config)
 
     def create_config(self, spec: Mapping[str, Any]) -> bool:
         """Return False when the name is in use, perhaps by an earlier, unclear request."""
@@ -105,9 +107,24 @@ class SwarmApi:
         """Remove a config. A missing one is no error."""
         self._call("DELETE", f"/configs/{quote(name)}", f"remove config {name}", missing=True)
 
-    def _list(self, what: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _list(self, what: str, filters: Mapping[str, Any], shape: type[Shape]) -> list[dict[str, Any]]:
         path = f"/{what}" + (f"?filters={quote(json.dumps(filters))}" if filters else "")
-        return list(self._call("GET", path, f"list {what}")[1] or ())
+        found = self._call("GET", path, f"list {what}")[1]
+        self._checked(found, f"list {what}", list[shape])  # type: ignore[valid-type]
+        return list(found)
+
+    def _find(self, path: str, action: str, shape: type[Shape]) -> dict[str, Any] | None:
+        status, found = self._call("GET", path, action, missing=True)
+        if status == NOT_FOUND:
+            return None
+        self._checked(found, action, shape)
+        return dict(found)
+
+    def _checked(self, found: Any, action: str, shape: type[T]) -> T:
+        try:
+            return read(found, shape)
+        except MalformedResponse as error:
+            raise error.error(f"cannot {action}", "Docker") from error
 
     def _call(
         self, method: str, path: str, action: str, *, missing: bool = False, **details: Unpack[Details]

@@ -79,7 +79,7 @@ class SwarmRuntime(DockerRuntime):
         before: dict[str, tuple[str, str]] | None = None  # the id of the running task, by replica
         while True:
             now = {
-                one.found["ID"]: (one.labels[labels.SERVICE], (one.running or {}).get("ID", ""))
+                one.found["ID"]: (one.labels.get(labels.SERVICE, ""), (one.running or {}).get("ID", ""))
                 for one in self._services()
             }
             for replica in sorted({*now, *(before or ())}) if before is not None else ():
@@ -103,7 +103,7 @@ class SwarmRuntime(DockerRuntime):
 
     def used_addresses(self, network: Network) -> frozenset[str]:
         """Besides those of tasks on the network of this host, the ports of all replicas."""
-        return super().used_addresses(network) | {one.labels[labels.ADDRESS] for one in self._services()} - {""}
+        return super().used_addresses(network) | {one.labels.get(labels.ADDRESS, "") for one in self._services()} - {""}
 
     def create(self, spec: ContainerSpec) -> str:
         """A replica is a service without a task until it is started. A task is a container of this host."""
@@ -120,7 +120,7 @@ class SwarmRuntime(DockerRuntime):
         if made is not None:
             return made
         found = self._swarm.service(service_name(spec.name))
-        if found is None or found["Spec"]["Labels"].get(labels.CHANGE) != spec.labels[labels.CHANGE]:
+        if found is None or (found["Spec"].get("Labels") or {}).get(labels.CHANGE) != spec.labels[labels.CHANGE]:
             raise ConductorError(f"cannot create service {spec.name}: its name is in use")
         return str(found["ID"])
 
@@ -137,7 +137,7 @@ class SwarmRuntime(DockerRuntime):
 
         def start(spec: dict[str, Any]) -> None:
             spec["Mode"]["Replicated"]["Replicas"] = 1
-            spec["Labels"] = {**spec["Labels"], STARTED: "1"}
+            spec["Labels"] = {**(spec.get("Labels") or {}), STARTED: "1"}
             spec["Labels"].pop(ENDED, None)
 
         self._swarm.update_service(container, f"start service {name}", start)
@@ -148,8 +148,8 @@ class SwarmRuntime(DockerRuntime):
 
         def give_up(spec: dict[str, Any]) -> None:
             spec["Mode"]["Replicated"]["Replicas"] = 0
-            spec["Labels"] = {**spec["Labels"], ENDED: msgspec.json.encode(error).decode()}
-            spec["Labels"].pop(STARTED)
+            spec["Labels"] = {**(spec.get("Labels") or {}), ENDED: msgspec.json.encode(error).decode()}
+            spec["Labels"].pop(STARTED, None)
 
         self._swarm.update_service(container, f"stop service {name}", give_up)
         raise ConductorError(f"cannot start service {name}: {error.error}")
@@ -209,7 +209,7 @@ class SwarmRuntime(DockerRuntime):
         if _is_container(container):
             return super().environment(container)
         found = self._swarm.service(container)
-        pairs = found["Spec"]["TaskTemplate"]["ContainerSpec"].get("Env", ()) if found else ()
+        pairs = found["Spec"]["TaskTemplate"]["ContainerSpec"].get("Env") or () if found else ()
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
@@ -277,7 +277,7 @@ class SwarmRuntime(DockerRuntime):
                 self._logs.keep(container, task["ID"])
 
         def record(spec: dict[str, Any]) -> None:
-            spec["Labels"] = {**spec["Labels"], ENDED: msgspec.json.encode(state).decode()}
+            spec["Labels"] = {**(spec.get("Labels") or {}), ENDED: msgspec.json.encode(state).decode()}
 
         self._update_unless_gone(service, "record the exit of", record)
         return service.running is not None and state.exit_code == KILLED

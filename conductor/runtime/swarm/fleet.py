@@ -39,7 +39,11 @@ class Fleet(NamedTuple):
 
     def own_name(self) -> str:
         """Return the name of this manager as the others know it."""
-        return _name(self.swarm.nodes()[self.swarm.node_id()])
+        own = self.swarm.node_id()
+        node = self.swarm.nodes().get(own)
+        if node is None:
+            raise ConductorError(f"cannot find this host among the nodes of the swarm: no node has the id {own}")
+        return _name(node)
 
 
 @functools.cache

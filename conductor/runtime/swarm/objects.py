@@ -46,7 +46,7 @@ class SwarmObjects:
 
     def _was_last(self, name: str, write: str) -> bool:
         found = self._swarm.config(self._config(name))
-        return found is not None and found["Spec"]["Labels"][WRITE] == write
+        return found is not None and found["Spec"]["Labels"].get(WRITE) == write
 
     def remove(self, name: str) -> None:
         """One request."""
@@ -65,4 +65,4 @@ class SwarmObjects:
 def _stored(found: dict[str, Any]) -> StoredObject:
     label = found["Spec"]["Labels"]
     values = {one.removeprefix(VALUE): text for one, text in label.items() if one.startswith(VALUE)}
-    return StoredObject(label[NAME], found["ID"], found["Version"]["Index"], values)
+    return StoredObject(label.get(NAME, ""), found["ID"], found["Version"]["Index"], values)

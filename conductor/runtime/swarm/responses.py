@@ -4,8 +4,11 @@ A replica is a service with at most one running task. Swarm restarts a task that
 one is listed. It forgets the task of a service that was scaled to 0, so the service's labels keep how the replica ended.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from conductor.clock import seconds_between
 from conductor.json_text import decode
@@ -68,7 +71,7 @@ def services(found: Iterable[Json], tasks: Iterable[Json], nodes: Mapping[str, J
     """Return services with their tasks, sorted by name."""
     of: dict[str, list[Json]] = {}
     for task in sorted(tasks, key=lambda one: str(one["CreatedAt"])):
-        of.setdefault(task["ServiceID"], []).append(task)
+        of.setdefault(task.get("ServiceID", ""), []).append(task)
     every = [Service(one, tuple(of.get(one["ID"], ())), nodes) for one in found]
     return sorted(every, key=lambda one: str(one.found["Spec"]["Name"]))
 
@@ -82,16 +85,16 @@ def replica(service: Service) -> Replica:
     """Return the replica that is a service."""
     label, task = service.labels, service.running
     started = STARTED in label and (not service.is_wanted or service.ended is not None)
-    node = service.nodes.get(task["NodeID"], {}) if task else {}
+    node = service.nodes.get(task.get("NodeID", ""), {}) if task else {}
     return Replica(
         id=service.found["ID"],
         name=service.found["Spec"]["Name"],
         node=node.get("Description", {}).get("Hostname", ""),
-        service=label[labels.SERVICE],
-        revision=label[labels.REVISION],
-        release=label[labels.RELEASE],
-        change=label[labels.CHANGE],
-        address=_address(service, task) if task else label[labels.ADDRESS],
+        service=label.get(labels.SERVICE, ""),
+        revision=label.get(labels.REVISION, ""),
+        release=label.get(labels.RELEASE, ""),
+        change=label.get(labels.CHANGE, ""),
+        address=_address(service, task) if task else label.get(labels.ADDRESS, ""),
         state="running" if task else "exited" if started else "created",
         created=seconds_between(EPOCH, f"{service.found['CreatedAt'][:19]}Z"),
         image_id=label.get(IMAGE, ""),
@@ -104,7 +107,8 @@ def state(service: Service) -> ContainerState:
         return ContainerState(running=True, exit_code=None, out_of_memory=False, address=_address(service, task))
     stored = service.labels.get(ENDED)
     if stored and not service.is_wanted:
-        return decode(stored, ContainerState)
+        with contextlib.suppress(msgspec.DecodeError):  # anybody who can write to Swarm can change a label
+            return decode(stored, ContainerState)
     if (task := service.ended) is not None:
         return ended_state(task)
     return ContainerState(running=False, exit_code=None, out_of_memory=False, address="", error=_waits_for(service))
@@ -147,7 +151,7 @@ def container(task: Json) -> str:
 
 
 def _waits_for(service: Service) -> str:
-    lost = [service.nodes.get(one["NodeID"], {}) for one in service.tasks if service.is_lost(one)]
+    lost = [service.nodes.get(one.get("NodeID", ""), {}) for one in service.tasks if service.is_lost(one)]
     if lost:
         return f"node {lost[-1].get('Description', {}).get('Hostname', '')} is down"
     return str(service.tasks[-1]["Status"].get("Err", "")) if service.tasks else ""
@@ -155,7 +159,7 @@ def _waits_for(service: Service) -> str:
 
 def _address(service: Service, task: Json) -> str:
     """Return where a running task is reached; empty for one without a port."""
-    node, port = service.nodes.get(task["NodeID"], {}), service.labels[labels.ADDRESS]
+    node, port = service.nodes.get(task.get("NodeID", ""), {}), service.labels.get(labels.ADDRESS, "")
     return f"{_ip(node)}{port}" if port else ""
 
 

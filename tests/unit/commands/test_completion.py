@@ -26,9 +26,9 @@ from tests.unit.runtime.docker.test_attach import daemon as answering
 from tests.unit.runtime.docker.test_attach import response
 
 IMAGES = [
-    {"Created": 1, "RepoTags": ["shop:old", "another:tag"]},
-    {"Created": 3, "RepoTags": ["shop:new", "registry/shop:else"]},
-    {"Created": 2, "RepoTags": None},
+    {"Id": "", "ParentId": "", "Size": 1, "Created": 1, "RepoTags": ["shop:old", "another:tag"]},
+    {"Id": "", "ParentId": "", "Size": 1, "Created": 3, "RepoTags": ["shop:new", "registry/shop:else"]},
+    {"Id": "", "ParentId": "", "Size": 1, "Created": 2, "RepoTags": None},
 ]
 
 

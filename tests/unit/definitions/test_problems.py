@@ -108,7 +108,7 @@ SENTENCES = [
     (f"{TASK}    devices: [/sda]", 6, "services.job.devices[0]", "must be a device as /dev/NAME, /dev/NAME:/dev/TARGET or /dev/NAME:/dev/TARGET:rwm"),
     (f"{TASK}    security_opt: [seccomp=/etc/profile.json]", 6, "services.job.security_opt[0]", "must be one of no-new-privileges, seccomp=unconfined, apparmor=PROFILE and label=OPTION"),
     (f'{TASK}    sysctls: {{vm.swappiness: "1"}}', 6, "services.job.sysctls.vm.swappiness", "invalid name; expected a setting that each container has of its own: net.*, fs.mqueue.*, kernel.msg*, kernel.sem or kernel.shm*"),
-    (f"{TASK}    pids_limit: 0", 6, "services.job.pids_limit", "must be a whole number of processes, at least 1"),
+    (f"{TASK}    pids_limit: -2", 6, "services.job.pids_limit", "must be a whole number of processes, or -1 for no limit"),
     (f"{TASK}    hostname: a_b", 6, "services.job.hostname", "must be a host name of at most 63 letters, digits, - and ."),
     (f"{TASK}    networks: [host]", 6, "services.job.networks[0]", "must be the name of an existing Docker network other than host and none"),
     (f"{TASK}    networks: [{{name: none}}]", 6, "services.job.networks[0].name", "must be the name of an existing Docker network other than host and none"),

@@ -183,3 +183,15 @@ def test_what_quadlet_cannot_write(keys: dict[str, Any], noted: str) -> None:
 def test_what_kubernetes_cannot_express(keys: dict[str, Any], noted: str) -> None:
     keyed = [note.partition(" (")[0] for note in kubernetes.export([source(**keys)]).notes if "(web)" in note]
     assert keyed == [noted] * bool(noted)
+
+
+def test_the_built_in_restrictions_are_written_out() -> None:
+    service = composed()
+    assert (service["security_opt"], service["pids_limit"]) == (["no-new-privileges"], 4096)
+    assert service["cap_drop"] == ["AUDIT_WRITE", "MKNOD", "NET_RAW"]
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["AUDIT_WRITE", "MKNOD", "NET_RAW"]},
+    }  # fmt: skip
+    lines = unit()
+    for line in ("PodmanArgs=--security-opt=no-new-privileges", "PidsLimit=4096", "DropCapability=NET_RAW"):
+        assert line in lines

@@ -162,14 +162,14 @@ def test_an_error_has_the_daemons_message(tmp_path: Path, body: str, message: st
 def test_a_response_that_is_not_json(tmp_path: Path, body: str) -> None:
     with daemon(tmp_path / "d", response(200, body)), pytest.raises(ConductorError) as raised:
         TaskRuntime(f"unix://{tmp_path / 'd'}", "default").image("shop:r1")
-    assert raised.value.sentence.endswith(": the response of Docker is not JSON")
+    assert raised.value.sentence.startswith("cannot inspect image shop:r1: unexpected response of Docker (")
 
 
 def test_a_version_that_is_not_json(tmp_path: Path) -> None:
     newer = ping(newest="1.60")
     with daemon(tmp_path / "d", response(200, "<html>"), pings=newer), pytest.raises(ConductorError) as raised:
         TaskRuntime(f"unix://{tmp_path / 'd'}", "default").ping()
-    assert raised.value.sentence == "cannot reach Docker: the response of Docker is not JSON"
+    assert raised.value.sentence.startswith("cannot reach Docker: unexpected response of Docker (JSON is malformed")
 
 
 @pytest.mark.parametrize("body", ["", "{", "null", "[]", "{}", '{"StatusCode": null}', '{"StatusCode": "x"}'])
@@ -194,8 +194,9 @@ STARTS = {
 @pytest.mark.parametrize(("status", "exit_code", "code"), STARTS.values(), ids=STARTS)
 def test_a_start_whose_response_is_an_error(tmp_path: Path, status: str, exit_code: int, code: int | None) -> None:
     failed = response(400, '{"message": "runc create failed: unable to start container process: exec: no"}')
-    state = response(200, json.dumps({"State": {"Status": status, "ExitCode": exit_code}}))
-    with daemon(tmp_path / "d", failed, state):
+    state = {"Status": status, "Running": status == "running", "ExitCode": exit_code, "OOMKilled": False}
+    found = {"State": state, "Config": {}, "NetworkSettings": {"Networks": {}}}
+    with daemon(tmp_path / "d", failed, response(200, json.dumps(found))):
         tasks = TaskRuntime(f"unix://{tmp_path / 'd'}", "default")
         if code is None:
             tasks.start("c1", "bin/x")
@@ -236,5 +237,6 @@ def test_the_tags_of_an_image(tmp_path: Path) -> None:
         {"Created": 2, "RepoTags": ["host:5000/shop:b"]},
         {"Created": 3, "RepoTags": None},
     ]
+    images = [{"Id": "", "ParentId": "", "Size": 1, **image} for image in images]
     with daemon(tmp_path / "d", response(200, json.dumps(images))):
         assert TaskRuntime(f"unix://{tmp_path / 'd'}", "default").tags("host:5000/shop", 5) == ("b", "a")

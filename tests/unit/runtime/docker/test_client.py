@@ -36,7 +36,7 @@ from tests.fakes.runtime import FakeCancellation, FakeClock
 
 ID = "f" * 64
 IMAGE = "registry.example/app:r1"
-STATE = {"Running": True, "ExitCode": 0, "OOMKilled": False, "Error": ""}
+STATE = {"Status": "running", "Running": True, "ExitCode": 0, "OOMKilled": False, "Error": ""}
 INSPECTED = {
     "Id": ID,
     "Name": "/web-r1-1",
@@ -196,7 +196,13 @@ def test_a_silent_pull_can_be_stopped_at_once(daemon: Daemon, runtime: DockerRun
 def exited(daemon: Daemon, code: int = 137, *, flagged: bool = False, ago: float = 0.0) -> None:
     """Let the container have exited `ago` seconds ago."""
     clock = Clock()
-    state = {"Running": False, "ExitCode": code, "OOMKilled": flagged, "FinishedAt": clock.stamp_of(clock.wall() - ago)}
+    state = {
+        "Status": "exited",
+        "Running": False,
+        "ExitCode": code,
+        "OOMKilled": flagged,
+        "FinishedAt": clock.stamp_of(clock.wall() - ago),
+    }
     daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send({**INSPECTED, "State": state})
 
 
@@ -510,7 +516,7 @@ def test_a_signal_to_a_container_that_has_exited_is_no_error(
     daemon: Daemon, runtime: DockerRuntime, status: int, running: bool | None, fails_with: str
 ) -> None:
     daemon.answers[f"POST /containers/{ID}/kill"] = fails(status)
-    state = {"Running": running, "ExitCode": 0, "OOMKilled": False}
+    state = {"Status": "", "Running": running, "ExitCode": 0, "OOMKilled": False}
     found = {"State": state, "Config": {}, "NetworkSettings": {"Networks": {}}}
     daemon.answers[f"GET /containers/{ID}/json"] = fails(404) if running is None else lambda h: h.send(found)
     if not fails_with:
@@ -537,10 +543,11 @@ def test_a_container_joins_its_additional_networks(daemon: Daemon, runtime: Dock
 
 
 def test_a_connection_that_an_earlier_request_made_is_no_error(daemon: Daemon, runtime: DockerRuntime) -> None:
-    networks: dict[str, Any] = {"n": {}, "monitoring": {}}
+    networks: dict[str, Any] = {"n": {"IPAddress": ""}, "monitoring": {"IPAddress": ""}}
+    found = {**INSPECTED, "NetworkSettings": {"Networks": networks}}
     daemon.answers["POST /containers/create"] = lambda h: h.send({"Id": ID}, 201)
     daemon.answers[CONNECT] = fails(500)
-    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send({"NetworkSettings": {"Networks": networks}})
+    daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send(found)
     assert runtime.create(spec(JoinedNetwork(name="monitoring"))) == ID
     del networks["monitoring"]
     with pytest.raises(ConductorError, match=r"^cannot connect web-r1-1 to network monitoring: "):
@@ -565,7 +572,7 @@ def test_the_address_of_a_container_is_that_on_conductors_own_network(daemon: Da
         "Config": {"Labels": {"conductor.address": "10.1.0.5:80"}},
         "HostConfig": {"NetworkMode": "n"},
         "NetworkSettings": {"Networks": networks, "Ports": {}},
-        "State": {"Running": True, "ExitCode": 0, "OOMKilled": False, "Pid": 1},
+        "State": {"Status": "running", "Running": True, "ExitCode": 0, "OOMKilled": False, "Pid": 1},
     }
     daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.send(found)
     state = runtime.inspect(ID)

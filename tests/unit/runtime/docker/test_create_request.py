@@ -104,9 +104,17 @@ def test_published_ports_are_bound_to_loopback_and_the_daemon_chooses_the_ip():
 
 
 def test_unset_fields_are_left_out():
-    document = create_request(spec(Service(image="app", port=80)))
+    open_to_all = {"cap_add": ("ALL",), "security_opt": ("no-new-privileges:false",), "pids_limit": -1}
+    document = create_request(spec(Service(image="app", port=80, **open_to_all)))
     assert {"Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts"}.isdisjoint(document)
-    assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig"}
+    assert set(document["HostConfig"]) == {"NetworkMode", "RestartPolicy", "LogConfig", "CapAdd", "SecurityOpt"}
+
+
+def test_what_a_container_may_not_do_by_default():
+    host = create_request(spec(Service(image="app")))["HostConfig"]
+    assert host["SecurityOpt"] == ("no-new-privileges",)
+    assert host["CapDrop"] == ("AUDIT_WRITE", "MKNOD", "NET_RAW")
+    assert host["PidsLimit"] == 4096
 
 
 def test_a_missing_file_is_never_created_as_a_directory() -> None:

@@ -6,13 +6,27 @@ import pytest
 
 from conductor.runtime.docker.dialect import DOCKER, PODMAN, Dialect, dialect_of, product_at
 from conductor.runtime.docker.responses import container_state, containers, daemon, image, message
+from conductor.runtime.docker.shapes import (
+    Info,
+    InspectedContainer,
+    InspectedImage,
+    ListedContainer,
+    ListedNetwork,
+    MalformedResponse,
+    PodmanNetwork,
+    Pool,
+    Version,
+    read,
+)
 
 LABELS = {"conductor.address": "10.0.0.5:80", "conductor.kind": "service"}
 NOT_FOUND = "OCI runtime attempted to invoke a command that was not found"
 
 
-def inspected(status: str, exit_code: int = 0, error: str = "", ip: str = "10.0.0.5") -> dict[str, Any]:
-    return {
+def inspected(
+    status: str, exit_code: int = 0, error: str = "", ip: str = "10.0.0.5", **more: Any
+) -> InspectedContainer:
+    found: dict[str, Any] = {
         "Id": "c1",
         "Created": "2026-11-29T19:55:49.053197184Z",
         "State": {
@@ -23,6 +37,7 @@ def inspected(status: str, exit_code: int = 0, error: str = "", ip: str = "10.0.
         "HostConfig": {"NetworkMode": "bridge"},
         "NetworkSettings": {"Networks": {"another": {"IPAddress": "10.9.0.1"}, "ours": {"IPAddress": ip}}, "Ports": {}},
     }  # fmt: skip
+    return read({**found, **more}, InspectedContainer)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +89,14 @@ def test_an_exit_code_stays() -> None:
 
 
 def test_the_address_of_a_container_without_a_label_is_its_first() -> None:
-    found = inspected("running")
-    found["Config"] = {"Labels": None}
+    found = inspected("running", Config={"Labels": None})
     assert container_state(PODMAN.container(found)).address == "10.9.0.1"
 
 
 @pytest.mark.parametrize(("listed", "state"), [("stopping", "running"), ("stopped", "exited"), ("created", "created")])
 def test_rows(listed: str, state: str) -> None:
     row = {"Id": "c1", "Names": ["/web-r1-1"], "State": listed, "Labels": LABELS, "ImageID": "sha256:1"}
-    [replica] = containers([PODMAN.row(row)]).replicas
+    [replica] = containers([PODMAN.row(read(row, ListedContainer))]).replicas
     assert replica.state == state
 
 
@@ -91,7 +105,7 @@ def test_rows(listed: str, state: str) -> None:
 )
 def test_a_container_has_the_name_of_its_label(labelled: dict[str, str], ours: int) -> None:
     row = {"Id": "c1", "Names": ["/web-r1-1"], "State": "running", "Labels": LABELS | labelled, "ImageID": "sha256:1"}
-    assert len(containers([row]).replicas) == ours
+    assert len(containers([read(row, ListedContainer)]).replicas) == ours
 
 
 @pytest.mark.parametrize(
@@ -104,8 +118,9 @@ def test_a_container_has_the_name_of_its_label(labelled: dict[str, str], ours: i
     ],
 )
 def test_names_of_images_are_those_of_definitions(written: str, reference: str) -> None:
-    found = {"Id": "sha256:1", "RepoTags": [written], "RepoDigests": [f"{written.partition(':')[0]}@sha256:2"]}
-    assert PODMAN.image(found)["RepoTags"] == [reference]
+    answer = {"Id": "sha256:1", "RepoTags": [written], "RepoDigests": [f"{written.partition(':')[0]}@sha256:2"]}
+    found = read(answer, InspectedImage)
+    assert PODMAN.image(found).repo_tags == [reference]
     assert image(PODMAN.image(found), reference).digest == f"{reference.partition(':')[0]}@sha256:2"
     assert DOCKER.image(found) is found
 
@@ -117,21 +132,24 @@ def test_names_of_images_are_those_of_definitions(written: str, reference: str) 
 def test_the_range_of_a_network_is_that_of_its_leases(lease: dict[str, str] | None, tasks: str | None) -> None:
     asked = []
 
-    def get(path: str) -> Any:
+    def get(path: str) -> PodmanNetwork:
         asked.append(path)
-        return {"subnets": [{"subnet": "10.99.0.0/24", "gateway": "10.99.0.1", "lease_range": lease}]}
+        subnets = [{"subnet": "10.99.0.0/24", "gateway": "10.99.0.1", "lease_range": lease}]
+        return read({"subnets": subnets}, PodmanNetwork)
 
-    found = PODMAN.network({"Name": "ours", "Labels": {"x": "y"}, "IPAM": {"Config": []}}, get)
-    assert found["IPAM"]["Config"] == [{"Subnet": "10.99.0.0/24", "IPRange": tasks}]
-    assert (found["Labels"], asked) == ({"x": "y"}, ["/v5.0.0/libpod/networks/ours/json"])
+    listed = read({"Name": "ours", "Labels": {"x": "y"}, "IPAM": {"Config": []}}, ListedNetwork)
+    found = PODMAN.network(listed, get)
+    assert found.ipam.config == [Pool(subnet="10.99.0.0/24", ip_range=tasks)]
+    assert (found.labels, asked) == ({"x": "y"}, ["/v5.0.0/libpod/networks/ours/json"])
 
 
 @pytest.mark.parametrize(
-    ("version", "supported"), [("5.4.2", True), ("5.5.0-rc1", True), ("6.0.0", True), ("4.3.1", False)]
+    ("version", "supported"),
+    [("5.4.2", True), ("5.5.0-rc1", True), ("6.0.0", True), ("10.0.0", True), ("4.3.1", False)],
 )
 def test_podman_5_is_required(version: str, supported: bool) -> None:
-    info = {"LiveRestoreEnabled": False, "SystemTime": "2026-11-29T19:55:49Z"}
-    found = daemon(info, {"Version": version, "ApiVersion": "1.41"}, local=True, dialect=PODMAN)
+    info = Info(live_restore_enabled=False, system_time="2026-11-29T19:55:49Z")
+    found = daemon(info, Version(version=version, api_version="1.41"), local=True, dialect=PODMAN)
     assert (found.product, found.version, found.supported, found.keeps_containers) == (
         "Podman",
         version,
@@ -143,7 +161,7 @@ def test_podman_5_is_required(version: str, supported: bool) -> None:
 def test_exit_codes() -> None:
     assert DOCKER.exit_code(b'{"StatusCode": 3, "Error": null}') == 3
     assert PODMAN.exit_code(b"3\n") == 3
-    with pytest.raises(ValueError, match="invalid literal"):
+    with pytest.raises(MalformedResponse):
         PODMAN.exit_code(b"")
 
 

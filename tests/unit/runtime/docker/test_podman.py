@@ -18,7 +18,7 @@ from tests.unit.runtime.docker.test_attach import daemon
 
 CAUSE = "OCI runtime attempted to invoke a command that was not found"
 ERROR = f"crun: executable file `/nosuch` not found: No such file or directory: {CAUSE}"
-STATE = {"Status": "created", "Running": False, "ExitCode": 0, "Error": ERROR}
+STATE = {"Status": "created", "Running": False, "ExitCode": 0, "OOMKilled": False, "Error": ERROR}
 INSPECTED = {"Id": "c1", "State": STATE, "Config": {}, "HostConfig": {}, "NetworkSettings": {"Networks": {}}}
 
 

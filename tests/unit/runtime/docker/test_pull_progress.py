@@ -1,20 +1,18 @@
 """The progress of a pull, from messages as Docker 20.10 sends them."""
 
-from typing import Any
-
 from conductor.runtime.docker.pull_progress import MIB, PullProgress
+from conductor.runtime.docker.shapes import ProgressDetail, PullMessage
 from tests.fakes.runtime import FakeClock
 
 
-def message(layer: str, status: str, current: int = 0, total: int = 0) -> dict[str, Any]:
-    detail = {"current": current, "total": total} if total else {}
-    return {"id": layer, "status": status, "progressDetail": detail}
+def message(layer: str, status: str, current: int = 0, total: int = 0) -> PullMessage:
+    return PullMessage(id=layer, status=status, progress_detail=ProgressDetail(current, total))
 
 
 def test_layers_bytes_and_rate() -> None:
     clock = FakeClock()
     pulled = PullProgress(clock.monotonic)
-    pulled.add({"status": "Pulling from shop/app", "id": "r2"})
+    pulled.add(PullMessage(status="Pulling from shop/app", id="r2"))
     assert pulled.text == ""
     pulled.add(message("a", "Already exists"))
     for layer in ("b", "c"):
@@ -28,7 +26,7 @@ def test_layers_bytes_and_rate() -> None:
     pulled.add(message("c", "Download complete"))
     pulled.add(message("b", "Extracting", 1, 10 * MIB))
     pulled.add(message("c", "Pull complete"))
-    pulled.add({"status": "Digest: sha256:1"})
+    pulled.add(PullMessage(status="Digest: sha256:1"))
     assert pulled.text == "2 of 3 layers, 12.0 of 12.0 MiB, 6.0 MiB/s"
 
 
@@ -43,5 +41,5 @@ def test_a_layer_that_is_tried_again() -> None:
 
 def test_a_download_of_unknown_size_has_no_bytes() -> None:
     pulled = PullProgress(FakeClock().monotonic)
-    pulled.add({"id": "a", "status": "Downloading"})
+    pulled.add(PullMessage(id="a", status="Downloading"))
     assert pulled.text == "0 of 1 layers"

@@ -16,7 +16,16 @@ NO_LEADER = (
     {"message": "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that …"},
 )
 CONFLICT = (500, {"message": "rpc error: code = Unknown desc = update out of sequence"})
-SERVICE = {"ID": "s1", "Version": {"Index": 7}, "Spec": {"Name": "web", "Labels": {}}}
+SPEC: dict[str, Any] = {
+    "Name": "web", "Labels": {}, "Mode": {"Replicated": {"Replicas": 1}},
+    "TaskTemplate": {"ContainerSpec": {"StopGracePeriod": 10_000_000_000}},
+}  # fmt: skip
+SERVICE = {"ID": "s1", "Version": {"Index": 7}, "CreatedAt": "2026-01-01T00:00:00.123456789Z", "Spec": SPEC}
+
+
+def node(name: str, state: str = "ready", availability: str = "active") -> dict[str, Any]:
+    spec = {"Role": "manager", "Availability": availability}
+    return {"ID": name, "Description": {"Hostname": name}, "Spec": spec, "Status": {"State": state}}
 
 
 class Manager:
@@ -51,17 +60,14 @@ def api(*answers: tuple[int, Any] | BaseException) -> tuple[SwarmApi, Manager]:
 
 
 def test_a_leader_is_awaited() -> None:
-    swarm, manager = api(late(), NO_LEADER, late(), (200, [{"ID": "h1"}]))
-    assert swarm.nodes() == {"h1": {"ID": "h1"}}
+    swarm, manager = api(late(), NO_LEADER, late(), (200, [node("h1")]))
+    assert swarm.nodes() == {"h1": node("h1")}
     assert 6 < manager.clock.monotonic() < 7
 
 
 def test_nodes_that_can_run_a_task() -> None:
     states = [("ready", "active"), ("down", "active"), ("ready", "drain"), ("ready", "active")]
-    nodes = [
-        {"ID": str(number), "Status": {"State": state}, "Spec": {"Availability": availability}}
-        for number, (state, availability) in enumerate(states)
-    ]
+    nodes = [node(str(number), *words) for number, words in enumerate(states)]
     assert api((200, nodes))[0].usable_nodes() == 2
 
 
@@ -82,7 +88,7 @@ def test_other_errors_are_raised_at_once(error: Any) -> None:
 
 
 def test_an_update_names_the_version_that_it_replaces_and_is_repeated_for_a_newer_one() -> None:
-    newer = {**SERVICE, "Version": {"Index": 9}, "Spec": {"Name": "web", "Labels": {"by": "another"}}}
+    newer = {**SERVICE, "Version": {"Index": 9}, "Spec": {**SPEC, "Labels": {"by": "another"}}}
     swarm, manager = api((200, SERVICE), CONFLICT, (200, newer), NO_LEADER, (200, {}))
 
     def change(spec: dict[str, Any]) -> None:

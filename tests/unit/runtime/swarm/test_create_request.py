@@ -82,9 +82,13 @@ def test_a_definition_with_every_field() -> None:
 
 
 def test_a_definition_with_little() -> None:
-    request = create_request(spec(Service(image="shop/app", stop=Stop(grace=0)), address=""), IMAGE, 3)
+    request = create_request(
+        spec(Service(image="shop/app", stop=Stop(grace=0), cap_add=("ALL",), pids_limit=-1), address=""), IMAGE, 3
+    )
     assert set(request["TaskTemplate"]) == {"ContainerSpec", "RestartPolicy", "LogDriver"}
-    assert set(request["TaskTemplate"]["ContainerSpec"]) == {"Image", "Env", "Labels", "StopSignal", "StopGracePeriod"}
+    assert set(request["TaskTemplate"]["ContainerSpec"]) == {
+        "Image", "Env", "Labels", "StopSignal", "StopGracePeriod", "CapabilityAdd",
+    }  # fmt: skip
     assert request["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] == 0
     assert request["EndpointSpec"] == {}
 

@@ -18,7 +18,8 @@ from tests.unit.runtime.swarm.test_api import Manager
 
 def node(name: str, role: str = "manager", edge: str = "true") -> dict[str, Any]:
     return {
-        "ID": f"id-{name}", "Description": {"Hostname": name}, "Spec": {"Role": role, "Labels": {EDGE: edge} if edge else None}
+        "ID": f"id-{name}", "Description": {"Hostname": name}, "Status": {"State": "ready"},
+        "Spec": {"Role": role, "Availability": "active", "Labels": {EDGE: edge} if edge else None},
     }  # fmt: skip
 
 
