@@ -103,7 +103,9 @@ class EngineApi:
             connection.close()
             self.renegotiate()
             late = isinstance(error, TimeoutError)
-            cause = f"{self._product} did not answer in time" if late else f"the connection to {self._product} was lost"
+            cause = (
+                f"{self._product} did not respond in time" if late else f"the connection to {self._product} was lost"
+            )
             raise RuntimeUnavailable(
                 f"cannot {action}: {cause}", f"check it with systemctl status {self._unit}"
             ) from error
@@ -116,7 +118,7 @@ class EngineApi:
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise ConductorError(f"cannot {action}: the response of {self._product} is not JSON") from error
+            raise ConductorError(f"cannot {action}: {self._product}'s response is not JSON") from error
 
     def connect(self, action: str, seconds: float = DEADLINE_SECONDS) -> Connection:
         """Return a new connection, whose deadline is `seconds` from now."""
