@@ -1,4 +1,4 @@
-"""Conductor: deploys containers on one machine without dropping a request."""
+"""Conductor: deploys containers on one machine behind nginx, without downtime."""
 
 DEFINITIONS = "/etc/conductor/services.yml"
 STATE_DIR = "/var/lib/conductor"

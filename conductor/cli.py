@@ -142,7 +142,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
     help="Show the version and exit.",
 )  # fmt: skip
 def conductor() -> None:
-    """Deploy containers on this host without dropping a request."""
+    """Deploy containers on this host behind nginx, without downtime."""
 
 
 conductor.params += verbosity_options()

@@ -17,7 +17,7 @@ class Unit(NamedTuple):
 
 
 def unit(name: str) -> Unit | None:
-    """Return a unit; None when the host does not run systemd, or systemd does not answer."""
+    """Return a unit; None when the host does not run systemd, or systemd is not responding."""
     if not runs_systemd():
         return None
     words = ["systemctl", "show", name, "--property=LoadState,UnitFileState,ActiveState"]

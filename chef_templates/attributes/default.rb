@@ -1,7 +1,7 @@
 # Conductor's wheel: a path on the host, or a URL with its SHA-256 checksum.
 default['conductor']['wheel'] = nil
 default['conductor']['wheel_checksum'] = nil
-# Or Conductor's Debian package: a path on the host. It is used in place of the wheel.
+# Or Conductor's Debian package: a path on the host. It is used instead of the wheel.
 default['conductor']['deb'] = nil
 # Extra pip options, for example %w(--no-index --find-links /srv/wheels) on hosts without access to a package index.
 default['conductor']['pip_options'] = []

@@ -34,7 +34,7 @@ def clean_up_tasks(context: Context, service: str) -> tuple[str, ...]:
     """Remove the task containers of one service that have to be removed; return their names. A failure is retried later, and
     the other containers go on."""
     removed = []
-    with contextlib.suppress(ConductorError):  # the runtime does not answer
+    with contextlib.suppress(ConductorError):  # the runtime is not responding
         for container, state in leftover_tasks(context, service):
             with contextlib.suppress(ConductorError):
                 _clean_up(context, container, state)

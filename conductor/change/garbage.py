@@ -100,8 +100,8 @@ def collect(context: Context, kinds: Collection[Kind], *, without: Collection[st
     for disk in disks(context):
         if disk.free < context.host.gc.free:
             collector.warn(
-                f"only {disk.free:g}% of the disk of {disk.path} is free; "
-                "if docker system df shows that images use it, lower host.keep or remove images by hand"
+                f"only {disk.free:g}% of the disk that holds {disk.path} is free; "
+                "if docker system df shows that images take up the space, lower host.keep or remove images by hand"
             )
     return collector
 

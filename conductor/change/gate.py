@@ -182,7 +182,7 @@ class Gate:
             return []
         if not (candidate.health.path or candidate.health.tcp):
             return []
-        with contextlib.suppress(ConductorError):  # the daemon does not answer: the rest of the failure is shown
+        with contextlib.suppress(ConductorError):  # the daemon is not responding: the rest of the failure is shown
             found = self._context.runtime.listeners(candidate.replica.id)
             text = None if found is None else explanation(found, candidate.port, refused=last.refused)
             return [text] if text else []

@@ -112,7 +112,7 @@ def _stop(change: ServiceChange) -> None:
     def stop(container: TaskContainer) -> None:
         change.context.runtime.stop(container.id, grace)
 
-    text = f"stopping before_upgrade of {change.service}, grace {duration_text(grace)}"
+    text = f"stopping before_upgrade of {change.service}, grace period {duration_text(grace)}"
     for _, error in for_each(hooks(change), stop, lambda: report(text)):
         raise error
     remove_hooks(change)

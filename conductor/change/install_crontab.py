@@ -51,7 +51,7 @@ def install(
     path = context.crontabs.path(service)
     jobs = f"{len(table.jobs)} job{'s' * (len(table.jobs) != 1)}"
     state = (
-        f"{path} has {jobs} of {release.revision}"
+        f"{path} has {jobs} for {release.revision}"
         if text
         else f"{release.revision} has no jobs, so {path} is not installed"
     )

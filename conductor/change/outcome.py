@@ -46,4 +46,4 @@ def outcome(transition: Transition) -> str:
         text = f"{transition.service} is stopped"
     elif unfit := sum(one.id in transition.unfit for one in transition.keep):
         text += f", {unfit} of them unhealthy"
-    return text + " and is in maintenance: nginx answers 503" * bool(transition.new.maintenance)
+    return text + " and is in maintenance: nginx returns 503" * bool(transition.new.maintenance)

@@ -55,7 +55,7 @@ def ensure_network(context: Context) -> None:
 
 def pull(runtime: Runtime, reference: str, output: Output, clock: Clock, cancellation: Cancellation) -> Image:
     """Fetch an image and report the progress; Ctrl-C stops it."""
-    output.emit(StepStarted(step="pull", text=f"fetch {reference}"))
+    output.emit(StepStarted(step="pull", text=f"pull {reference}"))
     began, report = clock.monotonic(), text_reporter(output, clock, "pull")
 
     def progress(text: str) -> None:
@@ -81,7 +81,7 @@ def pull_for(context: Context, service: str, reference: str) -> Image:
 
 
 def require_image(runtime: Runtime, release: Release, fetch: Callable[[str], Image]) -> Image:
-    """Return the image of a release. If the image was removed from this host, fetch it, by its digest if that is known."""
+    """Return the image of a release. If the image was removed from this host, pull it, by its digest if that is known."""
     if (present := runtime.image(release.image_id)) is not None:
         return present
     action = f"use revision {release.revision} of {release.service}: its image {release.image} was removed"

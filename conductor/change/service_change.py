@@ -180,7 +180,7 @@ class ServiceChange:
     # Traffic.
 
     def route(self) -> Route:
-        """Return the route once the change is done. A service that no longer has nginx answers 503."""
+        """Return the route once the change is done. A service that no longer has nginx returns 503."""
         if self.definition.service.nginx:
             maintenance = self.journal.new.maintenance
             return Route(self.definition, self.journal.endpoints, self.journal.release.template, maintenance)

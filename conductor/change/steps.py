@@ -30,7 +30,7 @@ from conductor.times import duration_text
 
 UNCHANGED_FILES = (
     "nginx is not running, so its files are unchanged; once nginx is running, run conductor nginx install, because nginx "
-    "answers 502 or 504 instead of 503 until then"
+    "returns 502 or 504 instead of 503 until then"
 )
 RETIRING_POLL_SECONDS = 0.5
 FOREIGN_HINT = "remove the names from the other server block: nginx -T | grep -E 'configuration file|server_name'"
@@ -217,7 +217,7 @@ class ChangeSteps:
             self._cut += drained.cut
         if drained.unknown:
             self.warn(
-                "the drain reached its deadline, and nginx does not answer: it is not known how many requests were cut"
+                "the drain reached its deadline, and nginx is not responding: it is not known how many requests were cut"
             )
         if drained.cut or drained.silent:
             requests = f"{drained.cut} request{'s' * (drained.cut != 1)}"

@@ -47,7 +47,9 @@ class Stopping:
 
         def progress() -> None:
             if running := len(graces) - len(stopped):
-                report(f"waiting for {replicas_text(running)} to stop, grace {duration_text(max(graces.values()))}")
+                report(
+                    f"waiting for {replicas_text(running)} to stop, grace period {duration_text(max(graces.values()))}"
+                )
 
         def meanwhile() -> None:
             progress()

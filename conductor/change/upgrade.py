@@ -150,7 +150,7 @@ def _image(context: Context, service: str, reference: str, options: Options) -> 
     if found is not None and not options.pull:
         return found
     if options.plan_only:
-        context.output.emit(Notice(text=f"{'pull':>8}  fetch {reference}"))
+        context.output.emit(Notice(text=f"{'pull':>8}  pull {reference}"))
         return found or Image("", "")
     return pull_for(context, service, reference)
 

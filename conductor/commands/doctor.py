@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(*, config: Path, state_dir: Path, as_json: bool) -> int:
     """Check this host and its services.
 
-    Each finding states what is wrong, why it matters, and how to fix it. Nothing is changed. The exit code is 1 if there are
+    Each finding states what is wrong, why it matters, and how to fix it. This command changes nothing. The exit code is 1 if there are
     errors, 4 if there are only warnings, and 0 otherwise.
     """
     import contextlib

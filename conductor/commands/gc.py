@@ -75,4 +75,4 @@ def _print_plan(context: "Context", *, as_json: bool) -> None:
     for skipped in found.skipped:
         write_stdout(f"gc would skip {skipped.name}: {skipped.reason}")
     for disk in found.disks:
-        write_stdout(f"{disk.free:g}% of the disk of {disk.path} is free; host.gc.free is {least.text}")
+        write_stdout(f"{disk.free:g}% of the disk that holds {disk.path} is free; host.gc.free is {least.text}")

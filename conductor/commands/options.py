@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from conductor import DEFINITIONS, STATE_DIR
 from conductor.commands import candidates
 from conductor.commands.variables import CommandLineOnly
+from conductor.errors import UsageError
 from conductor.output import verbosity
 
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
@@ -25,8 +26,8 @@ class WholeNumber(click.IntRange):
         try:
             return int(super().convert(value, param, ctx))
         except click.BadParameter:
-            most = "" if self.max is None else f" to {self.max}"
-            self.fail(f"expected a whole number from {self.min}{most}, found {value!r}", param, ctx)
+            numbers = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            self.fail(f"expected a whole number {numbers}, found {value!r}", param, ctx)
 
 
 def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
@@ -86,10 +87,11 @@ def _continue_without(_ctx: click.Context, _param: click.Parameter, edges: tuple
         fleet.without_edges.extend(edges)
 
 
-def _only_one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
+def _only_one(ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
     """Refuse a repeated --id, of which click would silently use the last."""
     if len(ids) > 1:
-        raise click.UsageError(f"cannot use several services: this command takes --id once, not {len(ids)} times")
+        words = f"cannot run {ctx.command_path} on several services: --id was given {len(ids)} times"
+        raise UsageError(words, "repeat the command for each service")
     return ids[0] if ids else None
 
 
@@ -140,7 +142,7 @@ wait_option = click.option(
 )  # fmt: skip
 without_edge_option = click.option(
     "--without-edge", metavar="NODE", multiple=True, expose_value=False, cls=CommandLineOnly, callback=_continue_without,
-    help="On a fleet, continue without an edge that does not answer. It must not carry traffic. Repeat it for several.",
+    help="In a fleet, continue without an edge that is not responding. Clients must not use that edge. Can be repeated.",
 )  # fmt: skip
 plan_option = click.option(
     "--plan", "plan_only", cls=CommandLineOnly, is_flag=True,

@@ -37,11 +37,17 @@ class RunCommand(click.Command):
 )  # fmt: skip
 @click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time; exit code 124.")
 @click.option(
-    "-e", "--env", "env", cls=CommandLineOnly, multiple=True, metavar="NAME[=VALUE]", help="Set a variable; repeatable."
+    "-e",
+    "--env",
+    "env",
+    cls=CommandLineOnly,
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Set a variable. Can be repeated.",
 )
 @click.option("-i", "--interactive", cls=CommandLineOnly, is_flag=True, help="Pass standard input to the task.")
 @click.option("-t", "--tty", cls=CommandLineOnly, is_flag=True, help="Allocate a terminal in the container.")
-@click.option("--workdir", cls=CommandLineOnly, metavar="DIR", help="Run in this directory of the container.")
+@click.option("--workdir", cls=CommandLineOnly, metavar="DIR", help="Run in this directory in the container.")
 @click.option("--name", cls=CommandLineOnly, default="", metavar="NAME", help="Name the container.")
 @click.option(
     "--detach", cls=CommandLineOnly, is_flag=True, help="Start the task, print its container's name, and return."
@@ -139,7 +145,7 @@ def _environment(words: tuple[str, ...]) -> dict[str, str]:
     pairs = (word.partition("=") for word in words)
     values = {name: value if equals else os.environ.get(name) for name, equals, value in pairs}
     if "" in values:
-        raise UsageError("cannot set a variable: its name is missing", "write -e NAME=VALUE")
+        raise UsageError("cannot set a variable: its name is missing", "use -e NAME=VALUE")
     found = {name: value for name, value in values.items() if value is not None}
     for name, value in found.items():
         if not is_text(value):

@@ -1,4 +1,6 @@
-"""The errors of a wrong command line, made from those of click: what is wrong, and what to write."""
+"""The errors of a wrong command line, made from those of click: what is wrong, and how to correct it."""
+
+import re
 
 import click
 
@@ -16,13 +18,14 @@ def usage_error(error: click.ClickException) -> UsageError:
         case click.NoSuchOption():
             return unknown_option(error)
         case click.MissingParameter(param=click.Parameter() as param):
-            return UsageError(f"cannot run {path}: {_name(param)} is missing", f"write {_usage(param, context)}")
+            return UsageError(f"cannot run {path}: {_name(param)} is missing", f"add {_usage(param, context)}")
         case click.BadParameter(param=click.Parameter() as param):
-            name = _name(param) if isinstance(param, click.Option) else "the argument"
-            return UsageError(f"cannot use {name}: {error.message.rstrip('.')}")
+            what = f"cannot use {_name(param)}" if isinstance(param, click.Option) else "invalid argument"
+            return UsageError(f"{what}: {error.message.rstrip('.')}")
         case _:
-            takes_id = any("--id" in param.opts for param in context.command.params)
-            hint = "name the service with --id" if takes_id else f"{path} --help shows the usage"
+            ids = [param.name for param in context.command.params if "--id" in param.opts]
+            lacks_id = any(not context.params.get(name or "") for name in ids)
+            hint = "name the service with --id" if lacks_id else f"{path} --help shows the usage"
             return UsageError(f"cannot run {path}: {_clause(error)}", hint)
 
 
@@ -41,4 +44,5 @@ def _usage(param: click.Parameter, context: click.Context) -> str:
 
 def _clause(error: click.ClickException) -> str:
     text = error.format_message().rstrip(".")
+    text = re.sub(r"^Got (unexpected)(?: extra)? (arguments?) \((.*)\)$", r'\1 \2 "\3"', text, flags=re.DOTALL)
     return text[:1].lower() + text[1:]

@@ -19,7 +19,7 @@ class CommandLineOnly(click.Option):
         if super().resolve_envvar_value(ctx) is not None and not ctx.resilient_parsing:
             raise UsageError(
                 f"cannot use the variable {self.envvar}: {_written(self)} is accepted only on the command line",
-                f"write {_written(self)} on the command line, or unset {self.envvar}",
+                f"add {_written(self)} on the command line, or unset {self.envvar}",
             )
         return None
 

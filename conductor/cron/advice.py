@@ -16,7 +16,7 @@ _PID_FILE = re.compile(r"--?pid-?file\b|/run/\S+\.pid\b")
 # Programs that work on a full host, but not in the container of one job.
 _OF_THE_HOST = {
     "flock|setlock|lockf|lockfile|run-one|solo": (
-        "a lock in the container protects nothing, because each run has a container of its own; "
+        "a lock in the container protects nothing, because each run has its own container; "
         "write overlap: skip under cron: in the definition (a lock on a volume works)"
     ),
     "nohup|setsid": "the container exits with its command; run the command in the foreground",

@@ -35,7 +35,7 @@ def setting_before_schedule(line: str) -> str | None:
     except ValueError:
         return None
     first = excerpt(found["settings"].split("=")[0])
-    return f"cron reads a line that starts with {first}= as one setting; write the setting on a line of its own"
+    return f"cron reads a line that starts with {first}= as one setting; write the setting on its own line"
 
 
 def extra_column(command: str) -> str | None:

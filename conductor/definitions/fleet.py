@@ -1,4 +1,4 @@
-"""What a service cannot have on a fleet, by key (pure)."""
+"""What a service cannot have in a fleet, by key (pure)."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ _TMPFS_OPTIONS = {"size", "mode"}
 def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     """Yield (path, sentence) for each key that needs one host, or that Swarm does not have."""
     health = service.health
-    own_node = "only the node of a replica could do that"
+    own_node = "only the replica's node could run it"
     absent = "Swarm has no such setting"
     for key, is_set, why in (
         (("publish",), service.publish is not None, "the ports are those of host.fleet.ports"),
-        (("canary",), service.canary is not None, "the requests of several edges are not compared"),
-        (("order",), service.order == "stop-first", "Swarm would run two of it when its node is cut off"),
+        (("canary",), service.canary is not None, "canary figures cannot be combined across edges"),
+        (("order",), service.order == "stop-first", "Swarm may run a second replica if a node is partitioned"),
         (("cron",), service.cron is not None, "only the manager that deploys would run the jobs"),
-        (("stop", "wait"), not service.stop.wait, "supervise removes no replicas there"),
+        (("stop", "wait"), not service.stop.wait, "supervise does not remove replicas in a fleet"),
         (("before_stop",), service.before_stop is not None, own_node),
         (("devices",), bool(service.devices), absent),
         (("security_opt",), bool(service.security_opt), absent),
@@ -27,12 +27,15 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
         (("health", "port"), health is not None and health.port not in {None, service.port}, "only port is published"),
     ):
         if is_set:
-            yield key, f"cannot be used on a fleet: {why}"
+            yield key, f"cannot be used in a fleet: {why}"
     for index, volume in enumerate(service.volumes):
         source = volume if isinstance(volume, str) else volume.source
         if source.startswith("/"):
-            yield ("volumes", index), "cannot be used on a fleet: each node has a path of its own, and replicas move"
+            yield (
+                ("volumes", index),
+                "cannot be used in a fleet: a host path differs between nodes, and a replica can move",
+            )
     for index, written in enumerate(service.tmpfs):
         names = {option.partition("=")[0] for option in tmpfs_mount(written)[1].split(",") if option}
         if others := sorted(names - _TMPFS_OPTIONS):
-            yield ("tmpfs", index), f"cannot have {', '.join(others)} on a fleet: {absent}"
+            yield ("tmpfs", index), f"cannot have {', '.join(others)} in a fleet: {absent}"

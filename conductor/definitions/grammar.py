@@ -96,8 +96,8 @@ Volume = Annotated[
         rf"({_SOURCE_PATH}|{_VOLUME_NAME}):/[^:\x00-\x1f\x7f]+(:(ro|rw))?"
         rf"|{_SOURCE_PATH}:/[^:\x00-\x1f\x7f]+:((ro|rw),)?{_PROPAGATION}"
         rf"|{_VOLUME_NAME}:/[^:\x00-\x1f\x7f]+:((ro|rw),)?nocopy",
-        "SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS, where SOURCE is an absolute path or a volume name; options are ro, "
-        "nocopy (of a volume name) and a propagation such as rslave (of a path), for example ro,rslave",
+        "SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS, where SOURCE is an absolute path or a volume name; OPTIONS are ro "
+        "or rw, nocopy (named volumes only) or a propagation mode such as rslave (paths only), for example ro,rslave",
     ),
 ]
 MountSource = Annotated[str, matching(rf"{_VOLUME_NAME}|/[^\x00-\x1f\x7f]*", "an absolute path or a volume name")]
@@ -121,7 +121,7 @@ SysctlName = Annotated[
     str,
     matching(
         r"(net|fs\.mqueue)(\.[A-Za-z0-9_-]+)+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)",
-        "a setting that each container has of its own: net.*, fs.mqueue.*, kernel.msg*, kernel.sem or kernel.shm*",
+        "a setting that is separate in each container: net.*, fs.mqueue.*, kernel.msg*, kernel.sem or kernel.shm*",
     ),
 ]
 Hostname = Annotated[

@@ -209,7 +209,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        hint = "write it (`conductor config example` prints an example), or name another file with --config"
+        hint = "create it (`conductor config example` prints an example), or name another file with --config"
         raise UsageError(f"cannot read {path}: it does not exist", hint=hint) from None
     except PermissionError:
         hint = "run the command as root, or as a user with read access"

@@ -21,7 +21,7 @@ class CheckLate(ConductorError):  # noqa: N818 (a result, never raised)
     """The check did not end in time."""
 
 
-NEED_DOCKER = (RuntimeUnavailable, RuntimeDenied, CheckLate)  # errors of a check while Docker does not answer
+NEED_DOCKER = (RuntimeUnavailable, RuntimeDenied, CheckLate)  # errors of a check while Docker is not responding
 
 
 class Result(NamedTuple):
@@ -61,7 +61,7 @@ class _Made:
             return Result(name, tuple(self._found), self._error)
         if self._check is docker.reachable:
             return Result(
-                name, (docker.unreachable(f"Docker did not answer within {duration_text(deadline_seconds)}"),), None
+                name, (docker.unreachable(f"Docker did not respond within {duration_text(deadline_seconds)}"),), None
             )
         return Result(name, tuple(self._found), CheckLate(f"it did not end within {duration_text(deadline_seconds)}"))
 
@@ -102,7 +102,7 @@ def _failures(results: Iterable[Result]) -> Iterator[Finding]:
 
 
 def _cause(raised: Exception) -> str:
-    """Return the cause for people. The text of a bug's exception may contain a secret."""
+    """Return the cause as text. The text of a bug's exception may contain a secret."""
     match raised:
         case ConductorError():
             return raised.sentence

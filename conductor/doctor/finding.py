@@ -54,7 +54,7 @@ def info(*, check: str, what: str, why: str, fix: str, service: str | None = Non
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All findings, errors first. `passed` counts the checks that found no error and no warning, `skipped` those that could
-    not be made because Docker does not answer."""
+    not be made because Docker is not responding."""
 
     findings: tuple[Finding, ...]
     passed: int
@@ -70,7 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def describe(self) -> str:
         """Return a paragraph for each finding, and a summary as the last line."""
         counts = [_counted(self._count(one), one.value) for one in (Severity.ERROR, Severity.WARNING)]
-        skipped = f", {self.skipped} skipped because Docker does not answer" if self.skipped else ""
+        skipped = f", {self.skipped} skipped because Docker is not responding" if self.skipped else ""
         summary = f"{', '.join(counts)}; {_counted(self.passed, 'check')} passed{skipped}"
         return "\n\n".join([*(one.describe() for one in self.findings), summary])
 

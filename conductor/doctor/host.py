@@ -234,15 +234,15 @@ def supervise(host: Examination) -> Iterator[Finding]:
     with contextlib.suppress(ConductorError):  # `state_files` reports it
         status = read_status(context.host.runtime_dir, context.locks)
     if not context.locks.is_held(SUPERVISE_LOCK):
-        why = "failed containers will not be replaced, and no service returns after a reboot"
+        why = "failed containers will not be replaced"
         yield _supervise("supervise-down", NOT_RUNNING, why, START_SUPERVISE)
     if status is not None and status.problem and host.unusable is None and not host.definitions.problems:
-        why = "supervise uses other definitions than those in the file"
+        why = "supervise is not using the definitions in the file"
         yield _supervise("supervise-definitions", status.problem, why, "systemctl restart conductor-supervise")
     unit = host.unit(UNIT)
     if unit is None:
         return
-    why = "no service returns after a reboot"
+    why = "no service will start after a reboot"
     if not unit.installed:
         fix = f"conductor supervise --print-unit >/etc/systemd/system/{UNIT} && systemctl enable --now {UNIT}"
         yield _supervise("supervise-unit", f"{UNIT} is not installed", why, fix)

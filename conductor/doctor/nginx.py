@@ -68,14 +68,14 @@ def configuration(host: Examination) -> Iterator[Finding]:
         yield warning(
             check="nginx-no-effect",
             what=what,
-            why="nginx accepts its configuration, but does not apply what the definitions file requires",
+            why="nginx accepts its configuration, but part of the definitions has no effect",
             fix="correct nginx's configuration, then run conductor nginx install",
         )
     for what in ignored:
         yield warning(
             check="nginx-server-name",
             what=what,
-            why="nginx uses the first of two server blocks with one name and address",
+            why="nginx uses the first of two server blocks with the same name and address",
             fix="remove the name from one of the server blocks",
         )
 
@@ -158,8 +158,8 @@ def cutovers(host: Examination) -> Iterator[Finding]:
             yield warning(
                 check="nginx-cutover",
                 service=row.service,
-                what=f"requests are switched by cutover: {way}, but host.nginx.cutover is {chosen}",
-                why="the setting has changed, and nginx's files are as before",
+                what=f"the service still uses cutover: {way}, but host.nginx.cutover is {chosen}",
+                why="the setting has changed, but nginx's files have not been rewritten",
                 fix="conductor nginx install",
             )
 

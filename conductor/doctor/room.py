@@ -16,12 +16,12 @@ def little_room(host: Examination, check: str, directory: str, why: str) -> Iter
         yield Finding(
             severity=Severity.ERROR if full else Severity.WARNING,
             check=check,
-            what=f"{size(room.free)} free on the disk of {directory}",
+            what=f"{size(room.free)} free on the disk that holds {directory}",
             why=why if full else f"once the disk is full, {why}",
             fix="conductor gc   (if that is not enough: docker system df shows what images use, du -xh / what files use)",
         )
 
 
 def size(number: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as human-readable text."""
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

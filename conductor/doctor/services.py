@@ -248,7 +248,7 @@ def kept_images(host: Examination) -> Iterator[Finding]:
     for service in host.readable:
         for release in host.context.store.wanted(service).kept:
             if host.context.runtime.image(release.image_id) is None:
-                what = f"the image {release.image} of a kept release is missing"
+                what = f"the image {release.image} of a retained release is missing"
                 why = f"a rollback to {release.revision} must pull it, and fails if the registry cannot be reached"
                 fix = f"docker pull {release.image_digest or release.image}"
                 yield warning(check="kept-image-missing", service=service, what=what, why=why, fix=fix)

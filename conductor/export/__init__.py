@@ -1,1 +1,1 @@
-"""The definitions in the formats of other tools: Compose, Kubernetes, Quadlet (pure)."""
+"""The definitions in other tools' formats: Compose, Kubernetes, Quadlet (pure)."""

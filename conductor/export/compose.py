@@ -12,14 +12,14 @@ from conductor.export.export import Export, Names, Notes, Source, as_yaml, check
 FILE = "compose.yml"
 _GENERAL = (
     "upgrades: Compose stops the old containers before it starts the new ones, so requests are lost",
-    "nginx: Compose writes no file of nginx and has no upstream; route to the containers or their published ports",
+    "nginx: Compose does not configure nginx; route to the containers or their published ports",
 )
 _MISSING = {
-    "canary": "there are no canaries",
+    "canary": "Compose has no canary deploys",
     "nginx.server": "the server block is not exported",
     "stop.wait": "Compose waits for old containers",
     "before_upgrade": "run it with docker-compose run --rm before you upgrade",
-    "before_stop": "Docker Compose runs it only from 2.30 on, as pre_stop",
+    "before_stop": "supported only from Docker Compose 2.30, as pre_stop",
     "console": "run it with docker-compose run --rm",
     "cron": "Compose has no schedule; write the jobs into a crontab, each with docker-compose run --rm",
     "notify": "Compose sends no notifications",

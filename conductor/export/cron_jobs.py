@@ -22,7 +22,7 @@ def cron_jobs(
     if cron is None:
         return
     if not source.crontab:
-        notes.add(source, "cron", "no release of it is known here, so its jobs are not exported")
+        notes.add(source, "cron", "the service has no release on this host, so its jobs are not exported")
         return
     notes.add(source, "cron", "schedules are in the time zone of the cluster; no output is mailed")
     if cron.overlap == "queue":
@@ -67,12 +67,12 @@ def cron_jobs(
 def _impossible(job: Job) -> str:
     """Return why Kubernetes cannot run a job; empty if it can."""
     if job.schedule == schedule.REBOOT:
-        return "there is no @reboot"
+        return "Kubernetes has no @reboot"
     if split_input(job.command)[1]:
-        return "a job has no standard input (%)"
+        return "a CronJob has no standard input (%)"
     days = job.schedule.split()[2::2] if not job.schedule.startswith("@") else []
     if any(day.startswith("*/") for day in days) and "*" not in days:
-        return "cron requires both days here, Kubernetes only one of them"
+        return "cron runs this job only when day of month and day of week both match, Kubernetes when either does"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What the three exports share: their input and result, notes on what a format cannot express, unique names, YAML (pure)."""
+"""What the three exports share: their input and result, notes on what is not exported or differs, unique names, YAML (pure)."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
@@ -40,14 +40,14 @@ class Source(NamedTuple):
 
 
 class Export(NamedTuple):
-    """The texts of the files by name, and what the format cannot express."""
+    """The texts of the files by name, and what is not exported or differs."""
 
     files: dict[str, str]
     notes: tuple[str, ...]
 
 
 class Notes:
-    """What a format cannot express. A note that concerns several services is one line."""
+    """What is not exported or differs. A note that concerns several services is one line."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[str]] = {}
@@ -63,7 +63,9 @@ class Notes:
                 self.add(source, key, sentence)
         if not source.revision:
             self.add(
-                source, "image", f"the service has no release here: replace the tag {PLACEHOLDER}, or add --revision"
+                source,
+                "image",
+                f"the service has no release on this host: replace the tag {PLACEHOLDER}, or add --revision",
             )
 
     def lines(self, *general: str, only: str | None = None) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ class Names:
 
 def checks_inside(tool: str, key: str) -> dict[str, str]:
     """Return the notes on health checks of a tool that only runs commands inside the container."""
-    inside = f"{tool} runs checks inside the container: write a {key} with a program of the image"
+    inside = f"{tool} runs checks inside the container: write a {key} that uses a program in the image"
     return {
         "health.path": inside,
         "health.tcp": inside,
@@ -111,7 +113,7 @@ def heading(tool: str, notes: Iterable[str], commands: Iterable[str]) -> str:
     """Return the comment at the top of an export. `commands` create what the export refers to."""
     text = [f"Exported by: conductor config export --to {tool}"]
     if listed := list(notes):
-        text += ["", f"What {tool} cannot express:", *(f"- {note}" for note in listed)]
+        text += ["", "Not exported, or exported with differences:", *(f"- {note}" for note in listed)]
     if first := list(dict.fromkeys(commands)):
         text += ["", "Run this first, in bash:", *first]
     return "".join(f"# {line}".rstrip() + "\n" for line in text)

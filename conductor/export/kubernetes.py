@@ -19,12 +19,12 @@ _GENERAL = (
     "registries: add imagePullSecrets if the images need a password",
 )
 _MISSING = {
-    "publish": "a Service has an address of its own",
-    "canary": "there are no canaries",
+    "publish": "a Service has its own address",
+    "canary": "a Deployment has no canary deploys",
     "nginx.server": "the server block is not exported",
     "stop.signal": "Kubernetes sends the stop signal that the image names, or SIGTERM",
     "logging": "the nodes of the cluster determine how logs are kept",
-    "init": "there is no such option; add an init process to the image",
+    "init": "Kubernetes has no such option; add an init process to the image",
     "devices": "a container gets devices from a device plugin of the cluster",
     "pids_limit": "the nodes of the cluster set this limit",
     "ulimits": "the nodes of the cluster set these limits",
@@ -105,7 +105,7 @@ class _Manifests:
             if re.fullmatch(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", name):
                 kept[name] = value
             else:
-                self._add(f"labels.{name}", "this is no name of an annotation")
+                self._add(f"labels.{name}", "not a valid annotation name")
         return {"annotations": kept} if kept else {}
 
     def _pod(self) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class _Manifests:
     def _user(self) -> dict[str, int]:
         user, _, group = (self._service.user or "").partition(":")
         if not re.fullmatch("[0-9]*", user + group):
-            self._add("user", "Kubernetes knows no user names; write the numbers")
+            self._add("user", "Kubernetes requires numeric IDs")
             return {}
         return {name: int(value) for name, value in (("runAsUser", user), ("runAsGroup", group)) if value}
 

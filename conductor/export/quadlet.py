@@ -12,17 +12,17 @@ from conductor.export.export import Export, Names, Notes, Source, checks_inside,
 
 _GENERAL = (
     "upgrades: systemd stops the old container before it starts the new one, so requests are lost",
-    "nginx: no file of nginx is written; route to the published ports, or to the containers",
+    "nginx: Quadlet does not configure nginx; route to the published ports, or to the containers",
 )
 _MISSING = {
-    "canary": "there are no canaries",
+    "canary": "Quadlet has no canary deploys",
     "nginx.server": "the server block is not exported",
     "stop.wait": "systemd waits for old containers",
     "before_upgrade": "run it with podman run --rm before you upgrade",
     "before_stop": "Podman runs no command before the stop signal",
     "console": "run it with podman run --rm",
     "cron": "write a timer and a service for each job",
-    "notify": "use OnFailure= of systemd",
+    "notify": "use systemd's OnFailure=",
     **checks_inside("Podman", "HealthCmd"),
 }
 _CONTROL = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", '"': '\\"'}

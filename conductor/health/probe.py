@@ -49,7 +49,7 @@ def http_probe(address: str, health: Health) -> CheckResult:
             status = connection.request("GET", health.path or "/", headers)
             body = connection.body(BODY_BYTES)
     except TimeoutError:
-        return _failed(began, f"no answer within {duration_text(health.timeout)}")
+        return _failed(began, f"no response within {duration_text(health.timeout)}")
     except OSError as error:
         return _refused(began, error)
     except DefinitionsError as error:

@@ -44,11 +44,11 @@ def post(webhook: str | SecretRef, document: bytes, seconds: float) -> None:
         ) as connection:
             status = connection.request("POST", target if target.startswith("/") else f"/{target}", headers, document)
     except TimeoutError:
-        raise ConductorError(f"the webhook did not answer within {duration_text(seconds)}") from None
+        raise ConductorError(f"the webhook did not respond within {duration_text(seconds)}") from None
     except (OSError, OverflowError, ValueError) as error:  # without its cause, which may quote the URL
         raise ConductorError(f"cannot reach the webhook: {_cause(error)}") from None
     if not 200 <= status < 300:
-        raise ConductorError(f"the webhook answered {status}" + " (a redirect is not followed)" * (300 <= status < 400))
+        raise ConductorError(f"the webhook returned {status}" + " (a redirect is not followed)" * (300 <= status < 400))
 
 
 def _address(authority: str) -> tuple[str, str]:
@@ -72,10 +72,10 @@ def _cause(error: Exception) -> str:
         case OSError(strerror=str(text)):
             return text
         case ConnectionError():
-            return "the connection was closed without an answer"
+            return "the connection was closed without a response"
         case UnicodeError():
             return "its host name is not valid"
         case OverflowError():
             return "its port is not valid"
         case _:
-            return "its answer is not HTTP"
+            return "its response is not HTTP"

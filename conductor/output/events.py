@@ -63,7 +63,7 @@ class Removed(Event, frozen=True, tag="removed"):
 
 
 class Notice(Event, frozen=True, tag="notice"):
-    """A line for people."""
+    """A human-readable line."""
 
     text: str
 
@@ -85,7 +85,7 @@ class Failed(Event, frozen=True, tag="failed"):
 
 
 class Finished(Event, frozen=True, tag="finished"):
-    """The action is done. `text` is its last line for people, `seconds` its duration."""
+    """The action is done. `text` is its last line, `seconds` its duration."""
 
     text: str
     seconds: float

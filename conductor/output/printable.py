@@ -1,4 +1,4 @@
-"""Text for people: sizes, and control characters escaped, so that the output of an app does not control a terminal."""
+"""Human-readable text: sizes, and control characters escaped, so that the output of an app does not control a terminal."""
 
 import re
 
@@ -7,7 +7,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 
 
 def size_text(size: int) -> str:
-    """Return a number of bytes for people, as Docker prints sizes."""
+    """Return a number of bytes as human-readable text, as Docker prints sizes."""
     for unit, amount in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= amount:
             return f"{size / amount:.1f} {unit}"

@@ -27,7 +27,7 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
 def reserve(
     book: Addresses, service: Service, host: Host, *, change: str, count: int, used: Collection[str]
 ) -> tuple[Addresses, tuple[str, ...]]:
-    """Reserve `count` addresses for a change, from the cursor on: `IP:PORT`, or `IP` for a service without a port; on a fleet
+    """Reserve `count` addresses for a change, from the cursor on: `IP:PORT`, or `IP` for a service without a port; in a fleet
     `:PORT`, of whichever node will run the replica.
 
     `used` are IPs, `IP:PORT` or `:PORT` that are in use or still known to the traffic layer.
@@ -66,7 +66,7 @@ def _range(service: Service, host: Host) -> tuple[str, Iterator[str]]:
 
 
 def _unique(address: str) -> str:
-    """Return what must be unique of an address: the IP, or the port on the loopback interface or on a fleet."""
+    """Return what must be unique of an address: the IP, or the port on the loopback interface or in a fleet."""
     return address if address.startswith((LOOPBACK, ":")) else address.partition(":")[0]
 
 

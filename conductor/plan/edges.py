@@ -3,7 +3,7 @@
 A request is a value in the object of a service. An answer is a value in the object of an edge, which only that edge writes.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -13,6 +13,13 @@ from conductor.plan.release import Maintenance
 from conductor.plan.route import Route, Split
 
 RouteStep = Literal["check", "gate", "cutover", "undo", "drain"]
+_ACTIONS: dict[RouteStep, str] = {
+    "check": "check nginx's files for",
+    "gate": "check the new replicas of",
+    "cutover": "switch nginx for",
+    "undo": "switch nginx back for",
+    "drain": "drain the old replicas of",
+}
 
 
 class SharedRoute(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -95,3 +102,8 @@ def confirmation(
         failed={edge: bad[0] for edge in sorted(own) if (bad := [one for one in own[edge] if one.error])},
         done=tuple(one for edge in sorted(own) for one in own[edge]),
     )
+
+
+def action_text(step: RouteStep, services: Iterable[str]) -> str:
+    """Return what a step does, for example "switch nginx for web"."""
+    return f"{_ACTIONS[step]} {', '.join(sorted(services))}"

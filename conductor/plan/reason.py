@@ -87,7 +87,7 @@ AnyReason = (
 
 
 def describe(reason: AnyReason) -> str:
-    """Return a reason as text for people."""
+    """Return a reason as human-readable text."""
     match reason:
         case Paused(hold):
             until = f" until {time_text(hold.until)}" if hold.until else ""

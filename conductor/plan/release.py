@@ -79,7 +79,7 @@ class Retiring(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Maintenance(Hold, frozen=True, kw_only=True):
-    """By whom and since when requests are answered 503. `reason` is the message that clients see.
+    """By whom and since when nginx returns 503. `reason` is the message that clients see.
 
     `template` is the text of the operator's own page, as it was when the maintenance began; None: Conductor's page.
     """

@@ -33,7 +33,7 @@ class Way(StrEnum):
     LIVE = "live"
 
 
-NO_ANSWER = "nginx is running, but does not answer on Conductor's socket"
+NO_ANSWER = "nginx is running, but is not responding on Conductor's socket"
 NO_ANSWER_FIX = "look for the cause in nginx's error log, for example too few worker_connections"
 TRAFFIC_FIXES = {
     TrafficState.NOT_LOADED: "conductor nginx install",
@@ -50,10 +50,10 @@ class Split(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One service as the traffic layer should see it. Without endpoints (`IP:PORT`) it answers 503.
+    """One service as the traffic layer should see it. Without endpoints (`IP:PORT`) it returns 503.
 
     `template` is the text of its server template as the release has it; None: the file that the definition names. In
-    maintenance every request is answered 503; the endpoints are those that get the requests again afterwards. With a `split`,
+    maintenance every request gets 503; the endpoints are those that get the requests again afterwards. With a `split`,
     other endpoints get a share of the requests.
     """
 

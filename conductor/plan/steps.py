@@ -85,9 +85,9 @@ def _canary(transition: Transition, canary: Canary) -> str:
 
 def _cutover(transition: Transition) -> str:
     if transition.new.maintenance:
-        return f"answer 503 for upstream {transition.definition.upstream} (maintenance)"
+        return f"return 503 for upstream {transition.definition.upstream} (maintenance)"
     if transition.count == 0 or not transition.definition.service.nginx:
-        return f"answer 503 for upstream {transition.definition.upstream}"
+        return f"return 503 for upstream {transition.definition.upstream}"
     return f"route upstream {transition.definition.upstream} to {replicas_text(transition.count)} of {_to(transition)}"
 
 

@@ -159,14 +159,14 @@ def rollback_target(wanted: Wanted, revision: str | None) -> Release:
             f"conductor service restart --id {wanted.service}",
         )
     kept = ", ".join(one.revision for one in wanted.kept) or "none"
-    missing = f"revision {revision} is not kept" if revision else f"no release before {live.revision} is kept"
+    missing = f"revision {revision} is not retained" if revision else f"no release before {live.revision} is retained"
     if revision is None and wanted.kept:
         later = f"conductor service rollback --id {wanted.service} --to {wanted.kept[0].revision}"
         hint = f"to return to a later release, run {later}"
     else:
         upgrade = f"conductor service upgrade --id {wanted.service} --revision {revision or 'REV'}"
         hint = f"to deploy {'it' if revision else 'an earlier revision'}, run {upgrade}"
-    raise ConductorError(f"cannot roll back {wanted.service}: {missing}; kept revisions: {kept}", hint)
+    raise ConductorError(f"cannot roll back {wanted.service}: {missing}; retained revisions: {kept}", hint)
 
 
 def after_rollback(new: Wanted, old: Wanted, target: Release) -> Wanted:

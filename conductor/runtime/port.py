@@ -52,7 +52,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuntimeUnavailable(ConductorError):  # noqa: N818 (a state that callers wait out)
-    """The runtime does not answer."""
+    """The runtime is not responding."""
 
 
 class LogUnreadable(ConductorError):  # noqa: N818 (a property of the logging driver)

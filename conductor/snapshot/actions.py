@@ -28,7 +28,7 @@ def document(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
 
 
 def row(entry: HistoryEntry) -> tuple[str, ...]:
-    """Return the columns for people: time, service, who, action, revision, outcome, duration, details."""
+    """Return the columns of the table: time, service, who, action, revision, outcome, duration, details."""
     seconds = seconds_taken(entry)
     return (
         time_text(entry.at),

@@ -28,7 +28,7 @@ class RouteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What nginx does for one service: its state, the number of endpoints that it sends requests to (None: not known), and at
     how many of them a replica is `running`.
 
-    With 0 endpoints it answers 503. `cutover` is how requests are switched to other replicas, `pending` says that the
+    With 0 endpoints it returns 503. `cutover` is how requests are switched to other replicas, `pending` says that the
     definitions file chooses another way, from the next `conductor nginx install` on.
     """
 

@@ -13,7 +13,7 @@ from conductor.times import time_text
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """One note. Times are RFC 3339 in UTC. `text` is the note as one line for people: what `describe` returns."""
+    """One note. Times are RFC 3339 in UTC. `text` is the note as one human-readable line: what `describe` returns."""
 
     text: str = ""
 
@@ -21,7 +21,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
         msgspec.structs.force_setattr(self, "text", self.describe())
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         raise NotImplementedError
 
 
@@ -31,7 +31,7 @@ class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):
     problem: str
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"its definition is invalid: {self.problem}"
 
 
@@ -41,7 +41,7 @@ class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
     keys: tuple[str, ...]
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"this version of Conductor ignores keys of the live release: {', '.join(self.keys)}"
 
 
@@ -57,7 +57,7 @@ class DamagedState(Note, frozen=True, tag="damaged-state"):
         return cls(error=error.sentence, hint=error.hint)
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"{self.error}; {self.hint}" if self.hint else self.error
 
 
@@ -68,7 +68,7 @@ class Stopped(Note, frozen=True, tag="stopped"):
     hold: Hold
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"stopped by {_hold(self.hold)}; to start it, run conductor service start --id {self.service}"
 
 
@@ -79,7 +79,7 @@ class Paused(Note, frozen=True, tag="paused"):
     hold: Hold
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         resume = f"conductor supervise resume --id {self.service}"
         return f"supervision paused by {_hold(self.hold)}; to end the pause, run {resume}"
 
@@ -91,9 +91,9 @@ class InMaintenance(Note, frozen=True, tag="maintenance"):
     hold: Hold
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         off = f"conductor service maintenance --id {self.service} off"
-        return f"in maintenance (nginx answers 503) by {_hold(self.hold)}; to end it, run {off}"
+        return f"in maintenance (nginx returns 503) by {_hold(self.hold)}; to end it, run {off}"
 
 
 class Scaled(Note, frozen=True, tag="scaled"):
@@ -105,7 +105,7 @@ class Scaled(Note, frozen=True, tag="scaled"):
     defined: int | None
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         defined = "" if self.defined is None else f" (defined: {self.defined})"
         undo = f"conductor service scale --id {self.service} --reset"
         return f"scaled to {self.count} by an operator{defined}; to undo this, run {undo}"
@@ -124,7 +124,7 @@ class Busy(Note, frozen=True, tag="busy"):
         return cls(pid=holder.pid, command=holder.command, since=holder.since)
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"busy: process {self.pid} ({self.command}) has held its lock since {time_text(self.since)}"
 
 
@@ -141,7 +141,7 @@ class Interrupted(Note, frozen=True, tag="interrupted"):
         return cls(action=journal.action, revision=journal.release.revision, began=journal.began)
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return (
             f"the {noun(self.action)}{to_revision(self.action, self.revision)}, started {time_text(self.began)}, was interrupted; "
             "the next command on this service will recover it"
@@ -160,7 +160,7 @@ class Drifted(Note, frozen=True, tag="drifted"):
         return f"{' and '.join(_CHANGED[one] for one in self.changed)} changed since the release"
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"drifted: {self.problem}; to apply the changes, run conductor service restart --id {self.service}"
 
 
@@ -177,7 +177,7 @@ class TrafficDown(Note, frozen=True, tag="traffic-down"):
     state: TrafficState = TrafficState.DOWN
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"nginx is not running, so no request reaches the service; run {TRAFFIC_FIXES[self.state]}"
 
 
@@ -185,16 +185,16 @@ class TrafficNotLoaded(Note, frozen=True, tag="traffic-not-loaded"):
     """The traffic layer, which the service is behind, is running without Conductor's routes."""
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         why = "nginx is running without Conductor's files, so no request reaches the service"
         return f"{why}; run {TRAFFIC_FIXES[TrafficState.NOT_LOADED]}"
 
 
 class TrafficNotAnswering(Note, frozen=True, tag="traffic-not-answering"):
-    """The traffic layer, which the service is behind, is running and does not answer."""
+    """The traffic layer, which the service is behind, is running and is not responding."""
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"{NO_ANSWER}, so requests may fail; {NO_ANSWER_FIX}"
 
 
@@ -204,7 +204,7 @@ class SuperviseDown(Note, frozen=True, tag="supervise-down"):
     service: str
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         start = f"conductor service start --id {self.service}"
         return f"supervise is not running, so the missing replicas are not started; run {start}"
 
@@ -215,7 +215,7 @@ class MissingImage(Note, frozen=True, tag="missing-image"):
     image: str
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"its image {self.image} is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull {self.image}"
 
 
@@ -233,7 +233,7 @@ class MissingCrontab(Note, frozen=True, tag="missing-crontab"):
         return f"its crontab {self.path} is missing, so {jobs} {'do' if self.jobs != 1 else 'does'} not run"
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"{self.problem}; run conductor cron install --id {self.service}"
 
 
@@ -250,7 +250,7 @@ class FailingJobs(Note, frozen=True, tag="failing-jobs"):
         return f"{len(self.commands)} cron job{'s' * many} keep{'s' * (not many)} failing"
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"{self.problem}: {'; '.join(self.commands)}; to see why, run conductor cron list --id {self.service}"
 
 
@@ -261,7 +261,7 @@ class CronCommandMissing(Note, frozen=True, tag="cron-command-missing"):
     problem: str
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return self.problem
 
 
@@ -277,7 +277,7 @@ class Stray(Note, frozen=True, tag="stray"):
         return f"containers that do not belong to the live release: {', '.join(self.names)}"
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"{self.problem}; to remove them, run {self.fix}"
 
 
@@ -301,7 +301,7 @@ class Unrecorded(Note, frozen=True, tag="unrecorded"):
         return f"if the file system of {self.state_dir} is not mounted, mount it; otherwise run {self.fix}"
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"{self.problem}; {self.remedy}"
 
 
@@ -311,7 +311,7 @@ class Retiring(Note, frozen=True, tag="retiring"):
     names: tuple[str, ...]
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"old replicas that are stopping: {', '.join(self.names)}"
 
 
@@ -321,7 +321,7 @@ class Supervise(Note, frozen=True, tag="supervise"):
     status: ServiceStatus
 
     def describe(self) -> str:
-        """Return the note as one line for people."""
+        """Return the note as one human-readable line."""
         return f"supervise: {self.status}"
 
 

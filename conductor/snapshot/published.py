@@ -106,7 +106,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """The document. `conductor` is the version of Conductor that wrote it, `since` when `supervise` started, `ended` when it
     ended (empty while it runs), `written` when it was written.
 
-    `waiting_for` is why the runtime does not answer, `problem` what is wrong with the definitions file, which was valid at
+    `waiting_for` is why the last pass failed, `problem` what is wrong with the definitions file, which was valid at
     `definitions_valid`. `checks` are the last health checks by container id, oldest first: `+` passed, `-` failed, `?` could
     not be made. `history` has the latest entries of each service, newest first. `definitions` are those of the live releases
     as JSON, without values that may be secrets.

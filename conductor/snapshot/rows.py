@@ -68,7 +68,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.health in {CheckOutcome.HEALTHY, CheckOutcome.NOT_CHECKED}
 
     def describe(self) -> str:
-        """Return the health for people."""
+        """Return the health as text."""
         if self.health is CheckOutcome.NOT_CHECKED:
             return "-"
         return self.answer or self.health.value
@@ -98,7 +98,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.healthy}/{self.wanted}"
 
     def describe(self) -> str:
-        """Return the condition for people, in a few words, and what an operator set that the condition hides."""
+        """Return the condition in a few words, and what an operator set that the condition hides."""
         held = {
             ServiceCondition.STOPPED: self.stopped,
             ServiceCondition.MAINTENANCE: self.maintenance,
@@ -126,7 +126,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
             case ServiceCondition.TRAFFIC_DOWN:
                 kinds = {type(note) for note in self.notes}
                 if notes.TrafficNotAnswering in kinds:
-                    return "nginx does not answer"
+                    return "nginx is not responding"
                 return (
                     "nginx does not use Conductor's files"
                     if notes.TrafficNotLoaded in kinds

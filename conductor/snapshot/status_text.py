@@ -1,4 +1,4 @@
-"""The snapshot of a host as text for people: a paragraph for each service, with a table of its replicas (pure)."""
+"""The snapshot of a host as human-readable text: a paragraph for each service, with a table of its replicas (pure)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -59,7 +59,7 @@ def _facts(service: ServiceSnapshot, now: str) -> Iterator[tuple[str, str]]:
 def _change(change: LastChange, now: str) -> str:
     what = f"{change.action} to {change.to[:SHORT]}" if change.to and change.from_ != change.to else change.action
     who = f" by {who_text(change.who, change.command)}" if change.who else ""
-    taken = f" in {duration_text(change.seconds)}" if change.seconds is not None else ""
+    taken = f" (took {duration_text(change.seconds)})" if change.seconds is not None else ""
     reason = f": {change.reason}" if change.reason else ""
     return f"{_ago(change.at, now)}: {what}{who}, {change.outcome.replace('-', ' ')}{taken}{reason}"
 
@@ -71,11 +71,11 @@ def nginx_text(nginx: RouteSnapshot) -> str:
     if nginx.state is TrafficState.NOT_LOADED:
         return "running without Conductor's files"
     if nginx.state is TrafficState.NOT_ANSWERING:
-        return "running, but does not answer"
+        return "running, but is not responding"
     if nginx.endpoints is None:
         return UNKNOWN
     if not nginx.endpoints:
-        return "answers 503"
+        return "returns 503"
     if nginx.running == nginx.endpoints:
         way = f", cutover {nginx.cutover}" if nginx.pending or nginx.cutover is Way.LIVE else ""
         until = " until the next conductor nginx install" if nginx.pending else ""

@@ -139,7 +139,7 @@ class Store:
     def addresses(self) -> Addresses:
         """Return the reserved addresses; read and written under the `addresses` lock."""
         path = self.directory / "addresses.json"
-        repair = f"run rm {path} while no change is in progress: the next change creates it, and uses no address in use"
+        repair = f"run rm {path} while no change is in progress: the next change creates it, and skips addresses in use"
         return files.read(path, Addresses, repair=repair) or Addresses()
 
     def write_addresses(self, addresses: Addresses) -> None:
@@ -167,7 +167,7 @@ class Store:
     def pulled(self, service: str) -> PulledImages:
         """Return the images that Conductor pulled for a service; read and written under the `IMAGES` lock."""
         path = self._pulled(service)
-        repair = f"run rm {path}: the next upgrade creates it, and gc never removes the images that were in it"
+        repair = f"run rm {path}: the next upgrade creates it, and gc never removes the images recorded in it"
         return files.read_own(path, PulledImages, service, repair=repair) or PulledImages(service=service)
 
     def write_pulled(self, pulled: PulledImages) -> None:
@@ -208,7 +208,7 @@ class Store:
         return kept_logs.names(self.directory / "logs" / service)
 
     def kept_log(self, service: str, container: str, *, with_lines: bool = True) -> KeptLog | None:
-        """Return the log of a removed container, or None when it is not kept. Its lines take time to read."""
+        """Return the log of a removed container, or None when it is not retained. Its lines take time to read."""
         return kept_logs.read(self.directory / "logs" / service, container, with_lines=with_lines)
 
     def collected(self) -> str:

@@ -22,7 +22,7 @@ SUPERVISE_LOCK = "supervise.loop"  # held while `supervise` runs; no service id 
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. Decide from `reason`; `text` is the same for people.
+    """One service. Decide from `reason`; `text` is the same as human-readable text.
 
     `until` is when the next action is due (RFC 3339, UTC), if any. `attempts` counts repairs, successful
     ones too, since the service was last healthy for `RESET_SECONDS` or changed by a command. `last_attempt` is when the latest repair ended (RFC 3339, UTC) and `change` the latest committed change.
@@ -47,8 +47,9 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
             return self.text + due
         attempts = f"{self.attempts} attempt{'s' * (self.attempts != 1)}"
         if isinstance(self.reason, AsWanted):
-            reset = f"the count starts over when it has been healthy for {duration_text(RESET_SECONDS)}"
-            return f"{self.text} after {attempts} to repair it{due}; {reset}"
+            repairs = f"{self.attempts} repair attempt{'s' * (self.attempts != 1)}"
+            reset = f"the count resets after {duration_text(RESET_SECONDS)} of health"
+            return f"{self.text} after {repairs}{due} ({reset})"
         return f"{self.text}{due}, {attempts} so far"
 
 

@@ -1,4 +1,4 @@
-"""`supervise` on a fleet: the edge of this manager. Swarm itself restarts what exits, and what a lost node ran."""
+"""`supervise` in a fleet: the edge of this manager. Swarm itself restarts what exits, and what a lost node ran."""
 
 import threading
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from conductor.plan.route import Cutover
 from conductor.state import files
 from conductor.traffic.port import Traffic
 
-REPAIR = "remove the file; conductor supervise makes the latest switch again"
+REPAIR = "remove the file; supervise repeats the latest cutover"
 
 
 class EdgeRoute(msgspec.Struct, frozen=True, kw_only=True):

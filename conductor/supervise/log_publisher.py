@@ -132,7 +132,7 @@ class LogPublisher:
             try:
                 self._publish(self._observed or observed, service, min(SERVICE_LINES, self._most // len(services)))
                 self._log.recovered(SUBJECT)
-            except ConductorError:  # Docker does not answer, or the disk is full: passes report it
+            except ConductorError:  # Docker is not responding, or the disk is full: passes report it
                 self._tails.pop(service, None)
             except Exception as error:  # noqa: BLE001 (a bug must not end the thread)
                 self._tails.pop(service, None)

@@ -74,7 +74,9 @@ def supervise(
     file.keep()
     if contexts.passes.host.fleet is not None:
         if once:
-            raise ConductorError("cannot run one pass: supervise is the edge of a fleet here, which takes requests")
+            raise ConductorError(
+                "cannot use --once on an edge of a fleet: supervise there carries out steps for commands"
+            )
         EdgeLoop(make_edge(contexts.passes), contexts.passes, log, ended).begin()
         _await_end(log, ended)
         _exit(0)
@@ -188,7 +190,7 @@ def _signals() -> "queue.SimpleQueue[int]":
 def _await_end(log: SupervisorLog, ended: threading.Event) -> None:
     """Wait for SIGTERM or SIGINT. SIGHUP is ignored: what an edge does is requested, not read from the definitions file."""
     signals = _signals()
-    notify(READY="1", STATUS="taking requests as the edge of a fleet")
+    notify(READY="1", STATUS="running as an edge of a fleet")
     while not ended.is_set():
         with contextlib.suppress(queue.Empty):
             if (number := signals.get(timeout=(watchdog_seconds() or 60.0) / 4)) != signal.SIGHUP:

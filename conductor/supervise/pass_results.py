@@ -1,4 +1,4 @@
-"""What follows a pass: the reconciliation of all services, or waiting for Docker; and what is published."""
+"""What follows a pass: the reconciliation of all services, or the record of its failure; and what is published."""
 
 from concurrent.futures import Future
 

@@ -1,4 +1,4 @@
-"""Whether the runtime answers, and whether it may have restarted since the latest pass."""
+"""Whether passes succeed, and whether the runtime may have restarted since the latest one."""
 
 from conductor.supervise.log import SupervisorLog, identity, sentence
 
@@ -19,7 +19,7 @@ class RuntimeState:
         if self._failure != failure:
             self._failure = failure
             self.waiting_for = sentence(error)
-            self._log.warn(f"waiting for Docker: {self.waiting_for}")
+            self._log.warn(f"the last pass failed: {self.waiting_for}")
 
     def begin_pass(self) -> bool:
         """Return True when the runtime may have restarted before the pass that begins now.
@@ -33,4 +33,4 @@ class RuntimeState:
         """Record that a pass succeeded."""
         if self.waiting_for:
             self._failure, self.waiting_for = None, ""
-            self._log.info("Docker answers again")
+            self._log.info("passes succeed again")

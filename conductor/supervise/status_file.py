@@ -63,7 +63,7 @@ class StatusFile:
             if service not in services:
                 services[service] = self._status(service, Unreadable(error.sentence), Leave(Busy()), RetryState())
         traffic = observed.traffic if observed else TrafficState.RUNNING
-        text = f"waiting for Docker: {waiting_for}" if waiting_for else _summary(observed, services)
+        text = f"the last pass failed: {waiting_for}" if waiting_for else _summary(observed, services)
         status = SupervisorStatus(
             pid=os.getpid(), since=self._since, text=text, problem=self._problem(), services=services,
             traffic_down=traffic is not TrafficState.RUNNING, traffic=traffic,

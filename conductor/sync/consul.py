@@ -37,7 +37,7 @@ class Consul:
             [found] = decode(response.body, tuple[_Key])
             answered = int(response.headers["x-consul-index"])
         except (ValueError, KeyError) as error:
-            raise unreadable(self._address, "the answer is not that of a key in Consul") from error
+            raise unreadable(self._address, "unexpected response: not a Consul key") from error
         self._index = answered if answered >= index else 0  # an index that goes backwards is no longer valid
         version = str(found.ModifyIndex)
         return None if version == seen else Found(found.Value or b"", version)

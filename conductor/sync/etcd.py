@@ -69,5 +69,5 @@ class Etcd:
                 return decode(response.body, shape)
             message = decode(response.body, _Failed).message
         except ValueError as error:
-            raise unreadable(self._address, "the answer is not that of etcd 3.4 or later") from error
+            raise unreadable(self._address, "unexpected response; is this etcd 3.4 or later?") from error
         raise unreadable(self._address, f"etcd: {message}")

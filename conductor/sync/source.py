@@ -47,7 +47,7 @@ def parse_address(url: str) -> Address:
     found = _URL.fullmatch(url)
     ports = _TLS_PORTS if found and found["tls"] else _PORTS
     if found is None or found["kind"] not in ports:
-        hint = "write etcd://HOST:PORT/KEY, consul://HOST:PORT/KEY or zookeeper://HOST:PORT/PATH; for TLS, see conductor help sync"
+        hint = "use etcd://HOST:PORT/KEY, consul://HOST:PORT/KEY or zookeeper://HOST:PORT/PATH; for TLS, see conductor help sync"
         raise UsageError(f'cannot use "{url}": it is not the address of a key in a store', hint)
     hosts = tuple(_host(one, ports[found["kind"]]) for one in found["hosts"].split(","))
     return Address(url, found["kind"], bool(found["tls"]), hosts, found["key"])

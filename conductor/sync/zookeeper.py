@@ -33,7 +33,7 @@ class ZooKeeper:
         except NoNodeError as error:
             raise unreadable(self._address, "ZooKeeper has no such node") from error
         except (KazooException, OSError, KazooTimeoutError) as error:
-            raise unreadable(self._address, f"no answer from ZooKeeper ({type(error).__name__})") from error
+            raise unreadable(self._address, f"no response from ZooKeeper ({type(error).__name__})") from error
         return Found(data, str(stat.mzxid))
 
     def _connected(self) -> Any:

@@ -51,7 +51,7 @@ def make_task_context(config: Path, command: str) -> TaskContext:
 
 
 def _store(host: Host, command: str) -> Store:
-    """On a fleet, a task has the state of all managers, but the locks of this one: its network and its jobs are local."""
+    """In a fleet, a task has the state of all managers, but the locks of this one: its network and its jobs are local."""
     if host.fleet is None:
         return Store(Path(host.state_dir))
     from conductor.runtime.swarm.fleet import fleet

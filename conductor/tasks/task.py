@@ -35,7 +35,7 @@ DOCKER_POLL_SECONDS = 0.5
 def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -> int:
     """Run a task and return its exit code, or 124 after its timeout; raise `ConductorError` when it could not be run.
 
-    Wait at most `docker_wait_seconds` for a daemon that does not answer.
+    Wait at most `docker_wait_seconds` for a daemon that is not responding.
     """
     context.cancellation.listen()
     try:

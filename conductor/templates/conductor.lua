@@ -236,7 +236,7 @@ local function balance_any(service, on_disk, options)
     end
 end
 
--- Called for each attempt of a request. Without a peer, nginx uses the server of the upstream, which answers 503.
+-- Called for each attempt of a request. Without a peer, nginx uses the server of the upstream, which returns 503.
 -- A request variable has an entry for each peer of a request and its subrequests: unlike `ngx.ctx`, it survives a
 -- redirect.
 function live.balance(service, on_disk, options)

@@ -96,7 +96,7 @@ class Nginx:
         if unset and unset[1] in _SET_IN:
             file, blocks, where = _SET_IN[unset[1]]
             cause = f"{blocks} includes {self._host.include_dir}/{file}"
-            hint = f"write {where}:  include {self._host.include_dir}/{file};"
+            hint = f"add {where}:  include {self._host.include_dir}/{file};"
         elif "host not found in upstream" in cause:
             hint = _NO_UPSTREAM
         return TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))

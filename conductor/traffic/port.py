@@ -25,7 +25,7 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
     """What a drain is waiting for: `requests` in an old replica, client `connections` without one that may still send one,
-    and `workers` of the traffic layer that have not exited. At the latest, the drain ends in `seconds_left`. On a fleet, `edges`
+    and `workers` of the traffic layer that have not exited. At the latest, the drain ends in `seconds_left`. In a fleet, `edges`
     are those that have not ended it."""
 
     requests: int

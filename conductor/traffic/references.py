@@ -46,7 +46,7 @@ def half_included(dump: str, include_dir: str, upstreams: Collection[str]) -> di
         missing = [name for name in WHERE if f"{include_dir}/{name}" not in paths]
         if len(missing) == 1:
             line = f"include {include_dir}/{missing[0]};"
-            text = f"a server block in {block[0].path} lacks an include; write {WHERE[missing[0]]}:  {line}"
+            text = f"a server block in {block[0].path} lacks an include; add {WHERE[missing[0]]}:  {line}"
             found |= dict.fromkeys(_targets(block), text)
     return {name: found[name.lower()] for name in upstreams if name.lower() in found}
 

@@ -55,7 +55,11 @@ class _Host(Collector):
         yield _gauge("info", "version of Conductor", 1, version=document.conductor)
         yield _gauge("published_timestamp_seconds", "when supervise last published", self._seconds(document.written))
         yield _gauge("supervise_start_timestamp_seconds", "when supervise started", self._seconds(document.since))
-        yield _gauge("runtime_up", "1 if Docker answers", float(not document.waiting_for))
+        yield _gauge(
+            "runtime_up",
+            "0 if the last pass failed, usually because Docker is not responding",
+            float(not document.waiting_for),
+        )
         yield _gauge("nginx_up", "1 if nginx is running", float(not document.status.nginx.is_down))
         yield _gauge("definitions_valid", "1 if the definitions file is valid", float(not document.problem))
         if document.definitions_valid:
@@ -94,9 +98,7 @@ class _Host(Collector):
     def _totals(self, totals: Totals, services: Iterable[ServiceSnapshot]) -> Iterator[Metric]:
         """Yield what is counted since `supervise` started. Zeros are there from the start, so that Prometheus sees each increase."""
         yield _summary("pass_seconds", "duration of passes of supervise", (), {(): totals.passes})
-        yield _counter(
-            "pass_failures", "passes that failed because Docker did not answer", (), [((), totals.failed_passes)]
-        )
+        yield _counter("pass_failures", "passes that failed", (), [((), totals.failed_passes)])
         checks = {(one.service,): Sum(count=one.passed + one.failed, seconds=one.seconds) for one in totals.checks}
         yield _summary("health_check_seconds", "duration of health checks", ("service",), checks)
         failed = [((one.service,), one.failed) for one in totals.checks]
@@ -148,7 +150,7 @@ _SERVICE_GAUGES = (
     _services("running", "running replicas of the live release", lambda one: one.running),
     _services("healthy", "healthy replicas of the live release", lambda one: one.healthy),
     _services("serving", "replicas to which nginx sends requests", _serving),
-    _services("restarts", "replicas that supervise replaced or started in the last hour", lambda one: one.restarts),
+    _services("restarts", "times that supervise replaced or restarted replicas in the last hour", lambda one: one.restarts),
     _services("broken", "1 if the definition or state is invalid", lambda one: one.condition in BROKEN),
     _services("stopped", "1 if an operator stopped the service", lambda one: one.stopped is not None),
     _services("paused", "1 if an operator paused the supervision", lambda one: one.paused is not None),

@@ -14,7 +14,7 @@ from conductor.web.app import App
 from conductor.web.listeners import Socket
 from conductor.web.source import Source
 
-MOST_CONNECTIONS = 400  # at once; further ones are answered 503
+MOST_CONNECTIONS = 400  # at once; further ones get 503
 IDLE_SECONDS = 20  # a connection may wait for its next request, and may take no byte of an answer
 HEADER_BYTES = 16384
 

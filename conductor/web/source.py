@@ -93,7 +93,7 @@ class Source:
     def _absent(self, error: OSError) -> View:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return View(
-                condition=Condition.MISSING, problem="supervise has not published the host since the last boot",
+                condition=Condition.MISSING, problem="supervise has not published the state of the host since boot",
                 fix=RESTART_BOTH, stamp=Condition.MISSING,
             )  # fmt: skip
         return self._unreadable(error)

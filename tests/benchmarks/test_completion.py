@@ -1,4 +1,4 @@
-"""Completion of a word against a bare start of the same Python, in turns: 50 services, and a daemon that does not answer."""
+"""Completion of a word against a bare start of the same Python, in turns: 50 services, and a daemon that is not responding."""
 
 import os
 import socket

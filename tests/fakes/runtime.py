@@ -189,7 +189,7 @@ class FakeRuntime:
 
     `images` are local, `registry` is what `pull` can fetch. `foreign_addresses` are in use by other containers.
     The host lacks `missing_files`. `used_by_others` are ids of images of containers that are not Conductor's.
-    `away` is True while the daemon does not answer, `unknown_usage` while the kernel's tables cannot be read.
+    `away` is True while the daemon is not responding, `unknown_usage` while the kernel's tables cannot be read.
     """
 
     def __init__(self, clock: FakeClock | None = None, *, instance: str = "default") -> None:

@@ -74,7 +74,7 @@ class Case(NamedTuple):
         return f"{self.network.subnet.rpartition('.')[0]}.{number}"
 
     def given(self, number: int, port: int | None = 80) -> str:
-        """Return the address that Conductor gives a replica: an IP and its port; on a fleet, a port of whichever node runs it."""
+        """Return the address that Conductor gives a replica: an IP and its port; in a fleet, a port of whichever node runs it."""
         if self.node:
             return f":{FLEET_PORTS + number}" if port else ""
         return self.address(number) + (f":{port}" if port else "")

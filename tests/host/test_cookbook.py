@@ -70,7 +70,8 @@ def test_the_status_page(site: Site) -> None:
     assert containers(site) == before
     assert machine.run(*curl, "https://127.0.0.1/").stdout.endswith("401")
     machine.wait_for(
-        lambda: "are well" in machine.run(*curl, "--user", "ops:good", "https://127.0.0.1/").stdout, "the page"
+        lambda: "services are healthy" in machine.run(*curl, "--user", "ops:good", "https://127.0.0.1/").stdout,
+        "the page",
     )
     assert "conductor_supervise_up 1.0" in machine.run(*curl, "https://127.0.0.1/metrics").stdout
     shown = lambda: machine.run(*curl, "--user", "ops:good", "https://127.0.0.1/services/shop").stdout  # noqa: E731

@@ -1,4 +1,4 @@
-"""The cookbook with the Debian package in place of the wheel: installed, upgraded by another converge, then unchanged."""
+"""The cookbook with the Debian package instead of the wheel: installed, upgraded by another converge, then unchanged."""
 
 from typing import Any
 

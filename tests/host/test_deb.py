@@ -177,7 +177,7 @@ def the_status_page_shows_the_host_and_can_do_nothing(site: Site) -> None:
         "it starts with the first request"
     )
     machine.wait_for(lambda: '"service":"shop"' in asked(site, "/status.json"), "the published host")
-    assert "are well" in asked(site, "/")
+    assert "services are healthy" in asked(site, "/")
     assert "conductor_service_healthy" in asked(site, "/metrics")
     assert "Permission denied" in asked(site, "/", "--user", "nobody")
     assert machine.run("systemd-analyze", "verify", f"{WEB}.service", f"{WEB}.socket").output == ""
@@ -193,7 +193,7 @@ def the_status_page_shows_the_host_and_can_do_nothing(site: Site) -> None:
     assert tried["processes"] == []
     assert tried["fork_root"]
     assert tried["mount"]
-    assert "are well" in asked(site, "/")
+    assert "services are healthy" in asked(site, "/")
 
 
 def asked(site: Site, path: str, *more: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands of a single host on a fleet of three whole hosts: every manager deploys, and every edge confirms."""
+"""The commands of a single host in a fleet of three whole hosts: every manager deploys, and every edge confirms."""
 
 import contextlib
 import json

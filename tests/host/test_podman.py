@@ -1,4 +1,4 @@
-"""A host with Podman 5 in place of Docker: no daemon runs, systemd starts `podman.socket` and supervise."""
+"""A host with Podman 5 instead of Docker: no daemon runs, systemd starts `podman.socket` and supervise."""
 
 import json
 

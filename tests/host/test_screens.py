@@ -38,7 +38,7 @@ COMMANDS = {
     "A rollback": "conductor service rollback --id shop",
     "The status": "conductor service status",
     "The history": "conductor service history",
-    "The doctor": "conductor doctor",
+    "conductor doctor": "conductor doctor",
 }
 PORTS = {"shop": 8081, "api": 8082}
 SERVICES = {

@@ -66,7 +66,7 @@ def test_docker_is_stopped_and_started(site: Site) -> None:
     with Witness(site.machine.address, site.ports) as witness:
         site.machine.run("systemctl", "stop", "docker.socket", "docker")
         site.machine.wait_for(
-            lambda: "waiting for Docker" in show(site, "StatusText"), "supervise to say that it waits"
+            lambda: "the last pass failed" in show(site, "StatusText"), "supervise to say that it waits"
         )
         assert show(site, "ActiveState") == "active"
         site.machine.run("systemctl", "start", "docker")

@@ -110,7 +110,7 @@ def a_removed_service_leaves_nothing_and_can_return(machine: Machine) -> None:
 
 
 def an_uninstalled_conductor_leaves_nothing(machine: Machine) -> None:
-    """By the manual's page, on a host that has all units. The store of the sync does not answer."""
+    """By the manual's page, on a host that has all units. The store of the sync is not responding."""
     for unit, printed in UNITS.items():
         run(machine, Command(f"conductor {printed} >/etc/systemd/system/{unit}")).expect(0)
     machine.run("systemctl", "enable", "--now", "conductor-web.socket", "conductor-sync.service")

@@ -106,7 +106,7 @@ TROUBLES = {
     ),
     "the disk is nearly full": Trouble(
         f"fallocate --length 2100M {STATE}/filler", DOCTOR,
-        f"MiB free on the disk of {STATE}", "du -xh / what files use",
+        f"MiB free on the disk that holds {STATE}", "du -xh / what files use",
         f"rm {STATE}/filler",
     ),
     "the registry login has expired": Trouble(
@@ -121,7 +121,7 @@ TROUBLES = {
         "rm /srv/sick/all",
     ),
     "replicas hang": Trouble(
-        "echo hang >/srv/sick/all", DOCTOR, "shop-r1-.*no answer within 2s", "conductor service status --id shop",
+        "echo hang >/srv/sick/all", DOCTOR, "shop-r1-.*no response within 2s", "conductor service status --id shop",
         "rm /srv/sick/all",
     ),
     "a replica needs more memory than its limit": Trouble(
@@ -170,7 +170,7 @@ TROUBLES = {
         (f"mv {TMPFILES} /root/before", f"mv /root/before {TMPFILES}"), DOCTOR, TMPFILES, "conductor nginx install",
     ),
     "the image of a kept release is gone": Trouble(
-        f"docker rmi --force {APP}:r2 >/dev/null", DOCTOR, f"the image {APP}:r2 of a kept release is missing",
+        f"docker rmi --force {APP}:r2 >/dev/null", DOCTOR, f"the image {APP}:r2 of a retained release is missing",
         f"docker pull .*{APP}", "docker load --quiet --input /srv/r2.tar",
     ),
     "supervise is dead": Trouble(

@@ -118,7 +118,7 @@ def test_a_table_without_jobs_removes_the_file(app: CronHost, table: str) -> Non
     assert not app.file.exists()
     nothing_left_behind(app.host, "r2")
     app.print(TABLE)
-    assert "has 2 jobs of r2" in app.cron("install", check=True).stderr
+    assert "has 2 jobs for r2" in app.cron("install", check=True).stderr
     assert len(app.jobs()) == 2
 
 

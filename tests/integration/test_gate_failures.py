@@ -43,13 +43,13 @@ FAULTS = {
     ),
     "hang": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: no answer within 0.5s",
-        ("check /health: no answer within 0.5s (×", LISTENS),
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: no response within 0.5s",
+        ("check /health: no response within 0.5s (×", LISTENS),
     ),
     "silent": (
         {},
-        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: no answer within 0.5s",
-        ("check /health: no answer within 0.5s (×", LISTENS),
+        r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: no response within 0.5s",
+        ("check /health: no response within 0.5s (×", LISTENS),
     ),
 }  # fmt: skip
 

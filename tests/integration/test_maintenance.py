@@ -34,7 +34,7 @@ def test_no_request_is_lost_through_a_maintenance_with_an_upgrade(maintained: Te
     with Load(host.url(), busy=5, idle=5) as load:
         done(
             service(host, "maintenance", "on", "--message", "Back at <noon>."),
-            "web runs r1 with 1 replica and is in maintenance: nginx answers 503",
+            "web runs r1 with 1 replica and is in maintenance: nginx returns 503",
         )
         before = [one.id for one in host.containers("web")]
         answer = host.get()

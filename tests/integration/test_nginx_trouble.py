@@ -82,7 +82,7 @@ def test_nginx_runs_and_does_not_answer(serving: TestHost) -> None:
     assert {one["check"] for one in findings} & {"nginx-down", "nginx-not-loaded", "nginx-not-answering"} == {
         "nginx-not-answering"
     }
-    assert "nginx does not answer" in listed
+    assert "nginx is not responding" in listed
 
 
 def test_nginx_is_not_installed(serving: TestHost) -> None:
@@ -107,14 +107,14 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
     failed(
         host.upgrade("r1"), 1,
         f"cannot upgrade web: cannot use nginx: {host.nginx.config} does not include {host.nginx.include_dir}/*.conf",
-        f"write inside its http {{}}:  {line}", "web has never been deployed on this host and is not running",
+        f"add inside its http {{}}:  {line}", "web has never been deployed on this host and is not running",
     )  # fmt: skip
     includes = [f"include {host.nginx.include_dir}/{name};" for name in ("server.inc", "location.inc")]
     server = f"server {{ listen 127.0.0.1:{host.port('shop')}; {includes[0]} location / {{ {includes[1]} }} }}\n"
     with other_file(host, "own", server):
         failed(
             host.upgrade("r1"), 1, f"nginx refuses its configuration: nothing includes {host.nginx.include_dir}/*.conf\n",
-            f"write once inside http {{}}:  {line}\n",
+            f"add once inside http {{}}:  {line}\n",
         )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.daemon.networks() == []
@@ -185,7 +185,7 @@ def test_another_server_block_that_takes_all_requests(serving: TestHost) -> None
 
 
 def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None:
-    """Without its upstream nginx refuses the configuration, and the hint names the fix; with it, nginx answers 503."""
+    """Without its upstream nginx refuses the configuration, and the hint names the fix; with it, nginx returns 503."""
     port = host.port("shop")
     block = f"server {{\n  listen 127.0.0.1:{port};\n  location / {{ proxy_pass http://shop; }}\n}}\n"
     host.define({"web": QUICK, "shop": merged(QUICK, {"nginx": {"server": None}})})
@@ -230,7 +230,7 @@ def test_an_operators_block_without_one_of_the_includes(
         "    proxy_pass http://shop$request_uri;\n  }\n}\n",
     )
     line = lines["server.inc" if location else "location.inc"]
-    told = (f"nginx refuses its configuration: {missing.format(directory)}\n", f"write {where}:  {line}\n")
+    told = (f"nginx refuses its configuration: {missing.format(directory)}\n", f"add {where}:  {line}\n")
     failed(host.upgrade("r1", "shop"), 1, *told)
     refused = host.conductor("nginx", "install").expect(1).stderr
     assert all(words in refused for words in told)
@@ -246,7 +246,7 @@ def test_an_operators_block_without_one_of_the_includes_beside_a_complete_one(ho
     host.upgrade("r1", check=True)
     host.nginx.add_server("own", block)
     told = host.upgrade("r1", "shop", check=True).stderr
-    assert "warning: shop may lose requests at a reload: " in told
+    assert "warning: shop may lose requests during a reload: " in told
     assert f"  {include}location.inc;\n" in told
     assert "shop may lose requests" in host.conductor("nginx", "install", check=True).stderr
     assert status_of(port) == 200

@@ -41,7 +41,7 @@ def test_a_first_upgrade_and_an_image_that_would_be_pulled(host: TestHost) -> No
     (host.directory / "token").write_text("t0ken-that-nobody-sees\n")
     lines = host.upgrade("none-such", "web", "--plan", "--json", check=True).stdout.splitlines()
     told = [event.get("text", "") for event in map(json.loads, lines)]
-    assert f"    pull  fetch {APP}:none-such" in told
+    assert f"    pull  pull {APP}:none-such" in told
     assert "+++ definition of web (new)" in told
     assert '+      "file": ' + json.dumps(str(host.directory / "token")) in told
     assert not [text for text in told if "t0ken" in text]

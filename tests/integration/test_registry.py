@@ -34,7 +34,7 @@ def test_a_pull_with_the_hosts_credentials(host: TestHost, registry: DockerRegis
     registry.push("v1")
     login = registry.login(host.directory / "docker", PASSWORD)
     result = host.upgrade("v1", env=login, check=True)
-    assert f"    pull  fetch {registry.image}:v1\n    pull  done in " in result.stderr
+    assert f"    pull  pull {registry.image}:v1\n    pull  done in " in result.stderr
     assert PASSWORD not in result.output
     nothing_left_behind(host, "v1")
     image = host.daemon.api.inspect_image(f"{registry.image}:v1")
@@ -93,7 +93,7 @@ def test_a_tag_that_moved(host: TestHost, registry: DockerRegistry) -> None:
     host.daemon.api.tag(before, registry.image, "v1")  # as on a host that has not seen the new image
     assert "nothing to do" in host.upgrade("v1", env=login, check=True).stderr
     run = ("run", "--id", "web")
-    assert "pull  fetch" in host.conductor(*run, "--pull", "true", env=login, check=True).stderr
+    assert "pull  pull" in host.conductor(*run, "--pull", "true", env=login, check=True).stderr
     moved = host.daemon.api.inspect_image(f"{registry.image}:v1")["Id"]
     assert moved != before
     assert "pull" not in host.conductor(*run, "true", env=login, check=True).stderr

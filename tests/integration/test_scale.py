@@ -40,7 +40,7 @@ def test_scale_stays_over_an_upgrade_and_keeps_the_containers_that_are_there(web
 
 @pytest.mark.both_ways(short=True)
 def test_scale_to_nothing_and_back_under_load(web: TestHost) -> None:
-    """Without replicas nginx answers 503. No request is cut."""
+    """Without replicas nginx returns 503. No request is cut."""
     with Load(web.url(), busy=1, idle=9) as load:
         service(web, "scale", "--count", "0", check=True)
         nothing_left_behind(web, "r1", count=0)

@@ -50,7 +50,10 @@ def test_rollback_to_the_release_before_it_with_its_own_definition(web: TestHost
 def test_rollback_to_what_is_not_kept(web: TestHost) -> None:
     web.upgrade("r2", check=True)
     failed(
-        service(web, "rollback", "--to", "r9"), 1, "cannot roll back web: revision r9 is not kept", "kept revisions: r1"
+        service(web, "rollback", "--to", "r9"),
+        1,
+        "cannot roll back web: revision r9 is not retained",
+        "retained revisions: r1",
     )
     nothing_left_behind(web, "r2")
 
@@ -59,7 +62,12 @@ def test_rollback_with_no_release_before(host: TestHost) -> None:
     host.define({"web": QUICK})
     failed(service(host, "rollback"), 1, "cannot find a release of web: it has never been deployed")
     host.upgrade("r1", check=True)
-    failed(service(host, "rollback"), 1, "cannot roll back web: no release before r1 is kept", "kept revisions: none")
+    failed(
+        service(host, "rollback"),
+        1,
+        "cannot roll back web: no release before r1 is retained",
+        "retained revisions: none",
+    )
     nothing_left_behind(host, "r1")
 
 
@@ -93,9 +101,9 @@ def test_releases_kept(host: TestHost) -> None:
     host.define({"web": QUICK}, host_extra={"keep": 2})
     for revision in ("r1", "r2", "r3", "r4"):
         host.upgrade(revision, check=True)
-    failed(service(host, "rollback", "--to", "r1"), 1, "revision r1 is not kept", "kept revisions: r3, r2")
+    failed(service(host, "rollback", "--to", "r1"), 1, "revision r1 is not retained", "retained revisions: r3, r2")
     done(service(host, "rollback", "--to", "r2"), "web runs r2 with 1 replica")
-    failed(service(host, "rollback", "--to", "r9"), 1, "kept revisions: r4, r3")
+    failed(service(host, "rollback", "--to", "r9"), 1, "retained revisions: r4, r3")
     nothing_left_behind(host, "r2")
 
 

@@ -24,14 +24,14 @@ def test_a_daemon_that_answers_with_errors(host: TestHost, between: DaemonBetwee
     spawned = sup.start()
     between.trouble = (Trouble("."),)
     sup.host.kill(sup.running()[0].id)
-    host.wait_for(lambda: sup.status()["text"].startswith("waiting for Docker"), "the failed pass", 12)
-    assert host.conductor("supervise", "status", check=True).stdout.count("waiting for Docker: cannot list") == 1
+    host.wait_for(lambda: sup.status()["text"].startswith("the last pass failed"), "the failed pass", 12)
+    assert host.conductor("supervise", "status", check=True).stdout.count("the last pass failed: cannot list") == 1
     time.sleep(1.5)
-    assert sup.log.count("waiting for Docker") == 1
+    assert sup.log.count("the last pass failed") == 1
     assert (sup.events.of("start"), spawned.running()) == ([], True)
     between.trouble = ()
     sup.wait_until_right(2)
-    assert "Docker answers again" in sup.log
+    assert "passes succeed again" in sup.log
     sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
 
 

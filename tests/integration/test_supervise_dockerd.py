@@ -72,7 +72,7 @@ def test_it_is_stopped_and_started(sup: Supervised, dockerd: PrivateDaemon, mana
     time.sleep(SPACING_SECONDS)  # since the replicas were created: it may act at once
     dockerd.stop()
     if seconds:
-        host.wait_for(lambda: sup.status()["text"].startswith("waiting for Docker"), "the failed pass", 12)
+        host.wait_for(lambda: sup.status()["text"].startswith("the last pass failed"), "the failed pass", 12)
         time.sleep(seconds)
     began = time.time()
     dockerd.start()
@@ -84,14 +84,14 @@ def test_it_is_stopped_and_started(sup: Supervised, dockerd: PrivateDaemon, mana
     assert starts(host, began) == {container.id: 1 for container in after}
     assert spawned.running()
     assert manager.longest_silence() < WATCHDOG_SECONDS
-    waits = [line for line in sup.log.splitlines() if line.startswith("waiting for Docker")]
+    waits = [line for line in sup.log.splitlines() if line.startswith("the last pass failed")]
     assert len(waits) == len(set(waits))  # a line for each reason: while dockerd stops there may be two
     nothing_left_behind(host, "r1", count=2)
 
 
 @pytest.mark.long
 def test_it_hangs_for_a_minute(sup: Supervised, dockerd: PrivateDaemon, manager: Manager) -> None:
-    """A replica is killed meanwhile. Nothing is done while Docker does not answer; then one replica is started, once."""
+    """A replica is killed meanwhile. Nothing is done while Docker is not responding; then one replica is started, once."""
     host = sup.host
     spawned = sup.start(env=manager.environment)
     time.sleep(SPACING_SECONDS)

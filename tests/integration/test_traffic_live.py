@@ -74,7 +74,7 @@ class Client:
 
     def _received(self) -> bytes:
         if not (data := self._socket.recv(65536)):
-            raise ConnectionResetError("the connection was closed without an answer")
+            raise ConnectionResetError("the connection was closed without a response")
         return data
 
     def close(self) -> None:
@@ -554,7 +554,7 @@ def test_nginx_is_restarted_during_a_switch(
     assert client().get() == (200, two.endpoint.encode())
     assert case.traffic.serving("web") == {two.endpoint}
     if failure is not None:
-        assert "nginx does not answer" in failure.sentence
+        assert "nginx is not responding" in failure.sentence
         assert case.traffic.known() == {one.endpoint, two.endpoint}
     case.undo(records[-1])
     assert client().get() == (200, one.endpoint.encode())

@@ -56,7 +56,7 @@ class Shown:
         define(self.host, services)
 
     def is_well(self) -> bool:
-        return "services are well" in self.page.get().body
+        return "services are healthy" in self.page.get().body
 
 
 def define(host: TestHost, services: dict[str, dict[str, Any]]) -> None:
@@ -148,7 +148,7 @@ def test_supervise_is_killed_and_started_again_while_a_page_is_open(shown: Shown
         assert json.loads(shown.page.get("/status.json").body)["supervise_running"] is False
         assert "conductor_supervise_up 0.0" in shown.page.get("/metrics").body
         shown.supervise = shown.host.spawn("supervise")
-        shown.wait(lambda: "are well" in page.parts["headline"], "the next supervise")
+        shown.wait(lambda: "services are healthy" in page.parts["headline"], "the next supervise")
 
 
 def test_the_process_has_no_child_and_no_connection(shown: Shown) -> None:
@@ -225,7 +225,7 @@ def test_nginx_in_front_asks_for_a_password_and_passes_events_on(shown: Shown) -
     with resolved("status.example.com"):
         host.wait_for(lambda: status_of(lambda: ask("/")) == 401, "the new nginx")
         assert status_of(lambda: ask("/", "bad")) == 401
-        assert "are well" in ask("/", "good").read().decode()
+        assert "services are healthy" in ask("/", "good").read().decode()
         assert "conductor_supervise_up" in ask("/metrics").read().decode()
         with ask("/events", "good") as events:
             assert events.readline() == b"retry: 2000\n"

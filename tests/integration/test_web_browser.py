@@ -47,7 +47,7 @@ class Watched:
         self.supervise: Spawned = host.spawn("supervise")
         self.page = StatusPage(host)
         self.window = window
-        host.wait_for(lambda: "are well" in self.page.get().body, "all to be well", WAIT_SECONDS)
+        host.wait_for(lambda: "services are healthy" in self.page.get().body, "all to be well", WAIT_SECONDS)
 
     def open(self, path: str = "/") -> None:
         self.window.open(f"http://127.0.0.1:{self.page.port}{path}")
@@ -101,7 +101,7 @@ def test_a_killed_container_turns_and_heals_and_a_pause_appears(watched: Watched
     watched.window.run(WATCH, "h1")
     watched.host.kill(watched.host.containers("api")[0].id)
     watched.wait(lambda: "1 restart in the last hour" in watched.window.text("#service-api"), "the replacement")
-    watched.wait(lambda: "are well" in watched.window.text("h1"), "the end of the trouble")
+    watched.wait(lambda: "services are healthy" in watched.window.text("h1"), "the end of the trouble")
     assert any("needs attention" in text for text in watched.window.run("return window.seen"))
     assert watched.window.run("return document.title").startswith("✓ Conductor on ")
     watched.host.conductor("supervise", "pause", "--id", "search", "--reason", "index is rebuilt", check=True)
@@ -129,7 +129,7 @@ def test_everybody_can_read_it(watched: Watched, axe_source: str, size: str, pat
 
 def trouble(watched: Watched) -> None:
     """Let one replica hang, so that the heading has something to say."""
-    watched.wait(lambda: "are well" in watched.window.text("h1"), "all to be well")
+    watched.wait(lambda: "services are healthy" in watched.window.text("h1"), "all to be well")
     running = [one for one in watched.host.containers("api") if one.state == "running"]
     watched.host.daemon.api.pause(running[0].id)
     watched.wait(lambda: "attention" in watched.window.text("h1"), "the trouble")
@@ -143,7 +143,7 @@ def save(watched: Watched, name: str) -> None:
 
 def test_the_first_key_leads_to_the_services_in_trouble(watched: Watched) -> None:
     watched.open()
-    watched.wait(lambda: "are well" in watched.window.text("h1"), "the end of other troubles")
+    watched.wait(lambda: "services are healthy" in watched.window.text("h1"), "the end of other troubles")
     reached = []
     for _ in range(3):
         watched.window.press_tab()
@@ -162,7 +162,7 @@ def test_without_its_script_the_page_is_complete(watched: Watched) -> None:
     finally:
         watched.window.command("Network.setBlockedURLs", urls=[])
     assert watched.window.text("#service-shop").startswith("shop")
-    assert watched.window.text("#live") == "as of loading the page"
+    assert watched.window.text("#live") == "as of page load"
 
 
 def test_an_open_page_outlives_its_server(watched: Watched) -> None:

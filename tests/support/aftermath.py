@@ -34,7 +34,7 @@ def nothing_left_behind(
 ) -> None:
     """Check that exactly the containers of `revision` exist, run, and answer through nginx if the service has a route.
 
-    With a count of 0 nginx must answer 503. None: the service was never deployed. `unfinished`: a killed process may have left
+    With a count of 0 nginx must return 503. None: the service was never deployed. `unfinished`: a killed process may have left
     a file that the next action writes again.
     """
     wanted = host.wanted(service)

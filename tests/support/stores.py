@@ -43,7 +43,7 @@ class Server:
         raise NotImplementedError
 
     def answers(self) -> None:
-        """Raise while the server does not answer."""
+        """Raise while the server is not responding."""
         raise NotImplementedError
 
     def start(self) -> None:

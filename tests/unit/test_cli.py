@@ -156,7 +156,7 @@ def test_a_task_that_conductor_cannot_run_exits_with_125(capsys: pytest.CaptureF
 def test_a_second_id_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """click itself would silently use the last one."""
     assert run([*words, "--id", "web", "--id", "worker"]) == 2
-    assert "takes --id once, not 2 times" in capsys.readouterr().err
+    assert "--id was given 2 times" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [(), *((group,) for group in GROUPS), ("supervise",)])

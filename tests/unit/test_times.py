@@ -1,4 +1,4 @@
-"""Times and durations for people: one format, without more digits than a person needs."""
+"""Times and durations as text: one format, without more digits than a person needs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`conductor config export`: the definitions in the format of another tool."""
+"""`conductor config export`: the definitions in another tool's format."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +29,8 @@ TOOLS = ("compose", "kubernetes", "quadlet")
 def command(*, config: Path, tool: str, service: str | None, revision: str | None, output: Path | None) -> None:
     """Print the definitions for another tool.
 
-    The output is a Compose file, Kubernetes manifests or Quadlet units. Settings that the format cannot express are
-    printed on stderr and listed at the top of each file. Secrets are references, never values.
+    The output is a Compose file, Kubernetes manifests or Quadlet units. Settings that are not exported, or exported with
+    differences, are printed on stderr and listed at the top of each file. Secrets are references, never values.
     """
     from importlib import import_module
 
@@ -50,7 +50,7 @@ def command(*, config: Path, tool: str, service: str | None, revision: str | Non
         named = [f"# {name}\n{text}" if len(exported.files) > 1 else text for name, text in exported.files.items()]
         write_stdout("\n".join(named), end="")
     for note in exported.notes:
-        write_notice(f"not exported: {note}")
+        write_notice(f"check before use: {note}")
 
 
 def _source(definition: "Definition", revision: str | None, store: "Store") -> "Source":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(*, config: Path, service: str, revision: str | None, as_json: bool) -> int:
     """Generate the crontab and compare it with the installed one.
 
-    Nothing is installed.
+    This command installs nothing.
     """
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":

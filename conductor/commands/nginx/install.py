@@ -22,7 +22,7 @@ def command(*, config: Path, as_json: bool) -> int:
     """Write files for nginx; reload it if its configuration changed.
 
     nginx is reloaded for changes in your own files too. Each service with `nginx` in its definition gets an upstream, which
-    answers 503 until the service has running replicas. nginx need not be running.
+    returns 503 until the service has running replicas. nginx need not be running.
     """
     return run_action(config, "nginx install", install, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""`conductor nginx show`: the files as text for people; with --check an exit code for scripts."""
+"""`conductor nginx show`: the files as human-readable text; with --check an exit code for scripts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

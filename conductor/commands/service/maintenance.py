@@ -54,10 +54,10 @@ def command(
     as_json: bool,
     state: str,
 ) -> int:
-    """Start or end maintenance: nginx answers 503 with a page.
+    """Start or end maintenance: nginx returns 503 with a page.
 
     The containers keep running, and supervise keeps replacing failed ones. Maintenance lasts until it is turned off, even
-    after an upgrade or a reboot. conductor help maintenance explains how to show a page of your own.
+    after an upgrade or a reboot. conductor help maintenance explains how to show your own page.
     """
     from conductor.change.actions import maintenance_off, maintenance_on
 

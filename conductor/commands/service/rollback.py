@@ -22,7 +22,7 @@ from conductor.commands.variables import CommandLineOnly
 @ids_option
 @click.option(
     "--to", "revision", cls=CommandLineOnly, metavar="REV", shell_complete=candidates.kept_revisions,
-    help="A kept revision. Default: the release before the live one; a second rollback goes further back.",
+    help="A retained revision. Default: the release before the live one; a second rollback goes further back.",
 )  # fmt: skip
 @plan_option
 @wait_option

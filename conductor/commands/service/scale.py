@@ -41,7 +41,7 @@ def command(
 
     if (count is None) != reset:
         raise UsageError(
-            f"cannot scale {service}: exactly one of --count and --reset is required", "write --count N or --reset"
+            f"cannot scale {service}: exactly one of --count and --reset is required", "add --count N or --reset"
         )
     return run_on_services(
         config, "scale", [service], scale(count), options="--reset" if reset else f"--count {count}",

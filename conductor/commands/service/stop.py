@@ -33,7 +33,7 @@ def command(
 ) -> int:
     """Drain and stop a service until it is started again.
 
-    nginx answers 503 for the service. The service stays stopped after a reboot.
+    nginx returns 503 for the service. The service stays stopped after a reboot.
     """
     from conductor.change.actions import stop
 

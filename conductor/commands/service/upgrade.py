@@ -91,7 +91,7 @@ def command(
     wait_seconds: float,
     as_json: bool,
 ) -> int:
-    """Deploy a revision without dropping a request.
+    """Deploy a revision without downtime.
 
     The new replicas must be healthy before nginx sends requests to them. Then the old replicas finish their requests and
     are removed; "conductor help nginx" lists the requests that can still be lost. If a step fails, Conductor rolls the upgrade back, and the previous release keeps serving.
@@ -100,14 +100,18 @@ def command(
     from conductor.definitions.model import REVISION
 
     if promote:
-        if any((revision, plan_only, force, start, pull, skip_hooks, canary_share, canary_for)):
-            raise UsageError("--promote cannot be combined with the options of an upgrade")
+        others = {
+            "--revision": revision, "--plan": plan_only, "--force": force, "--start": start, "--pull": pull,
+            "--canary": canary_share is not None, "--for": canary_for, "--skip-hooks": skip_hooks,
+        }  # fmt: skip
+        if given := [name for name, value in others.items() if value]:
+            raise UsageError(f"cannot combine --promote with {given[0]}: the upgrade in progress keeps its options")
         words = action_words("upgrade", ids, "--promote")
         return run_action(config, words, lambda _, context: upgrades.promote(context, ids), as_json=as_json)
     if revision is None:
-        raise click.MissingParameter(param_hint="'--revision'", param_type="option")
+        raise UsageError("cannot run conductor service upgrade: --revision is missing", "add --revision REV")
     if canary_share is not None and not float(canary_share):
-        raise click.BadParameter("must be more than 0%", param_hint="'--canary'")
+        raise UsageError(f"cannot use --canary {canary_share.text}: it must be more than 0%")
     if not re.fullmatch(REVISION, revision):
         raise UsageError(
             f"cannot use revision {revision!r}: it is not a valid image tag",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 wait_option = click.option(
     "--wait", "wait_seconds", callback=duration, default="10s", show_default=True, metavar="DURATION",
-    help="Wait this long for another command on the service to end.",
+    help="Wait up to this long for another command on the service to end.",
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def _not_blank(_context: click.Context, _param: click.Parameter, value: str) -> 
 @id_option
 @click.option("--reason", required=True, callback=_not_blank, help="Shown in status and in the history.")
 @click.option(
-    "--for", "seconds", callback=duration, metavar="DURATION", help="End the pause after this time. Default: never."
+    "--for", "seconds", callback=duration, metavar="DURATION", help="End the pause after this time. Default: no limit."
 )
 @wait_option
 @json_option

@@ -126,7 +126,9 @@ class EngineApi:
             connection.close()
             self.renegotiate()
             late = isinstance(error, TimeoutError)
-            cause = f"{self._product} did not answer in time" if late else f"the connection to {self._product} was lost"
+            cause = (
+                f"{self._product} did not respond in time" if late else f"the connection to {self._product} was lost"
+            )
             raise RuntimeUnavailable(
                 f"cannot {action}: {cause}", f"check it with systemctl status {self._unit}"
             ) from error

@@ -82,7 +82,7 @@ class TaskRuntime:
         self._instance = instance
 
     def ping(self, seconds: float = DEADLINE_SECONDS) -> None:
-        """Negotiate the version of the API. Raise `RuntimeUnavailable` when the daemon does not answer within `seconds`."""
+        """Negotiate the version of the API. Raise `RuntimeUnavailable` when the daemon does not respond within `seconds`."""
         self.api.negotiate("reach Docker", seconds)
 
     def has_image(self, image_id: str) -> bool:
@@ -186,7 +186,7 @@ class TaskRuntime:
             return ""
         if not (path := found.log_path or "") or not self.api.base_url.startswith("unix://"):
             raise LogUnreadable(
-                f"cannot {action}: {self.api.dialect.product} does not keep it in a file of this host",
+                f"cannot {action}: {self.api.dialect.product} does not keep it in a file on this host",
                 "set the service's logging driver to json-file",
             )
         return path

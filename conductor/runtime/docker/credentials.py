@@ -100,7 +100,9 @@ def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     if output is None:
-        raise ConductorError(f"{cannot}: it did not answer within {duration_text(HELPER_SECONDS)} and was killed", hint)
+        raise ConductorError(
+            f"{cannot}: it did not respond within {duration_text(HELPER_SECONDS)} and was killed", hint
+        )
     if process.returncode != 0:
         if output.strip() == _NOT_FOUND:
             return {}
@@ -109,7 +111,7 @@ def _from_helper(program: str, server: str, monotonic: Callable[[], float], tick
         found: dict[str, Any] = json.loads(output)
         username, secret = str(found["Username"]), str(found["Secret"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ConductorError(f"{cannot}: its answer is invalid", hint) from None  # the cause quotes the answer
+        raise ConductorError(f"{cannot}: its output is invalid", hint) from None  # the cause quotes the answer
     if username == "<token>":
         return {"identitytoken": secret}
     return {"username": username, "password": secret} if username or secret else {}

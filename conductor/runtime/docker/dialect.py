@@ -55,7 +55,7 @@ class Dialect:
     """Docker's own."""
 
     product = "Docker"
-    required = f"Engine API {API}, which Docker has from 20.10 on"
+    required = f"Docker 20.10 or newer (Engine API {API})"
     # the daemon's names of events, and Docker's
     events: Mapping[str, str] = {name: name for name in ("start", "die", "destroy", "pause", "unpause")}
     prepares_at_attach = False  # so that the attach already fails for a command that cannot be started

@@ -84,7 +84,7 @@ class Images:
 def _pull_hint(reference: str) -> str:
     check = f"check the image's name, the revision and the registry's credentials ({login_command(reference)})"
     return (
-        f"if it is in no registry, build or load it on this host; otherwise {check}"
+        f"if the image is not in a registry, build or load it on this host; otherwise {check}"
         if registry(reference) == INDEX
         else check
     )

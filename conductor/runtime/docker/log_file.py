@@ -1,6 +1,6 @@
 """Reads the log of a container from the file in which Podman keeps it: its API has the times in whole seconds only.
 
-A line of the file is `TIME STREAM F TEXT`; `P` in place of `F` marks a part of a longer line (conmon's k8s-file format).
+A line of the file is `TIME STREAM F TEXT`; `P` instead of `F` marks a part of a longer line (conmon's k8s-file format).
 """
 
 import contextlib

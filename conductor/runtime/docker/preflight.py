@@ -35,7 +35,7 @@ def refuse_foreign(network: Network, found: ListedNetwork, instance: str) -> Non
         raise ConductorError(
             f"cannot use network {network.name}: it has subnet {pool.subnet} with "
             f"{pool.ip_range} for tasks, but the definitions file has {network.subnet} with {network.tasks}",
-            f"restore host.network, or stop all its containers and remove it: docker network rm {network.name}",
+            f"restore host.network, or stop all containers on that network and run docker network rm {network.name}",
         )
 
 

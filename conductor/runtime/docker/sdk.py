@@ -147,7 +147,7 @@ def _translated(error: BaseException, cannot: str, hint: str, daemon: tuple[str,
         case docker.errors.APIError():
             return ConductorError(f"{cannot}: {responses.message(str(error.explanation or error))}", hint)
         case requests.exceptions.Timeout() | urllib3.exceptions.TimeoutError():
-            return RuntimeUnavailable(f"{cannot}: {product} did not answer within {duration_text(DEADLINE_SECONDS)}")
+            return RuntimeUnavailable(f"{cannot}: {product} did not respond within {duration_text(DEADLINE_SECONDS)}")
         case OSError() | urllib3.exceptions.HTTPError() | docker.errors.StreamParseError():
             hint = f"check it with systemctl status {unit}"
             return RuntimeUnavailable(f"{cannot}: the connection to {product} was lost", hint)

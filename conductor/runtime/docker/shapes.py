@@ -29,7 +29,7 @@ class MalformedResponse(ValueError):  # noqa: N818 (names what was received)
     def error(self, cannot: str, product: str) -> ConductorError:
         """Return the error of the call."""
         return ConductorError(
-            f"{cannot}: unexpected response of {product} ({self})",
+            f"{cannot}: unexpected response from {product} ({self})",
             f"compare the version of {product} with conductor help compatibility",
         )
 

@@ -28,5 +28,5 @@ def traced(method: str, target: str) -> Iterator[Answer]:
     try:
         yield answer
     finally:
-        outcome, took = answer.status or "no answer", duration_text(clock.monotonic() - began)
+        outcome, took = answer.status or "no response", duration_text(clock.monotonic() - began)
         write_stderr(f"{'docker':>8}  {method} {unquote(target)}: {outcome} in {took}")

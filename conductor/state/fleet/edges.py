@@ -9,7 +9,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.json_text import decode
-from conductor.plan.edges import Confirmation, RouteAnswer, RouteRequest, confirmation
+from conductor.plan.edges import Confirmation, RouteAnswer, RouteRequest, action_text, confirmation
 from conductor.plan.lease import Values
 from conductor.state.fleet.leases import Leases
 from conductor.state.fleet.objects import Objects
@@ -58,20 +58,18 @@ class Edges:
         fails or is silent for `seconds`."""
         for service, one in requests.items():
             self._leases.write(service, {ROUTE: msgspec.json.encode(one).decode()})
-        request, ids = next(iter(requests.values())), ", ".join(sorted(requests))
+        action = action_text(next(iter(requests.values())).step, requests)
         until = self._clock.monotonic() + seconds
         while (found := self.confirmation(requests, edges)).missing and not found.failed:
             if self._clock.monotonic() >= until:
                 names = ", ".join(found.missing)
-                hint = f"check conductor supervise there; --without-edge {found.missing[0]} continues without it"
-                raise ConductorError(f"cannot {request.step} {ids}: edge {names} has not confirmed it", hint)
+                hint = f"check supervise on that edge, or continue without it: --without-edge {found.missing[0]}"
+                raise ConductorError(f"cannot {action}: edge {names} did not confirm", hint)
             progress(found)
             self._cancellation.wait(POLL_SECONDS)
         if found.failed:
             lines = [(f"edge {edge}: {one.error}", *one.details) for edge, one in found.failed.items()]
-            error = EdgeFailed(
-                f"cannot {request.step} {ids}: edge {', '.join(found.failed)} failed", "", tuple(sum(lines, ()))
-            )
+            error = EdgeFailed(f"cannot {action}: edge {', '.join(found.failed)} failed", "", tuple(sum(lines, ())))
             error.unavailable = any(one.unavailable for one in found.failed.values())
             raise error
         return found

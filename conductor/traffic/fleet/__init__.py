@@ -1,1 +1,1 @@
-"""Implements the traffic port on a fleet: a change is made by the nginx of every edge."""
+"""Implements the traffic port in a fleet: a change is made by the nginx of every edge."""

@@ -1,4 +1,4 @@
-"""Implements the traffic port on a fleet: every edge makes a change with its own nginx, and confirms it."""
+"""Implements the traffic port in a fleet: every edge makes a change with its own nginx, and confirms it."""
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -8,7 +8,7 @@ import msgspec
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
-from conductor.plan.edges import Confirmation, RouteRequest, RouteStep, SharedRoute, shared
+from conductor.plan.edges import Confirmation, RouteRequest, RouteStep, SharedRoute, action_text, shared
 from conductor.plan.route import Cutover, Route
 from conductor.state.fleet.edges import EdgeFailed, Edges
 from conductor.traffic.port import Drained, Draining, Traffic, TrafficUnavailable, Unreached
@@ -138,7 +138,7 @@ class FleetTraffic:
         """Return once every edge has made a step; raise, naming the edges that have not. `routes` are in force after it."""
         names = self._names()
         if not names:
-            raise ConductorError(f"cannot {step} {', '.join(sorted(routes))}: no manager is an edge", HOW_TO_ADD)
+            raise ConductorError(f"cannot {action_text(step, routes)}: no manager is an edge", HOW_TO_ADD)
         like = RouteRequest(
             id=id_ or secrets.token_hex(8),
             step=step,
@@ -164,5 +164,5 @@ def _cutover(state: _State) -> Cutover:
 
 def _state(cutover: Cutover) -> _State:
     if cutover.implementation != FleetTraffic.implementation:
-        raise ConductorError(f"cannot continue a cutover of {cutover.implementation!r} on a fleet")
+        raise ConductorError(f"cannot continue a cutover of {cutover.implementation!r} in a fleet")
     return msgspec.convert(cutover.state, _State)

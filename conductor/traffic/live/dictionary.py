@@ -48,14 +48,14 @@ class Dictionary:
         answer = self._nginx.request("POST", "/live", "".join(f"{encoded(one)}\n" for one in wanted))
         if answer is None or answer[0] != 200:
             own = f": {answer[1].strip()}" if answer and answer[0] in REFUSALS else ""  # otherwise HTML
-            cause = f"nginx answers {answer[0]}{own}" if answer else "nginx does not answer"
+            cause = f"nginx answers {answer[0]}{own}" if answer else "nginx is not responding"
             raise ConductorError(
                 f"cannot set the peers of {', '.join(one.service for one in wanted)}: {cause}",
                 "conductor nginx install",
             )
 
     def requests(self) -> list[InFlight] | None:
-        """Return the requests in progress. Those that a killed worker had are left out. None when nginx does not answer, or one of
+        """Return the requests in progress. Those that a killed worker had are left out. None when nginx is not responding, or one of
         two masters does, whose memory has no count of the other."""
         lines = self._lines("held")
         return (

@@ -58,7 +58,8 @@ def require_readable(include_dir: Path) -> None:
     for path in (include_dir, *include_dir.parents):
         if not path.stat().st_mode & stat.S_IXOTH:
             raise TrafficRefused(
-                f"nginx's workers cannot read {include_dir}: {path} is closed to them", f"chmod o+x {path}"
+                f"nginx's workers cannot read {include_dir}: they have no permission to enter {path}",
+                f"chmod o+x {path}",
             )
 
 

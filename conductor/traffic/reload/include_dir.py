@@ -77,7 +77,7 @@ class IncludeDir:
             with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self.drafts) as draft:
                 checked = self._nginx.check(self._drafted(Path(draft), candidate, overlays or {}))
         except OSError as error:
-            raise ConductorError(f"cannot write a draft for nginx in {self.drafts}: {error.strerror}") from error
+            raise ConductorError(f"cannot write a temporary nginx file in {self.drafts}: {error.strerror}") from error
         self._require_included(checked)
         return checked
 
@@ -93,7 +93,7 @@ class IncludeDir:
         if not re.search(rf"^# configuration file .*/{OWN_FILE}:$", checked.dump, re.MULTILINE):
             raise ConductorError(
                 f"cannot use nginx: {self._host.config} does not include {self.path}/*.conf",
-                f"write inside its http {{}}:  include {self.path}/*.conf;",
+                f"add inside its http {{}}:  include {self.path}/*.conf;",
             )
 
     def _drafted(self, draft: Path, candidate: Mapping[str, str], overlays: Mapping[Path, str]) -> dict[Path, Path]:

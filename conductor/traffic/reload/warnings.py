@@ -35,7 +35,7 @@ def half_included_blocks(dump: str, include_dir: str, routes: Collection[Route])
     """Return a warning for each service with a server block that does not announce a reload to its clients."""
     found = half_included(dump, include_dir, {one.definition.upstream for one in routes})
     return tuple(
-        f"{one.service} may lose requests at a reload: {found[one.definition.upstream]}"
+        f"{one.service} may lose requests during a reload: {found[one.definition.upstream]}"
         for one in routes
         if one.definition.upstream in found
     )

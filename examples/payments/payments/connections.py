@@ -1,4 +1,4 @@
-"""Tracks open connections and which of them have a request in progress, so that a stop loses no request."""
+"""Tracks open connections and which of them have a request in progress, for a graceful shutdown."""
 
 import contextlib
 import socket

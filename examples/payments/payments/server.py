@@ -1,4 +1,4 @@
-"""The HTTP server: a thread per keep-alive connection, and a stop that loses no request."""
+"""The HTTP server: a thread per keep-alive connection, and graceful shutdown."""
 
 import json
 import selectors

@@ -257,7 +257,7 @@ def test_each_rollback_goes_further_back(world: World) -> None:
     for revision in ("r1", "r2", "r3"):
         world.upgrade(revision)
     assert revisions_of_rollbacks(world, None, None) == ["r2", "r1"]
-    with pytest.raises(ConductorError, match="no release before r1 is kept; kept revisions: r2, r3") as refused:
+    with pytest.raises(ConductorError, match="no release before r1 is retained; retained revisions: r2, r3") as refused:
         world.perform(actions.rollback(None))
     assert refused.value.hint == "to return to a later release, run conductor service rollback --id web --to r2"
     assert revisions_of_rollbacks(world, "r3", None) == ["r3", "r1"]
@@ -860,7 +860,7 @@ def test_a_server_template_belongs_to_the_release(world: World, tmp_path: Path) 
     assert given() == {"four"}
     path.unlink()
     world.define({"web": WORKER})
-    world.upgrade("r3")  # without nginx; the route of the release before answers 503
+    world.upgrade("r3")  # without nginx; the route of the release before returns 503
     assert given() == {"four"}
 
 

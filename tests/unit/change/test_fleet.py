@@ -16,7 +16,7 @@ import pytest
 
 from conductor.change import actions
 from conductor.errors import ConductorError, LockYielded
-from conductor.plan.edges import RouteStep
+from conductor.plan.edges import RouteStep, action_text
 from conductor.state.fleet.store import FleetStore
 from conductor.traffic.port import TrafficUnavailable
 from tests.fakes.fleet import FleetWorld, leases
@@ -141,7 +141,7 @@ def test_an_edge_that_does_not_answer_is_named(step: RouteStep, directory: Path)
     """Before the cutover nothing has changed. Later, the next command without it ends the change."""
     world = prepared(directory, SCENARIOS["upgrade"])
     world.silent_from["h2"] = step
-    with pytest.raises(ConductorError, match=f"cannot {step} web: edge h2 has not confirmed it"):
+    with pytest.raises(ConductorError, match=f"cannot {action_text(step, ['web'])}: edge h2 did not confirm"):
         world.upgrade("r2")
     assert world.runtime.lost == []
     if step in {"check", "gate"}:
@@ -172,6 +172,6 @@ def test_a_stop_is_made_by_every_edge_also_when_the_nginx_of_this_manager_is_dow
 def test_a_replica_that_one_edge_cannot_reach_is_refused(directory: Path) -> None:
     world = prepared(directory, SCENARIOS["upgrade"])
     world.edges["h3"].health.unhealthy |= {f"10.9.0.{node}:21002" for node in (1, 2, 3)}
-    with pytest.raises(ConductorError, match="cannot gate web: edge h3 failed"):
+    with pytest.raises(ConductorError, match="cannot check the new replicas of web: edge h3 failed"):
         world.upgrade("r2")
     assert_right(world, {"web": {"r1": 2}})

@@ -222,7 +222,7 @@ def test_a_removal_during_a_check_fails_the_gate_at_once(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("service", ["web", "worker"])
 def test_an_exit_fails_a_last_check_that_cannot_be_made(tmp_path: Path, service: str) -> None:
-    """A health command cannot be started in a container that has exited, as when Docker does not answer."""
+    """A health command cannot be started in a container that has exited, as when Docker is not responding."""
     world = World(tmp_path, {service: WEB if service == "web" else WORKER})
 
     def result(_replica: Replica) -> CheckResult:

@@ -213,7 +213,7 @@ def test_a_plan_shows_the_change_of_nginx_and_makes_none(world: World) -> None:
     make = actions.maintenance_on("Back at noon.")
     world.perform(make, plan_only=True)
     notices = [event.text for event in world.recorder.events if isinstance(event, Notice)]
-    assert " cutover  answer 503 for upstream web (maintenance)" in notices
+    assert " cutover  return 503 for upstream web (maintenance)" in notices
     assert "+503: Back at noon." in notices
     assert not any(text.startswith(("-10.", "+10.", "+new-")) for text in notices)
     assert answered(world) is None

@@ -49,9 +49,9 @@ def test_the_crontab_is_that_of_the_release(path: Path) -> None:
 def test_what_is_not_exported_is_on_stderr_and_at_the_top(path: Path) -> None:
     result = run(path, "--to", "compose")
     assert result.exit_code == 0
-    notes = [line.removeprefix("not exported: ") for line in result.stderr.splitlines()]
+    notes = [line.removeprefix("check before use: ") for line in result.stderr.splitlines()]
     assert [line.removeprefix("# - ") for line in result.stdout.splitlines() if line.startswith("# - ")] == notes
-    assert "canary (web): there are no canaries" in notes
+    assert "canary (web): Compose has no canary deploys" in notes
 
 
 def test_several_files_are_named_on_stdout(path: Path) -> None:

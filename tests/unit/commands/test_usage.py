@@ -13,32 +13,54 @@ from conductor.commands.options import state_dir_option
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("service upgrade web r1", "cannot run conductor service upgrade: --id is missing\n  write --id ID"),
-        ("run ls", "cannot run conductor run: --id is missing\n  write --id ID"),
+        ("service upgrade web r1", "cannot run conductor service upgrade: --id is missing\n  add --id ID"),
+        ("run ls", "cannot run conductor run: --id is missing\n  add --id ID"),
         (
             "supervise pause --id web",
-            "cannot run conductor supervise pause: --reason is missing\n  write --reason TEXT",
+            "cannot run conductor supervise pause: --reason is missing\n  add --reason TEXT",
         ),
         ("supervise pause --id web --reason= ", "cannot use --reason: must not be empty"),
         (
             "service status web",
-            "cannot run conductor service status: got unexpected extra argument (web)\n  name the service with --id",
+            'cannot run conductor service status: unexpected argument "web"\n  name the service with --id',
         ),
         (
             "doctor web",
-            "cannot run conductor doctor: got unexpected extra argument (web)\n  conductor doctor --help shows the usage",
+            'cannot run conductor doctor: unexpected argument "web"\n  conductor doctor --help shows the usage',
         ),
         (
             "service maintenance --id web",
-            "cannot run conductor service maintenance: on or off is missing\n  write on or off",
+            "cannot run conductor service maintenance: on or off is missing\n  add on or off",
         ),
-        ("service maintenance --id web onn", "cannot use the argument: 'onn' is not one of 'on', 'off'"),
+        ("service maintenance --id web onn", "invalid argument: 'onn' is not one of 'on', 'off'"),
+        (
+            "service status --id web api worker",
+            'cannot run conductor service status: unexpected arguments "api worker"\n'
+            "  conductor service status --help shows the usage",
+        ),
+        (
+            "service scale --id web --id api --count 1",
+            "cannot run conductor service scale on several services: --id was given 2 times\n"
+            "  repeat the command for each service",
+        ),
+        (
+            "service upgrade --id web",
+            "cannot run conductor service upgrade: --revision is missing\n  add --revision REV",
+        ),
+        (
+            "service upgrade --id web --revision r1 --canary 0",
+            "cannot use --canary 0%: it must be more than 0%",
+        ),
+        (
+            "service upgrade --id web --promote --force",
+            "cannot combine --promote with --force: the upgrade in progress keeps its options",
+        ),
         (
             "service scale --id web --count two",
             "cannot use --count: expected a whole number from 0 to 1000, found 'two'",
         ),
         ("service scale --id web --count -1", "cannot use --count: expected a whole number from 0 to 1000, found '-1'"),
-        ("service history --tail 0", "cannot use --tail: expected a whole number from 1, found '0'"),
+        ("service history --tail 0", "cannot use --tail: expected a whole number of at least 1, found '0'"),
         (
             "supervise pause --id web --reason x --for 1hour",
             "cannot use --for: must be a duration, for example 30s, 1500ms or 2m",

@@ -84,7 +84,7 @@ SENTENCES = [
     ("@daily %in", "no command before the first %; write one (line: @daily %in)"),
     ("* * * * * * x", '"*" looks like a sixth field, but cron has no seconds and no years; write five fields (to run a program of this name, write its path) (line: * * * * * * x)'),
     ("* * * * * root x", '"root" looks like a user, but a user crontab has no user column; remove it (to run a program of this name, write its path) (line: * * * * * root x)'),
-    ("TZ=UTC * * * * * x", "cron reads a line that starts with TZ= as one setting; write the setting on a line of its own"),
+    ("TZ=UTC * * * * * x", "cron reads a line that starts with TZ= as one setting; write the setting on its own line"),
     ("* * * * * *x", "cron rejects a command that starts with *; write only five fields before it (line: * * * * * *x)"),
     ('* * * * * date "+%H"', r'cron ends the command at the first %, inside a double quote; write \% for a percent sign (command: date "+%H")'),
     ("* * * * * x 'y", "the shell fails, because the command ends inside a single quote; complete the command (command: x 'y)"),
@@ -218,7 +218,7 @@ WARNINGS = [
     ("* * * * * app php x", 'the command runs a program named "app"; a user crontab has no user column'),
     (
         "* * * * * flock -n /tmp/x bin/x",
-        "a lock in the container protects nothing, because each run has a container of its own; write overlap: skip under cron: in the definition (a lock on a volume works)",
+        "a lock in the container protects nothing, because each run has its own container; write overlap: skip under cron: in the definition (a lock on a volume works)",
     ),
     ("* * * * * nohup bin/x", "the container exits with its command; run the command in the foreground"),
     ("* * * * * sudo -u app bin/x", "the container has its own users; write user: in the definition"),

@@ -38,7 +38,7 @@ def definitions(ports: list[int] | None = None, **more: Any) -> Definitions:
 )
 def test_refusals(more: dict[str, Any], key: str) -> None:
     [problem] = definitions([21000, 21999], **more).broken["web"]
-    assert (problem.key, "on a fleet" in problem.sentence) == (f"services.web.{key}", True)
+    assert (problem.key, "in a fleet" in problem.sentence) == (f"services.web.{key}", True)
     assert not definitions(**more).problems
 
 

@@ -58,7 +58,7 @@ def publish_problem(host: HostUnderTest) -> None:
 def with_notify(host: HostUnderTest, failures: int = 0, **notify: object) -> None:
     host.define({"web": {**WEB, "notify": {"command": ["/bin/true"], **notify}}, "worker": WORKER})
     for _ in range(failures):
-        host.world.store.record_delivery("web", host.world.clock.now(), "the webhook answered 500")
+        host.world.store.record_delivery("web", host.world.clock.now(), "the webhook returned 500")
 
 
 ROWS = {

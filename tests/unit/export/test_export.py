@@ -188,7 +188,8 @@ def test_default_values_are_not_noted(tool: str) -> None:
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_note_that_concerns_several_services_is_one_line(tool: str) -> None:
     made = export(tool, source("a", canary={}), source("b", canary={}), source("c"))
-    assert [note for note in made.notes if note.startswith("canary")] == ["canary (a, b): there are no canaries"]
+    [note] = [note for note in made.notes if note.startswith("canary")]
+    assert note.startswith("canary (a, b): ")
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -143,7 +143,7 @@ def test_the_deadline_covers_the_whole_exchange(pieces):
         began = time.monotonic()
         result = http_probe(address, health())
         assert time.monotonic() - began < 1.5
-    assert str(result) == "no answer within 0.3s"
+    assert str(result) == "no response within 0.3s"
 
 
 def test_the_request(monkeypatch):

@@ -104,10 +104,10 @@ def test_the_target(target: str, sent: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (b"HTTP/1.1 500 hunter2\r\nContent-Length: 0\r\n\r\n", "the webhook answered 500"),
-        (b"HTTP/1.1 404 Not Found\r\n\r\nhunter2", "the webhook answered 404"),
-        (b"SSH-2.0-hunter2\r\n", "cannot reach the webhook: its answer is not HTTP"),
-        (b"", "cannot reach the webhook: the connection was closed without an answer"),
+        (b"HTTP/1.1 500 hunter2\r\nContent-Length: 0\r\n\r\n", "the webhook returned 500"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\nhunter2", "the webhook returned 404"),
+        (b"SSH-2.0-hunter2\r\n", "cannot reach the webhook: its response is not HTTP"),
+        (b"", "cannot reach the webhook: the connection was closed without a response"),
     ],
 )
 def test_a_bad_answer(answer: bytes, sentence: str) -> None:
@@ -120,14 +120,14 @@ def test_a_redirect_is_not_followed() -> None:
         location = f"Location: http://127.0.0.1:{other.port}/\r\n".encode()
         with serving(b"HTTP/1.1 307 Temporary Redirect\r\n" + location + b"\r\n") as server:
             sentence = failure(f"http://127.0.0.1:{server.port}{PATH}")
-        assert sentence == "the webhook answered 307 (a redirect is not followed)"
+        assert sentence == "the webhook returned 307 (a redirect is not followed)"
         assert other.requests == []
 
 
 def test_no_answer() -> None:
     began = time.monotonic()
     with serving(None) as server:
-        assert failure(f"http://127.0.0.1:{server.port}{PATH}", 0.1) == "the webhook did not answer within 0.1s"
+        assert failure(f"http://127.0.0.1:{server.port}{PATH}", 0.1) == "the webhook did not respond within 0.1s"
     assert time.monotonic() - began < 5
 
 

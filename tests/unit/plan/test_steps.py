@@ -101,7 +101,7 @@ def test_several_services_are_one_list_of_steps() -> None:
         pytest.param(
             stop(WEB),
             {
-                "cutover": "answer 503 for upstream shop",
+                "cutover": "return 503 for upstream shop",
                 "commit": "record web as stopped",
                 "drain": "drain old replicas of web, at most 9s",
                 "retire": "stop and remove 2 replicas of web",

@@ -208,11 +208,11 @@ def test_a_rollback_goes_to_the_release_before_or_to_a_kept_revision() -> None:
     [
         pytest.param(
             deployed("r0", "r1", "r2", keep=1), "r0",
-            "cannot roll back web: revision r0 is not kept; kept revisions: r1", id="a revision that is no longer kept",
+            "cannot roll back web: revision r0 is not retained; retained revisions: r1", id="a revision that is no longer kept",
         ),
         pytest.param(
             deployed("r0", keep=1), None,
-            "cannot roll back web: no release before r0 is kept; kept revisions: none", id="the first release",
+            "cannot roll back web: no release before r0 is retained; retained revisions: none", id="the first release",
         ),
         pytest.param(
             deployed("r0", "r1", keep=1), "r1", "cannot roll back web: r1 is the live revision", id="the live revision"

@@ -216,7 +216,7 @@ def test_a_failed_check_is_shown_without_secrets(host: Host) -> None:
 
 def test_a_check_that_cannot_be_made_is_not_healthy(host: Host) -> None:
     host.deploy("web", 2)
-    host.results["web1"] = CheckResult(ok=False, seconds=0.0, error="Docker does not answer", unknown=True)
+    host.results["web1"] = CheckResult(ok=False, seconds=0.0, error="Docker is not responding", unknown=True)
     row = host.rows()["web"]
     assert (row.condition, row.healthy, row.replicas[1].health) == (ServiceCondition.UNHEALTHY, 1, CheckOutcome.UNKNOWN)
 
@@ -536,7 +536,7 @@ def test_a_traffic_layer_that_does_not_answer_is_not_called_down(host: Host) -> 
     host.traffic.answering = False
     row = host.rows()["web"]
     assert (row.condition, row.notes) == (ServiceCondition.TRAFFIC_DOWN, (notes.TrafficNotAnswering(),))
-    assert row.describe() == "nginx does not answer"
+    assert row.describe() == "nginx is not responding"
 
 
 @pytest.mark.parametrize(
@@ -652,7 +652,7 @@ def test_the_list_counts_healthy_replicas_and_shows_a_pause_beside_another_condi
     [
         (CheckOutcome.HEALTHY, "", "healthy"),
         (CheckOutcome.UNHEALTHY, "status 500", "status 500"),
-        (CheckOutcome.UNKNOWN, "Docker does not answer", "Docker does not answer"),
+        (CheckOutcome.UNKNOWN, "Docker is not responding", "Docker is not responding"),
         (CheckOutcome.NOT_CHECKED, "", "-"),
     ],
 )
@@ -689,7 +689,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.InMaintenance(service="web", hold=HOLD),
             (
-                "in maintenance (nginx answers 503) by anna (as root) at 2026-01-01T00:00:00Z: a move; to end it, "
+                "in maintenance (nginx returns 503) by anna (as root) at 2026-01-01T00:00:00Z: a move; to end it, "
                 "run conductor service maintenance --id web off"
             ),
         ),
@@ -752,7 +752,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.TrafficNotAnswering(),
             (
-                "nginx is running, but does not answer on Conductor's socket, so requests may fail; look for the cause in "
+                "nginx is running, but is not responding on Conductor's socket, so requests may fail; look for the cause in "
                 "nginx's error log, for example too few worker_connections"
             ),
         ),

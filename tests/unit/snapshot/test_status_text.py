@@ -47,7 +47,7 @@ def test_a_service_on_80_columns() -> None:
     assert lines() == [
         "gocardless_app_production  279d9035886d  1/2  1 of 2 healthy",
         "  deployed  3d ago",
-        "  changed   5m ago: repair by root, done in 4.21s: 2 wanted, 1 healthy, 1 exited",
+        "  changed   5m ago: repair by root, done (took 4.21s): 2 wanted, 1 healthy, 1 exited",
         "  nginx     requests go to 1 replica",
         "  restarts  1 in the last hour, by supervise",
         "  cron      12 jobs, 2 failing (bin/a; bin/b): conductor cron list --id gocardless_app_production",
@@ -101,10 +101,10 @@ def test_short_names_fit_80_columns() -> None:
         ),
         (
             {"nginx": RouteSnapshot(state=TrafficState.NOT_ANSWERING, endpoints=2, running=2)},
-            "  nginx     running, but does not answer",
+            "  nginx     running, but is not responding",
         ),
         ({"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=None, running=None)}, "  nginx     ?"),
-        ({"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=0, running=0)}, "  nginx     answers 503"),
+        ({"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=0, running=0)}, "  nginx     returns 503"),
         ({"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=2, running=2)}, "  nginx     requests go to 2 replicas"),
         (
             {"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=1, running=1, cutover=Way.LIVE)},

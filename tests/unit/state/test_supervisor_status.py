@@ -47,7 +47,7 @@ WEB = ServiceStatus(
         (
             TrafficState.NOT_ANSWERING,
             (
-                "nginx is running, but does not answer on Conductor's socket, so requests may fail: "
+                "nginx is running, but is not responding on Conductor's socket, so requests may fail: "
                 "look for the cause in nginx's error log, for example too few worker_connections"
             ),
         ),
@@ -147,7 +147,7 @@ def test_what_needs_attention(reason: AnyReason, until: str, expected: bool) -> 
         (ServiceStatus(reason=AsWanted(), text="as wanted"), "as wanted"),
         (
             ServiceStatus(reason=AsWanted(), text="as wanted", attempts=2),
-            "as wanted after 2 attempts to repair it; the count starts over when it has been healthy for 1m",
+            "as wanted after 2 repair attempts (the count resets after 1m of health)",
         ),
         (
             ServiceStatus(reason=Drifted(), text="t", until="12:00", attempts=1),

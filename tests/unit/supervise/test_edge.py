@@ -138,7 +138,7 @@ def test_services_that_change_together_are_switched_together(fleet: Fleet) -> No
 def test_a_switch_that_an_edge_has_not_confirmed_is_asked_for_again(fleet: Fleet) -> None:
     fleet.command.switch([route("10.0.0.1:80")], lambda _: None)
     fleet.traffic.fail("switch", at="recorded")
-    with pytest.raises(ConductorError, match="cannot cutover web: edge h1 failed"):
+    with pytest.raises(ConductorError, match="cannot switch nginx for web: edge h1 failed"):
         fleet.command.switch([route("10.0.0.2:80")], lambda _: None)
     assert fleet.serving == ONE
     fleet.command.switch([route("10.0.0.2:80")], lambda _: None)
@@ -146,7 +146,7 @@ def test_a_switch_that_an_edge_has_not_confirmed_is_asked_for_again(fleet: Fleet
 
 
 def test_without_an_edge_nothing_is_done(fleet: Fleet) -> None:
-    with pytest.raises(ConductorError, match="cannot check web: no manager is an edge"):
+    with pytest.raises(ConductorError, match="cannot check nginx's files for web: no manager is an edge"):
         FleetTraffic(fleet.traffic, fleet.edges, list, fleet.clock).check([route()])
 
 

@@ -251,7 +251,7 @@ def test_the_lines_of_a_service_that_returns_are_written_again(logged: Logged) -
     assert logged.texts() == ["the same"]
     observed = logged.host.results.observed
     assert observed is not None
-    logged.host.runtime.fail("read_log", error=RuntimeUnavailable("Docker does not answer"))
+    logged.host.runtime.fail("read_log", error=RuntimeUnavailable("Docker is not responding"))
     logged.publisher.publish(observed)
     gone = msgspec.structs.replace(
         observed, services=frozenset(), definitions=msgspec.structs.replace(observed.definitions, ids=())

@@ -300,12 +300,12 @@ def test_a_runtime_that_does_not_answer_is_no_reason_to_act(host: Any) -> None:
     before = ids(host)
     host.runtime.away = True
     host.run_passes(10.0)
-    assert len([line for line in host.lines if line.startswith("waiting for Docker: ")]) == 1
-    assert host.status().text.startswith("waiting for Docker: ")
+    assert len([line for line in host.lines if line.startswith("the last pass failed: ")]) == 1
+    assert host.status().text.startswith("the last pass failed: ")
     assert not host.results.succeeded
     host.runtime.away = False
     host.run_pass()
-    assert host.lines[-1] == "Docker answers again"
+    assert host.lines[-1] == "passes succeed again"
     assert host.results.succeeded
     assert ids(host) == before
 

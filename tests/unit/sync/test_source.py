@@ -82,11 +82,11 @@ def canned() -> Iterator[Canned]:
 @pytest.mark.parametrize(
     ("status", "body", "cause"),
     [
-        (200, b"<html>", "the answer is not that of etcd 3.4 or later"),
-        (200, b'{"kvs": [{}]}', "the answer is not that of etcd 3.4 or later"),
+        (200, b"<html>", "unexpected response; is this etcd 3.4 or later?"),
+        (200, b'{"kvs": [{}]}', "unexpected response; is this etcd 3.4 or later?"),
         (200, b'{"header": {"cluster_id": "1"}}', "etcd has no such key"),
         (400, b'{"message": "etcdserver: user name is empty"}', "etcd: etcdserver: user name is empty"),
-        (404, b"404 page not found", "the answer is not that of etcd 3.4 or later"),
+        (404, b"404 page not found", "unexpected response; is this etcd 3.4 or later?"),
         (503, b"", "HOST: HTTP status 503"),
     ],
 )
@@ -124,9 +124,9 @@ def test_a_rejected_token_of_etcd_is_replaced(canned: Canned) -> None:
     [
         (404, b"", "Consul has no such key"),
         (403, b"Permission denied", "Consul: HTTP status 403"),
-        (200, b"{}", "the answer is not that of a key in Consul"),
-        (200, b"[]", "the answer is not that of a key in Consul"),
-        (200, b"<html>", "the answer is not that of a key in Consul"),
+        (200, b"{}", "unexpected response: not a Consul key"),
+        (200, b"[]", "unexpected response: not a Consul key"),
+        (200, b"<html>", "unexpected response: not a Consul key"),
         (500, b"No cluster leader", "HOST: HTTP status 500"),
     ],
 )

@@ -33,7 +33,7 @@ class Listening(FakeCancellation):
 
 
 class Unavailable:
-    """A daemon that does not answer: it refuses the connection, or (`hangs`) accepts it until the deadline of the call."""
+    """A daemon that is not responding: it refuses the connection, or (`hangs`) accepts it until the deadline of the call."""
 
     def __init__(self, context: TaskContext, *, hangs: bool) -> None:
         self._context = context

@@ -101,5 +101,5 @@ def test_the_sentence_about_a_missing_include_has_the_line_to_add() -> None:
     dump = f"# configuration file /etc/nginx/nginx.conf:\nserver {{ {SERVER} {PASS} }}\n\n{dump}"
     assert half_included(dump, DIRECTORY, ["shop"])["shop"] == (
         "a server block in /etc/nginx/nginx.conf lacks an include; "
-        f"write first in each location that passes requests to a service:  include {DIRECTORY}/location.inc;"
+        f"add first in each location that passes requests to a service:  include {DIRECTORY}/location.inc;"
     )

@@ -153,7 +153,7 @@ def test_supervise_ends_and_comes_back_while_a_page_is_open(site: Site) -> None:
             assert "supervise has not been running since" in (await reader.parts())["headline"]
             site.clock.ahead = 0.0
             site.publish()
-            assert "are well" in (await reader.parts())["headline"]
+            assert "are healthy" in (await reader.parts())["headline"]
             site.write(b"half")
             assert await reader.read() == RELOAD
 

@@ -67,10 +67,10 @@ def test_every_part_has_its_element(site: Site) -> None:
 
 
 def test_the_heading_is_the_worst_that_is_known(site: Site) -> None:
-    assert heading(site) == "All 3 services are well"
+    assert heading(site) == "All 3 services are healthy"
     pause(site.host.context(), "worker", "tests", None, 0.0)
     site.publish()
-    assert heading(site) == "All 2 other services are well"
+    assert heading(site) == "All 2 other services are healthy"
     assert "supervision paused by" in site.get("/").body
     site.host.monitor.conditions[site.host.replicas("web")[0].id] = Condition.STARTING
     site.publish()
@@ -78,7 +78,7 @@ def test_the_heading_is_the_worst_that_is_known(site: Site) -> None:
     assert heading(site, "/services/web") == "web: 1 of 2 healthy"
     site.host.runtime.away = True
     site.publish()
-    assert heading(site) == "Docker does not answer"
+    assert heading(site) == "The last pass of supervise failed"
     site.clock.ahead = STALE_SECONDS + 1
     assert heading(site).startswith("supervise has not been running since")
     site.write(b"")

@@ -162,14 +162,14 @@ def test_an_error_has_the_daemons_message(tmp_path: Path, body: str, message: st
 def test_a_response_that_is_not_json(tmp_path: Path, body: str) -> None:
     with daemon(tmp_path / "d", response(200, body)), pytest.raises(ConductorError) as raised:
         TaskRuntime(f"unix://{tmp_path / 'd'}", "default").image("shop:r1")
-    assert raised.value.sentence.startswith("cannot inspect image shop:r1: unexpected response of Docker (")
+    assert raised.value.sentence.startswith("cannot inspect image shop:r1: unexpected response from Docker (")
 
 
 def test_a_version_that_is_not_json(tmp_path: Path) -> None:
     newer = ping(newest="1.60")
     with daemon(tmp_path / "d", response(200, "<html>"), pings=newer), pytest.raises(ConductorError) as raised:
         TaskRuntime(f"unix://{tmp_path / 'd'}", "default").ping()
-    assert raised.value.sentence.startswith("cannot reach Docker: unexpected response of Docker (JSON is malformed")
+    assert raised.value.sentence.startswith("cannot reach Docker: unexpected response from Docker (JSON is malformed")
 
 
 @pytest.mark.parametrize("body", ["", "{", "null", "[]", "{}", '{"StatusCode": null}', '{"StatusCode": "x"}'])
@@ -228,7 +228,7 @@ def test_with_verbose_the_calls_of_tasks_are_printed(tmp_path: Path, capsys: pyt
         '  docker  GET /v1.41/containers/json?all=1&filters={"label": ["conductor.instance=default"'
     )
     assert network.startswith("  docker  GET /v1.41/networks/n: 404 in ")
-    assert lost.startswith("  docker  GET /v1.41/networks/m: no answer in ")
+    assert lost.startswith("  docker  GET /v1.41/networks/m: no response in ")
 
 
 def test_the_tags_of_an_image(tmp_path: Path) -> None:

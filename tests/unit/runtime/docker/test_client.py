@@ -356,7 +356,7 @@ def test_an_image_without_a_registry_may_be_a_local_one(
     daemon.answers["POST /images/create"] = stream
     with pytest.raises(ConductorError) as caught:
         runtime.pull(image, lambda _: None)
-    assert caught.value.hint.startswith("if it is in no registry, build or load it on this host; ") is local
+    assert caught.value.hint.startswith("if the image is not in a registry, build or load it on this host; ") is local
 
 
 def test_a_pull_that_succeeds(daemon: Daemon, runtime: DockerRuntime) -> None:
@@ -745,7 +745,7 @@ def test_with_verbose_a_call_without_an_answer_is_printed(
     daemon.answers[f"GET /containers/{ID}/json"] = lambda h: h.close()
     with pytest.raises(RuntimeUnavailable):
         runtime.inspect(ID)
-    assert f"  docker  GET /v1.41/containers/{ID}/json: no answer in " in capsys.readouterr().err
+    assert f"  docker  GET /v1.41/containers/{ID}/json: no response in " in capsys.readouterr().err
 
 
 def test_without_verbose_no_call_is_printed(runtime: DockerRuntime, capsys: pytest.CaptureFixture[str]) -> None:

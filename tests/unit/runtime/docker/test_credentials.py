@@ -119,8 +119,8 @@ def test_a_store_for_all_registries(directory: Path) -> None:
 
 FAILURES = {
     "an error": ("echo secret-77; exit 3", "it exited with code 3"),
-    "no JSON": ("echo secret-77", "its answer is invalid"),
-    "no login": ("echo '[]'", "its answer is invalid"),
+    "no JSON": ("echo secret-77", "its output is invalid"),
+    "no login": ("echo '[]'", "its output is invalid"),
 }
 
 
@@ -160,7 +160,7 @@ def test_a_helper_that_never_answers_is_killed(directory: Path, monkeypatch: pyt
 
     with pytest.raises(ConductorError) as raised:
         credentials(IMAGE, lambda: times[0], tick)
-    assert raised.value.sentence.endswith(f"it did not answer within {HELPER_SECONDS:g}s and was killed")
+    assert raised.value.sentence.endswith(f"it did not respond within {HELPER_SECONDS:g}s and was killed")
     assert ended(directory)
 
 

@@ -303,7 +303,7 @@ def test_the_error_names_the_field(daemon: Daemon, runtime: Runtime) -> None:
         with pytest.raises(ConductorError) as raised:
             call(ID)
         assert raised.value.sentence == (
-            "cannot inspect container cccccccccccc: unexpected response of Docker "
+            "cannot inspect container cccccccccccc: unexpected response from Docker "
             "(Object missing required field `Running` - at `$.State`)"
         )
         assert "conductor help compatibility" in raised.value.hint

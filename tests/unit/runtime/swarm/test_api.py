@@ -48,7 +48,7 @@ class Manager:
 
 
 def late(cause: OSError | None = None) -> RuntimeUnavailable:
-    error = RuntimeUnavailable("cannot list nodes: Docker did not answer in time")
+    error = RuntimeUnavailable("cannot list nodes: Docker did not respond in time")
     error.__cause__ = cause or TimeoutError()
     return error
 
