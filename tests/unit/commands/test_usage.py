@@ -35,13 +35,17 @@ from conductor.commands.options import state_dir_option
         ("service maintenance --id web onn", "invalid argument: 'onn' is not one of 'on', 'off'"),
         (
             "service status --id web api worker",
-            'cannot run conductor service status: unexpected arguments "api worker"\n'
-            "  conductor service status --help shows the usage",
+            (
+                'cannot run conductor service status: unexpected arguments "api worker"\n'
+                "  conductor service status --help shows the usage"
+            ),
         ),
         (
             "service scale --id web --id api --count 1",
-            "cannot run conductor service scale on several services: --id was given 2 times\n"
-            "  repeat the command for each service",
+            (
+                "cannot run conductor service scale on several services: --id was given 2 times\n"
+                "  repeat the command for each service"
+            ),
         ),
         (
             "service upgrade --id web",
