@@ -87,7 +87,7 @@ def draw_lost(plt: Any, selected: Selected) -> Any:
     kinds = list(rows[0])
     values = [[row[kind] for kind in kinds] for row in rows]
     norm = SymLogNorm(0.1, vmin=0, vmax=max(1.0, *map(max, values)))
-    axes.imshow(values, cmap="Reds", norm=norm, aspect="auto", alpha=0.75)
+    axes.imshow(values, cmap="Reds", norm=norm, aspect="auto", alpha=0.55)
     for y, row in enumerate(values):
         for x, value in enumerate(row):
             axes.text(x, y, f"{value:g}", ha="center", va="center")
@@ -111,7 +111,7 @@ def draw_steps(plt: Any, selected: Selected) -> Any:
     by_hand = [one["by_hand"] for one in selected.values()]
     axes.plot(by_hand, range(len(ends)), "|", color="black", markersize=16, label="script by hand")
     axes.set_xlabel("seconds")
-    axes.legend(ncols=2, frameon=False, loc="upper right" if ends[0] < ends[-1] else "best")
+    axes.legend(ncols=2, frameon=False, loc="upper right")
     return figure
 
 
@@ -126,8 +126,12 @@ def draw_growth(plt: Any, selected: Selected) -> Any:
         axes.plot(xs, ys, marker="o", markersize=4, color=plt.get_cmap("tab20")(number), label=label)
         widest = max(widest, xs[-1])
     axes.plot([1, widest], [1, widest], "--", color="black", linewidth=1, label="linear: 1.00")
-    axes.set(xscale="log", yscale="log", xlabel="times the smallest size", ylabel="times the cost at that size")
-    axes.legend(frameon=False)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="times the smallest size", ylabel="times the cost at that size")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title="exponents")
     return figure
 
 
