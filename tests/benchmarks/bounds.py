@@ -27,6 +27,12 @@ class Bound(NamedTuple):
         """Return whether a ratio is within the bound, or worse by at most the factor `tolerance`."""
         return ratio >= self.ratio / tolerance if self.at_least else ratio <= self.ratio * tolerance
 
+    def share(self, ratio: float) -> float | None:
+        """Return how much of the bound a ratio takes up: more than 1 misses it. None if there is no bound yet."""
+        if self.origin is Origin.NONE:
+            return None
+        return self.ratio / ratio if self.at_least else ratio / self.ratio
+
     @property
     def is_final(self) -> bool:
         """Return whether the bound need not be measured again."""
@@ -39,12 +45,35 @@ class Bound(NamedTuple):
 
 
 NOT_MEASURED = Bound(math.inf, Origin.NONE)
+PATHS = (
+    "container IP",
+    "published port",
+    *(
+        f"{cutover} upstream, {test} the announce test"
+        for cutover in ("reload", "live")
+        for test in ("with", "without")
+    ),
+)
+GROWTHS = (
+    "supervise, cpu by replicas",
+    "supervise, memory by replicas",
+    "supervise, pass by replicas",
+    "service list by services",
+    "service status by services",
+    "config check by services",
+    "nginx show by services",
+    "nginx install by services",
+    "nginx -t by services",
+    "service history --tail 10 by lines",
+    "cron list by jobs",
+)
 BOUNDS = {
     "--version": Bound(2.0),
     "completion of a command": Bound(2.6, Origin.BUSY),
     "completion of an id": Bound(4.7, Origin.BUSY),
     "completion of a revision": Bound(5.1, Origin.BUSY),
     "completion of an option": Bound(2.6, Origin.BUSY),
+    "from an exit to the start by restart: always": NOT_MEASURED,
     "from an exit to the start of its replacement": Bound(1.2),
     "50 services healthy after a host start": Bound(1.5),
     "live, cutover and drain": NOT_MEASURED,
@@ -52,8 +81,12 @@ BOUNDS = {
     "live, requests per second": Bound(0.9, at_least=True),
     "live, requests per second of CPU time": Bound(0.9, at_least=True),
     "live, time that an upgrade saves": Bound(1.0, at_least=True),
+    **{f"{what}, {path}": NOT_MEASURED for what in ("requests per second", "p50") for path in PATHS},
     "rollback": Bound(0.9),
     "run": Bound(1.10),
+    "run, CPU time": NOT_MEASURED,
+    "run, 20 at once": NOT_MEASURED,
+    "run, 20 at once, CPU time": NOT_MEASURED,
     "service list, 20 containers": Bound(6.6, Origin.BUSY),
     "service list, 200 containers": NOT_MEASURED,
     "service status, 20 containers": Bound(5.4, Origin.BUSY),
@@ -63,8 +96,15 @@ BOUNDS = {
     "status page, 20 open pages": NOT_MEASURED,
     "status page, a pass with open pages": Bound(1.1),
     "status page, publishing with log lines": NOT_MEASURED,
+    **{f"growth, {cost}": NOT_MEASURED for cost in GROWTHS},
+    **{f"monit, {checks} checks": NOT_MEASURED for checks in (10, 40, 50, 200, 400)},
+    "supervise, 10 containers": NOT_MEASURED,
+    "supervise, 50 containers": NOT_MEASURED,
     "supervise, 200 containers": Bound(1.3),
+    "supervise, 400 containers": Bound(1.3),
     "supervise, 40 containers": Bound(1.35, Origin.BUSY),
+    **{f"upgrade, replicas: {n}, boot: {boot} s": NOT_MEASURED for n in (1, 2, 8) for boot in ("0", "0.3", "3")},
+    "upgrade beside 100 containers": Bound(1.10),
     "upgrade beside 200 containers": Bound(1.10),
     "upgrade of 2 replicas": Bound(1.05),
 }

@@ -27,10 +27,23 @@ server {{
 
 
 class ByHand:
-    """The script `swap_by_hand.sh`. `announce_ms`: 0 reloads without an announcement. `waits`: for nginx's old workers."""
+    """The script `swap_by_hand.sh`. `announce_ms`: 0 reloads without an announcement. `waits`: for nginx's old workers.
 
-    def __init__(self, host: TestHost, *, announce_ms: int = 500, waits: bool = True, polite: bool = False) -> None:
+    `boot`: the seconds that the app needs to listen.
+    """
+
+    def __init__(
+        self,
+        host: TestHost,
+        *,
+        replicas: int = 2,
+        boot: float = 0.3,
+        announce_ms: int = 500,
+        waits: bool = True,
+        polite: bool = False,
+    ) -> None:
         self.host = host
+        self.replicas = replicas
         self.network = host.subnet.rpartition(".")[0]
         self.number = 2
         flag = host.directory / "announce"
@@ -52,10 +65,11 @@ class ByHand:
             "ANNOUNCE_MS": str(announce_ms),
             "WAIT_SECONDS": "10" if waits else "0",
             "POLITE": "1" if polite else "",
+            "BOOT": str(boot),
         }
 
     def upgrade(self, revision: str) -> float:
         """Return the seconds of an upgrade."""
-        ips = [f"{self.network}.{self.number + n}" for n in range(2)]
-        self.number += 2
+        ips = [f"{self.network}.{self.number + n}" for n in range(self.replicas)]
+        self.number += self.replicas
         return process_seconds(SCRIPT, revision, *ips, env=self.env)

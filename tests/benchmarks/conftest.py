@@ -1,15 +1,19 @@
 """Options and fixtures of the benchmarks. Each test records its figures, and fails if one of their bounds is missed."""
 
+import json
 import math
 import time
 from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.benchmarks.figures import Figures
+from tests.benchmarks.figures import FILE, Figures
+from tests.benchmarks.page import PAGE
+from tests.benchmarks.pictures import draw
 
 SHORT_SECONDS = 120.0  # then, the short form starts no benchmark any more, so that it ends within 3 minutes
 BEGAN = time.monotonic()
+WRITTEN = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +43,12 @@ def is_short(config: pytest.Config) -> bool:
     return bool(config.getoption("--short", default=False))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Draw the pictures once, after all benchmarks."""
+    if session.config.stash.get(WRITTEN, False):
+        draw(json.loads(FILE.read_text()), PAGE.parent)
+
+
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     """What the test measures; it is written also when a bound is missed."""
@@ -49,7 +59,7 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     most_pairs = request.config.getoption("--most-pairs", default=0)
     found = Figures(short=short, most_pairs=most_pairs, until=until)
     yield found
-    found.write()
+    request.config.stash[WRITTEN] = found.write() or request.config.stash.get(WRITTEN, False)
 
 
 @pytest.hookimpl(wrapper=True)

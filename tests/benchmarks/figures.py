@@ -102,6 +102,7 @@ class Figures:
         met = self._accepts(name, ratio)
         self.found[name] = {
             "ratio": round(ratio, 3), "bound": str(bound), "origin": bound.origin.value, "met": bound.accepts(ratio),
+            "of_limit": bound.share(ratio),
             "floor": of, "unit": unit, "value": statistics.median(values),
             "floor_value": statistics.median(floors), "more": round(more, 6), **reported, "values": values,
             "floor_values": floors,
@@ -130,10 +131,10 @@ class Figures:
             pytest.skip(f"other programs make this machine {slowed:.1f} times slower: {missed}")
         assert not missed, missed
 
-    def write(self) -> None:
-        """Write what was found into the file, unless this is the short form or a try."""
+    def write(self) -> bool:
+        """Write what was found into the file, unless this is the short form or a try. Return whether it was written."""
         if self.short or self._most_pairs or not self.found:
-            return
+            return False
         earlier = self._document()
         here, taken = machine(), {"date": self._began, "load": round(self._load, 2), "commit": _commit()}
         kept = earlier["figures"] if earlier.get("machine") == here else {}
@@ -141,6 +142,7 @@ class Figures:
         document = {"machine": here, "figures": dict(sorted(figures.items()))}
         _replace(self._file, f"{_text(document)}\n")
         _replace(self._page, page.with_section(self._page.read_text(), document))
+        return True
 
     def _accepts(self, name: str, ratio: float) -> bool:
         """The short form only finds what became slower: a ratio that misses an aim is compared with the recorded one."""

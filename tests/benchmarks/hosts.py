@@ -54,8 +54,8 @@ def wait_for_all(sup: Supervised, services: int = SERVICES, each: int = EACH) ->
     sup.host.wait_for(lambda: expected in sup.status()["text"], "all services")
 
 
-def start_others(host: TestHost, services: int) -> None:
-    """Start two containers of each of `services` services beside the one that is measured."""
+def start_others(host: TestHost, services: range) -> None:
+    """Start two containers of each of these services beside the one that is measured."""
 
     def start(number: int) -> None:
         labels = {
@@ -66,7 +66,7 @@ def start_others(host: TestHost, services: int) -> None:
         subprocess.run(run, check=True, capture_output=True)
 
     with ThreadPoolExecutor(WIDTH) as pool:
-        list(pool.map(start, range(services * 2)))
+        list(pool.map(start, range(services.start * 2, services.stop * 2)))
 
 
 def resident_mib(pid: int) -> float:

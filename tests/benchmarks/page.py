@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.benchmarks.names import GROWTH, LOST, STEPS
+from tests.benchmarks.pictures import embedded
 from tests.support.commands import ROOT
 
 PAGE = ROOT / "conductor" / "manual" / "figures.md"
 HEADING = "## Latest benchmarks\n"
-LOST = "lost requests, "
 
 
 def with_section(page: str, document: Mapping[str, Any]) -> str:
@@ -29,6 +30,7 @@ def section(document: Mapping[str, Any]) -> str:
         "This section is written by `tests/run benchmarks`.\n",
         f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}: {machine}.\n",
         f"Load average before each benchmark: at most {load:g}.\n",
+        *embedded(figures),
     ]
     ratios = {name: one for name, one in figures.items() if "ratio" in one}
     if ratios:
@@ -58,6 +60,22 @@ def section(document: Mapping[str, Any]) -> str:
         classes = list(next(iter(measured.values())))
         p99s = ((name, *(_p99s(one[kind]) for kind in classes)) for name, one in measured.items())
         parts.append(_table(("", *classes), p99s))
+    steps = {name.removeprefix(STEPS): one for name, one in figures.items() if name.startswith(STEPS)}
+    if steps:
+        parts.append("Steps of an upgrade in ms, and all of it beside the script of the same calls:\n")
+        kinds = list(dict.fromkeys(step for one in steps.values() for step in one["steps"]))
+        taken = ({**one["steps"], "all": one["all"], "by hand": one["by_hand"]} for one in steps.values())
+        columns = (*kinds, "all", "by hand")
+        lines = (tuple(f"{one[kind] * 1000:.0f}" if kind in one else "" for kind in columns) for one in taken)
+        parts.append(_table(("", *columns), ((name, *line) for name, line in zip(steps, lines, strict=True))))
+    growth = {name.removeprefix(GROWTH): one for name, one in figures.items() if name.startswith(GROWTH)}
+    if growth:
+        parts.append("Costs by size, from which the exponents of growth were fitted:\n")
+        rows = (
+            (name, ", ".join(f"{size}: {shown(cost, one['cost_unit'])}" for size, cost in one["costs"].items()))
+            for name, one in growth.items()
+        )
+        parts.append(_table(("cost", "at each size"), rows))
     return "\n".join(parts)
 
 
@@ -75,6 +93,8 @@ def shown(value: float, unit: str, sign: str = "") -> str:
     """Return a value with its unit. `sign`: "+" also shows the sign of a positive value."""
     if unit == "of a core":
         return f"{value:{sign}.2%} {unit}"
+    if abs(value) >= 1000:
+        return f"{value:{sign},.0f} {unit}"
     return f"{value * 1000:{sign}.0f} ms" if unit == "s" and abs(value) < 1 else f"{value:{sign}.3g} {unit}"
 
 

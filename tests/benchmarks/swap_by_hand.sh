@@ -1,8 +1,8 @@
 #!/bin/bash
 # The upgrade as an operator would script it: the same Docker and nginx calls in the same order, with the same announce,
 # health gate and wait for old workers. No journal, no locks, no undo, and no proof beyond "the old workers are gone".
-# swap_by_hand.sh REVISION FIRST_IP SECOND_IP, with INSTANCE NETWORK IMAGE NGINX CONF INCLUDE FLAG PID_FILE STATUS ANNOUNCE_MS
-# WAIT_SECONDS (at most, for old workers) POLITE. ANNOUNCE_MS and WAIT_SECONDS of 0 leave that step out.
+# swap_by_hand.sh REVISION IP..., one for each replica, with INSTANCE NETWORK IMAGE NGINX CONF INCLUDE FLAG PID_FILE STATUS ANNOUNCE_MS
+# WAIT_SECONDS (at most, for old workers) POLITE BOOT. ANNOUNCE_MS and WAIT_SECONDS of 0 leave that step out.
 set -eu
 revision=$1
 shift
@@ -10,7 +10,7 @@ old=$(docker ps -q --filter "label=conductor.instance=$INSTANCE")
 image=$(docker image inspect --format '{{.Id}}' "$IMAGE:$revision")
 
 start_and_gate() {
-    docker run -d --network "$NETWORK" --ip "$1" --label "conductor.instance=$INSTANCE" -e SERVICE=web -e "POLITE=$POLITE" "$image" >/dev/null
+    docker run -d --network "$NETWORK" --ip "$1" --label "conductor.instance=$INSTANCE" -e SERVICE=web -e "POLITE=$POLITE" -e "BOOT=$BOOT" "$image" >/dev/null
     local passed=0
     while [ $passed -lt 2 ]; do
         if curl -fs -o /dev/null -m 5 "http://$1:8080/health"; then passed=$((passed + 1)); else passed=0; fi

@@ -1,28 +1,34 @@
-"""The duration of an upgrade alone on a host, and beside 100 services with 200 containers."""
+"""The duration of an upgrade alone on a host, and beside 50 and 100 services with two containers each."""
+
+from itertools import pairwise
 
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.hosts import start_others
-from tests.benchmarks.timing import upgrades
+from tests.benchmarks.timing import step_seconds, upgrades
 from tests.support.host import TestHost
 
-ROUNDS, SERVICES = 7, 100
+ROUNDS, SERVICES = 5, (0, 50, 100)
 
 
 def test_cost_does_not_grow_with_the_host(images: None, figures: Figures) -> None:
     rounds = figures.number(ROUNDS, 0)
+    found, steps = {}, {}
     with TestHost() as host:
-        host.define({"web": {}})
-        alone = upgrades(host, rounds)
-        others = {
-            f"other{n}": {
-                "nginx": {"server": {"listen": [f"127.0.0.1:{host.port('others')}"], "names": [f"o{n}.test"]}}
+        listen = [f"127.0.0.1:{host.port('others')}"]
+        for before, services in pairwise((0, *SERVICES)):
+            others = {
+                f"other{n}": {"nginx": {"server": {"listen": listen, "names": [f"o{n}.test"]}}} for n in range(services)
             }
-            for n in range(SERVICES)
-        }
-        host.define({"web": {}, **others})
-        host.conductor("nginx", "install", check=True)
-        start_others(host, SERVICES)
-        beside = upgrades(host, rounds)
-    figures.ratio(
-        f"upgrade beside {SERVICES * 2} containers", list(zip(beside, alone, strict=True)), of="the same upgrade alone"
-    )
+            host.define({"web": {}, **others})
+            host.conductor("nginx", "install", check=True)
+            start_others(host, range(before, services))
+            found[services] = upgrades(host, rounds)
+            steps[services] = step_seconds(host, rounds)
+    for services in SERVICES[1:]:
+        figures.ratio(
+            f"upgrade beside {services * 2} containers",
+            list(zip(found[services], found[0], strict=True)),
+            of="the same upgrade alone",
+            steps=steps[services],
+            steps_alone=steps[0],
+        )

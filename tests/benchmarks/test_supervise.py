@@ -1,31 +1,39 @@
 """The cost of `supervise` while nothing happens, how soon it replaces a container, and how soon a host is started."""
 
+import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from conductor.definitions.model import Health
 from conductor.health.probe import probe
+from conductor.snapshot.published import published_path
 from tests.benchmarks.figures import Figures
+from tests.benchmarks.growth import record_growth
 from tests.benchmarks.hosts import EACH, SERVICES, WIDTH, resident_mib, start_many, wait_for_all
+from tests.benchmarks.monit import monit
 from tests.benchmarks.timing import median
 from tests.support.commands import ROOT
 from tests.support.daemon import Container
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost, merged
 from tests.support.images import BASE
-from tests.support.supervised import Supervised, cpu_seconds
+from tests.support.supervised import Events, Supervised, cpu_seconds
 
 MOST_MIB = 60.0
 PASS_SECONDS, LONGEST_SECONDS = 5.0, 5.5
 ROUNDS = 3
+SIZES = ((5, 2), (10, 5), (SERVICES, EACH), (100, 4))  # services, and replicas of each
 
 
 def own_seconds(host: TestHost) -> float:
@@ -52,49 +60,100 @@ def cpu_shares(pids: list[int], windows: int, seconds: float) -> list[tuple[floa
     return found
 
 
-def measure_supervising(figures: Figures, services: int, each: int, *, windows: int, seconds: float) -> None:
+class Supervising(NamedTuple):
+    """What supervising costs: the share of a core, MiB of memory, and seconds of a pass."""
+
+    cpu: float
+    memory_mib: float
+    pass_seconds: float
+
+
+def measure_supervising(figures: Figures, services: int, each: int, *, windows: int, seconds: float) -> Supervising:
+    """Measure `supervise`, its floor and `monit` at the same time."""
     replicas = services * each
-    with TestHost() as host, DaemonBetween(host.directory / "counting.sock") as between:
+    with TestHost() as host, DaemonBetween(host.directory / "counting.sock") as between, ExitStack() as stack:
         address = start_many(host, between.url, services=services, each=each)
         words = ("-m", "tests.benchmarks.bare_checks", host.daemon.url, host.instance, address, str(replicas))
         sup = Supervised(host)
         floor = subprocess.Popen([sys.executable, *words], cwd=ROOT)
         try:
+            peer = None if figures.short else stack.enter_context(monit(host.directory / "monit", address, replicas))
             spawned = sup.start()
             wait_for_all(sup, services, each)
             time.sleep(5 if figures.short else 15)
             threads = len(list(Path(f"/proc/{spawned.pid}/task").iterdir()))
+            passes = published_passes(host)
             between.calls.clear()
             figures.look()
-            found = cpu_shares([spawned.pid, floor.pid], windows, seconds)
+            found = cpu_shares([spawned.pid, floor.pid, *([peer] if peer else [])], windows, seconds)
             lists = sum("/containers/json" in call for call in between.calls)
             memory = resident_mib(spawned.pid)
+            peer_memory = resident_mib(peer) if peer else 0.0
+            count, total = (after - before for before, after in zip(passes, published_passes(host), strict=True))
             assert floor.poll() is None, "the bare loop has ended"
         finally:
             floor.kill()
             floor.wait()
             sup.end()
         assert " started: " not in sup.log, sup.log
+    of = "a bare loop of the same checks and list calls"
     figures.ratio(
         f"supervise, {replicas} containers",
-        [(one, other) for one, other in found],
-        of="a bare loop of the same checks and list calls",
+        [(one, other) for one, other, *_ in found],
+        of=of,
         unit="of a core",
         memory_mib=round(memory, 1),
+        pass_seconds=round(total / count, 4),
         threads=threads,
         list_calls=lists,
     )
+    if peer:
+        pairs = [(one[2], one[1]) for one in found]
+        figures.ratio(f"monit, {replicas} checks", pairs, of=of, unit="of a core", memory_mib=round(peer_memory, 1))
     assert lists <= windows * seconds / PASS_SECONDS + 1
-    assert memory <= MOST_MIB
+    assert memory <= MOST_MIB or replicas > SERVICES * EACH
+    return Supervising(statistics.median(one[0] for one in found), memory, total / count)
 
 
-def test_cost_of_supervising_200_containers(images: None, figures: Figures) -> None:
-    measure_supervising(figures, SERVICES, EACH, windows=3, seconds=20)
+def published_passes(host: TestHost) -> tuple[int, float]:
+    """Return the number of passes of `supervise` and how long all of them took."""
+    passes = json.loads(published_path(str(host.runtime_dir)).read_bytes())["totals"]["passes"]
+    return passes["count"], passes["seconds"]
+
+
+def test_cost_of_supervising(images: None, figures: Figures) -> None:
+    """By number of replicas. `monit` makes the same checks, without list calls."""
+    found = {
+        services * each: measure_supervising(figures, services, each, windows=figures.number(3, 0), seconds=20)
+        for services, each in SIZES
+    }
+    for name, unit in (("cpu", "of a core"), ("memory_mib", "MiB"), ("pass_seconds", "s")):
+        costs = {size: getattr(one, name) for size, one in found.items()}
+        record_growth(figures, f"supervise, {name.split('_')[0]}", "replicas", costs, unit=unit)
 
 
 @pytest.mark.short
 def test_cost_of_supervising_40_containers(images: None, figures: Figures) -> None:
     measure_supervising(figures, 10, 4, windows=figures.number(3, 1), seconds=20)
+
+
+def test_docker_restarts_a_container(images: None, figures: Figures) -> None:
+    """Docker's own restart policy: the time from an exit to the next start, beside the same floor as the repair."""
+    with TestHost() as host:
+        host.define({"web": {"count": 1, "nginx": None}})
+        host.upgrade("r1", check=True)  # makes the network
+        events = Events(host)
+        found = []
+        for number in range(figures.number(10, 0)):
+            name = f"always{number}"
+            labels = ["--label", f"conductor.instance={host.instance}", "--label", f"conductor.service={name}"]
+            run = ["docker", "run", "-d", "--restart", "always", "--network", host.network, *labels, BASE]
+            made = subprocess.run([*run, "sleep", "0.3"], check=True, capture_output=True, text=True).stdout.strip()
+            host.wait_for(lambda name=name: len(events.of("start", name)) > 1, "a restart")
+            host.daemon.api.remove_container(made, force=True)
+            found.append((events.of("start", name)[1] - events.of("die", name)[0], own_seconds(host)))
+        events.close()
+    figures.ratio("from an exit to the start by restart: always", found, of="docker run alone")
 
 
 @pytest.mark.short

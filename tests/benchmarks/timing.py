@@ -1,12 +1,15 @@
 """Timing of whole commands, as processes, the way a deploy script runs them."""
 
+import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.benchmarks.docker_http import list_call
 from tests.support.host import TestHost
@@ -24,6 +27,23 @@ def process_seconds(*argv: str | Path, env: Mapping[str, str] | None = None) -> 
     return time.perf_counter() - began
 
 
+class Cost(NamedTuple):
+    """What processes have cost, from the start of the first to the exit of the last."""
+
+    wall_seconds: float
+    cpu_seconds: float
+
+
+def cost(*argv: str | Path, at_once: int, env: Mapping[str, str] | None = None) -> Cost:
+    """Return the cost of this many processes at once; all must succeed. The CPU time of Docker's daemon is not in it."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen(argv, env=env, **quiet) for _ in range(at_once)]
+    assert [process.wait() for process in processes] == [0] * at_once
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
 def bare_start_seconds() -> float:
     """Return the seconds of a bare start of the same Python."""
     return process_seconds(sys.executable, "-c", "", env=compiled(os.environ))
@@ -39,6 +59,13 @@ def list_call_seconds(host: TestHost) -> float:
     began = time.perf_counter()
     list_call(host.daemon.url, host.instance)
     return time.perf_counter() - began
+
+
+def step_seconds(host: TestHost, actions: int) -> dict[str, float]:
+    """Return the median duration of each step of the last actions."""
+    shown = host.conductor("service", "history", "--tail", str(actions), "--json", check=True).stdout
+    steps = [entry["steps"] for entry in json.loads(shown)["history"]]
+    return {name: median([one[name] for one in steps]) for name in steps[0]}
 
 
 def upgrades(host: TestHost, rounds: int) -> list[float]:

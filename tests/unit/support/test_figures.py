@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.bounds import Bound
+from tests.benchmarks.bounds import NOT_MEASURED, Bound
 from tests.benchmarks.figures import Figures
+from tests.benchmarks.growth import exponent, record_growth
+from tests.benchmarks.pictures import PICTURES, limited
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,18 @@ from tests.benchmarks.figures import Figures
 )
 def test_bound(bound: Bound, ratio: float, tolerance: float, accepted: bool) -> None:
     assert bound.accepts(ratio, tolerance=tolerance) is accepted
+
+
+def test_share_of_a_bound() -> None:
+    """More than 1 misses the bound, of either kind."""
+    assert Bound(1.2).share(0.6) == pytest.approx(0.5)
+    assert Bound(0.9, at_least=True).share(0.45) == pytest.approx(2)
+    assert NOT_MEASURED.share(3.0) is None
+
+
+@pytest.mark.parametrize("expected", [0.5, 1.0, 2.0])
+def test_exponent_of_growth(expected: float) -> None:
+    assert exponent({size: 3 * size**expected for size in (10, 50, 200)}) == pytest.approx(expected)
 
 
 def measured(ratio: float, *, short: bool = False, file: Path = Path("/nonexistent")) -> Figures:
@@ -98,6 +112,29 @@ def test_the_file_and_the_page_keep_what_the_same_machine_measured_before(tmp_pa
     file.write_text(json.dumps({**document, "machine": {"cpu": "another"}}))
     figures.write()
     assert set(json.loads(file.read_text())["figures"]) == {"run", "lost requests, live, rude app"}
+
+
+def test_the_page_shows_steps_growth_and_the_pictures_that_have_figures(tmp_path: Path) -> None:
+    manual = tmp_path / "figures.md"
+    manual.write_text("# Figures\n")
+    figures = Figures(short=False, file=tmp_path / "figures.json", manual=manual)
+    figures.report(
+        "steps of an upgrade, replicas: 2, boot: 0 s", steps={"start": 0.25, "retire": 0.1}, all=0.5, by_hand=0.4
+    )
+    record_growth(figures, "cron list", "jobs", {200: 0.5, 400: 1.0, 800: 2000.0}, unit="jobs")
+    figures.write()
+    text = manual.read_text()
+    assert "| replicas: 2, boot: 0 s | 250 | 100 | 500 | 400 |\n" in text
+    assert "| cron list by jobs | 200: 0.5 jobs, 400: 1 jobs, 800: 2,000 jobs |\n" in text
+    shown = [one.file for one in PICTURES if f"![{one.alt}]({one.file})" in text]
+    assert shown == ["figures-steps.png", "figures-growth.png"]
+
+
+def test_ratios_with_a_limit_are_drawn_with_the_worst_one_last() -> None:
+    figures = measured(1.0)
+    figures.ratio("rollback", [(0.5, 1.0)], of="a floor")
+    figures.ratio("live, cutover and drain", [(1.0, 1.0)], of="a floor")
+    assert list(limited(figures.found)) == ["rollback", "run"]
 
 
 def test_the_short_form_writes_nothing(tmp_path: Path) -> None:
