@@ -43,8 +43,7 @@ def command(*, config: Path, plan_only: bool, as_json: bool) -> int:
         freed = sum(one.bytes for one in done.removed)
         services = sorted({one.service for one in done.removed if one.service})
         return Finished(
-            text=f"removed {summary(done.removed)}"
-            + (f", which frees at most {size_text(freed)}" if done.removed else ""),
+            text=f"removed {summary(done.removed)}" + (f", freeing up to {size_text(freed)}" if done.removed else ""),
             seconds=context.clock.monotonic() - began,
             warnings=done.warnings,
             services=tuple(ServiceResult(service=service, action="gc", changed=True) for service in services),
@@ -70,8 +69,8 @@ def _print_plan(context: "Context", *, as_json: bool) -> None:
         return
     rows = [(one.kind, one.service or "-", one.name, size_text(one.bytes)) for one in found.garbage]
     if rows:
-        write_stdout(as_table([("KIND", "SERVICE", "NAME", "AT MOST"), *rows]))
-    write_stdout(f"gc would free at most {size_text(freed)}; images share layers, so it may be less")
+        write_stdout(as_table([("KIND", "SERVICE", "NAME", "FREES UP TO"), *rows]))
+    write_stdout(f"gc would free up to {size_text(freed)}; images share layers, so it may be less")
     for skipped in found.skipped:
         write_stdout(f"gc would skip {skipped.name}: {skipped.reason}")
     for disk in found.disks:

@@ -66,7 +66,7 @@ class RunCommand(click.Command):
     metavar="DURATION",
     help="Wait up to this long for Docker to start. A cron job waits 60s by default; other tasks do not wait.",
 )
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND...")
 def command(
     *,
     config: Path,

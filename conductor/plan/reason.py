@@ -95,7 +95,7 @@ def describe(reason: AnyReason) -> str:
         case Unreadable(error):
             return error
         case StoppedWithHost(count):
-            return f"{count} stopped by a host or Docker restart"
+            return f"{count} container{' was' if count == 1 else 's were'} stopped by a host or Docker restart"
         case Mismatch():
             return _mismatch(reason)
         case WrongTraffic(endpoints):

@@ -93,7 +93,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
         if self.running:
             return "running"
         if self.out_of_memory:
-            return f"killed: out of memory (exit code {self.exit_code})"
+            return f"was killed: out of memory (exit code {self.exit_code})"
         if self.exit_code is None:
             return self.error
         killed = "SIGKILL, which Conductor did not send; perhaps the kernel did, for lack of memory"

@@ -93,7 +93,7 @@ class InMaintenance(Note, frozen=True, tag="maintenance"):
     def describe(self) -> str:
         """Return the note as one human-readable line."""
         off = f"conductor service maintenance --id {self.service} off"
-        return f"in maintenance (nginx returns 503) by {_hold(self.hold)}; to end it, run {off}"
+        return f"put into maintenance by {_hold(self.hold)}; nginx returns 503; to end it, run {off}"
 
 
 class Scaled(Note, frozen=True, tag="scaled"):
@@ -293,7 +293,7 @@ class Unrecorded(Note, frozen=True, tag="unrecorded"):
     @property
     def problem(self) -> str:
         """What is there and what is not, without what to do."""
-        return f"{self.state_dir} has no release of {self.service}, but it has containers: {', '.join(self.names)}"
+        return f"{self.state_dir} has no release of {self.service}, but {self.service} has containers: {', '.join(self.names)}"
 
     @property
     def remedy(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from conductor.clock import seconds_between
 from conductor.output.printable import memory_text
 from conductor.output.tables import as_table
+from conductor.plan.history import Outcome
 from conductor.plan.route import TrafficState, Way
 from conductor.snapshot.actions import who_text
 from conductor.snapshot.model import HostSnapshot, ReplicaSnapshot, RouteSnapshot, ServiceSnapshot
@@ -15,6 +16,11 @@ from conductor.times import duration_text
 
 SHORT = 12  # characters of a revision and of a container's id
 UNKNOWN = "?"
+_OUTCOMES = {
+    Outcome.RECOVERED: "interrupted, then completed",
+    Outcome.RECOVERED_BACK: "interrupted, then rolled back",
+}
+NOT_FOUND = "unknown (not in the latest part of the history)"
 SUPERVISE_DOWN = f"{NOT_RUNNING}, so failed containers are not replaced; run {START_SUPERVISE}"
 # Columns of the table of replicas, widest first. The last one has no names, for services with long ids.
 LAYOUTS = (
@@ -43,8 +49,8 @@ def _facts(service: ServiceSnapshot, now: str) -> Iterator[tuple[str, str]]:
     if service.live_revisions not in {(), (service.revision,)}:
         yield "running", ", ".join(service.live_revisions)
     if service.revision is not None:
-        yield "deployed", _ago(service.deployed, now) if service.deployed else "not in the latest history"
-        yield "changed", _change(service.last_change, now) if service.last_change else "not in the latest history"
+        yield "deployed", _ago(service.deployed, now) if service.deployed else NOT_FOUND
+        yield "changed", _change(service.last_change, now) if service.last_change else NOT_FOUND
     if service.nginx is not None:
         yield "nginx", nginx_text(service.nginx)
     if service.restarts:
@@ -61,7 +67,7 @@ def _change(change: LastChange, now: str) -> str:
     who = f" by {who_text(change.who, change.command)}" if change.who else ""
     taken = f" (took {duration_text(change.seconds)})" if change.seconds is not None else ""
     reason = f": {change.reason}" if change.reason else ""
-    return f"{_ago(change.at, now)}: {what}{who}, {change.outcome.replace('-', ' ')}{taken}{reason}"
+    return f"{_ago(change.at, now)}: {what}{who}, {_OUTCOMES.get(change.outcome, change.outcome.value.replace('-', ' '))}{taken}{reason}"
 
 
 def nginx_text(nginx: RouteSnapshot) -> str:
@@ -71,7 +77,7 @@ def nginx_text(nginx: RouteSnapshot) -> str:
     if nginx.state is TrafficState.NOT_LOADED:
         return "running without Conductor's files"
     if nginx.state is TrafficState.NOT_ANSWERING:
-        return "running, but is not responding"
+        return "running, but not responding"
     if nginx.endpoints is None:
         return UNKNOWN
     if not nginx.endpoints:

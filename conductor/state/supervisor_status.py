@@ -48,7 +48,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
         attempts = f"{self.attempts} attempt{'s' * (self.attempts != 1)}"
         if isinstance(self.reason, AsWanted):
             repairs = f"{self.attempts} repair attempt{'s' * (self.attempts != 1)}"
-            reset = f"the count resets after {duration_text(RESET_SECONDS)} of health"
+            reset = f"the count resets once the service has been healthy for {duration_text(RESET_SECONDS)}"
             return f"{self.text} after {repairs}{due} ({reset})"
         return f"{self.text}{due}, {attempts} so far"
 

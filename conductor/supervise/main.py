@@ -233,7 +233,7 @@ def _reload(loop: Loop, file: DefinitionsFile, log: SupervisorLog, *, force: boo
         if file.problem:
             log.warn(file.problem)
         elif not was_valid:
-            log.info("the definitions are valid again")
+            log.info("the definitions file no longer has a problem")
         loop.wake()
 
 

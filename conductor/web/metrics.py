@@ -61,7 +61,11 @@ class _Host(Collector):
             float(not document.waiting_for),
         )
         yield _gauge("nginx_up", "1 if nginx is running", float(not document.status.nginx.is_down))
-        yield _gauge("definitions_valid", "1 if the definitions file is valid", float(not document.problem))
+        yield _gauge(
+            "definitions_valid",
+            "0 if the definitions file is invalid, or supervise must be restarted to apply its host section",
+            float(not document.problem),
+        )
         if document.definitions_valid:
             name, text = "definitions_last_valid_timestamp_seconds", "when the definitions file was last valid"
             yield _gauge(name, text, self._seconds(document.definitions_valid))

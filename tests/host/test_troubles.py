@@ -126,7 +126,7 @@ TROUBLES = {
     ),
     "a replica needs more memory than its limit": Trouble(
         "conductor service upgrade --id hog --revision r1", DOCTOR,
-        r"hog-r1-\S+ killed: out of memory \(exit code 137\)", "conductor service logs --id hog",
+        r"hog-r1-\S+ was killed: out of memory \(exit code 137\)", "conductor service logs --id hog",
         "conductor service stop --id hog",
     ),
     "the definitions are invalid": trouble(

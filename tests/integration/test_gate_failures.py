@@ -126,7 +126,7 @@ def test_a_container_that_is_killed_for_its_memory(serving: TestHost) -> None:
     told = failed(serving.upgrade("r2"), 1, "\n      hungry\n", STILL)
     filters = {"type": "container", "event": "oom", "label": f"conductor.instance={serving.instance}"}
     reported = list(serving.daemon.api.events(since=int(began), until=str(time.time()), filters=filters))
-    why = "killed: out of memory \\(exit code 137\\)" if reported else "exited with code 137: SIGKILL.*"
+    why = "was killed: out of memory \\(exit code 137\\)" if reported else "exited with code 137: SIGKILL.*"
     assert_matches(f"-1 {why}\n", told)
     nothing_left_behind(serving, "r1")
 

@@ -25,7 +25,7 @@ def need_real_parts() -> None:
     except OSError:
         answers = False
     if not answers:
-        missing.append("a Docker daemon that answers")
+        missing.append("a running Docker daemon")
     if not Path(BINARY).exists():
         missing.append("nginx")
     if missing:

@@ -18,7 +18,7 @@ from conductor.output.streams import write_notice, write_stdout
 def command(config: Path, files: bool) -> None:
     """Report all problems in the definitions file.
 
-    This command changes nothing. Secret files are read only with --files.
+    This command changes nothing. Without --files, secret files and env files are not read.
     """
     from conductor.definitions import checks, environment
     from conductor.definitions.load import load
@@ -40,5 +40,5 @@ def command(config: Path, files: bool) -> None:
         raise DefinitionsError(str(config), problems)
     count = len(definitions.ids)
     unread = not files and any(map(environment.files, (one.service for one in definitions.services.values())))
-    left_out = " (secret files and env files are read only with --files)" if unread else ""
+    left_out = " (secret files and env files were not checked; add --files)" if unread else ""
     write_stdout(f"{config}: {count} service{'s' * (count != 1)}, no problems{left_out}")

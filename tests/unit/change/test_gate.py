@@ -73,7 +73,7 @@ def test_a_kill_by_the_kernel_that_is_reported_late_is_the_reason(tmp_path: Path
     check_with(world, result)
     with pytest.raises(GateFailed) as failed:
         world.upgrade("r1")
-    assert failed.value.sentence.endswith("killed: out of memory (exit code 137)")
+    assert failed.value.sentence.endswith("was killed: out of memory (exit code 137)")
 
 
 @pytest.mark.parametrize("service", ["web", "worker"])

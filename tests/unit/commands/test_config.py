@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_check_of_a_good_file(path: Path) -> None:
     result = run("check", path=path)
-    left_out = " (secret files and env files are read only with --files)"
+    left_out = " (secret files and env files were not checked; add --files)"
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{path}: 1 service, no problems{left_out}\n", "")
     assert run("check", "--config", str(path), path=path).stdout == result.stdout
 

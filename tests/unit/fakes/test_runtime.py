@@ -95,7 +95,7 @@ def test_what_happens_outside(case: Case, runtime: FakeRuntime) -> None:
     runtime.exit(first, 9, out_of_memory=True)
     runtime.pause(second)
     assert [replica.state for replica in runtime.snapshot().replicas] == ["exited", "paused"]
-    assert str(runtime.inspect(first)) == "killed: out of memory (exit code 9)"
+    assert str(runtime.inspect(first)) == "was killed: out of memory (exit code 9)"
     runtime.unpause(second)
     runtime.vanish(first)
     runtime.restart_host()

@@ -33,7 +33,7 @@ TEXTS = [
     (Unreadable("cannot read web.json: damaged"), "cannot read web.json: damaged"),
     (InterruptedChange(), "a change was interrupted"),
     (Starting(), "waiting for replicas to become healthy"),
-    (StoppedWithHost(2), "2 stopped by a host or Docker restart"),
+    (StoppedWithHost(2), "2 containers were stopped by a host or Docker restart"),
     (Mismatch(wanted=2, healthy=1), "2 wanted, 1 healthy"),
     (Mismatch(wanted=2, healthy=0, unhealthy=1, exited=1, other_release=1),
         "2 wanted, 0 healthy, 1 unhealthy, 1 exited, 1 of another release"),

@@ -30,7 +30,7 @@ def test_a_replica_with_a_port_has_an_endpoint(address: str, endpoint: str | Non
             "exited with code 137: SIGKILL, which Conductor did not send; perhaps the kernel did, for lack of memory",
         ),
         (False, 137, False, "no such file", "exited with code 137: no such file"),
-        (False, 137, True, "", "killed: out of memory (exit code 137)"),
+        (False, 137, True, "", "was killed: out of memory (exit code 137)"),
         (False, None, False, "no such file", "no such file"),
     ],
 )

@@ -604,7 +604,7 @@ def test_a_service_behind_a_traffic_layer_that_is_down_is_not_ok(host: Host) -> 
         (ServiceCondition.TRAFFIC_DOWN, "nginx is not running"),
         (ServiceCondition.NEEDS_ATTENTION, "needs attention"),
         (ServiceCondition.STOPPED, "stopped"),
-        (ServiceCondition.MAINTENANCE, "in maintenance since 2026-01-01T00:00:00Z by anna (as root)"),
+        (ServiceCondition.MAINTENANCE, "in maintenance since 2026-01-01T00:00:00Z, set by anna (as root)"),
         (ServiceCondition.OK, "ok"),
     ],
 )
@@ -689,7 +689,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.InMaintenance(service="web", hold=HOLD),
             (
-                "in maintenance (nginx returns 503) by anna (as root) at 2026-01-01T00:00:00Z: a move; to end it, "
+                "put into maintenance by anna (as root) at 2026-01-01T00:00:00Z: a move; nginx returns 503; to end it, "
                 "run conductor service maintenance --id web off"
             ),
         ),
@@ -778,7 +778,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         ),
         (
             notes.Unrecorded(service="web", names=("a",), state_dir="/s", fix="conductor x"),
-            "/s has no release of web, but it has containers: a; if the file system of /s is not mounted, mount it; otherwise run conductor x",
+            "/s has no release of web, but web has containers: a; if the file system of /s is not mounted, mount it; otherwise run conductor x",
         ),
         (notes.Retiring(names=("a", "b")), "old replicas that are stopping: a, b"),
         (notes.Supervise(status=WAITING), f"supervise: {WAITING}"),

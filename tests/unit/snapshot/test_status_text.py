@@ -88,11 +88,15 @@ def test_short_names_fit_80_columns() -> None:
     ("fields", "line"),
     [
         ({"live_revisions": ("r1", "r2")}, "  running   r1, r2"),
-        ({"deployed": None}, "  deployed  not in the latest history"),
-        ({"last_change": None}, "  changed   not in the latest history"),
+        ({"deployed": None}, "  deployed  unknown (not in the latest part of the history)"),
+        ({"last_change": None}, "  changed   unknown (not in the latest part of the history)"),
         (
             {"last_change": LastChange(action="upgrade", outcome=Outcome.ROLLED_BACK, at=NOW, who="ada", from_="r1", to=SHA)},
             "  changed   0s ago: upgrade to 279d9035886d by ada, rolled back",
+        ),
+        (
+            {"last_change": LastChange(action="restart", outcome=Outcome.RECOVERED_BACK, at=NOW)},
+            "  changed   0s ago: restart, interrupted, then rolled back",
         ),
         ({"nginx": RouteSnapshot(state=TrafficState.DOWN, endpoints=2, running=2)}, "  nginx     not running"),
         (
@@ -101,7 +105,7 @@ def test_short_names_fit_80_columns() -> None:
         ),
         (
             {"nginx": RouteSnapshot(state=TrafficState.NOT_ANSWERING, endpoints=2, running=2)},
-            "  nginx     running, but is not responding",
+            "  nginx     running, but not responding",
         ),
         ({"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=None, running=None)}, "  nginx     ?"),
         ({"nginx": RouteSnapshot(state=TrafficState.RUNNING, endpoints=0, running=0)}, "  nginx     returns 503"),

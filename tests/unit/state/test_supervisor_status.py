@@ -147,7 +147,7 @@ def test_what_needs_attention(reason: AnyReason, until: str, expected: bool) -> 
         (ServiceStatus(reason=AsWanted(), text="as wanted"), "as wanted"),
         (
             ServiceStatus(reason=AsWanted(), text="as wanted", attempts=2),
-            "as wanted after 2 repair attempts (the count resets after 1m of health)",
+            "as wanted after 2 repair attempts (the count resets once the service has been healthy for 1m)",
         ),
         (
             ServiceStatus(reason=Drifted(), text="t", until="12:00", attempts=1),

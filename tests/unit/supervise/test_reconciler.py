@@ -66,7 +66,7 @@ def test_an_exited_replica_is_replaced(host: Any) -> None:
     assert set(host.traffic.routes["web"]) == endpoints(host)
     assert outcomes(host) == [("repair", Outcome.DONE)]
     assert [entry.command for entry in host.history()] == ["supervise"]
-    why = f"2 wanted, 1 healthy, 1 exited; {name} killed: out of memory (exit code 137)"
+    why = f"2 wanted, 1 healthy, 1 exited; {name} was killed: out of memory (exit code 137)"
     assert host.lines == [f"web: repair started: {why}", "web: repair done"]
     assert [entry.reason for entry in host.history()] == [why]
     assert host.runtime.lost == []
