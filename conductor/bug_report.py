@@ -54,9 +54,10 @@ def _write(directory: Path, argv: Sequence[str], error: Exception) -> Path:
     trace = "".join(traceback.format_exception(error))
     words = " ".join(_VARIABLE.sub(r"\1[hidden]", word) if _VARIABLE.fullmatch(word) else word for word in argv)
     text = f"conductor {version()}, Python {sys.version}\nconductor {words}\n\n{trace}"
-    path.touch(0o600, exist_ok=False)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        path.write_text(text, errors="backslashreplace")
+        with os.fdopen(handle, "w", errors="backslashreplace") as stream:
+            stream.write(text)
     except OSError:
         path.unlink()
         raise

@@ -121,8 +121,8 @@ def modes(host: Examination) -> Iterator[Finding]:
     """Other users cannot read or replace Conductor's files, and nginx's workers can enter the runtime directory."""
     settings = host.context.host
     state, runtime, traffic = settings.state_dir, settings.runtime_dir, f"{settings.runtime_dir}/nginx"
-    wanted = ((state, 0o700), (runtime, 0o755), (traffic, 0o755), (str(host.context.config), 0o644))
-    for path, allowed in wanted:
+    wanted = {state: 0o700, runtime: 0o755, traffic: 0o755, str(host.context.config): 0o644}
+    for path, allowed in {**wanted, settings.nginx.include_dir: 0o755, settings.cron.dir: 0o755}.items():
         found = _status(path)
         if found is None:
             continue

@@ -81,7 +81,7 @@ class Crontabs:
         for changed in (path, self._directory):
             if 0 < _seconds(changed) <= before:
                 with contextlib.suppress(OSError):  # it is installed; cron reads it a minute later
-                    os.utime(changed, (before + 1, before + 1))
+                    os.utime(changed, (before + 1, before + 1), follow_symlinks=False)
         return True
 
 

@@ -1,7 +1,9 @@
 """Atomic files: written beside the target, fsynced and renamed. A file of a newer version or a damaged file is refused."""
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +23,11 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
             if not path.parent.is_dir():
                 make_directory(path.parent, 0o755)
             path.mkdir(exist_ok=True)
-            path.chmod(mode)
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                os.fchmod(handle, mode)
+            finally:
+                os.close(handle)
     except OSError as error:
         raise ConductorError(f"cannot create {path}: {error.strerror}") from error
     return path
@@ -30,11 +36,11 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
 def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` atomically: after a crash at any point it holds the old bytes or the new ones.
 
-    The temporary name starts with a dot and ends in `.new`: no include glob matches it, and the next write reuses it.
+    The temporary name starts with a dot and ends in `.new`: no include glob matches it, and the next write replaces it.
     """
     temporary = _temporary(path)
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        handle = _new_file(temporary, mode)
         try:
             os.fchmod(handle, mode)
             with os.fdopen(handle, "wb", closefd=False) as stream:
@@ -48,6 +54,25 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()  # a full disk needs every byte
         raise ConductorError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _new_file(path: Path, mode: int) -> int:
+    """Open a file that this call creates. What a killed writer left is removed first, and so is a link or a pipe."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, flags, mode)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file, of mode 0600 if it is new; raise `OSError` for a link, a pipe or a device."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _temporary(path: Path) -> Path:

@@ -45,7 +45,7 @@ class History:
         """Append one line. A last line that a killed writer left incomplete is ended first."""
         path = files.make_directory(self._directory) / CURRENT
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            handle = files.open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 size = os.fstat(handle).st_size
                 torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"

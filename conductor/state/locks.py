@@ -15,7 +15,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import BusyError, ConductorError, LockHolder
 from conductor.json_text import decode
-from conductor.state.files import make_directory
+from conductor.state.files import make_directory, open_own
 
 # How long a command waits for each lock. For a service's lock, the command's --wait decides.
 ADDRESSES_SECONDS = 180.0  # longer than the two calls to the daemon that its holder makes
@@ -88,7 +88,7 @@ class Locks:
         make_directory(self._directory)
         path = self._directory / f"{name}.lock"
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return open_own(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise ConductorError(f"cannot lock {name}: {path}: {error.strerror}") from error
 
@@ -142,7 +142,7 @@ class Locks:
         for part in (name, f"{name}.waiting"):
             path = self._directory / f"{part}.lock"
             with contextlib.suppress(OSError):
-                handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                handle = open_own(path, os.O_RDWR)
                 try:
                     if _take(handle):
                         path.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class Locks:
     def _inspect(self, name: str) -> tuple[bool, LockHolder | None]:
         path = self._directory / f"{name}.lock"
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            handle = open_own(path, os.O_RDONLY)
         except FileNotFoundError:
             return False, None
         except OSError as error:

@@ -97,7 +97,7 @@ class StatusFile:
     def _write(self, status: SupervisorStatus) -> None:
         if status == self._written:
             with contextlib.suppress(OSError):  # readers do not use an old file
-                os.utime(self._path)
+                os.utime(self._path, follow_symlinks=False)
             return
         notify(STATUS=status.text)
         try:

@@ -155,11 +155,8 @@ def test_a_link_in_place_of_a_file_is_replaced_and_what_it_names_stays(with_cron
     beside = host.state_dir / "services" / ".web.json.new"  # the name of a temporary file
     other.write_text("of somebody else")
     beside.symlink_to(other)
-    refused = host.upgrade("r2")
-    assert other.read_text() == "of somebody else"
-    failed(refused, 1, str(host.state_dir / "services" / "web.json"))
-    host.upgrade("r1", check=True)
     host.upgrade("r2", check=True)
+    assert other.read_text() == "of somebody else"
     for path, target, before in targets:
         assert target.read_bytes() == before
         assert target.stat().st_mode & 0o777 == 0o644

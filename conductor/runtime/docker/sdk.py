@@ -26,6 +26,7 @@ from conductor.times import duration_text
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 60  # of one call; a pull has it between two messages of its stream
+SHOWN_CHARACTERS = 200  # of an error without a message
 APIError, NotFound = docker.errors.APIError, docker.errors.NotFound
 CONNECTION_ERRORS = (
     requests.exceptions.RequestException,
@@ -54,9 +55,9 @@ class _Client(docker.APIClient):
         return read_json(response.content, Any)
 
     def _raise_for_status(self, response: Any) -> None:
-        """The SDK fails on an error in JSON without a message."""
+        """The SDK fails on an error that is JSON without a message."""
         if response.status_code >= 400 and not error_message(response.content):
-            answer = f"it answered {response.status_code} without a message"
+            answer = f"status {response.status_code} {response.text[:SHOWN_CHARACTERS]}".strip()
             raise (NotFound if response.status_code == 404 else APIError)(answer, response, answer)
         super()._raise_for_status(response)  # type: ignore[misc]
 

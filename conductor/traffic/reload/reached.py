@@ -121,7 +121,7 @@ def _addresses(address: str) -> list[tuple[str, int]]:
     if place is None or not place[1].isdecimal():
         return []
     host, port = place
-    hosts = {"*": ("127.0.0.1", own_address()), "0.0.0.0": ("127.0.0.1", own_address()), "[::]": ("::1",)}  # noqa: S104
+    hosts = {"*": ("127.0.0.1", own_address()), "0.0.0.0": ("127.0.0.1", own_address()), "[::]": ("::1",)}  # noqa: S104 (what nginx listens on, not Conductor)
     return [(one, int(port)) for one in hosts.get(host, (host.strip("[]"),)) if one]
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+import msgspec
 import pytest
 
 from conductor.cron.installed import HEADER
@@ -61,6 +62,14 @@ def with_notify(host: HostUnderTest, failures: int = 0, **notify: object) -> Non
         host.world.store.record_delivery("web", host.world.clock.now(), "the webhook returned 500")
 
 
+def with_open(host: HostUnderTest, section: str, key: str) -> None:
+    directory = host.world.directory / "open"
+    directory.mkdir()
+    directory.chmod(0o777)
+    changed = msgspec.structs.replace(getattr(host.host, section), **{key: str(directory)})
+    host.set_host(**{section: changed})
+
+
 ROWS = {
     "not root": Row("not-root", WARNING, lambda host: setattr(host, "is_root", False)),
     "file is gone": Row(
@@ -105,6 +114,10 @@ ROWS = {
     ),
     "notifications keep failing": Row("notify-failing", WARNING, lambda host: with_notify(host, failures=2), "web"),
     "state for all": Row("file-mode", WARNING, lambda host: host.world.store.directory.chmod(0o755)),
+    "nginx's files that others replace": Row(
+        "file-mode", WARNING, lambda host: with_open(host, "nginx", "include_dir")
+    ),
+    "crontabs that others replace": Row("file-mode", WARNING, lambda host: with_open(host, "cron", "dir")),
     "definitions that others write": Row(
         "file-mode", WARNING, lambda host: (host.world.directory / "services.yml").chmod(0o666)
     ),

@@ -1,5 +1,6 @@
 """State files: written whole or not at all, and refused by name when they are damaged."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -66,12 +67,17 @@ def test_a_failed_write_leaves_nothing_beside_the_old_file(tmp_path: Path) -> No
     assert [one.name for one in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_symbolic_link_beside_a_file_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_or_pipe_beside_a_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("other")
-    (tmp_path / ".x.json.new").symlink_to(tmp_path / "other")
-    with pytest.raises(ConductorError):
+    for place in (
+        lambda path: path.symlink_to(tmp_path / "other"),
+        os.mkfifo,
+        lambda path: os.link(tmp_path / "other", path),
+    ):
+        place(tmp_path / ".x.json.new")
         files.write_bytes(tmp_path / "x.json", b"text")
-    assert (tmp_path / "other").read_text() == "other"
+        assert [one.name for one in tmp_path.glob("*x.json*")] == ["x.json"]
+        assert (tmp_path / "other").read_text() == "other"
 
 
 def test_a_file_is_removed_once_or_twice(tmp_path: Path) -> None:

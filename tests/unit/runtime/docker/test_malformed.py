@@ -307,3 +307,15 @@ def test_the_error_names_the_field(daemon: Daemon, runtime: Runtime) -> None:
             "(Object missing required field `Running` - at `$.State`)"
         )
         assert "conductor help compatibility" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"), [(b"page not found\n", "page not found"), (b'{"error": "x"}', '{"error": "x"}'), (b"", "")]
+)
+def test_an_error_without_a_message_is_shown_as_it_is(
+    daemon: Daemon, runtime: Runtime, body: bytes, shown: str
+) -> None:
+    daemon.statuses, daemon.damage = {"GET /info": 500}, {"GET /info": body}
+    with pytest.raises(ConductorError) as raised:
+        runtime[0].daemon()
+    assert raised.value.sentence == f"cannot read the settings of Docker: status 500 {shown}".rstrip()
