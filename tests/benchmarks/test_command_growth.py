@@ -14,7 +14,7 @@ from tests.benchmarks.timing import compiled, cost
 from tests.support.host import TestHost
 
 COMMAND = Path(sys.executable).with_name("conductor")
-SERVICES, JOBS, LINES = (100, 200, 400, 800), (200, 400, 800, 1600), (4000, 8000, 16000, 32000)
+SERVICES, JOBS, LINES = (100, 200, 400, 800), (500, 1000, 2000, 4000), (10_000, 20_000, 40_000, 80_000)
 ROUNDS = 3  # the fastest of them is taken
 LEAST_SECONDS = 0.001  # that this measures
 COMMANDS = ("config check", "service list", "service status", "nginx show", "nginx install")
