@@ -111,7 +111,7 @@ def draw_steps(plt: Any, selected: Selected) -> Any:
     by_hand = [one["by_hand"] for one in selected.values()]
     axes.plot(by_hand, range(len(ends)), "|", color="black", markersize=16, label="script by hand")
     axes.set_xlabel("seconds")
-    axes.legend(ncols=2, frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -124,7 +124,7 @@ def published_passes(host: TestHost) -> tuple[int, float]:
 def test_cost_of_supervising(images: None, figures: Figures) -> None:
     """By number of replicas. `monit` makes the same checks, without list calls."""
     found = {
-        services * each: measure_supervising(figures, services, each, windows=figures.number(3, 0), seconds=20)
+        services * each: measure_supervising(figures, services, each, windows=figures.number(2, 0), seconds=20)
         for services, each in SIZES
     }
     for name, unit in (("cpu", "of a core"), ("memory_mib", "MiB"), ("pass_seconds", "s")):
@@ -134,7 +134,7 @@ def test_cost_of_supervising(images: None, figures: Figures) -> None:
 
 @pytest.mark.short
 def test_cost_of_supervising_40_containers(images: None, figures: Figures) -> None:
-    measure_supervising(figures, 10, 4, windows=figures.number(3, 1), seconds=20)
+    measure_supervising(figures, 10, 4, windows=figures.number(2, 1), seconds=20)
 
 
 def test_docker_restarts_a_container(images: None, figures: Figures) -> None:
