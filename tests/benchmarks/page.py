@@ -72,7 +72,7 @@ def steps_of_upgrades(figures: Figures) -> Iterator[str]:
         yield "Steps of an upgrade in ms, and all of it beside the script of the same calls:\n"
         kinds = list(dict.fromkeys(step for one in steps.values() for step in one["steps"]))
         columns = (*kinds, "all", "by hand")
-        taken = {name: {**one["steps"], "all": one["all"], "by hand": one["by_hand"]} for name, one in steps.items()}
+        taken = {name: {**one["steps"], "all": one["all"], **_by_hand(one)} for name, one in steps.items()}
         yield _table(
             ("", *columns),
             (
@@ -95,6 +95,10 @@ def growth(figures: Figures) -> Iterator[str]:
             for name, one in found.items()
         )
         yield _table(("cost", "exponent", "limit", "at each size"), rows)
+
+
+def _by_hand(figure: Mapping[str, Any]) -> dict[str, float]:
+    return {"by hand": figure["by_hand"]} if "by_hand" in figure else {}
 
 
 TABLES = (ratios, lost_requests, steps_of_upgrades, growth)

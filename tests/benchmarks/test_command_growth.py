@@ -67,7 +67,17 @@ def test_by_services(images: None, figures: Figures) -> None:
         host.upgrade("r1", "s0", check=True)
         states = host.state_dir / "services"
         nginx = host.nginx
-        nginx_test = [nginx.binary, "-t", "-q", "-e", nginx.error_log, "-p", nginx.directory, "-c", nginx.config]
+        nginx_test: list[str | Path] = [
+            nginx.binary,
+            "-t",
+            "-q",
+            "-e",
+            nginx.error_log,
+            "-p",
+            nginx.directory,
+            "-c",
+            nginx.config,
+        ]
         first = json.loads((states / "s0.json").read_text())
         measure(figures, host, {**ours(*COMMANDS), "nginx -t": nginx_test}, "services", SERVICES, make)
 
