@@ -31,7 +31,7 @@ class Bound(NamedTuple):
         """Return how much of the bound a ratio takes up: more than 1 misses it. None if there is no bound yet."""
         if self.origin is Origin.NONE:
             return None
-        return self.ratio / ratio if self.at_least else ratio / self.ratio
+        return round(self.ratio / ratio if self.at_least else ratio / self.ratio, 3)
 
     @property
     def is_final(self) -> bool:
@@ -73,6 +73,7 @@ BOUNDS = {
     "completion of an id": Bound(4.7, Origin.BUSY),
     "completion of a revision": Bound(5.1, Origin.BUSY),
     "completion of an option": Bound(2.6, Origin.BUSY),
+    "config check, 50 services": NOT_MEASURED,
     "from an exit to the start by restart: always": NOT_MEASURED,
     "from an exit to the start of its replacement": Bound(1.2),
     "50 services healthy after a host start": Bound(1.5),
@@ -81,7 +82,7 @@ BOUNDS = {
     "live, requests per second": Bound(0.9, at_least=True),
     "live, requests per second of CPU time": Bound(0.9, at_least=True),
     "live, time that an upgrade saves": Bound(1.0, at_least=True),
-    **{f"{what}, {path}": NOT_MEASURED for what in ("requests per second", "p50") for path in PATHS},
+    **{f"{what}, {path}": NOT_MEASURED for what in ("requests per second", "median latency") for path in PATHS},
     "rollback": Bound(0.9),
     "run": Bound(1.10),
     "run, CPU time": NOT_MEASURED,

@@ -2,16 +2,21 @@
 
 import json
 import math
+import os
+import socket
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.figures import FILE, Figures
 from tests.benchmarks.page import PAGE
 from tests.benchmarks.pictures import draw
+from tests.benchmarks.timing import compiled
 
 SHORT_SECONDS = 120.0  # then, the short form starts no benchmark any more, so that it ends within 3 minutes
+SERVICES = 50  # of `environment`
 BEGAN = time.monotonic()
 WRITTEN = pytest.StashKey[bool]()
 
@@ -60,6 +65,19 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     found = Figures(short=short, most_pairs=most_pairs, until=until)
     yield found
     request.config.stash[WRITTEN] = found.write() or request.config.stash.get(WRITTEN, False)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Variables of a host with 50 services, whose daemon accepts connections and does not answer."""
+    service = "{{image: registry.example.com/web, port: 80, health: {{path: /}}, nginx: {{upstream: web{0}}}}}"
+    services = "\n".join(f"  web{number}: {service.format(number)}" for number in range(SERVICES))
+    host = f"{{state_dir: {tmp_path}, docker: 'unix://{tmp_path}/docker'}}"
+    (tmp_path / "services.yml").write_text(f"version: 1\nhost: {host}\nservices:\n{services}\n")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "docker"))
+        silent.listen(100)
+        yield {**compiled(os.environ), "CONDUCTOR_CONFIG": str(tmp_path / "services.yml")}
 
 
 @pytest.hookimpl(wrapper=True)

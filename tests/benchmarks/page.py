@@ -1,14 +1,16 @@
 """The section of the manual's page of figures that is made of the file of the benchmarks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tests.benchmarks.names import GROWTH, LOST, STEPS
-from tests.benchmarks.pictures import embedded
+from tests.benchmarks.pictures import embedded, starting
 from tests.support.commands import ROOT
 
 PAGE = ROOT / "conductor" / "manual" / "figures.md"
 HEADING = "## Latest benchmarks\n"
+
+Figures = Mapping[str, Any]
 
 
 def with_section(page: str, document: Mapping[str, Any]) -> str:
@@ -32,9 +34,13 @@ def section(document: Mapping[str, Any]) -> str:
         f"Load average before each benchmark: at most {load:g}.\n",
         *embedded(figures),
     ]
-    ratios = {name: one for name, one in figures.items() if "ratio" in one}
-    if ratios:
-        parts.append("Medians, and the median of the ratios of all pairs:\n")
+    return "\n".join((*parts, *(text for table in TABLES for text in table(figures))))
+
+
+def ratios(figures: Figures) -> Iterator[str]:
+    found = {name: one for name, one in figures.items() if "ratio" in one and not name.startswith(GROWTH)}
+    if found:
+        yield "Medians, and the median of the ratios of all pairs:\n"
         rows = (
             (
                 name,
@@ -43,40 +49,59 @@ def section(document: Mapping[str, Any]) -> str:
                 f"{one['ratio']:.2f}",
                 _bound(one),
             )
-            for name, one in ratios.items()
+            for name, one in found.items()
         )
-        parts.append(_table(("what", "result", "floor", "ratio", "limit"), rows))
-    lost = {name.removeprefix(LOST): one for name, one in figures.items() if name.startswith(LOST)}
-    if lost:
-        parts.append("Lost requests, uploads and websockets per upgrade:\n")
+        yield _table(("what", "result", "floor", "ratio", "limit"), rows)
+
+
+def lost_requests(figures: Figures) -> Iterator[str]:
+    if lost := starting(LOST)(figures):
+        yield "Lost requests, uploads and websockets per upgrade:\n"
         classes = list(next(iter(lost.values()))["lost_per_upgrade"])
         losses = ((name, *(f"{one['lost_per_upgrade'][kind]:g}" for kind in classes)) for name, one in lost.items())
-        parts.append(_table(("", *classes), losses))
-    measured = {name: one["latency_ms"] for name, one in lost.items() if one.get("latency_ms")}
-    if measured:
-        parts.append(
-            "99th percentiles of the latency in ms, in the second around the cutovers and before the upgrades:\n"
-        )
+        yield _table(("", *classes), losses)
+    if measured := {name: one["latency_ms"] for name, one in lost.items() if one.get("latency_ms")}:
+        yield "99th percentiles of the latency in ms, in the second around the cutovers and before the upgrades:\n"
         classes = list(next(iter(measured.values())))
         p99s = ((name, *(_p99s(one[kind]) for kind in classes)) for name, one in measured.items())
-        parts.append(_table(("", *classes), p99s))
-    steps = {name.removeprefix(STEPS): one for name, one in figures.items() if name.startswith(STEPS)}
-    if steps:
-        parts.append("Steps of an upgrade in ms, and all of it beside the script of the same calls:\n")
+        yield _table(("", *classes), p99s)
+
+
+def steps_of_upgrades(figures: Figures) -> Iterator[str]:
+    if steps := starting(STEPS)(figures):
+        yield "Steps of an upgrade in ms, and all of it beside the script of the same calls:\n"
         kinds = list(dict.fromkeys(step for one in steps.values() for step in one["steps"]))
-        taken = ({**one["steps"], "all": one["all"], "by hand": one["by_hand"]} for one in steps.values())
         columns = (*kinds, "all", "by hand")
-        lines = (tuple(f"{one[kind] * 1000:.0f}" if kind in one else "" for kind in columns) for one in taken)
-        parts.append(_table(("", *columns), ((name, *line) for name, line in zip(steps, lines, strict=True))))
-    growth = {name.removeprefix(GROWTH): one for name, one in figures.items() if name.startswith(GROWTH)}
-    if growth:
-        parts.append("Costs by size, from which the exponents of growth were fitted:\n")
-        rows = (
-            (name, ", ".join(f"{size}: {shown(cost, one['cost_unit'])}" for size, cost in one["costs"].items()))
-            for name, one in growth.items()
+        taken = {name: {**one["steps"], "all": one["all"], **_by_hand(one)} for name, one in steps.items()}
+        yield _table(
+            ("", *columns),
+            (
+                (name, *(f"{one[kind] * 1000:.0f}" if kind in one else "" for kind in columns))
+                for name, one in taken.items()
+            ),
         )
-        parts.append(_table(("cost", "at each size"), rows))
-    return "\n".join(parts)
+
+
+def growth(figures: Figures) -> Iterator[str]:
+    if found := starting(GROWTH)(figures):
+        yield "Exponents of growth, fitted to costs by size (1 is linear growth):\n"
+        rows = (
+            (
+                name,
+                f"{one['ratio']:.2f}",
+                _bound(one),
+                ", ".join(f"{size}: {shown(cost, one['cost_unit'])}" for size, cost in one["costs"].items()),
+            )
+            for name, one in found.items()
+        )
+        yield _table(("cost", "exponent", "limit", "at each size"), rows)
+
+
+def _by_hand(figure: Mapping[str, Any]) -> dict[str, float]:
+    return {"by hand": figure["by_hand"]} if "by_hand" in figure else {}
+
+
+TABLES = (ratios, lost_requests, steps_of_upgrades, growth)
 
 
 def _p99s(latency: Mapping[str, Mapping[str, float]]) -> str:

@@ -4,6 +4,7 @@ Their background is white and opaque, so that they are readable on a dark page t
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,10 +109,10 @@ def draw_steps(plt: Any, selected: Selected) -> Any:
         ends = [end + more for end, more in zip(ends, seconds, strict=True)]
     rest = [max(0.0, one["all"] - end) for one, end in zip(selected.values(), ends, strict=True)]
     axes.barh(range(len(ends)), rest, left=ends, height=0.55, label="all else", color=PALE)
-    by_hand = [one["by_hand"] for one in selected.values()]
+    by_hand = [one.get("by_hand", math.nan) for one in selected.values()]
     axes.plot(by_hand, range(len(ends)), "|", color="black", markersize=16, label="script by hand")
     axes.set_xlabel("seconds")
-    axes.legend(ncols=2, frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -14,7 +14,7 @@ from tests.benchmarks.timing import compiled, cost
 from tests.support.host import TestHost
 
 COMMAND = Path(sys.executable).with_name("conductor")
-SERVICES, JOBS, LINES = (100, 200, 400, 800), (200, 400, 800, 1600), (4000, 8000, 16000, 32000)
+SERVICES, JOBS, LINES = (100, 200, 400, 800), (500, 1000, 2000, 4000), (10_000, 20_000, 40_000, 80_000)
 ROUNDS = 3  # the fastest of them is taken
 LEAST_SECONDS = 0.001  # that this measures
 COMMANDS = ("config check", "service list", "service status", "nginx show", "nginx install")
@@ -67,7 +67,17 @@ def test_by_services(images: None, figures: Figures) -> None:
         host.upgrade("r1", "s0", check=True)
         states = host.state_dir / "services"
         nginx = host.nginx
-        nginx_test = [nginx.binary, "-t", "-q", "-e", nginx.error_log, "-p", nginx.directory, "-c", nginx.config]
+        nginx_test: list[str | Path] = [
+            nginx.binary,
+            "-t",
+            "-q",
+            "-e",
+            nginx.error_log,
+            "-p",
+            nginx.directory,
+            "-c",
+            nginx.config,
+        ]
         first = json.loads((states / "s0.json").read_text())
         measure(figures, host, {**ours(*COMMANDS), "nginx -t": nginx_test}, "services", SERVICES, make)
 

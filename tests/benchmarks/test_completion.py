@@ -1,37 +1,20 @@
 """Completion of a word against a bare start of the same Python, in turns: 50 services, and a daemon that is not responding."""
 
-import os
-import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conductor.commands.candidates import DOCKER_SECONDS
 from tests.benchmarks.figures import Figures
-from tests.benchmarks.timing import bare_start_seconds, compiled, process_seconds
+from tests.benchmarks.timing import bare_start_seconds, process_seconds
 
-SERVICES = 50
 COMMAND = Path(sys.executable).with_name("conductor")
 LINES = {
     "a command": "conductor service ",
     "an option": "conductor service upgrade --",
     "an id": "conductor service upgrade --id ",
 }
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Variables of a host whose daemon accepts connections and does not answer."""
-    service = "{{image: registry.example.com/web, port: 80, health: {{path: /}}, nginx: {{upstream: web{0}}}}}"
-    services = "\n".join(f"  web{number}: {service.format(number)}" for number in range(SERVICES))
-    host = f"{{state_dir: {tmp_path}, docker: 'unix://{tmp_path}/docker'}}"
-    (tmp_path / "services.yml").write_text(f"version: 1\nhost: {host}\nservices:\n{services}\n")
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(tmp_path / "docker"))
-        silent.listen(100)
-        yield {**compiled(os.environ), "CONDUCTOR_CONFIG": str(tmp_path / "services.yml")}
 
 
 def completion_seconds(environment: dict[str, str], line: str) -> float:

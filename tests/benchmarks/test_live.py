@@ -23,7 +23,7 @@ from tests.support.load import Load
 from tests.support.nginx import PrivateNginx
 from tests.support.nginx_host import NginxHost
 
-ROUNDS = 15
+ROUNDS = 9
 PAIRS, SECONDS = 15, 1  # short, so that the machine is the same for both of a pair
 ANNOUNCE_SECONDS = 0.5
 IDLE_SECONDS = 2.0

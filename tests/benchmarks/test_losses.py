@@ -25,7 +25,7 @@ CLASSES: dict[str, dict[str, Any]] = {"busy": {"busy": 50, "idle": 0}} | {
     f"idle {seconds:g} s": {"busy": 0, "idle": 50, "idle_seconds": seconds} for seconds in (0.1, 1.0, 2.0)
 }
 UPGRADES, WEBSOCKETS = 10, 5
-UPLOAD_SECONDS = 5.0  # until an upload that is not answered counts as lost
+UPLOAD_SECONDS = 3.0  # until an upload that is not answered counts as lost
 AFTER_SECONDS = 1.0  # how long the upload and the websockets last after the cutover
 STEADY_SECONDS = 2.0  # before each upgrade, so that each idle client has a connection
 WAYS = {

@@ -80,7 +80,7 @@ def test_throughput_and_latency(images: None, figures: Figures) -> None:
             unit="requests/s",
         )
         figures.ratio(
-            f"p50, {way}",
+            f"median latency, {way}",
             [(one.p50, floor.p50) for one, floor in zip(loads, floors, strict=True)],
             of=BARE,
             unit="ms",

@@ -1,4 +1,4 @@
-"""`conductor --version` against a bare start of the same Python, in turns."""
+"""`conductor --version`, and `config check` of 50 services, against a bare start of the same Python, in turns."""
 
 import os
 import sys
@@ -21,4 +21,14 @@ def test_against_a_bare_start(figures: Figures) -> None:
         of="a bare start of Python",
         pairs=30,
         short_pairs=15,
+    )
+
+
+def test_config_check_against_a_bare_start(figures: Figures, environment: dict[str, str]) -> None:
+    figures.compare(
+        "config check, 50 services",
+        lambda: process_seconds(COMMAND, "config", "check", env=environment),
+        bare_start_seconds,
+        of="a bare start of Python",
+        pairs=20,
     )

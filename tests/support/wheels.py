@@ -31,6 +31,7 @@ def dependencies_of_tests() -> list[str]:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     # `conductor[EXTRA]` would be looked for in the index, which has another project of this name.
     dev = [one for one in extras.pop("dev") if not one.startswith((*LINTERS, "conductor["))]
+    extras.pop("figures")  # only the benchmarks draw pictures
     return [*dev, *(one for extra in extras.values() for one in extra)]
 
 

@@ -121,11 +121,13 @@ def test_the_page_shows_steps_growth_and_the_pictures_that_have_figures(tmp_path
     figures.report(
         "steps of an upgrade, replicas: 2, boot: 0 s", steps={"start": 0.25, "retire": 0.1}, all=0.5, by_hand=0.4
     )
-    record_growth(figures, "cron list", "jobs", {200: 0.5, 400: 1.0, 800: 2000.0}, unit="jobs")
+    figures.report("steps of an upgrade, beside 50 services", steps={"start": 0.25}, all=0.5)
+    record_growth(figures, "cron list", "jobs", {100: 0.5, 1000: 50.0, 10000: 5000.0}, unit="jobs")
     figures.write()
     text = manual.read_text()
     assert "| replicas: 2, boot: 0 s | 250 | 100 | 500 | 400 |\n" in text
-    assert "| cron list by jobs | 200: 0.5 jobs, 400: 1 jobs, 800: 2,000 jobs |\n" in text
+    assert "| beside 50 services | 250 |  | 500 |  |\n" in text
+    assert "| cron list by jobs | 2.00 | no bound yet | 100: 0.5 jobs, 1000: 50 jobs, 10000: 5,000 jobs |\n" in text
     shown = [one.file for one in PICTURES if f"![{one.alt}]({one.file})" in text]
     assert shown == ["figures-steps.png", "figures-growth.png"]
 

@@ -1,5 +1,6 @@
 """nginx's grammar: the directives of the main context, in every way that nginx allows them to be written."""
 
+import cProfile
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,22 @@ def test_the_option_g() -> None:
         ("daemon", "off"),
         ("pid", "/run/g.pid"),
     ]
+
+
+def test_the_cost_of_reading_server_blocks_is_proportional_to_their_number() -> None:
+    """All of them include the same files. Calls are counted, because their time depends on the machine."""
+
+    def calls(blocks: int) -> int:
+        parts = {
+            f"/etc/nginx/conductor.d/s{n}.conf": "server { include conductor.d/server.inc; }" for n in range(blocks)
+        }
+        dump = {"/etc/nginx/nginx.conf": "http { include conductor.d/*.conf; }", **parts}
+        text = "".join(f"# configuration file {path}:\n{text}\n" for path, text in dump.items())
+        text += "# configuration file /etc/nginx/conductor.d/server.inc:\nset $announce 1;\n"
+        profile = cProfile.Profile()
+        found = profile.runcall(lambda: list(grammar.servers(text)))
+        assert len(found) == blocks
+        assert {directive.name for directive in found[-1]} == {"include", "set"}
+        return sum(one.callcount for one in profile.getstats())
+
+    assert calls(200) < 5 * calls(50)
