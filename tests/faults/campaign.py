@@ -9,20 +9,24 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any
 
-from tests.support.aftermath import QUICK, nothing_left_behind
+from conductor.plan.history import FINISHED
+from tests.faults.clients import ClientsOf
+from tests.faults.scenarios import Scenario, upgrade_of
+from tests.support.aftermath import nothing_left_behind
 from tests.support.commands import Result
 from tests.support.daemon_between import DaemonBetween, Fault, Place, places
-from tests.support.host import TestHost, merged
+from tests.support.host import TestHost
 from tests.support.images import REVISIONS
-from tests.support.load import Load
 
-REPAIRED_SECONDS = 30.0
+HEALED_SECONDS = 60.0  # of passes: attempts at a repair have delays between them
+COMMAND_SECONDS = 300.0  # a request to Docker that is never answered takes 60 s
+SPACING_SECONDS = 5.0  # from the start of a replica to a repair
 WRITES = ("rename", "fsync")
 ENDS = ("unlink", "kill")  # the end of a journal or of an announcement, and the signal to nginx
 STREAMS = re.compile(r"/(events|wait|attach)\b")  # their responses have no end that a proxy could wait for
@@ -37,60 +41,25 @@ code=$?
 exit $code
 """
 
-WEB = merged(QUICK, {"count": 2, "health": {"start_timeout": "20s"}})
-WORKER = {
-    "count": 1, "port": None, "nginx": None, "health": {"none": True, "stable_for": "300ms", "path": None, "gate_interval": None,
-    "timeout": None, "start_timeout": None}, "stop": {"grace": "1s"},
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """The services, and the words of the action, which gets the next revision."""
-
-    services: Mapping[str, dict[str, Any]]
-    action: Callable[[str], tuple[str, ...]]
-    counts: tuple[int, ...] = (2,)  # of `web`, before or after the action
-    repairs: bool = False  # a replica is killed before the action
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self.services)
-
-
-def upgrade_of(*services: str) -> Callable[[str], tuple[str, ...]]:
-    ids = tuple(word for service in services for word in ("--id", service))
-    return lambda revision: ("service", "upgrade", *ids, "--revision", revision)
-
-
-SCENARIOS = {
-    "upgrade of a web service": Scenario({"web": WEB}, upgrade_of("web")),
-    "upgrade of a worker": Scenario({"worker": WORKER}, upgrade_of("worker")),
-    "upgrade of a web service and a worker": Scenario({"web": WEB, "worker": WORKER}, upgrade_of("web", "worker")),
-    "upgrade with order: stop-first": Scenario({"worker": {**WORKER, "order": "stop-first"}}, upgrade_of("worker")),
-    "rollback": Scenario({"web": WEB}, lambda _: ("service", "rollback", "--id", "web")),
-    "scale": Scenario({"web": WEB}, lambda _: ("service", "scale", "--id", "web", "--count", "3"), (2, 3)),
-    "repair": Scenario({"web": WEB}, lambda _: ("supervise", "--once"), repairs=True),
-}
-
 
 @dataclass(frozen=True)
 class Point:
-    """One point of an action, and one fault there."""
+    """One place of an action, and one fault there."""
 
-    where: str
+    place: str
+    fault: str
     arm: Callable[["Campaign"], None]
     strace: tuple[str, ...] = ()
 
 
 @dataclass
 class Tally:
-    """What a campaign has tried. `reached` counts points at which the fault was applied, `failures` are those that were not
-    survived, `lost` the requests so far, `after` counts the exit codes of the action."""
+    """What a campaign has tried. `reached` counts faults that were applied, `failures` are those that were not survived,
+    `after` counts the exit codes of the action."""
 
+    places: set[str] = field(default_factory=set)
     tried: int = 0
     reached: int = 0
-    lost: int = 0
     failures: list[str] = field(default_factory=list)
     after: Counter[str] = field(default_factory=Counter)
 
@@ -121,9 +90,12 @@ class Campaign:
         self.command(self._upgrade()).expect(0)
         self.command(self._upgrade()).expect(0)
         self._files = self.nginx_files()
+        is_routed = "web" in self.scenario.ids and not self.scenario.repairs  # one begins with a replica that is gone
+        self.clients = ClientsOf(self.host.url() if is_routed else None)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.clients.end("after the last point")
         self._stack.close()
 
     # Points.
@@ -143,20 +115,30 @@ class Campaign:
         for number in range(1, runs + 1):
             for when in ("before", "after"):
                 yield Point(
-                    f"killed {when} run {number} of nginx",
+                    f"run {number} of nginx", f"killed {when}",
                     lambda campaign, number=number, when=when: campaign.reset_nginx(f"{number} {when}"),  # type: ignore[misc]
-                )
+                )  # fmt: skip
         yield from self._at_system_calls(WRITES + ENDS, {"killed": "signal=SIGKILL"})
 
     def daemon_faults(self) -> Iterator[Point]:
-        """Yield an error, a lost connection and a delay at each request to Docker."""
+        """Yield an error, a lost connection, half an answer and a delay at each request to Docker."""
+        yield from self._at_requests(
+            Fault("500"), Fault("500", done=True), Fault("cut"), Fault("cut", done=True), Fault("truncate", done=True),
+            Fault("delay"),
+        )  # fmt: skip
+
+    def hangs(self) -> Iterator[Point]:
+        """Yield a request that is never answered, for each request to Docker."""
+        yield from self._at_requests(Fault("hang"))
+
+    def _at_requests(self, *faults: Fault) -> Iterator[Point]:
         self.between.arm()
         self.command(self.action()).expect(0)
         calls = list(self.between.calls)
         self.between.disarm()
         self.reset()
         for call, place in zip(calls, places(calls), strict=True):
-            for fault in (Fault("500"), Fault("500", done=True), Fault("cut"), Fault("cut", done=True), Fault("delay")):
+            for fault in faults:
                 if not (fault.done and STREAMS.search(call)):
                     yield _docker(place, fault)
 
@@ -170,13 +152,14 @@ class Campaign:
             for name in names:
                 for number in range(1, counts[name] + 1):
                     words = ("-e", f"trace={name}", "-e", f"inject={name}:{injection}:when={number}")
-                    yield Point(f"{what} at {name} {number}", lambda _: None, words)
+                    yield Point(f"{name} {number}", what, lambda _: None, words)
 
     def _counts(self, names: tuple[str, ...]) -> Counter[str]:
-        """Return how many calls of each of `names` the main thread of the action makes. Its fsync of a journal is the first."""
+        """Return how many of these calls the action makes, in the thread that renames the most files."""
         calls = re.findall(r"^(\d+) +(\w+)\(", self.traced(names), re.MULTILINE)
         self.reset()
-        return Counter(name for pid, name in calls if pid == calls[0][0])
+        (writer, _), *_ = Counter(pid for pid, name in calls if name == "rename").most_common()
+        return Counter(name for pid, name in calls if pid == writer)
 
     def traced(self, names: tuple[str, ...]) -> str:
         """Run the action; return strace's lines of these calls, with the paths of open files."""
@@ -185,11 +168,16 @@ class Campaign:
 
     # What is done at each.
 
-    def try_point(self, point: Point, load: Load | None) -> None:
-        """Run the action with the fault, recover in one of two ways, and check what is left."""
+    def try_point(self, point: Point, *, kills: bool) -> None:
+        """Run the action with the fault, recover in one of the ways, in turns, and check what is left."""
+        ways = (self._next_upgrade, self._next_pass, self._reboot) if kills else (self._next_upgrade, self._next_passes)
+        recover = ways[self.tally.tried % len(ways)]
         self.tally.tried += 1
+        self.tally.places.add(point.place)
+        live, seen = self._live_revisions(), len(self.host.history())
+        words = self.action()
         point.arm(self)
-        result = self.command(self.action(), point.strace, check=False)
+        result = self.command(words, point.strace, check=False)
         self.tally.reached += (
             self.between.disarm()
             or result.code == -9
@@ -198,44 +186,84 @@ class Campaign:
             )
         )
         self.reset_nginx()
-        supervised = self.tally.tried % 2 == 1
-        way = "supervise --once" if supervised else "the next upgrade"
+        what = f"{point.fault} at {point.place}, then {recover.__name__}"
         try:
-            self._recover(supervised=supervised)
-            self._check(unfinished=supervised)
-        except AssertionError as error:
-            self.tally.failures.append(f"{point.where}, then {way}: {error}\n{result}")
+            recover()
+            self._check_history(live, seen)
+        except (AssertionError, RuntimeError):
+            self.tally.failures.append(f"{what}: {traceback.format_exc()}\n{result}")
             self.reset()
+            self.clients.begin()
         self.tally.after[f"exit code {result.code}"] += 1
-        if load is not None and load.so_far()["lost"] > self.tally.lost:
-            self.tally.failures.append(
-                f"{point.where}, then {way}: {load.so_far()['lost'] - self.tally.lost} lost\n{result}"
-            )
-            self.tally.lost = load.so_far()["lost"]
+        self.clients.count(f"{what}\n{result}")
 
-    def _recover(self, *, supervised: bool) -> None:
-        if not supervised:
-            self.command(self._upgrade())
-            return
-        self.command(("supervise", "--once"))
-        if self.scenario.repairs:  # the next attempt comes when the delay after a failed one is over
-            until = time.monotonic() + REPAIRED_SECONDS
-            while len(self.host.revisions()) != 2 and time.monotonic() < until:
-                self.command(("supervise", "--once"))
+    def _next_upgrade(self) -> None:
+        self.command(self._upgrade())
+        self._check(unfinished=self.scenario.repairs)  # the status file of `supervise`
 
-    def _check(self, *, unfinished: bool) -> None:
-        """Check that one release of all services serves, with the right count, and that nothing of the change is left."""
-        revisions = set()
+    def _next_pass(self) -> None:
+        if self.scenario.repairs:  # an attempt has failed
+            self._next_passes()
+        else:
+            self.command(("supervise", "--once"))
+            self._check(unfinished=True)
+
+    def _reboot(self) -> None:
+        """All processes end and /run is empty, but for the directories that systemd-tmpfiles makes. nginx starts, then `supervise`."""
+        self.clients.end("before a reboot")
+        self.host.nginx.stop()
+        for container in self.host.containers():
+            if container.state == "running":
+                self.host.kill(container.id)
+        for path in self.host.runtime_dir.rglob("*"):
+            if not path.is_dir():
+                path.unlink()
+        self.host.nginx.start()
+        self._next_passes()
+        self.clients.begin()
+
+    def _next_passes(self) -> None:
+        """Run passes until everything is repaired: attempts have delays between them."""
+        until = time.monotonic() + HEALED_SECONDS
+        while True:
+            self.command(("supervise", "--once"), check=False)
+            try:
+                return self._check(unfinished=True)
+            except AssertionError:
+                if time.monotonic() > until:
+                    raise
+
+    # Checks.
+
+    def _live_revisions(self) -> dict[str, str]:
+        """Return the live revision of each service."""
+        found = {}
         for service in self.scenario.ids:
             wanted = self.host.wanted(service)
             assert wanted is not None
-            assert wanted["release"] is not None
-            revisions.add(wanted["release"]["revision"])
+            found[service] = wanted["release"]["revision"]
+        return found
+
+    def _check_history(self, before: Mapping[str, str], seen: int) -> None:
+        """Check that the entries after the first `seen` lead from the live revisions `before` to those of now, each change once."""
+        entries = [one for one in self.host.history()[seen:] if one.get("change")]
+        for service, revision in self._live_revisions().items():
+            found, own = before[service], [one for one in entries if one["service"] == service]
+            for entry in own:
+                assert entry["from"] == found, own
+                found = entry["to"] if entry["outcome"] in FINISHED else found
+            assert found == revision, own
+            assert len({one["change"] for one in own}) == len(own), own
+
+    def _check(self, *, unfinished: bool) -> None:
+        """Check that one release of all services serves, with the right count, and that nothing of the change is left."""
+        revisions = self._live_revisions()
+        for service, revision in revisions.items():
             running = len([c for c in self.host.containers(service) if c.state == "running"])
             allowed = self.scenario.counts if service == "web" else (1,)
             assert running in allowed, f"{running} replicas of {service}"
-            nothing_left_behind(self.host, wanted["release"]["revision"], service, count=running, unfinished=unfinished)
-        assert len(revisions) == 1, f"releases of different revisions: {revisions}"
+            nothing_left_behind(self.host, revision, service, count=running, unfinished=unfinished)
+        assert len({*revisions.values()}) == 1, f"releases of different revisions: {revisions}"
         assert self.nginx_files() == self._files, f"{self.nginx_files()} instead of {self._files}"
         networks = self.host.daemon.api.networks(filters={"label": f"conductor.instance={self.host.instance}"})
         assert len(networks) == 1, networks
@@ -245,17 +273,19 @@ class Campaign:
     def command(self, words: tuple[str, ...], strace: tuple[str, ...] = (), *, check: bool = True) -> Result:
         """Run `conductor`, under strace when it gets arguments."""
         if not strace:
-            return self.host.conductor(*words, check=check)
+            return self.host.conductor(*words, check=check, timeout=COMMAND_SECONDS)
         done = subprocess.run(
             ["strace", "-f", "-o", self._trace, *strace, sys.executable, "-m", "conductor", *words],
-            env=self.host.environment(), cwd=self.host.directory, capture_output=True, text=True, timeout=120, check=False,
+            env=self.host.environment(), cwd=self.host.directory, capture_output=True, text=True,
+            timeout=COMMAND_SECONDS, check=False,
         )  # fmt: skip
         return Result(words, done.returncode, done.stdout, done.stderr, 0.0)
 
     def action(self) -> tuple[str, ...]:
         """Return the words of the action, with a revision that does not run now. Make what a repair repairs."""
         if self.scenario.repairs:
-            self.host.kill(self.host.containers("web")[0].id)
+            self.host.daemon.api.remove_container(self.host.containers("web")[0].id, force=True)
+            time.sleep(SPACING_SECONDS)
         return self.scenario.action(self._next_revision())
 
     def reset(self) -> None:
@@ -279,9 +309,14 @@ class Campaign:
         return next(self._revisions)
 
 
+NAMES = {
+    "kill": "killed", "cut": "connection cut", "500": "error", "delay": "delay", "truncate": "half an answer", "hang": "no answer",
+}  # fmt: skip
+
+
 def _docker(place: Place, fault: Fault) -> Point:
-    what = {"kill": "killed", "cut": "connection cut", "500": "error", "delay": "delay"}[fault.kind]
     return Point(
-        f"{what} {'after' if fault.done else 'at'} {place.kind}, {place.number}",
+        f"{place.kind}, {place.number}",
+        NAMES[fault.kind] + (" after it was done" if fault.done else ""),
         lambda campaign: campaign.between.arm(place, fault),
     )

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.faults.campaign import SCENARIOS, Campaign
+from tests.faults.campaign import Campaign
+from tests.faults.scenarios import SCENARIOS
 
 CALL = re.compile(r'^(\d+) +(write|fsync|rename)\((?:\d+<([^>]+)>|"([^"]+)", "([^"]+)")', re.MULTILINE)
 

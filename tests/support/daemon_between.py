@@ -31,10 +31,10 @@ class Trouble(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What happens to one request: its sender is killed, its connection cut, the answer is 500 or comes late. `done`: after the
-    daemon has done what was requested."""
+    """What happens to one request: its sender is killed, its connection cut, the answer is 500, comes late, ends in the middle or
+    never comes. `done`: after the daemon has done what was requested."""
 
-    kind: Literal["kill", "cut", "500", "delay"]
+    kind: Literal["kill", "cut", "500", "delay", "truncate", "hang"]
     done: bool = False
 
 
@@ -73,6 +73,7 @@ class DaemonBetween:
         self.calls: list[str] = []
         self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
         self.hang.set()
+        self.drops_events = False  # a stream of events that begins from now on has none
         self._path = path
         self._place: Place | None = None
         self._fault: Fault | None = None
@@ -140,9 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(DELAY_SECONDS)
             fault = None
         if fault is not None:
-            if fault.done:
-                self._pass_on(body)
-            self._apply(fault)
+            self._apply(fault, self._pass_on(body) if fault.done else None)
             return
         trouble = next((t for t in self.server.between.trouble if self._matches(t)), None)
         if trouble is None and (self.headers.get("Upgrade") or "/wait?" in self.path):
@@ -157,23 +156,28 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, answer = 500, [("Content-Type", "application/json")], BODY
         self._answer(status, headers, answer)
 
-    def _apply(self, fault: Fault) -> None:
+    def _apply(self, fault: Fault, answer: tuple[int, list[tuple[str, str]], bytes] | None) -> None:
         if fault.kind == "500":
             self._answer(500, [("Content-Type", "application/json")], BODY)
             return
         if fault.kind == "kill":
             pid, _, _ = struct.unpack("3i", self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             os.kill(pid, signal.SIGKILL)
+        if fault.kind == "truncate" and answer is not None:
+            self._answer(*answer, sent=len(answer[2]) // 2)
+        if fault.kind == "hang":
+            with contextlib.suppress(OSError):
+                self.connection.recv(1)  # until the client closes the connection
         self.close_connection = True
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], answer: bytes) -> None:
+    def _answer(self, status: int, headers: list[tuple[str, str]], answer: bytes, sent: int | None = None) -> None:
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(answer[:sent])
 
     def _matches(self, trouble: Trouble) -> bool:
         return re.search(trouble.pattern, f"{self.command} {self.path}") is not None
@@ -190,6 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with contextlib.suppress(OSError):
             while data := answer.read1(65536):
+                if self.server.between.drops_events:
+                    continue
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
                 self.wfile.flush()
         connection.close()
