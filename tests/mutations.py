@@ -2,7 +2,7 @@
 
 Run by `tests/run mutations [WORDS]`, which takes only those whose description contains one of the words. Exit code 1 when
 one can be removed and no test fails. Each mutant is a copy of the tree in a temporary directory; the repository is not
-touched. Mutants that only nginx itself can judge need root.
+touched. Mutants that only nginx itself can judge need root. `tests/run mutations campaign`: what the campaign of faults notices.
 """
 
 import os
@@ -182,7 +182,30 @@ PROTECTIONS = [
         "return self._local.known()",
     ),
 ]  # fmt: skip
-MUTANTS = [*(Mutant(f"change/{file}", line, what) for file, line, what in ACTIONS), *PROTECTIONS]
+# The same protections, each noticed by the campaign of faults, its models, or another fault on the real parts.
+MODEL = "tests/unit/change/test_interleavings.py"
+CAMPAIGN = "tests/faults/test_campaign.py::test_one_release_serves_and_nothing_is_left"
+KILLS = f"{CAMPAIGN}[reload-10-points-upgrade-of-a-web-service-kills]"
+BY_CAMPAIGN = {
+    "the journal": MODEL,
+    "the rename": POWER_LOSS,
+    "the lock": MODEL,
+    "the check of new replicas before the cutover": "tests/unit/change/test_exits.py",
+    "the proof of the drain": KILLS,
+    "the proof of a reload": KILLS,
+    "the announcement": KILLS,
+    "the quarantine of addresses": "tests/integration/test_drain.py",
+    "a temporary file that Conductor did not write": KILLS,
+}
+MUTANTS = [
+    *(Mutant(f"change/{file}", line, what) for file, line, what in ACTIONS),
+    *PROTECTIONS,
+    *(
+        one._replace(what=f"{one.what}, by the campaign", tests=(BY_CAMPAIGN[one.what],))
+        for one in PROTECTIONS
+        if one.what in BY_CAMPAIGN
+    ),
+]
 
 
 def mutated(source: str, line: str, instead: str = "pass") -> str:
@@ -198,7 +221,7 @@ def failing_test(tree: Path, tests: Collection[str]) -> str:
     """Run the tests in `tree`; return the first that fails, or an empty string."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *sorted(tests)],
-        cwd=tree, capture_output=True, text=True, check=False, timeout=600,
+        cwd=tree, capture_output=True, text=True, check=False, timeout=1800,
     )  # fmt: skip
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return found[1] if found else "" if done.returncode == 0 else f"exit code {done.returncode}"
@@ -215,7 +238,7 @@ def main() -> int:
         chosen = [one for one in MUTANTS if not sys.argv[1:] or any(word in one.what for word in sys.argv[1:])]
         if os.geteuid() != 0:
             print("without root, mutants that need nginx are left out")
-            chosen = [one for one in chosen if ON_NGINX not in one.tests]
+            chosen = [one for one in chosen if all(test.startswith("tests/unit/") for test in one.tests)]
         if failing := failing_test(tree, {test for one in chosen for test in one.tests}):
             raise SystemExit(f"tests/mutations.py: {failing} fails without a mutation")
         for one in chosen:

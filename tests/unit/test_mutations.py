@@ -9,4 +9,4 @@ from tests.mutations import MUTANTS, ROOT, Mutant, mutated
 def test_each_mutant_changes_the_code(one: Mutant) -> None:
     source = (ROOT / "conductor" / one.file).read_text()
     assert mutated(source, one.line, one.instead) != source
-    assert all((ROOT / test).exists() for test in one.tests)
+    assert all((ROOT / test.partition("::")[0]).exists() for test in one.tests)
