@@ -73,7 +73,7 @@ class DaemonBetween:
         self.calls: list[str] = []
         self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
         self.hang.set()
-        self.drops_events = False  # a stream of events that begins from now on has none
+        self.events: Literal["pass", "drop", "cut"] = "pass"  # cut: the stream ends in the middle of each event
         self._path = path
         self._place: Place | None = None
         self._fault: Fault | None = None
@@ -194,10 +194,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with contextlib.suppress(OSError):
             while data := answer.read1(65536):
-                if self.server.between.drops_events:
+                if self.server.between.events == "drop":
                     continue
+                cut = self.server.between.events == "cut"
+                data = data[: len(data) // 2] if cut else data
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
                 self.wfile.flush()
+                if cut:
+                    break
         connection.close()
 
     def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
