@@ -185,7 +185,7 @@ PROTECTIONS = [
 # The same protections, each noticed by the campaign of faults, its models, or another fault on the real parts.
 MODEL = "tests/unit/change/test_interleavings.py"
 CAMPAIGN = "tests/faults/test_campaign.py::test_one_release_serves_and_nothing_is_left"
-KILLS = f"{CAMPAIGN}[reload-10-points-upgrade-of-a-web-service-kills]"
+KILLS = f"{CAMPAIGN}[reload-short-upgrade-of-a-web-service-kills]"
 BY_CAMPAIGN = {
     "the journal": MODEL,
     "the rename": POWER_LOSS,

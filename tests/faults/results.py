@@ -28,7 +28,7 @@ A fault is survived if after that
 - no container, network, reserved address, journal or nginx file is left over, and after
   an upgrade no unfinished file,
 - the history has one entry for each change, and they lead to the release that runs,
-- no request was lost, of 8 clients that send requests to the web service all the time.
+- no request was lost, of clients that send requests to the web service all the time.
 
 There are no clients while the host restarts, and none for a repair, which begins when a
 replica was removed by hand.

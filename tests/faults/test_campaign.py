@@ -19,15 +19,15 @@ KINDS = {
     "disk": Campaign.disk_faults,
 }
 HANGING = ("upgrade of a web service", "repair")  # each takes a minute
-SHORT = {"upgrade of a web service": 10, "upgrade with order: stop-first": 6}  # points of each kind without `long`
+SHORT = {"upgrade of a web service": 8, "upgrade with order: stop-first": 4}  # faults of each kind without `long`
 MOST = int(os.environ.get("CONDUCTOR_FAULTS", "100000"))  # of a campaign with `long`
 
 
 def cases() -> Iterator[object]:
     for kind in KINDS:
-        for name, points in SHORT.items():
+        for name, faults in SHORT.items():
             if kind != "hangs":
-                yield pytest.param(kind, name, points, id=f"{points}-points-{_word(name)}-{kind}")
+                yield pytest.param(kind, name, faults, id=f"short-{_word(name)}-{kind}")
         for name in SCENARIOS:
             if kind != "hangs" or name in HANGING:
                 yield pytest.param(kind, name, MOST, id=f"{_word(name)}-{kind}", marks=pytest.mark.long)
