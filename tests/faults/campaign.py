@@ -18,7 +18,7 @@ from itertools import cycle
 from conductor.plan.history import FINISHED
 from tests.faults.clients import ClientsOf
 from tests.faults.scenarios import Scenario, upgrade_of
-from tests.support.aftermath import OPERATORS_FILE, nothing_left_behind
+from tests.support.aftermath import OPERATORS_FILE, held_locks, nothing_left_behind
 from tests.support.commands import Result
 from tests.support.daemon_between import DaemonBetween, Fault, Place, places
 from tests.support.host import TestHost
@@ -261,6 +261,7 @@ class Campaign:
             nothing_left_behind(self.host, revision, service, count=running, unfinished=unfinished)
         assert len({*revisions.values()}) == 1, f"releases of different revisions: {revisions}"
         assert self.nginx_files() == self._files, f"{self.nginx_files()} instead of {self._files}"
+        assert held_locks(self.host) == []
         networks = self.host.daemon.api.networks(filters={"label": f"conductor.instance={self.host.instance}"})
         assert len(networks) == 1, networks
 

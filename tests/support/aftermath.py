@@ -1,5 +1,6 @@
 """The state that a host must have after a failure: the live release serves at its count, and nothing of a change is left."""
 
+import fcntl
 import json
 import time
 from typing import Any
@@ -69,3 +70,15 @@ def reservations(host: TestHost) -> dict[str, str]:
     """Return the addresses that changes in progress have reserved."""
     path = host.state_dir / "addresses.json"
     return dict(json.loads(path.read_text())["reserved"]) if path.exists() else {}
+
+
+def held_locks(host: TestHost) -> list[str]:
+    """Return the names of the locks that a process holds. None does when no command runs."""
+    held = []
+    for path in (host.runtime_dir / "locks").iterdir():
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(path.stem)
+    return held
