@@ -25,6 +25,7 @@ from tests.support.host import TestHost
 from tests.support.images import REVISIONS
 
 HEALED_SECONDS = 60.0  # of passes: attempts at a repair have delays between them
+OPERATORS_TEXT = "# written by an operator\n"
 COMMAND_SECONDS = 300.0  # a request to Docker that is never answered takes 60 s
 SPACING_SECONDS = 5.0  # from the start of a replica to a repair
 WRITES = ("rename", "fsync")
@@ -87,7 +88,7 @@ class Campaign:
         self.host.define(
             self.scenario.services, host_extra={"docker": self.between.url, "nginx": {"binary": str(binary)}}
         )
-        (self.host.nginx.include_dir / OPERATORS_FILE).write_text("# written by an operator\n")
+        (self.host.nginx.include_dir / OPERATORS_FILE).write_text(OPERATORS_TEXT)
         self.command(self._upgrade()).expect(0)
         self.command(self._upgrade()).expect(0)
         self._files = self.nginx_files()
@@ -186,7 +187,7 @@ class Campaign:
         try:
             recover()
             self._check_history(live, seen)
-        except (AssertionError, RuntimeError):
+        except (AssertionError, OSError, RuntimeError):
             self.tally.failures.append(f"{what}: {traceback.format_exc()}\n{result}")
             self.reset()
             self.clients.begin()
@@ -261,9 +262,9 @@ class Campaign:
             nothing_left_behind(self.host, revision, service, count=running, unfinished=unfinished)
         assert len({*revisions.values()}) == 1, f"releases of different revisions: {revisions}"
         assert self.nginx_files() == self._files, f"{self.nginx_files()} instead of {self._files}"
+        assert (self.host.nginx.include_dir / OPERATORS_FILE).read_text() == OPERATORS_TEXT
         assert held_locks(self.host) == []
-        networks = self.host.daemon.api.networks(filters={"label": f"conductor.instance={self.host.instance}"})
-        assert len(networks) == 1, networks
+        assert len(self.host.daemon.networks()) == 1
 
     # Commands.
 

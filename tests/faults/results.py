@@ -78,7 +78,7 @@ def record(kind: str, name: str, tally: Tally, clients: ClientsOf, *, possible: 
         file.seek(0)
         found: dict[str, Any] = json.loads(file.read() or "{}")
         found.setdefault(kind, {})[name] = {
-            "points": len(tally.places), "faults": tally.tried, "possible": possible, "survived": tally.tried - len(tally.failures),
+            "points": len(tally.places), "faults": tally.reached, "possible": possible, "survived": tally.reached - len(tally.failures),
             "requests": clients.requests, "lost": clients.lost,
         }  # fmt: skip
         file.truncate(0)

@@ -52,4 +52,5 @@ def test_one_release_serves_and_nothing_is_left(images: None, cutover: str, kind
         results.record(kind, f"{name}, {cutover}", tally, clients, possible=len(points))
     assert tally.failures == []
     assert clients.losses == []
-    assert tally.reached >= 0.9 * tally.tried  # the longer an action waits, the more often it lists containers
+    # The longer an action waits, the more often it lists containers: some points exist only on a busy machine.
+    assert tally.tried - tally.reached <= max(2, tally.tried / 10)
