@@ -284,7 +284,9 @@ class Campaign:
         if self.scenario.repairs:
             self.host.daemon.api.remove_container(self.host.containers("web")[0].id, force=True)
             time.sleep(SPACING_SECONDS)
-        return self.scenario.action(self._next_revision())
+        if len(self.scenario.counts) > 1:  # else the action has nothing to do after a finished one
+            self.command(("service", "scale", "--id", "web", "--reset"))
+        return self.scenario.action(next(self._revisions))
 
     def reset(self) -> None:
         """Make a clean state for the next point."""
@@ -301,10 +303,7 @@ class Campaign:
         return {path.name for path in self.host.nginx.include_dir.iterdir()}
 
     def _upgrade(self) -> tuple[str, ...]:
-        return upgrade_of(*self.scenario.ids)(self._next_revision())
-
-    def _next_revision(self) -> str:
-        return next(self._revisions)
+        return upgrade_of(*self.scenario.ids)(next(self._revisions))
 
 
 NAMES = {

@@ -16,7 +16,7 @@ COLUMNS = ("points", "faults", "possible", "survived", "requests", "lost")
 HEAD = """\
 # Faults
 
-What happens when Conductor, Docker or the disk fails in the middle of an action.
+Kills and failures in the middle of actions, with results.
 
 Each row is a campaign on a real host: one action is repeated, with another fault each
 time. Then `conductor supervise --once` or the next upgrade runs, in turns; after a kill,
