@@ -19,7 +19,7 @@ KINDS = {
     "disk": Campaign.disk_faults,
 }
 HANGING = ("upgrade of a web service", "repair")  # each takes a minute
-SHORT = {"upgrade of a web service": 8, "upgrade with order: stop-first": 4}  # faults of each kind without `long`
+SHORT = {"upgrade of a web service": 6, "upgrade with order: stop-first": 4}  # faults of each kind without `long`
 MOST = int(os.environ.get("CONDUCTOR_FAULTS", "100000"))  # of a campaign with `long`
 
 
