@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,12 @@ def run_action(
     *,
     as_json: bool,
     yields: bool = False,
+    without_edges: Collection[str] = (),
 ) -> int:
     """Run `action`, report its result or error as the last event, and return the exit code.
 
     `command` names the action in locks and history; it never contains a secret. With `yields`, other commands wait for the
-    locks of this one instead of failing as busy.
+    locks of this one instead of failing as busy. `without_edges` are edges of a fleet that carry no traffic.
     """
     from conductor.cancellation import SignalCancellation
     from conductor.clock import Clock
@@ -49,8 +50,9 @@ def run_action(
         definitions = load(config)
         history = NotifyingHistory(History(Path(definitions.host.state_dir)), ended.append)
         context = make_context(
-            definitions.host, config, command, output, cancellation, clock=clock, history=history, yields=yields
-        )
+            definitions.host, config, command, output, cancellation, clock=clock, history=history, yields=yields,
+            without_edges=without_edges,
+        )  # fmt: skip
         cancellation.listen()
         try:
             finished = _notified(

@@ -1,5 +1,6 @@
 """Builds the context of an action: the only place that names the implementations of the ports."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -41,10 +42,12 @@ def make_context(
     runtime: Runtime | None = None,
     history: HistoryWriter | None = None,
     yields: bool = False,
+    without_edges: Collection[str] = (),
 ) -> Context:
     """Return the context of an action on this host. Nothing outside is contacted yet.
 
-    `supervise` passes its own `runtime` (to reuse its connections) and `history`, and `yields` its locks.
+    `supervise` passes its own `runtime` (to reuse its connections) and `history`, and `yields` its locks. `without_edges` are edges of a
+    fleet that carry no traffic.
     """
     clock = clock or Clock()
     if host.fleet is not None:
@@ -74,7 +77,7 @@ def make_context(
     if host.fleet is not None:
         from conductor.commands.fleet import on_fleet
 
-        return on_fleet(context, yields=yields)
+        return on_fleet(context, yields=yields, without_edges=without_edges)
     return context
 
 

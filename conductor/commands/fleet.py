@@ -1,5 +1,6 @@
 """Builds the parts of a context that the managers of a fleet share, and those of the edge of this manager."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,6 @@ from conductor.state.fleet.store import FleetStore
 from conductor.supervise.edge_loop import EdgeParts
 from conductor.traffic.fleet.traffic import FleetTraffic
 
-without_edges: list[str] = []  # by the options of the command line, of which a process has one
-
 
 def make_runtime(host: Host, command: str, clock: Clock, cancellation: Cancellation, *, yields: bool) -> SwarmRuntime:
     """Return the runtime of a process, which starts and stops nothing once another process has taken over."""
@@ -25,8 +24,9 @@ def make_runtime(host: Host, command: str, clock: Clock, cancellation: Cancellat
     return SwarmRuntime(host.docker, host.instance, clock, cancellation, leases.verify)
 
 
-def on_fleet(context: Context, *, yields: bool) -> Context:
-    """Return the context of a manager, from that of a single host, whose traffic layer is the one of its edge."""
+def on_fleet(context: Context, *, yields: bool, without_edges: Collection[str] = ()) -> Context:
+    """Return the context of a manager, from that of a single host, whose traffic layer is the one of its edge. The edges
+    `without_edges` carry no traffic, and are not asked."""
     host, shared = context.host, _shared(context, yields=yields)
     edges = Edges(shared.objects, shared.leases, context.clock, context.cancellation)
     return msgspec.structs.replace(

@@ -79,15 +79,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     )  # fmt: skip
 
 
-def _continue_without(_ctx: click.Context, _param: click.Parameter, edges: tuple[str, ...]) -> None:
-    """Record the edges that this process does not ask."""
-    if edges:
-        from conductor.commands import fleet
-
-        fleet.without_edges.extend(edges)
-
-
-def _only_one(ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
+def _only_one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
     """Refuse a repeated --id, of which click would silently use the last."""
     if len(ids) > 1:
         words = f"cannot run {ctx.command_path} on several services: --id was given {len(ids)} times"
@@ -141,8 +133,8 @@ wait_option = click.option(
     help="Wait up to this long for another command on the service to end, for example 5m.",
 )  # fmt: skip
 without_edge_option = click.option(
-    "--without-edge", metavar="NODE", multiple=True, expose_value=False, cls=CommandLineOnly, callback=_continue_without,
-    help="In a fleet, continue without an edge that is not responding. Clients must not use that edge. Can be repeated.",
+    "--without-edge", "without_edges", metavar="NODE", multiple=True, cls=CommandLineOnly,
+    help="On a fleet, continue without an edge that does not answer. It must not carry traffic. Repeat it for several.",
 )  # fmt: skip
 plan_option = click.option(
     "--plan", "plan_only", cls=CommandLineOnly, is_flag=True,

@@ -24,6 +24,7 @@ def run_on_services(
     wait_seconds: float,
     as_json: bool,
     plan_only: bool = False,
+    without_edges: Collection[str] = (),
 ) -> int:
     """Carry out the transitions that `make` returns, even for services that are no longer defined.
 
@@ -39,7 +40,8 @@ def run_on_services(
         defined = {service: definitions.services.get(service) for service in services}
         return perform(context, defined, make, wait_seconds=wait_seconds, plan_only=plan_only)
 
-    return run_action(config, action_words(command, services, options), action, as_json=as_json)
+    words = action_words(command, services, options)
+    return run_action(config, words, action, as_json=as_json, without_edges=without_edges)
 
 
 def action_words(command: str, services: Collection[str], options: str = "") -> str:

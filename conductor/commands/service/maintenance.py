@@ -51,6 +51,7 @@ def command(
     message: str | None,
     plan_only: bool,
     wait_seconds: float,
+    without_edges: tuple[str, ...],
     as_json: bool,
     state: str,
 ) -> int:
@@ -66,5 +67,5 @@ def command(
     make = maintenance_off if state == "off" else maintenance_on(message)
     return run_on_services(
         config, "maintenance", [service], make, options=state, wait_seconds=wait_seconds, as_json=as_json,
-        plan_only=plan_only,
+        plan_only=plan_only, without_edges=without_edges,
     )  # fmt: skip

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 @wait_option
 @without_edge_option
 @json_option
-def command(*, config: Path, ids: tuple[str, ...], plan_only: bool, wait_seconds: float, as_json: bool) -> int:
+def command(
+    *,
+    config: Path,
+    ids: tuple[str, ...],
+    plan_only: bool,
+    wait_seconds: float,
+    without_edges: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Replace all replicas, using the current definition.
 
     The revision stays the same. The steps are those of an upgrade, without hooks.
@@ -43,4 +51,4 @@ def command(*, config: Path, ids: tuple[str, ...], plan_only: bool, wait_seconds
         defined = {service: definitions.service(service) for service in ids}
         return perform(context, defined, restart, wait_seconds=wait_seconds, plan_only=plan_only)
 
-    return run_action(config, action_words("restart", ids), action, as_json=as_json)
+    return run_action(config, action_words("restart", ids), action, as_json=as_json, without_edges=without_edges)

@@ -29,7 +29,14 @@ from conductor.commands.variables import CommandLineOnly
 @without_edge_option
 @json_option
 def command(
-    *, config: Path, ids: tuple[str, ...], revision: str | None, plan_only: bool, wait_seconds: float, as_json: bool
+    *,
+    config: Path,
+    ids: tuple[str, ...],
+    revision: str | None,
+    plan_only: bool,
+    wait_seconds: float,
+    without_edges: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Return to an earlier release.
 
@@ -39,5 +46,5 @@ def command(
 
     return run_on_services(
         config, "rollback", ids, rollback(revision), options=f"--to {revision}" if revision else "",
-        wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only,
+        wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only, without_edges=without_edges,
     )  # fmt: skip

@@ -34,7 +34,15 @@ from conductor.errors import UsageError
 @without_edge_option
 @json_option
 def command(
-    *, config: Path, service: str, count: int | None, reset: bool, plan_only: bool, wait_seconds: float, as_json: bool
+    *,
+    config: Path,
+    service: str,
+    count: int | None,
+    reset: bool,
+    plan_only: bool,
+    wait_seconds: float,
+    without_edges: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Change the number of replicas of the live release."""
     from conductor.change.actions import scale
@@ -45,5 +53,5 @@ def command(
         )
     return run_on_services(
         config, "scale", [service], scale(count), options="--reset" if reset else f"--count {count}",
-        wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only,
+        wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only, without_edges=without_edges,
     )  # fmt: skip

@@ -29,7 +29,14 @@ from conductor.commands.service.action import run_on_services
 @without_edge_option
 @json_option
 def command(
-    *, config: Path, ids: tuple[str, ...], reason: str, plan_only: bool, wait_seconds: float, as_json: bool
+    *,
+    config: Path,
+    ids: tuple[str, ...],
+    reason: str,
+    plan_only: bool,
+    wait_seconds: float,
+    without_edges: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Drain and stop a service until it is started again.
 
@@ -38,5 +45,12 @@ def command(
     from conductor.change.actions import stop
 
     return run_on_services(
-        config, "stop", ids, stop(reason), wait_seconds=wait_seconds, as_json=as_json, plan_only=plan_only
+        config,
+        "stop",
+        ids,
+        stop(reason),
+        wait_seconds=wait_seconds,
+        as_json=as_json,
+        plan_only=plan_only,
+        without_edges=without_edges,
     )

@@ -89,6 +89,7 @@ def command(
     promote: bool,
     skip_hooks: bool,
     wait_seconds: float,
+    without_edges: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Deploy a revision without downtime.
@@ -107,7 +108,13 @@ def command(
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"cannot combine --promote with {given[0]}: the upgrade in progress keeps its options")
         words = action_words("upgrade", ids, "--promote")
-        return run_action(config, words, lambda _, context: upgrades.promote(context, ids), as_json=as_json)
+        return run_action(
+            config,
+            words,
+            lambda _, context: upgrades.promote(context, ids),
+            as_json=as_json,
+            without_edges=without_edges,
+        )
     if revision is None:
         raise UsageError("cannot run conductor service upgrade: --revision is missing", "add --revision REV")
     if canary_share is not None and not float(canary_share):
@@ -127,4 +134,10 @@ def command(
         chosen = [definitions.service(service) for service in dict.fromkeys(ids)]
         return upgrades.upgrade(context, chosen, revision, options)
 
-    return run_action(config, action_words("upgrade", ids, f"--revision {revision}"), action, as_json=as_json)
+    return run_action(
+        config,
+        action_words("upgrade", ids, f"--revision {revision}"),
+        action,
+        as_json=as_json,
+        without_edges=without_edges,
+    )

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from conductor.cancellation import SignalCancellation
-from conductor.commands import fleet
 from conductor.commands.context import make_context, make_query_context
 from conductor.commands.fleet import make_edge
 from conductor.definitions.model import Host, HostFleet
@@ -76,12 +75,11 @@ def test_a_task_has_the_state_of_the_fleet_and_the_locks_of_its_host(host: Host,
     assert type(context.locks) is not FleetLocks
 
 
-def test_an_edge_that_is_told_to_go_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_action_that_moves_traffic_can_continue_without_edges() -> None:
     from conductor.commands.service.stop import command
 
-    monkeypatch.setattr(fleet, "without_edges", [])
-    command.make_context("stop", ["--id", "web", "--reason", "x", "--without-edge", "h2", "--without-edge", "h3"])
-    assert fleet.without_edges == ["h2", "h3"]
+    made = command.make_context("stop", ["--id", "web", "--without-edge", "h2", "--without-edge", "h3"])
+    assert made.params["without_edges"] == ("h2", "h3")
 
 
 @pytest.fixture
