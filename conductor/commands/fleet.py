@@ -9,6 +9,7 @@ from conductor.cancellation import Cancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.definitions.model import Host
+from conductor.plan.edges import EdgeView
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.runtime.swarm.fleet import Fleet, fleet
 from conductor.state.fleet.edges import Edges
@@ -44,9 +45,21 @@ def make_edge(context: Context) -> EdgeParts:
     from conductor.commands.context import make_traffic
 
     shared = _shared(context, yields=True)
-    edges = Edges(shared.objects, shared.leases, context.clock, context.cancellation)
-    local = make_traffic(context.host, context.locks, context.clock, context.cancellation)
-    return EdgeParts(shared.own_name, edges, local)
+    edges = Edges(shared.recent, shared.leases, context.clock, context.cancellation)
+
+    def views() -> dict[str, EdgeView]:
+        present = shared.present()
+        return {name: view for name, view in edges.views().items() if name in present}
+
+    return EdgeParts(
+        name=shared.own_name,
+        edges=edges,
+        traffic=make_traffic(context.host, context.locks, context.clock, context.cancellation),
+        leases=shared.leases,
+        store=FleetStore(Path(context.host.state_dir), shared.recent, shared.leases),
+        expire=shared.recent.expire,
+        views=views,
+    )
 
 
 def _shared(context: Context, *, yields: bool) -> Fleet:

@@ -3,7 +3,8 @@
 A request is a value in the object of a service. An answer is a value in the object of an edge, which only that edge writes.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -80,6 +81,15 @@ class RouteAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     unknown: bool = False
 
 
+class EdgeView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What an edge says of itself: every endpoint to which it may still send a request, the endpoints that fail its checks, and
+    a digest of each definition in its file (empty: invalid)."""
+
+    known: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+    definitions: dict[str, str] = {}
+
+
 class Confirmation(NamedTuple):
     """The answers to one request so far, which are `done`: `missing` are the edges without one, `failed` those with an error."""
 
@@ -104,6 +114,7 @@ def confirmation(
     )
 
 
-def action_text(step: RouteStep, services: Iterable[str]) -> str:
-    """Return what a step does, for example "switch nginx for web"."""
-    return f"{_ACTIONS[step]} {', '.join(sorted(services))}"
+def failing_at_most(views: Collection[EdgeView]) -> frozenset[str]:
+    """Return the endpoints that fail the checks of more than half of the edges. One edge may just be cut off."""
+    counts = Counter(endpoint for one in views for endpoint in one.failing)
+    return frozenset(endpoint for endpoint, count in counts.items() if 2 * count > len(views))

@@ -290,7 +290,7 @@ def _repair(observation: Observation) -> Repair | None:
     keep = (well or unhealthy[1:])[: observation.count]
     if len(keep) == observation.count and len(observation.replicas) == len(keep):
         return None
-    joining = {one.endpoint for one in observation.live(Condition.STARTING) if one in keep}
+    joining = {one.endpoint for one in observation.live(Condition.STARTING) if one in keep and one.endpoint}
     if observation.serving is not None and not joining <= observation.serving:
         return None
     return Repair(keep=keep, count=observation.count, reason=mismatch(observation))

@@ -71,7 +71,8 @@ class InProgress:
 
 
 class Actions:
-    """Carries out actions and logs them. `ended` is set when `supervise` ends; `conditions` are those of running replicas."""
+    """Carries out actions and logs them. `ended` is set when `supervise` ends; `conditions` are those of running replicas.
+    `may_act` returns False when another manager of a fleet acts."""
 
     def __init__(
         self,
@@ -80,10 +81,13 @@ class Actions:
         starts_at_once: int,
         ended: threading.Event,
         conditions: Conditions,
+        *,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._conditions = conditions
         self._contexts = contexts
         self._log = log
+        self._may_act = may_act
         self._start_limit = StartLimit(starts_at_once, ended)
 
     def carry_out(
@@ -102,7 +106,7 @@ class Actions:
 
         try:
             with self._start_limit.slot() if _starts(action) else contextlib.nullcontext():
-                if not is_current():
+                if not is_current() or not self._may_act():
                     return ActionEnd.SKIPPED
                 context = self._contexts.for_action(service)
                 done = act(context, service, action, observation, change, started=started, conditions=self._conditions)

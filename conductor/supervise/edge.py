@@ -14,7 +14,7 @@ from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.health.check import HealthChecker
 from conductor.health.fitness import unfit
-from conductor.plan.edges import RouteAnswer, RouteRequest
+from conductor.plan.edges import EdgeView, RouteAnswer, RouteRequest
 from conductor.plan.replica import Replica
 from conductor.plan.route import Route
 from conductor.state.fleet.edges import Edges
@@ -27,11 +27,12 @@ BUSY_SECONDS = 60.0  # after a request
 GATE_SECONDS = 5.0  # from the first check of an endpoint here, which another manager has found healthy
 AGAIN_SECONDS = 0.5
 REACHABLE = Health(tcp=True)
+REACH = " is reachable"  # ends the id of a check of the connection alone
 
 
 class Edge:
-    """Answers the requests to edge `name`. `submit` runs the work that it is given, with its name, in a thread of its own; `locate`
-    looks for replicas that have moved."""
+    """Answers the requests to edge `name`. `submit` runs the work that it is given, with its name, in a thread of its own. `view` is
+    what this edge says of itself. `expire` is called before each read of all objects, and `then` after it."""
 
     def __init__(
         self,
@@ -44,7 +45,9 @@ class Edge:
         clock: Clock,
         log: SupervisorLog,
         submit: Callable[[str, Callable[[], None]], None],
-        locate: Callable[[], None] = lambda: None,
+        view: Callable[[], EdgeView] | None = None,
+        expire: Callable[[], None] = lambda: None,
+        then: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._edges = edges
@@ -54,7 +57,9 @@ class Edge:
         self._clock = clock
         self._log = log
         self._submit = submit
-        self._locate = locate
+        self._view = view or (lambda: EdgeView(known=tuple(sorted(traffic.known()))))
+        self._expire = expire
+        self._then = then
         self._latest: dict[str, str] = {}  # the id of the latest request, by service
         self._busy: set[str] = set()  # services
         self._busy_until = clock.monotonic()
@@ -64,7 +69,7 @@ class Edge:
         while not ended.is_set():
             try:
                 self.follow()
-                self._locate()
+                self._then()
             except Exception as error:  # noqa: BLE001 (a bug or a fleet without a leader must not end the loop)
                 self._log.failed(f"edge {self._name}", error)
             else:
@@ -74,6 +79,7 @@ class Edge:
 
     def follow(self) -> None:
         """Begin what is requested and not answered. A service whose step is in progress is left alone until that has ended."""
+        self._expire()
         seen = self._edges.see(self._name)
         self._latest = {service: one.id for service, one in seen.requests.items()}
         waiting: dict[str, dict[str, RouteRequest]] = {}
@@ -84,8 +90,8 @@ class Edge:
             self._busy_until = self._clock.monotonic() + BUSY_SECONDS
             self._busy.update(requests)
             self._submit(f"edge {', '.join(requests)}", lambda requests=requests: self._answer(requests))  # type: ignore[misc]
-        if not waiting and not self._busy and (known := self._traffic.known()) != set(seen.known):
-            self._edges.confirm(self._name, {}, known)
+        if not waiting and not self._busy and (view := self._view()) != seen.view:
+            self._edges.confirm(self._name, {}, view)
 
     def _answer(self, requests: Mapping[str, RouteRequest]) -> None:
         try:
@@ -99,7 +105,7 @@ class Edge:
                 )  # fmt: skip
             once = msgspec.structs.replace(answer, cut=0, silent=0)
             first, *others = requests
-            self._edges.confirm(self._name, {first: answer, **dict.fromkeys(others, once)}, self._traffic.known())
+            self._edges.confirm(self._name, {first: answer, **dict.fromkeys(others, once)}, self._view())
         except Exception as error:  # noqa: BLE001 (the request stays unanswered, and is made again)
             self._log.failed(f"edge {self._name}", error)
         finally:
@@ -125,7 +131,7 @@ class Edge:
     def _gate(self, route: Route, endpoints: Collection[str]) -> None:
         """Wait until each of `endpoints` that the route has answers on the path that this nginx will use."""
         replicas = [replica_at(route.service, one) for one in sorted(set(route.all_endpoints).intersection(endpoints))]
-        health, until = health_from_here(route), self._clock.monotonic() + GATE_SECONDS
+        health, until = health_from_here(route.definition.service.health), self._clock.monotonic() + GATE_SECONDS
         while failing := unfit(self._health, health, replicas):
             if self._clock.monotonic() >= until:
                 bad = next(one for one in replicas if one.id in failing)
@@ -155,9 +161,8 @@ class Edge:
         )
 
 
-def health_from_here(route: Route) -> Health:
+def health_from_here(health: Health | None) -> Health:
     """Return the check of replicas that may run on another node: what only their own node can check is left to that one."""
-    health = route.definition.service.health
     return health if health and (health.path or health.tcp) else REACHABLE
 
 

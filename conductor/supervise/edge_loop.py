@@ -1,36 +1,63 @@
-"""`supervise` in a fleet: the edge of this manager. Swarm itself restarts what exits, and what a lost node ran."""
+"""`supervise` on a fleet: the edge of this manager, and what its passes share with the other managers."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from conductor.change.context import Context
-from conductor.health.monitor import HealthMonitor, Target
+from conductor.definitions.load import Definitions
+from conductor.health.monitor import Target
+from conductor.plan.edges import EdgeView
 from conductor.plan.replica import CheckResult
 from conductor.state.fleet.edges import Edges
+from conductor.state.fleet.leases import Leases
+from conductor.state.fleet.store import FleetStore
 from conductor.supervise.actions import InProgress
 from conductor.supervise.edge import Edge
 from conductor.supervise.edge_routes import EdgeRoutes
 from conductor.supervise.ejection import Ejector
+from conductor.supervise.fleet_monitor import FleetMonitor
+from conductor.supervise.fleet_observe import AgreedDefinitions, FleetObserver
 from conductor.supervise.log import SupervisorLog
+from conductor.supervise.supervision_lease import SupervisionLease
 from conductor.traffic.port import Traffic
 
 RETRY_SECONDS = 1.0
 
 
 class EdgeParts(NamedTuple):
-    """The name of this edge, which a manager with a leader knows, its view of the others, and its own traffic layer."""
+    """The name of this edge, which a manager with a leader knows, its view of the others, and its own traffic layer.
+
+    `store` and `edges` read what was true a moment ago, until `expire` is called; `views` returns what the edges say whose nodes
+    are up.
+    """
 
     name: Callable[[], str]
     edges: Edges
     traffic: Traffic
+    leases: Leases
+    store: FleetStore
+    expire: Callable[[], None]
+    views: Callable[[], Mapping[str, EdgeView]]
 
 
 class EdgeLoop:
-    """The threads of an edge: one takes requests, one ejects and waits for no manager, and one for each step in progress."""
+    """The threads of an edge: one takes requests, one ejects and waits for no manager, and one for each step in progress.
 
-    def __init__(self, parts: EdgeParts, context: Context, log: SupervisorLog, ended: threading.Event) -> None:
+    `own` returns the definitions of this manager.
+    """
+
+    def __init__(
+        self,
+        parts: EdgeParts,
+        context: Context,
+        log: SupervisorLog,
+        ended: threading.Event,
+        own: Callable[[], Definitions],
+    ) -> None:
         self._parts = parts
         self._context = context
         self._log = log
@@ -38,10 +65,16 @@ class EdgeLoop:
         self._woken = threading.Event()
         self._steps = InProgress(lambda: None)
         self._routes = EdgeRoutes(parts.traffic, Path(context.host.state_dir))
-        self._monitor = HealthMonitor(self._check, self._woken.set, context.clock.monotonic)
+        self._name = ""
+        self.store = parts.store
+        self.lease = SupervisionLease(parts.leases)
+        self.definitions = AgreedDefinitions(own)
+        self.monitor = FleetMonitor(self._check, self._woken.set, context.clock.monotonic)
+        passes = msgspec.structs.replace(context, store=parts.store)
+        self.observer = FleetObserver(self.monitor, passes, self.definitions, parts.edges, parts.views)
         self._ejector = Ejector(
-            traffic=parts.traffic, routes=self._routes, clock=context.clock, log=log, watch=self._monitor.watch,
-            condition=self._monitor.condition, replicas=lambda: context.runtime.containers().replicas,
+            traffic=parts.traffic, routes=self._routes, clock=context.clock, log=log, watch=self.monitor.watch_routes,
+            condition=self.monitor.condition_here, replicas=lambda: context.runtime.containers().replicas,
         )  # fmt: skip
 
     def _check(self, target: Target) -> CheckResult:
@@ -50,6 +83,16 @@ class EdgeLoop:
         except Exception as error:  # noqa: BLE001 (a bug in a check shows nothing about the replica)
             self._log.failed(f"health of {target.replica.service}", error)
             return CheckResult(ok=False, seconds=0.0, unknown=True)
+
+    @property
+    def notifies(self) -> bool:
+        """True on one manager: otherwise each would send the same notification."""
+        return self._name == min(self.observer.views, default=self._name)
+
+    def at_rest(self) -> None:
+        """Let another manager act next. Nothing waits for that."""
+        if self.lease.held:
+            threading.Thread(target=self.lease.release, daemon=True).start()
 
     def begin(self) -> None:
         """Start the threads, which end with the process."""
@@ -60,17 +103,29 @@ class EdgeLoop:
         """Take requests, once a manager has told the name of this edge."""
         while not self._ended.is_set():
             try:
-                edge = Edge(
-                    self._parts.name(), edges=self._parts.edges, traffic=self._parts.traffic, routes=self._routes,
-                    health=self._context.health, clock=self._context.clock, log=self._log, submit=self._submit,
-                    locate=self._ejector.locate,
-                )  # fmt: skip
+                self._name = self._parts.name()
             except Exception as error:  # noqa: BLE001 (there is no leader now)
                 self._log.failed("edge", error)
                 self._ended.wait(RETRY_SECONDS)
             else:
                 self._log.recovered("edge")
+                edge = Edge(
+                    self._name, edges=self._parts.edges, traffic=self._parts.traffic, routes=self._routes,
+                    health=self._context.health, clock=self._context.clock, log=self._log, submit=self._submit,
+                    view=self._view, expire=self._parts.expire, then=self._then,
+                )  # fmt: skip
                 edge.run(self._ended)
+
+    def _view(self) -> EdgeView:
+        return EdgeView(
+            known=tuple(sorted(self._parts.traffic.known())),
+            failing=self.monitor.failing(),
+            definitions=self.definitions.digests(),
+        )
+
+    def _then(self) -> None:
+        self._ejector.locate()
+        self.observer.refresh_stamp()
 
     def _submit(self, name: str, work: Callable[[], None]) -> None:
         self._steps.forget_finished()

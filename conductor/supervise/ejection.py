@@ -14,14 +14,13 @@ from conductor.plan.edges import SharedRoute
 from conductor.plan.reconcile import Condition
 from conductor.plan.replica import Replica
 from conductor.plan.route import Route
-from conductor.supervise.edge import REACHABLE, health_from_here, replica_at
+from conductor.supervise.edge import REACH, REACHABLE, health_from_here, replica_at
 from conductor.supervise.edge_routes import EdgeRoutes
 from conductor.supervise.log import SupervisorLog
 from conductor.traffic.port import Traffic
 
 EJECT_SECONDS = 2.0  # between two looks, unless a condition changes
 SUBJECT = "ejection"  # in the log; conditions of replicas are those of the health monitor
-REACH = " is reachable"  # ends the id of a check of the connection alone
 # A node that is lost refuses nothing: two missed connections, of a second each, end the requests to it within 4 s.
 CONNECTION = msgspec.structs.replace(REACHABLE, interval=Period(1), timeout=Period(1), failures=2)
 
@@ -124,7 +123,7 @@ def _targets(route: Route, serving: frozenset[str]) -> list[Target]:
     return [
         Target(replica_at(route.service, one, check), health, one not in serving, redact)
         for one in route.endpoints
-        for check, health in (("", health_from_here(route)), (REACH, CONNECTION))
+        for check, health in (("", health_from_here(service.health)), (REACH, CONNECTION))
     ]
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.collector import collect_often
@@ -72,15 +74,12 @@ def supervise(
             hint += f"   (or kill {busy.holder.pid}, if systemd did not start it)"
         raise BusyError("supervise", busy.holder, hint) from busy
     file.keep()
+    edge = None
     if contexts.passes.host.fleet is not None:
         if once:
-            raise ConductorError(
-                "cannot use --once on an edge of a fleet: supervise there carries out steps for commands"
-            )
-        EdgeLoop(make_edge(contexts.passes), contexts.passes, log, ended).begin()
-        _await_end(log, ended)
-        _exit(0)
-    supervisor = Supervisor(file, contexts, log, ended, notifications)
+            raise ConductorError("cannot run one pass: on a fleet, supervise is an edge, which other managers wait for")
+        edge = EdgeLoop(make_edge(contexts.passes), contexts.passes, log, ended, lambda: file.definitions)
+    supervisor = Supervisor(file, contexts, log, ended, notifications, edge=edge)
     if once:
         _exit(0 if supervisor.one_pass() else 1)
     supervisor.run()
@@ -100,7 +99,7 @@ def usable_definitions(config: Path, state_dir: Path, log: SupervisorLog, clock:
 
 
 class Supervisor:
-    """The parts of `supervise`, and how they are connected."""
+    """The parts of `supervise`, and how they are connected. `edge` is this manager's part of a fleet."""
 
     def __init__(
         self,
@@ -109,6 +108,8 @@ class Supervisor:
         log: SupervisorLog,
         ended: threading.Event,
         notifications: Notifications,
+        *,
+        edge: EdgeLoop | None = None,
     ) -> None:
         self._file = file
         self._contexts = contexts
@@ -116,26 +117,35 @@ class Supervisor:
         self._notifications = notifications
         host, clock = contexts.passes.host, contexts.passes.clock
         self._in_progress = InProgress(self._wake)
-        self._monitor = HealthMonitor(self._check, self._wake_now, clock.monotonic)
-        observer = Observer(self._monitor, contexts.passes, lambda: file.definitions)
+        self._edge = edge
+        self._monitor = edge.monitor if edge else HealthMonitor(self._check, self._wake_now, clock.monotonic)
+        observer = edge.observer if edge else Observer(self._monitor, contexts.passes, lambda: file.definitions)
+        definitions = edge.definitions if edge else lambda: file.definitions
+        passes = msgspec.structs.replace(contexts.passes, store=edge.store) if edge else contexts.passes
+
+        def are_configured(service: str) -> bool:
+            return (edge is None or edge.notifies) and notifications.are_configured(service)
+
         retries = Retries(clock, previous_services(host.runtime_dir))
         reconciler = Reconciler(
             monotonic=clock.monotonic, log=log, retries=retries, forget_failures=contexts.history.forget,
             in_progress=self._in_progress,
-            actions=Actions(contexts, log, host.supervise.starts_at_once, ended, self._monitor.results),
+            actions=Actions(contexts, log, host.supervise.starts_at_once, ended, self._monitor.results,
+                            may_act=edge.lease.take if edge else lambda: True),
+            at_rest=edge.at_rest if edge else lambda: None,
             route_loader=RouteLoader(contexts, self._in_progress, log),
             task_cleanup=TaskCleanup(contexts, self._in_progress),
-            crontabs=CrontabFollower(contexts, self._in_progress, log, lambda: file.definitions),
-            definitions=lambda: file.definitions,
+            crontabs=CrontabFollower(contexts, self._in_progress, log, definitions),
+            definitions=definitions,
             garbage=DailyCollection(contexts, self._in_progress, log),
             health_notifications=HealthNotifications(
                 store=contexts.passes.store, clock=clock, log=log, put=notifications.put,
-                answers=self._monitor.results, boot=boot_id(), configured=notifications.are_configured,
+                answers=self._monitor.results, boot=boot_id(), configured=are_configured,
             ),
         )  # fmt: skip
         runtime = RuntimeState(log)
         status = StatusFile(host.runtime_dir, clock, log, lambda: file.problem, self._monitor.results)
-        self._publisher = Publisher(contexts.passes, log, self._monitor.recent, self._monitor.totals)
+        self._publisher = Publisher(passes, log, self._monitor.recent, self._monitor.totals)
         self._results = PassResults(runtime, reconciler, retries, status, self._publisher)
         self._loop = Loop(clock, observer, self._results, runtime, ended)
         self._events = EventHandler(observer.exited, self._in_progress, self._loop.wake, self._loop.wake_now)
@@ -164,7 +174,12 @@ class Supervisor:
         """Run until a signal ends the loop. Actions in progress may reach the end of a step."""
         signals = _signals()
         passes = self._contexts.passes
-        follow(passes.runtime, self._events.handle, self._loop.events_lost, self._loop.ended, passes.clock.monotonic)
+        if self._edge is None:
+            follow(
+                passes.runtime, self._events.handle, self._loop.events_lost, self._loop.ended, passes.clock.monotonic
+            )
+        else:
+            self._edge.begin()
         collect_often()
         notify(READY="1", STATUS="running the first pass")
         count = len(self._file.definitions.ids)
@@ -185,19 +200,6 @@ def _signals() -> "queue.SimpleQueue[int]":
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: signals.put(number))
     return signals
-
-
-def _await_end(log: SupervisorLog, ended: threading.Event) -> None:
-    """Wait for SIGTERM or SIGINT. SIGHUP is ignored: what an edge does is requested, not read from the definitions file."""
-    signals = _signals()
-    notify(READY="1", STATUS="running as an edge of a fleet")
-    while not ended.is_set():
-        with contextlib.suppress(queue.Empty):
-            if (number := signals.get(timeout=(watchdog_seconds() or 60.0) / 4)) != signal.SIGHUP:
-                log.info(f"received {signal.Signals(number).name}, exiting; the containers keep running")
-                ended.set()
-        notify(WATCHDOG="1")
-    notify(STOPPING="1")
 
 
 def run_loop(

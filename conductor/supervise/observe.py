@@ -231,7 +231,7 @@ class Observer:
     def _condition(self, replica: Replica) -> Condition:
         if replica.running:
             return self._monitor.condition(replica.id)
-        return Condition.UNHEALTHY if replica.state == "paused" else Condition.EXITED
+        return {"paused": Condition.UNHEALTHY, "restarting": Condition.STARTING}.get(replica.state, Condition.EXITED)
 
     def _targets(
         self, wanted: Wanted, definition: Definition | None, replicas: list[Replica], *, starting: bool

@@ -29,6 +29,7 @@ class Reconciler:
     """Decides for every observed service. `decisions` are those of the latest pass and of actions in progress.
 
     `forget_failures` gets each service that is healthy again: the history then records its next failures as new ones.
+    `at_rest` is called after each pass that leaves nothing to do.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Reconciler:
         definitions: Callable[[], Definitions],
         garbage: DailyCollection,
         health_notifications: HealthNotifications,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._monotonic = monotonic
         self._log = log
@@ -59,6 +61,7 @@ class Reconciler:
         self._definitions = definitions
         self._garbage = garbage
         self._health_notifications = health_notifications
+        self._at_rest = at_rest
         # Services whose exited replicas may have been stopped by a restart of the host or of Docker.
         self._restarted: set[str] = set()
         self.decisions: dict[str, Decision] = {}
@@ -92,6 +95,9 @@ class Reconciler:
                 self._health_notifications.observe(*one)
             except Exception as error:  # noqa: BLE001 (as above)
                 self._log.failed(HEALTH_NOTIFICATIONS, error)
+        waiting = any(not isinstance(one, Leave) or one.until is not None for one in self.decisions.values())
+        if not waiting and not any(one.repair.count for one in self._retries.states.values()):
+            self._at_rest()
 
     def _decide(
         self, service: str, observation: Observation, definitions: Definitions

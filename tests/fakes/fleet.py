@@ -12,7 +12,7 @@ from conductor.clock import Clock
 from conductor.definitions.model import Host
 from conductor.errors import LockYielded
 from conductor.plan import labels
-from conductor.plan.edges import RouteStep
+from conductor.plan.edges import EdgeView, RouteStep
 from conductor.plan.lease import Lease
 from conductor.plan.replica import Containers, ContainerState
 from conductor.runtime.port import RuntimeUnavailable
@@ -48,6 +48,8 @@ class FakeEdge:
         self.traffic = traffic
         self.health = FakeHealth(FakeClock())
         self.log: list[str] = []
+        self.failing: tuple[str, ...] = ()
+        self.definitions: dict[str, str] = {}
         self._objects = objects
         self._clock = clock
         self._directory = directory / name
@@ -60,8 +62,12 @@ class FakeEdge:
         self.process = Edge(
             self.name, edges=Edges(self._objects, own, self._clock, FakeCancellation()), traffic=self.traffic,
             routes=self.routes, health=self.health, clock=self._clock, log=SupervisorLog(self.log.append),
-            submit=lambda _name, work: work(),
+            submit=lambda _name, work: work(), view=self._view,
         )  # fmt: skip
+
+    def _view(self) -> EdgeView:
+        known = tuple(sorted(self.traffic.known()))
+        return EdgeView(known=known, failing=self.failing, definitions=self.definitions)
 
 
 class Following(FakeCancellation):
@@ -95,7 +101,11 @@ def fleet_traffic(
 
 
 class NodesRuntime(WatchedRuntime):
-    """Replicas run on nodes, in turn, at a port of theirs."""
+    """Replicas run on nodes, in turn, at a port of theirs. Those in `restarting` have exited, and Swarm will start them again."""
+
+    def __init__(self, clock: FakeClock, traffic: FakeTraffic) -> None:
+        super().__init__(clock, traffic)
+        self.restarting: set[str] = set()
 
     def containers(self, service: str | None = None) -> Containers:
         return self._placed(super().containers(service))
@@ -111,7 +121,11 @@ class NodesRuntime(WatchedRuntime):
     def _placed(self, found: Containers) -> Containers:
         return found._replace(
             replicas=tuple(
-                msgspec.structs.replace(one, address=self._address(one.id, one.address)) if one.running else one
+                msgspec.structs.replace(one, state="restarting")
+                if one.running and one.id in self.restarting
+                else msgspec.structs.replace(one, address=self._address(one.id, one.address))
+                if one.running
+                else one
                 for one in found.replicas
             )
         )

@@ -62,6 +62,17 @@ class Managers:
         """For clients on this machine."""
         return f"http://{self.machines[node].address}:{PORT}/"
 
+    def recovered(self) -> bool:
+        """Whether no change of a service is in progress or was interrupted."""
+        found = json.loads(self.conductor("h2", "service", "status", "--json").stdout)
+        [shop] = [one for one in found["services"] if one["service"] == "shop"]
+        return bool(shop["condition"] == "ok")
+
+    def repairs(self) -> int:
+        """How many repairs all managers have recorded."""
+        lines = (self.conductor(node, "service", "history", "--id", "shop", "--json").stdout for node in NODES)
+        return sum(one["action"] == "repair" for text in lines for one in json.loads(text)["history"])
+
     def describe(self) -> str:
         return "\n".join(
             f"{name}:\n{one.run('journalctl', '-u', 'conductor-supervise', '-n', '30', '--no-pager', check=False).stdout}"
@@ -172,6 +183,35 @@ def test_a_killed_deployer_is_recovered_on_another_manager(managers: Managers) -
     managers.upgrade("h2", "r4")
     assert managers.services() == ["shop r4", "shop r4", "worker r1"]
     assert len({managers.served(node) for node in NODES}) == 1
+
+
+def test_a_killed_deployer_is_recovered_by_supervise(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    machine = managers.machines["h1"]
+    process = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r3")
+    machine.wait_for(lambda: "shop r3" in managers.services(), "a new replica", 30)
+    machine.run("pkill", "-KILL", "-f", "service upgrade --id shop")
+    process.communicate(timeout=30)
+    whole = [["shop r1", "shop r1", "worker r1"], ["shop r3", "shop r3", "worker r1"]]
+    machine.wait_for(lambda: managers.recovered() and managers.services() in whole, managers.describe, 90)
+    assert len({managers.served(node) for node in NODES}) == 1
+
+
+def test_a_replica_that_hangs_is_replaced_by_one_manager(managers: Managers) -> None:
+    managers.upgrade("h1", "r1")
+    before, repairs = managers.endpoints("h1"), managers.repairs()
+    address, _, port = min(before).partition(":")
+    node = next(name for name, one in managers.machines.items() if one.address == address)
+    container = managers.machines[node].run("docker", "ps", "-q", "--filter", f"publish={port}").stdout.strip()
+    managers.machines[node].run("docker", "kill", "--signal", "STOP", container)
+    managers.machines["h1"].wait_for(lambda: managers.repairs() > repairs, managers.describe, 120)
+    managers.machines["h1"].wait_for(
+        lambda: all(len(managers.endpoints(one)) == 2 for one in NODES) and managers.recovered(), managers.describe, 60
+    )
+    after = managers.endpoints("h1")
+    assert (len(after & before), managers.repairs()) == (1, repairs + 1)
+    assert managers.services() == ["shop r1", "shop r1", "worker r1"]
+    assert {frozenset(managers.endpoints(one)) for one in NODES} == {frozenset(after)}
 
 
 def test_replicas_of_a_release_run_on_different_nodes(managers: Managers) -> None:

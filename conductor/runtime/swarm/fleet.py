@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Collection
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError, UsageError
@@ -12,6 +12,7 @@ from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.objects import SwarmObjects
 from conductor.state.fleet.leases import Leases
+from conductor.state.fleet.objects import RecentObjects
 
 EDGE: Final = "conductor.edge"  # the label of a node, whose value is "true"
 
@@ -21,11 +22,12 @@ class Fleet(NamedTuple):
 
     swarm: SwarmApi
     objects: SwarmObjects
+    recent: RecentObjects
     leases: Leases
 
     def edges(self, without: Collection[str] = ()) -> tuple[str, ...]:
         """Return the managers whose nginx carries traffic, except those of which an operator says that theirs does not."""
-        labelled = [one for one in self.swarm.nodes().values() if (one["Spec"].get("Labels") or {}).get(EDGE) == "true"]
+        labelled = [one for one in self.swarm.nodes().values() if _is_edge(one)]
         for one in labelled:
             if one["Spec"]["Role"] != "manager":
                 raise ConductorError(
@@ -36,6 +38,14 @@ class Fleet(NamedTuple):
         if unknown := sorted(set(without) - set(names)):
             raise UsageError(f"cannot continue without edge {', '.join(unknown)}: the edges are {', '.join(names)}")
         return tuple(name for name in names if name not in without)
+
+    def present(self) -> tuple[str, ...]:
+        """Return the edges whose node is up."""
+        return tuple(
+            sorted(
+                _name(one) for one in self.swarm.nodes().values() if _is_edge(one) and one["Status"]["State"] == "ready"
+            )
+        )
 
     def own_name(self) -> str:
         """Return the name of this manager as the others know it."""
@@ -53,7 +63,12 @@ def fleet(docker: str, instance: str, command: str, *, yields: bool = False) -> 
     swarm = SwarmApi(EngineApi(docker), clock)
     objects = SwarmObjects(swarm, instance)
     like = Lease(token="", node=os.uname().nodename, pid=os.getpid(), command=command, since="", yields=yields)
-    return Fleet(swarm, objects, Leases(objects, clock, like))
+    recent = RecentObjects(objects, clock)
+    return Fleet(swarm, objects, recent, Leases(objects, clock, like, recent=recent if yields else None))
+
+
+def _is_edge(node: dict[str, Any]) -> bool:
+    return (node["Spec"].get("Labels") or {}).get(EDGE) == "true"
 
 
 def _name(node: dict[str, object]) -> str:

@@ -84,18 +84,18 @@ def containers(found: Iterable[Service], tasks: tuple[TaskContainer, ...]) -> Co
 def replica(service: Service) -> Replica:
     """Return the replica that is a service."""
     label, task = service.labels, service.running
-    started = STARTED in label and (not service.is_wanted or service.ended is not None)
-    node = service.nodes.get(task.get("NodeID", ""), {}) if task else {}
+    started = STARTED in label
+    node = service.nodes.get(task["NodeID"], {}) if task else {}
     return Replica(
         id=service.found["ID"],
         name=service.found["Spec"]["Name"],
         node=node.get("Description", {}).get("Hostname", ""),
-        service=label.get(labels.SERVICE, ""),
-        revision=label.get(labels.REVISION, ""),
-        release=label.get(labels.RELEASE, ""),
-        change=label.get(labels.CHANGE, ""),
-        address=_address(service, task) if task else label.get(labels.ADDRESS, ""),
-        state="running" if task else "exited" if started else "created",
+        service=label[labels.SERVICE],
+        revision=label[labels.REVISION],
+        release=label[labels.RELEASE],
+        change=label[labels.CHANGE],
+        address=_address(service, task) if task else label[labels.ADDRESS],
+        state="running" if task else "restarting" if service.is_wanted else "exited" if started else "created",
         created=seconds_between(EPOCH, f"{service.found['CreatedAt'][:19]}Z"),
         image_id=label.get(IMAGE, ""),
     )

@@ -9,14 +9,14 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.json_text import decode
-from conductor.plan.edges import Confirmation, RouteAnswer, RouteRequest, action_text, confirmation
+from conductor.plan.edges import Confirmation, EdgeView, RouteAnswer, RouteRequest, confirmation
 from conductor.plan.lease import Values
 from conductor.state.fleet.leases import Leases
 from conductor.state.fleet.objects import Objects
 
 ROUTE: Final = "route"  # a value in the object of a service
 EDGE: Final = "edge."  # begins the name of an edge's object; no service id contains a dot
-KNOWN: Final = ".known"  # a value in the object of an edge
+VIEW: Final = ".view"  # a value in the object of an edge; no service id begins with a dot
 POLL_SECONDS = 0.1
 
 
@@ -27,11 +27,11 @@ class EdgeFailed(ConductorError):  # noqa: N818 (an answer)
 
 
 class Seen(NamedTuple):
-    """One read of all objects by an edge: the latest request of each service, its own answers, and what it said that it knows."""
+    """One read of all objects by an edge: the latest request of each service, its own answers, and what it said of itself."""
 
     requests: Mapping[str, RouteRequest]
     answers: Mapping[str, RouteAnswer]
-    known: tuple[str, ...]
+    view: EdgeView
 
 
 class Edges:
@@ -45,7 +45,7 @@ class Edges:
 
     def current(self, services: Collection[str]) -> dict[str, RouteRequest]:
         """Return the latest request of each of these services that has one."""
-        return {service: one for service in services if (one := _request(self._leases.values(service)))}
+        return {service: one for service in services if (one := _request(self._values(service)))}
 
     def request(
         self,
@@ -76,25 +76,29 @@ class Edges:
 
     def confirmation(self, requests: Mapping[str, RouteRequest], edges: Collection[str]) -> Confirmation:
         """Return what the edges have answered to requests with the same id."""
-        answers = {edge: _answers(self._values(edge)) for edge in edges}
+        answers = {edge: _answers(self._values(f"{EDGE}{edge}")) for edge in edges}
         return confirmation(next(iter(requests.values())).id, requests, edges, answers)
 
     def known(self) -> frozenset[str]:
         """Return every endpoint to which an edge may still send a request, by what it said last."""
-        found = (one.values for one in self._objects.read_all() if one.name.startswith(EDGE))
-        return frozenset(endpoint for values in found for endpoint in _known(values))
+        return frozenset(endpoint for one in self.views().values() for endpoint in one.known)
+
+    def views(self) -> dict[str, EdgeView]:
+        """Return what each edge said of itself. One read."""
+        found = {one.name: one.values for one in self._objects.read_all() if one.name.startswith(EDGE)}
+        return {name.removeprefix(EDGE): _view(values) for name, values in found.items()}
 
     def see(self, edge: str) -> Seen:
         """Return what an edge has to do, and has done. One read."""
         objects = {one.name: one.values for one in self._objects.read_all()}
         own = objects.get(f"{EDGE}{edge}", {})
         requests = {name: request for name, values in objects.items() if (request := _request(values))}
-        return Seen(requests, _answers(own), _known(own))
+        return Seen(requests, _answers(own), _view(own))
 
-    def confirm(self, edge: str, answers: Mapping[str, RouteAnswer], known: Collection[str]) -> None:
-        """Store answers of this edge, by service, and the endpoints that it knows, unless they are stored already."""
+    def confirm(self, edge: str, answers: Mapping[str, RouteAnswer], view: EdgeView) -> None:
+        """Store answers of this edge, by service, and what it says of itself, unless that is stored already."""
         changed = {service: msgspec.json.encode(one).decode() for service, one in answers.items()}
-        changed[KNOWN] = msgspec.json.encode(sorted(known)).decode()
+        changed[VIEW] = msgspec.json.encode(view).decode()
         name = f"{EDGE}{edge}"
         while True:
             found = self._objects.read(name)
@@ -104,8 +108,8 @@ class Edges:
             if self._objects.write(found, values) if found else self._objects.create(name, values):
                 return
 
-    def _values(self, edge: str) -> Values:
-        found = self._objects.read(f"{EDGE}{edge}")
+    def _values(self, name: str) -> Values:
+        found = self._objects.read(name)
         return found.values if found else {}
 
 
@@ -114,9 +118,9 @@ def _request(values: Values) -> RouteRequest | None:
 
 
 def _answers(values: Values) -> dict[str, RouteAnswer]:
-    found = {service: text for service, text in values.items() if service != KNOWN}
+    found = {service: text for service, text in values.items() if not service.startswith(".")}
     return {service: decode(text, RouteAnswer) for service, text in found.items()}
 
 
-def _known(values: Values) -> tuple[str, ...]:
-    return decode(values[KNOWN], tuple[str, ...]) if KNOWN in values else ()
+def _view(values: Values) -> EdgeView:
+    return decode(values[VIEW], EdgeView) if VIEW in values else EdgeView()

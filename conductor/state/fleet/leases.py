@@ -26,13 +26,23 @@ from conductor.state.fleet.objects import Objects
 
 
 class Leases:
-    """`like` is the lease of this process, of which each hold gets a token of its own.
+    """`like` is the lease of this process, of which each hold gets a token of its own. `recent` answers who holds a lease, to
+    callers that do not take it.
 
     One lock protects the tokens and the watches; no call to the objects is made under it.
     """
 
-    def __init__(self, objects: Objects, clock: Clock, like: Lease, *, in_background: bool = True) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        clock: Clock,
+        like: Lease,
+        *,
+        in_background: bool = True,
+        recent: Objects | None = None,
+    ) -> None:
         self._objects = objects
+        self._recent = recent or objects
         self._clock = clock
         self._like = like
         self._in_background = in_background
@@ -73,7 +83,8 @@ class Leases:
 
     def current(self, name: str) -> Lease | None:
         """Return the lease of an object unless it has expired by what this process has seen."""
-        lease = lease_of(self.values(name))
+        found = self._recent.read(name)
+        lease = lease_of(found.values) if found else None
         return lease if lease is not None and not self._watch(name, lease).is_expired else None
 
     def write(self, name: str, changed: Values) -> None:

@@ -41,11 +41,14 @@ class FleetStore(Store):
 
     def stamp(self, service: str) -> object:
         """The text itself."""
-        return self._leases.values(service).get(WANTED)
+        return self._values(service).get(WANTED)
 
     def stamp_of_all(self) -> object:
-        """The texts themselves."""
-        return {name: (values.get(WANTED), values.get(JOURNAL)) for name, values in self._services().items()}
+        """The texts themselves, and whether a process has the lock: one that was killed releases nothing."""
+        return {
+            name: (values.get(WANTED), values.get(JOURNAL), self._leases.current(name) is not None)
+            for name, values in self._services().items()
+        }
 
     def write_wanted(self, wanted: Wanted) -> None:
         """Keep unknown keys, as on a single host."""
@@ -87,7 +90,7 @@ class FleetStore(Store):
 
     def digest_key(self) -> bytes | None:
         """The same on every manager, so that each finds the same changes of secrets and env files."""
-        text = self._leases.values(ADDRESSES).get(DIGEST_KEY)
+        text = self._values(ADDRESSES).get(DIGEST_KEY)
         return bytes.fromhex(text) if text else None
 
     def make_digest_key(self) -> bytes:
@@ -102,8 +105,12 @@ class FleetStore(Store):
         found = {one.name: one.values for one in self._objects.read_all() if is_shared(one.name)}
         return {name: values for name, values in found.items() if name != ADDRESSES}
 
+    def _values(self, name: str) -> Mapping[str, str]:
+        found = self._objects.read(name)
+        return found.values if found else {}
+
     def _shared(self, name: str, value: str, shape: type[T]) -> T | None:
-        text = self._leases.values(name).get(value)
+        text = self._values(name).get(value)
         return files.decode(text.encode(), shape, f"{value} of {name}", REPAIR) if text else None
 
     def _share(self, name: str, value: str, content: object) -> None:

@@ -10,8 +10,8 @@ import pytest
 from conductor.cancellation import SignalCancellation
 from conductor.commands.context import make_context, make_query_context
 from conductor.commands.fleet import make_edge
+from conductor.definitions.load import load
 from conductor.definitions.model import Host, HostFleet
-from conductor.health.monitor import HealthMonitor
 from conductor.output.printers import NoOutput
 from conductor.runtime.docker.client import DockerRuntime
 from conductor.runtime.port import RuntimeUnavailable
@@ -103,10 +103,15 @@ def test_the_threads_of_an_edge_survive_a_fleet_without_a_leader(
         return "h1"
 
     objects = FakeObjects()
-    edges = Edges(objects, leases(objects, context.clock, "h1"), context.clock, FakeCancellation())
+    own = leases(objects, context.clock, "h1")
+    edges = Edges(objects, own, context.clock, FakeCancellation())
     lines: list[str] = []
-    loop = EdgeLoop(EdgeParts(name, edges, FakeTraffic()), context, SupervisorLog(lines.append), ended)
-    assert isinstance(loop._monitor, HealthMonitor)
+    parts = EdgeParts(
+        name, edges, FakeTraffic(), own, FleetStore(tmp_path, objects, own), expire=lambda: None, views=edges.views
+    )
+    (tmp_path / "services.yml").write_text("version: 1\nservices: {}\n")
+    definitions = load(tmp_path / "services.yml")
+    loop = EdgeLoop(parts, context, SupervisorLog(lines.append), ended, lambda: definitions)
     loop.begin()
     assert answered.wait(20)
     assert "does not have a leader" in lines[0]

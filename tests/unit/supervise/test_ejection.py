@@ -15,8 +15,9 @@ from conductor.plan.reconcile import Condition
 from conductor.plan.release import Maintenance
 from conductor.plan.replica import Replica
 from conductor.plan.route import Route
+from conductor.supervise.edge import REACH
 from conductor.supervise.edge_routes import EdgeRoutes
-from conductor.supervise.ejection import CONNECTION, REACH, Ejector
+from conductor.supervise.ejection import CONNECTION, Ejector
 from conductor.supervise.log import SupervisorLog
 from tests.fakes.runtime import FakeClock
 from tests.fakes.traffic import FakeTraffic

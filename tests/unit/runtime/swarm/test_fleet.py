@@ -10,23 +10,25 @@ from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.fleet import EDGE, Fleet, fleet
 from conductor.runtime.swarm.objects import SwarmObjects
+from conductor.state.fleet.objects import RecentObjects
 from tests.fakes.fleet import leases
 from tests.fakes.objects import FakeObjects
 from tests.fakes.runtime import FakeClock
 from tests.unit.runtime.swarm.test_api import Manager
 
 
-def node(name: str, role: str = "manager", edge: str = "true") -> dict[str, Any]:
+def node(name: str, role: str = "manager", edge: str = "true", state: str = "ready") -> dict[str, Any]:
     return {
-        "ID": f"id-{name}", "Description": {"Hostname": name}, "Status": {"State": "ready"},
-        "Spec": {"Role": role, "Availability": "active", "Labels": {EDGE: edge} if edge else None},
+        "ID": f"id-{name}", "Description": {"Hostname": name}, "Spec": {"Role": role, "Labels": {EDGE: edge} if edge else None},
+        "Status": {"State": state},
     }  # fmt: skip
 
 
 def made(*nodes: dict[str, Any]) -> Fleet:
     clock = FakeClock()
     swarm = SwarmApi(cast("EngineApi", Manager(clock, (200, list(nodes)))), clock)
-    return Fleet(swarm, SwarmObjects(swarm, "default"), leases(FakeObjects(), clock, "h1"))
+    objects = SwarmObjects(swarm, "default")
+    return Fleet(swarm, objects, RecentObjects(objects, clock), leases(FakeObjects(), clock, "h1"))
 
 
 def test_edges() -> None:
@@ -35,6 +37,11 @@ def test_edges() -> None:
     assert shared.edges(["h3"]) == ("h1",)
     with pytest.raises(UsageError, match="cannot continue without edge h2: the edges are h1, h3"):
         shared.edges(["h2", "h1"])
+
+
+def test_edges_whose_node_is_up() -> None:
+    shared = made(node("h3"), node("h1"), node("h2", state="down"), node("h4", edge=""))
+    assert shared.present() == ("h1", "h3")
 
 
 def test_an_edge_on_a_worker_is_refused_by_name() -> None:

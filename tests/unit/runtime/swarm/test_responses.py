@@ -74,21 +74,21 @@ def runs(address: str) -> ContainerState:
 
 CASES: dict[str, tuple[responses.Service, str, str, ContainerState]] = {
     "created": (service(replicas=0), "created", ":21000", waits("")),
-    "no node yet": (service(task(1, "pending", "", NO_NODE), **STARTED), "created", ":21000", waits(NO_NODE)),
+    "no node yet": (service(task(1, "pending", "", NO_NODE), **STARTED), "restarting", ":21000", waits(NO_NODE)),
     "running": (service(task(1, "running"), **STARTED), "running", "10.0.0.2:21000", runs("10.0.0.2:21000")),
     "running on a manager": (
         service(task(1, "running", "h1"), **STARTED), "running", "10.9.0.1:21000", runs("10.9.0.1:21000"),
     ),
     "about to be restarted": (
         service(task(1, "failed", error="task: non-zero exit (3)", code=3), task(2, "ready"), **STARTED),
-        "exited", ":21000", exited(3),
+        "restarting", ":21000", exited(3),
     ),
-    "ended without an error": (service(task(1, "complete", code=0), task(2, "ready"), **STARTED), "exited", ":21000", exited(0)),
+    "ended without an error": (service(task(1, "complete", code=0), task(2, "ready"), **STARTED), "restarting", ":21000", exited(0)),
     "restarted": (
         service(task(1, "failed", error="task: non-zero exit (3)", code=3), task(2, "running"), **STARTED),
         "running", "10.0.0.2:21000", runs("10.0.0.2:21000"),
     ),
-    "its node is down": (service(task(1, "running", "h3"), **STARTED), "created", ":21000", waits("node h3 is down")),
+    "its node is down": (service(task(1, "running", "h3"), **STARTED), "restarting", ":21000", waits("node h3 is down")),
     "replaced on another node": (
         service(task(1, "running", "h3"), task(2, "running"), **STARTED), "running", "10.0.0.2:21000", runs("10.0.0.2:21000"),
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conductor.errors import ConductorError
-from conductor.plan.edges import Confirmation, RouteAnswer, RouteRequest, RouteStep, confirmation
+from conductor.plan.edges import Confirmation, EdgeView, RouteAnswer, RouteRequest, RouteStep, confirmation
 from conductor.plan.lease import RENEWAL_SECONDS, Lease
 from conductor.state.fleet.edges import Edges
 from conductor.state.fleet.leases import Leases
@@ -142,10 +142,10 @@ def test_an_answer_is_written_only_once(directory: Path) -> None:
                   clock(fleet.turns), Waiting(fleet.turns))  # fmt: skip
     answer = RouteAnswer(id="c1.1", cut=1)
     for service in ("web", "api", "web"):
-        edges.confirm("h1", {service: answer}, ["b:80", "a:80"])
+        edges.confirm("h1", {service: answer}, EdgeView(known=("a:80", "b:80")))
     assert objects.writes == 2
     seen = edges.see("h1")
-    assert (seen.requests, seen.answers, seen.known) == ({}, {"web": answer, "api": answer}, ("a:80", "b:80"))
+    assert (seen.requests, seen.answers, seen.view.known) == ({}, {"web": answer, "api": answer}, ("a:80", "b:80"))
     assert (edges.see("h2").answers, edges.known()) == ({}, {"a:80", "b:80"})
-    edges.confirm("h1", {}, [])
+    edges.confirm("h1", {}, EdgeView())
     assert (edges.known(), edges.see("h1").answers) == (frozenset(), {"web": answer, "api": answer})
