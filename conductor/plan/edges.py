@@ -90,6 +90,16 @@ class EdgeView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     definitions: dict[str, str] = {}
 
 
+class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
+    """What an edge has confirmed of a service: the latest `step` that was requested, unless `confirmed` is False. `error` is why it
+    failed there."""
+
+    name: str
+    step: RouteStep
+    confirmed: bool
+    error: str = ""
+
+
 class Confirmation(NamedTuple):
     """The answers to one request so far, which are `done`: `missing` are the edges without one, `failed` those with an error."""
 

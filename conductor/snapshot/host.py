@@ -36,7 +36,10 @@ def take_snapshot(
         time=context.clock.now(),
         supervise_running=context.locks.is_held(SUPERVISE_LOCK),
         nginx=traffic,
-        services=_services(context, rows, traffic, lambda live: recent_past(context, live)),
+        services=tuple(
+            msgspec.structs.replace(one, edges=context.traffic.edges(one.service)) if context.host.fleet else one
+            for one in _services(context, rows, traffic, lambda live: recent_past(context, live))
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from conductor.plan.edges import EdgeState
 from conductor.plan.route import TrafficState, Way
 from conductor.snapshot.past import LastChange
 from conductor.snapshot.rows import ReplicaRow, ServiceRow
@@ -52,6 +53,7 @@ class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
     `deployed` is when the live release was committed, and `last_change` the latest change; each is None when the latest part
     of the history does not have it. `restarts` is how often `supervise` replaced or started replicas in the last hour; Docker
     itself restarts none. `nginx` is None when the service is not behind nginx, `cron` when no crontab is installed.
+    `edges` exist on a fleet only.
     """
 
     replicas: tuple[ReplicaSnapshot, ...] = ()
@@ -61,6 +63,7 @@ class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
     last_change: LastChange | None = None
     nginx: RouteSnapshot | None = None
     cron: CronSnapshot | None = None
+    edges: tuple[EdgeState, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from conductor.clock import seconds_between
 from conductor.output.printable import memory_text
 from conductor.output.tables import as_table
+from conductor.plan.edges import EdgeState
 from conductor.plan.history import Outcome
+from conductor.plan.replica import LOCAL
 from conductor.plan.route import TrafficState, Way
 from conductor.snapshot.actions import who_text
 from conductor.snapshot.model import HostSnapshot, ReplicaSnapshot, RouteSnapshot, ServiceSnapshot
@@ -53,6 +55,8 @@ def _facts(service: ServiceSnapshot, now: str) -> Iterator[tuple[str, str]]:
         yield "changed", _change(service.last_change, now) if service.last_change else NOT_FOUND
     if service.nginx is not None:
         yield "nginx", nginx_text(service.nginx)
+    if service.edges:
+        yield "edges", edges_text(service.edges)
     if service.restarts:
         yield "restarts", f"{service.restarts} in the last hour, by supervise"
     if service.cron is not None:
@@ -68,6 +72,18 @@ def _change(change: LastChange, now: str) -> str:
     taken = f" (took {duration_text(change.seconds)})" if change.seconds is not None else ""
     reason = f": {change.reason}" if change.reason else ""
     return f"{_ago(change.at, now)}: {what}{who}, {_OUTCOMES.get(change.outcome, change.outcome.value.replace('-', ' '))}{taken}{reason}"
+
+
+def edges_text(edges: Sequence[EdgeState]) -> str:
+    """Return what the edges have confirmed."""
+    confirmed = ", ".join(one.name for one in edges if one.confirmed)
+    waiting = [
+        f"{one.name} {f'failed: {one.error}' if one.error else 'has not confirmed it'}"
+        for one in edges
+        if not one.confirmed
+    ]
+    what = "" if not waiting else f" the {edges[0].step}"
+    return "; ".join(filter(None, (f"{confirmed} confirmed{what}" if confirmed else "", *waiting)))
 
 
 def nginx_text(nginx: RouteSnapshot) -> str:
@@ -94,7 +110,9 @@ def nginx_text(nginx: RouteSnapshot) -> str:
 def _table(replicas: Sequence[ReplicaSnapshot], now: str, width: int) -> Iterator[str]:
     cells = [_cells(one, now) for one in replicas]
     lines: list[str] = []
-    for layout in LAYOUTS:
+    node = () if all(one.node == LOCAL for one in replicas) else ("NODE",)
+    for columns in LAYOUTS:
+        layout = (columns[0], *node, *columns[1:])
         rows = [layout, *(tuple(one[name] for name in layout) for one in cells)]
         lines = [f"  {line}" for line in as_table(rows).split("\n")]
         if max(map(len, lines)) <= width:
@@ -113,6 +131,7 @@ def _cells(replica: ReplicaSnapshot, now: str) -> dict[str, str]:
     return {
         "REPLICA": replica.name,
         "CONTAINER": replica.id[:SHORT],
+        "NODE": replica.node or "-",
         "REVISION": replica.revision[:SHORT],
         "ADDRESS": replica.endpoint or "-",
         "UP": missing if replica.started is None else _age(replica.started, now),

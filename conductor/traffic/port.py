@@ -8,6 +8,7 @@ import msgspec
 
 from conductor.errors import ConductorError
 from conductor.plan.canary import Comparison
+from conductor.plan.edges import EdgeState
 from conductor.plan.route import Cutover, Route, TrafficState, Way
 from conductor.times import duration_text
 
@@ -137,6 +138,9 @@ class Traffic(Protocol):
 
     def compared(self, service: str) -> Comparison:
         """Return what was counted since the service got a route with a `split`."""
+
+    def edges(self, service: str) -> tuple[EdgeState, ...]:
+        """Return what the edges of a fleet have confirmed; nothing on a single host."""
 
     def edited(self, service: str) -> Path | None:
         """Return the file with the service's route if it was changed by hand. It is overwritten with the next switch."""

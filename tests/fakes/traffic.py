@@ -10,6 +10,7 @@ import msgspec
 
 from conductor.errors import ConductorError
 from conductor.plan.canary import Comparison
+from conductor.plan.edges import EdgeState
 from conductor.plan.release import Maintenance
 from conductor.plan.route import Cutover, Route, Split, TrafficState, Way
 from conductor.traffic.port import Drained, Draining, Installed, ManagedFile, TrafficUnavailable, Unreached
@@ -166,6 +167,9 @@ class FakeTraffic:
         self._begin("compared")
         found = self.comparisons.get(service, [Comparison()])
         return found.pop(0) if len(found) > 1 else found[0]
+
+    def edges(self, service: str) -> tuple[EdgeState, ...]:
+        return ()
 
     def edited(self, service: str) -> Path | None:
         return self.edited_files.get(service)

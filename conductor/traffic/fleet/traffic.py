@@ -8,7 +8,7 @@ import msgspec
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
-from conductor.plan.edges import Confirmation, RouteRequest, RouteStep, SharedRoute, action_text, shared
+from conductor.plan.edges import Confirmation, EdgeState, RouteRequest, RouteStep, SharedRoute, shared
 from conductor.plan.route import Cutover, Route
 from conductor.state.fleet.edges import EdgeFailed, Edges
 from conductor.traffic.port import Drained, Draining, Traffic, TrafficUnavailable, Unreached
@@ -52,6 +52,21 @@ class FleetTraffic:
         self.files = local.files
         self.notices = local.notices
         self.installed_files = local.installed_files
+
+    def edges(self, service: str) -> tuple[EdgeState, ...]:
+        """Return what each edge has confirmed of the latest request; nothing before the first one."""
+        request = self._edges.current([service]).get(service)
+        if request is None:
+            return ()
+        names = self._names()
+        found = self._edges.confirmation({service: request}, names)
+        return tuple(
+            EdgeState(
+                name=name, step=request.step, confirmed=name not in {*found.missing, *found.failed},
+                error=found.failed[name].error if name in found.failed else "",
+            )
+            for name in names
+        )  # fmt: skip
 
     def known(self) -> frozenset[str]:
         """Return what any edge knows: a port that has another app now must not be reached through one that was away."""

@@ -12,6 +12,7 @@ from conductor.clock import Clock
 from conductor.definitions.model import Host
 from conductor.errors import ConductorError
 from conductor.plan.canary import Comparison
+from conductor.plan.edges import EdgeState
 from conductor.plan.route import Cutover, Route, TrafficState, Way
 from conductor.state.locks import Locks
 from conductor.traffic import grammar, processes
@@ -127,6 +128,10 @@ class ReloadTraffic:
     def way(self, service: str) -> Way:
         """Look at the file on disk."""
         return Way.LIVE if peers_of(self._directory.read(file_name(service))) else Way.RELOAD
+
+    def edges(self, service: str) -> tuple[EdgeState, ...]:
+        """Return none."""
+        return ()
 
     def edited(self, service: str) -> Path | None:
         """Look the file on disk up in the record. One without Conductor's header is not Conductor's, and never overwritten."""

@@ -6,13 +6,14 @@ import msgspec
 import pytest
 
 from conductor.output.printable import memory_text
+from conductor.plan.edges import EdgeState
 from conductor.plan.history import Outcome
 from conductor.plan.route import TrafficState, Way
 from conductor.snapshot import notes
 from conductor.snapshot.model import CronSnapshot, HostSnapshot, ReplicaSnapshot, RouteSnapshot, ServiceSnapshot
 from conductor.snapshot.past import LastChange
 from conductor.snapshot.rows import CheckOutcome, ServiceCondition
-from conductor.snapshot.status_text import SUPERVISE_DOWN, status_lines
+from conductor.snapshot.status_text import SUPERVISE_DOWN, edges_text, status_lines
 
 NOW = "2026-01-04T10:00:00.000Z"
 SHA = "279d9035886d4c0427549863c4c2101e4a63e041"
@@ -56,6 +57,35 @@ def test_a_service_on_80_columns() -> None:
         "  ab12ab12ab12  ?     ?            no     unhealthy",
         "    status 503",
     ]
+
+
+def test_the_nodes_and_edges_of_a_fleet() -> None:
+    replicas = tuple(
+        msgspec.structs.replace(one, node=node) for one, node in zip(ROW.replicas, ("h1", ""), strict=True)
+    )
+    edges = tuple(EdgeState(name=name, step="cutover", confirmed=True) for name in ("h1", "h2"))
+    found = lines(replicas=replicas, edges=edges)
+    assert found[4] == "  edges     h1, h2 confirmed"
+    assert [line.split()[:2] for line in found[7:10]] == [
+        ["CONTAINER", "NODE"],
+        ["3f2a3f2a3f2a", "h1"],
+        ["ab12ab12ab12", "-"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "text"),
+    [
+        ({"h1": True, "h2": False}, "h1 confirmed the cutover; h2 has not confirmed it"),
+        ({"h1": "no room"}, "h1 failed: no room"),
+    ],
+)
+def test_edges_that_have_not_confirmed(states: dict[str, bool | str], text: str) -> None:
+    edges = [
+        EdgeState(name=name, step="cutover", confirmed=found is True, error=found if isinstance(found, str) else "")
+        for name, found in states.items()
+    ]
+    assert edges_text(edges) == text
 
 
 def test_the_first_line_says_that_supervise_is_not_running() -> None:

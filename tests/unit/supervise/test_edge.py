@@ -9,7 +9,7 @@ import pytest
 from conductor.definitions.load import restore
 from conductor.definitions.model import Health
 from conductor.errors import ConductorError
-from conductor.plan.edges import RouteAnswer, RouteRequest, RouteStep, SharedRoute, shared
+from conductor.plan.edges import EdgeState, RouteAnswer, RouteRequest, RouteStep, SharedRoute, shared
 from conductor.plan.route import Route
 from conductor.state.fleet.edges import Edges
 from conductor.supervise.edge import REACHABLE, health_from_here
@@ -163,6 +163,19 @@ def test_what_an_edge_knows_is_known_until_its_last_worker_has_ended(fleet: Flee
     assert (elsewhere.known(), fleet.objects.writes) == ({"10.0.0.1:80"}, writes)
 
 
+def test_what_an_edge_has_confirmed(fleet: Fleet) -> None:
+    assert fleet.command.edges("web") == ()
+    fleet.command.switch([route("10.0.0.1:80")], lambda _: None)
+    assert fleet.command.edges("web") == (EdgeState(name="h1", step="cutover", confirmed=True),)
+    fleet.traffic.fail("switch", at="recorded")
+    with pytest.raises(ConductorError):
+        fleet.command.switch([route("10.0.0.2:80")], lambda _: None)
+    [failed] = fleet.command.edges("web")
+    assert (failed.step, failed.confirmed, bool(failed.error)) == ("cutover", False, True)
+    two = FleetTraffic(fleet.traffic, fleet.edges, lambda: ["h1", "h2"], fleet.clock)
+    assert two.edges("web")[1] == EdgeState(name="h2", step="cutover", confirmed=False)
+
+
 def test_a_traffic_layer_that_is_not_running(fleet: Fleet) -> None:
     fleet.traffic.running = False
     with pytest.raises(TrafficUnavailable) as caught:
@@ -205,4 +218,4 @@ def test_a_file_that_is_damaged_is_reported(fleet: Fleet, tmp_path: Path) -> Non
 )
 def test_what_another_node_can_check(health: dict[str, object] | None, expected: Health) -> None:
     written = {"image": "app", "port": 80, "nginx": {}, **({"health": health} if health else {})}
-    assert health_from_here(Route(restore("web", written), ())) == expected
+    assert health_from_here(restore("web", written).service.health) == expected
