@@ -34,13 +34,12 @@ def run_action(
     """
     from conductor.cancellation import SignalCancellation
     from conductor.clock import Clock
-    from conductor.commands.context import make_context
+    from conductor.commands.context import make_context, make_history
     from conductor.definitions.load import load
     from conductor.notify.history import NotifyingHistory
     from conductor.notify.notifier import Notifier
     from conductor.output.events import Failed, Notice
     from conductor.output.printers import make_output
-    from conductor.state.history import History
 
     clock, cancellation = Clock(), SignalCancellation()
     ended: list[Notification] = []
@@ -48,7 +47,7 @@ def run_action(
     cancellation.on_deferred = lambda notice: output.emit(Notice(text=notice))
     try:
         definitions = load(config)
-        history = NotifyingHistory(History(Path(definitions.host.state_dir)), ended.append)
+        history = NotifyingHistory(make_history(definitions.host, command, yields=yields), ended.append)
         context = make_context(
             definitions.host, config, command, output, cancellation, clock=clock, history=history, yields=yields,
             without_edges=without_edges,

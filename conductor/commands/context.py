@@ -65,7 +65,7 @@ def make_context(
         traffic=make_traffic(host, locks, clock, cancellation),
         health=HealthChecks(runtime),
         store=Store(Path(host.state_dir)),
-        history=history or History(Path(host.state_dir)),
+        history=history or make_history(host, command, yields=yields),
         locks=locks,
         crontabs=Crontabs(host.cron.dir),
         output=output,
@@ -79,6 +79,15 @@ def make_context(
 
         return on_fleet(context, yields=yields, without_edges=without_edges)
     return context
+
+
+def make_history(host: Host, command: str, *, yields: bool = False) -> HistoryWriter:
+    """Return the history of this host, which on a fleet is that of all managers."""
+    if host.fleet is not None:
+        from conductor.commands.fleet import fleet_history
+
+        return fleet_history(host, command, yields=yields)
+    return History(Path(host.state_dir))
 
 
 def make_traffic(host: Host, locks: Locks, clock: Clock, cancellation: Cancellation) -> Traffic:

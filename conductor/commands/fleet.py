@@ -13,6 +13,7 @@ from conductor.plan.edges import EdgeView
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.runtime.swarm.fleet import Fleet, fleet
 from conductor.state.fleet.edges import Edges
+from conductor.state.fleet.history import FleetHistory, HistoryFollower
 from conductor.state.fleet.locks import FleetLocks
 from conductor.state.fleet.store import FleetStore
 from conductor.supervise.edge_loop import EdgeParts
@@ -59,7 +60,14 @@ def make_edge(context: Context) -> EdgeParts:
         store=FleetStore(Path(context.host.state_dir), shared.recent, shared.leases),
         expire=shared.recent.expire,
         views=views,
+        follow_history=HistoryFollower(Path(context.host.state_dir), shared.recent).follow,
     )
+
+
+def fleet_history(host: Host, command: str, *, yields: bool) -> FleetHistory:
+    """Return the history of a manager."""
+    shared = fleet(host.docker, host.instance, command, yields=yields)
+    return FleetHistory(Path(host.state_dir), shared.leases)
 
 
 def _shared(context: Context, *, yields: bool) -> Fleet:

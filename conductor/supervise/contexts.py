@@ -43,6 +43,7 @@ class Contexts:
     """Makes contexts that share one runtime, which reuses its connections, and one history.
 
     `passes` is the context of passes and health checks. It is never cancelled. `notify` gets the notifications about changes.
+    `history` is not only of this host on a fleet.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class Contexts:
         ended: threading.Event,
         *,
         notify: Callable[[Notification], None],
+        history: HistoryWriter | None = None,
     ) -> None:
         self._make = make
         self._definitions = definitions
         self._log = log
         self._ended = ended
-        self.history = QuietHistory(NotifyingHistory(History(Path(definitions.host.state_dir)), notify))
+        self.history = QuietHistory(NotifyingHistory(history or History(Path(definitions.host.state_dir)), notify))
         self.passes = make(
             definitions.host, definitions.path, COMMAND, NoOutput(), SignalCancellation(), clock=clock,
             history=self.history, yields=True,

@@ -32,7 +32,7 @@ class EdgeParts(NamedTuple):
     """The name of this edge, which a manager with a leader knows, its view of the others, and its own traffic layer.
 
     `store` and `edges` read what was true a moment ago, until `expire` is called; `views` returns what the edges say whose nodes
-    are up.
+    are up. `follow_history` copies what other managers have recorded.
     """
 
     name: Callable[[], str]
@@ -42,6 +42,7 @@ class EdgeParts(NamedTuple):
     store: FleetStore
     expire: Callable[[], None]
     views: Callable[[], Mapping[str, EdgeView]]
+    follow_history: Callable[[], None]
 
 
 class EdgeLoop:
@@ -126,6 +127,7 @@ class EdgeLoop:
     def _then(self) -> None:
         self._ejector.locate()
         self.observer.refresh_stamp()
+        self._parts.follow_history()
 
     def _submit(self, name: str, work: Callable[[], None]) -> None:
         self._steps.forget_finished()

@@ -16,10 +16,12 @@ import msgspec
 from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.collector import collect_often
+from conductor.definitions.model import Host
 from conductor.errors import BusyError, ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.notify.notifier import Notifier
 from conductor.plan.replica import CheckResult
+from conductor.state.history import HistoryWriter
 from conductor.state.store import Store
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
 from conductor.supervise.actions import Actions, InProgress
@@ -53,7 +55,13 @@ M_ARENA_MAX = -8  # malloc.h
 
 
 def supervise(
-    config: Path, state_dir: Path, make_context: MakeContext, make_edge: Callable[[Context], EdgeParts], *, once: bool
+    config: Path,
+    state_dir: Path,
+    make_context: MakeContext,
+    make_history: Callable[[Host], HistoryWriter],
+    make_edge: Callable[[Context], EdgeParts],
+    *,
+    once: bool,
 ) -> int:
     """Run until SIGTERM or SIGINT, or for one pass. Containers keep running.
 
@@ -64,7 +72,10 @@ def supervise(
     file = usable_definitions(config, state_dir, log, clock)
     store = Store(Path(file.definitions.host.state_dir))
     notifications = Notifications(Notifier(lambda: file.definitions, store, clock), log)
-    contexts = Contexts(make_context, file.definitions, clock, log, ended, notify=notifications.put)
+    contexts = Contexts(
+        make_context, file.definitions, clock, log, ended, notify=notifications.put,
+        history=make_history(file.definitions.host),
+    )  # fmt: skip
     lock = contextlib.ExitStack()  # held until the process ends
     try:
         lock.enter_context(contexts.passes.locks.hold(SUPERVISE_LOCK, END_SECONDS))

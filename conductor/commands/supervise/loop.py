@@ -14,6 +14,8 @@ from conductor.commands.variables import CommandLineOnly
 
 if TYPE_CHECKING:
     from conductor.change.context import Context
+    from conductor.definitions.model import Host
+    from conductor.state.history import HistoryWriter
     from conductor.supervise.edge_loop import EdgeParts
 
 
@@ -31,10 +33,14 @@ def group(context: click.Context, *, config: Path, once: bool, state_dir: Path, 
     if print_unit:
         print_unit_file(config)
         return 0
-    from conductor.commands.context import make_context
+    from conductor.commands.context import make_context, make_history
+    from conductor.supervise.history import COMMAND
     from conductor.supervise.main import supervise
 
-    return supervise(config, state_dir, make_context, _make_edge, once=once)
+    def history(host: "Host") -> "HistoryWriter":
+        return make_history(host, COMMAND, yields=True)
+
+    return supervise(config, state_dir, make_context, history, _make_edge, once=once)
 
 
 def _make_edge(context: "Context") -> "EdgeParts":

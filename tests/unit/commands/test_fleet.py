@@ -107,7 +107,14 @@ def test_the_threads_of_an_edge_survive_a_fleet_without_a_leader(
     edges = Edges(objects, own, context.clock, FakeCancellation())
     lines: list[str] = []
     parts = EdgeParts(
-        name, edges, FakeTraffic(), own, FleetStore(tmp_path, objects, own), expire=lambda: None, views=edges.views
+        name,
+        edges,
+        FakeTraffic(),
+        own,
+        FleetStore(tmp_path, objects, own),
+        expire=lambda: None,
+        views=edges.views,
+        follow_history=lambda: None,
     )
     (tmp_path / "services.yml").write_text("version: 1\nservices: {}\n")
     definitions = load(tmp_path / "services.yml")

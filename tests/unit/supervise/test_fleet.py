@@ -19,11 +19,14 @@ from conductor.errors import LockYielded
 from conductor.notify.notifier import Notifier
 from conductor.output.printers import Output
 from conductor.plan.backoff import RESET_SECONDS
+from conductor.plan.history import HistoryEntry, Outcome
 from conductor.plan.lease import LEASE_SECONDS
 from conductor.state.fleet.edges import Edges
+from conductor.state.fleet.history import SHARED_ENTRIES, FleetHistory, HistoryFollower
 from conductor.state.fleet.locks import FleetLocks
 from conductor.state.fleet.objects import RecentObjects
 from conductor.state.fleet.store import FleetStore
+from conductor.state.history import History
 from conductor.supervise.contexts import Contexts
 from conductor.supervise.definitions_file import DefinitionsFile
 from conductor.supervise.edge_loop import EdgeLoop, EdgeParts
@@ -53,10 +56,12 @@ class Manager:
         log, ended = SupervisorLog(self.lines.append), threading.Event()
         store = FleetStore(directory / "state", recent, self.leases)
         notifications = Notifications(Notifier(lambda: file.definitions, store, world.clock), log)
-        contexts = Contexts(self._context, file.definitions, world.clock, log, ended, notify=notifications.put)
+        contexts = Contexts(self._context, file.definitions, world.clock, log, ended, notify=notifications.put,
+                            history=FleetHistory(directory / "state", self.leases))  # fmt: skip
         parts = EdgeParts(
             lambda: name, edges, world.edges[name].traffic, self.leases, store, recent.expire,
             lambda: {one: view for one, view in edges.views().items() if one not in world.down},
+            HistoryFollower(directory / "state", recent).follow,
         )  # fmt: skip
         self.edge = EdgeLoop(parts, contexts.passes, log, ended, lambda: file.definitions)
         self.edge.monitor.stop()  # tests say what the checks of each edge find
@@ -99,6 +104,7 @@ class Manager:
     def run_pass(self) -> None:
         """Run a pass, and wait for the actions that it begins."""
         self.world.edges[self.name].definitions = self.edge.definitions.digests()
+        self.edge._parts.follow_history()
         result: Future[HostObservation] = Future()
         result.set_result(self.edge.observer.observe(runtime_restarted=True))
         self.supervisor._results.take(result)
@@ -177,6 +183,29 @@ def test_a_replica_that_fails_on_most_edges_is_replaced_by_one_manager(fleet: Su
     assert failing.id not in {one.id for one in replicas}
     assert serving(fleet) == [{one.endpoint for one in replicas}] * 3
     assert (len(replicas), len(fleet.actors()), fleet.runtime.lost) == (2, 1, [])
+
+
+def test_every_manager_has_the_history_of_all(fleet: SupervisedFleet) -> None:
+    fleet.runtime.vanish(fleet.replicas("web")[0].id)
+    fleet.run_passes(10)
+    found = [list(History(fleet.directory / name / "state").entries()) for name in EDGES]
+    assert [one.action for one in found[0]] == ["repair"]
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_history_holds_the_latest_entries_for_others(fleet: SupervisedFleet) -> None:
+    one = HistoryEntry(at="2026-01-01T00:00:00.000Z", service="web", action="restart", outcome=Outcome.DONE)
+    manager = fleet.managers["h1"]
+    shared = FleetHistory(fleet.directory / "h1" / "state", manager.leases)
+    shared.append(one)  # without the lock of the service
+    manager.leases.take("web")
+    later = [msgspec.structs.replace(one, at=f"2026-01-01T00:00:{number:02}.000Z") for number in range(1, 26)]
+    for entry in later:
+        shared.append(entry)
+    manager.leases.release("web")
+    fleet.run_passes(2)
+    assert list(History(fleet.directory / "h1" / "state").entries()) == [one, *later]
+    assert list(History(fleet.directory / "h2" / "state").entries()) == later[-SHARED_ENTRIES:]
 
 
 def test_a_replica_that_fails_on_one_edge_only_stays(fleet: SupervisedFleet) -> None:

@@ -17,7 +17,9 @@ import pytest
 from conductor.clock import Clock
 from conductor.commands.context import make_context
 from conductor.commands.fleet import make_edge
+from conductor.definitions.model import Host
 from conductor.errors import BusyError, ConductorError
+from conductor.state.history import History
 from conductor.state.supervisor_status import SUPERVISE_LOCK
 from conductor.supervise import main
 from conductor.supervise.log import SupervisorLog
@@ -169,13 +171,17 @@ def test_a_restart_of_docker_after_the_list_was_taken_belongs_to_the_next_pass(h
     assert {one.id for one in host.replicas() if one.running} == before
 
 
+def own_history(host: Host) -> History:
+    return History(Path(host.state_dir))
+
+
 def test_a_second_supervise_changes_nothing_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have been started with another file, for example to try that one."""
     monkeypatch.setattr(main, "END_SECONDS", 0.0)
     monkeypatch.setattr(main, "_limit_heaps", lambda: None)
     world = World(tmp_path, {"web": WEB})
     with world.context().locks.hold(SUPERVISE_LOCK), pytest.raises(BusyError) as refused:
-        main.supervise(tmp_path / "services.yml", tmp_path / "state", make_context, make_edge, once=True)
+        main.supervise(tmp_path / "services.yml", tmp_path / "state", make_context, own_history, make_edge, once=True)
     assert refused.value.hint == (
         f"systemctl stop conductor-supervise   (or kill {os.getpid()}, if systemd did not start it)"
     )
