@@ -142,15 +142,16 @@ class Edge:
     def _drain(self, request: RouteRequest, requests: Mapping[str, RouteRequest]) -> RouteAnswer:
         """Drain every cutover that was made here. A later request ends the wait: another command has taken over."""
         until = self._clock.monotonic() + request.seconds
+        ports = {one.rpartition(":")[2] for one in request.endpoints}  # Swarm may have moved a replica since
+        left = self._traffic.known().difference(*(self._traffic.serving(service) for service in requests))
+        endpoints = {*request.endpoints, *(one for one in left if one.rpartition(":")[2] in ports)}
 
         def stop_when_superseded(_: Draining) -> None:
             if any(self._latest.get(service, request.id) != request.id for service in requests):
                 raise ConductorError("another command has taken over")
 
         drained = [
-            self._traffic.drain(
-                cutover, request.endpoints, max(0.0, until - self._clock.monotonic()), stop_when_superseded
-            )
+            self._traffic.drain(cutover, endpoints, max(0.0, until - self._clock.monotonic()), stop_when_superseded)
             for cutover in self._routes.cutovers(requests)
         ]
         return RouteAnswer(

@@ -60,18 +60,19 @@ class EdgeRoutes:
                 return ()
             id_ = next(iter(requests.values())).id
             routes = [route.restored(service) for service, route in wanted.items()]
-            unreached = self._traffic.switch(routes, lambda cutover: self._begin(wanted, id_, cutover))
+            before = {service: self._get(service) for service in wanted}
+            unreached = self._traffic.switch(routes, lambda cutover: self._begin(before, id_, cutover))
             self._end(wanted)
             return tuple(msgspec.to_builtins(one) for one in unreached)
 
-    def _begin(self, services: Mapping[str, Any], id_: str, cutover: Cutover) -> None:
-        """The first cutover of a request stays: when a killed switch is repeated, the files from before it are gone."""
-        for service in services:
-            now = self._get(service)
-            if not (now.switching and now.made == id_):
-                made = "" if now.switching else id_
+    def _begin(self, before: Mapping[str, EdgeRoute], id_: str, cutover: Cutover) -> None:
+        """Record a cutover, and again what it leaves to drain. When a killed switch is repeated, its first cutover stays: the files
+        from before it are gone."""
+        for service, one in before.items():
+            if not (one.switching and one.made == id_):
+                made = "" if one.switching else id_
                 self._write(service, EdgeRoute(
-                    route=now.route, switching=True, made=made, former=now.route, cutover=cutover
+                    route=one.route, switching=True, made=made, former=one.route, cutover=cutover
                 ))  # fmt: skip
 
     def undo(self, requests: Mapping[str, RouteRequest]) -> None:

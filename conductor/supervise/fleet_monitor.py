@@ -33,7 +33,7 @@ class FleetMonitor(HealthMonitor):
             self._watch_all()
 
     def watch(self, targets: Iterable[Target]) -> None:
-        """Check the endpoints of these running replicas, besides those of routes."""
+        """Check the endpoints of these running replicas, besides those of routes; not those with `health: none`."""
         with self._changing:
             self._replicas = {one.replica.id: one for one in targets if one.replica.endpoint}
             now, keys = self._monotonic(), [(id_, one.replica.endpoint) for id_, one in self._replicas.items()]

@@ -8,6 +8,7 @@ import msgspec
 from conductor.change.context import Context
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
+from conductor.health.monitor import Target
 from conductor.plan.edges import EdgeView, failing_at_most
 from conductor.plan.reconcile import Condition, Observation
 from conductor.plan.release import Wanted
@@ -87,6 +88,18 @@ class FleetObserver(Observer):
         self._fleet_monitor.failing_at_most = failing_at_most(tuple(self.views.values()))
         self._agreed.agree([one.definitions for one in self.views.values()])
         return super().observe(runtime_restarted=False)
+
+    def _targets(
+        self, wanted: Wanted, definition: Definition | None, replicas: list[Replica], *, starting: bool
+    ) -> list[Target]:
+        """The ejector checks the endpoints of routes. It decides what an endpoint has to pass first, so passes check none of these."""
+        found = super()._targets(wanted, definition, replicas, starting=starting)
+        if definition is None or definition.service.nginx is None:
+            return found
+        return [
+            msgspec.structs.replace(one, health=msgspec.structs.replace(one.health, none=True, path=None, tcp=False))
+            for one in found
+        ]
 
     def _observation(
         self, definitions: Definitions, wanted: Wanted, definition: Definition | None, replicas: list[Replica]

@@ -90,6 +90,13 @@ def test_after_a_switch_that_was_not_proven_the_route_in_force_is_restored_by_an
     assert fleet.serving == ONE
 
 
+def test_what_a_verified_switch_leaves_to_drain_is_recorded(fleet: Fleet) -> None:
+    """Another program may have reloaded nginx between the first record and the switch."""
+    fleet.ask("c1", "cutover", ONE)
+    [cutover] = fleet.edge.routes.cutovers({"web": ONE})
+    assert cutover.state["verified"]
+
+
 def test_an_undo_does_not_lead_back_to_a_switch_that_was_not_proven(fleet: Fleet) -> None:
     fleet.ask("c1", "cutover", ONE)
     fleet.fail_switch("c2", TWO)

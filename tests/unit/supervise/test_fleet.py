@@ -16,6 +16,7 @@ from conductor.change import actions
 from conductor.change.context import Context
 from conductor.definitions.model import Host
 from conductor.errors import LockYielded
+from conductor.health.monitor import HealthMonitor
 from conductor.notify.notifier import Notifier
 from conductor.output.printers import Output
 from conductor.plan.backoff import RESET_SECONDS
@@ -234,6 +235,16 @@ def test_a_replica_that_has_just_been_restarted_has_time_to_start(fleet: Supervi
     assert fleet.actors() == []
     fleet.run_passes(60)
     assert one.id not in {replica.id for replica in fleet.replicas("web")}
+
+
+def test_passes_check_no_endpoint_of_a_route(directory: Path) -> None:
+    """Otherwise a new endpoint would count as starting, and lose the requests that it gets already."""
+    plain = {**WEB, "nginx": None}
+    fleet = SupervisedFleet(directory, {"web": WEB, "plain": plain})
+    fleet.upgrade("r1")
+    fleet.run_passes(2)
+    checked = HealthMonitor.results(fleet.managers["h1"].edge.monitor)
+    assert set(checked) == {one.endpoint for one in fleet.replicas("plain")}
 
 
 def test_a_missing_replica_is_started(fleet: SupervisedFleet) -> None:
