@@ -277,7 +277,7 @@ class ChangeSteps:
             if one.journal.old_stopped:
                 self.remove_new([(one, one.definition.service.stop.grace)])
                 refuse_running(one.new(), "old")
-                ran = {replica.id for replica in one.journal.before if replica.running}
+                ran = {replica.id for replica in one.journal.before if replica.may_run}
                 self.stopping.start_again([replica for replica in one.old() if replica.id in ran], one.old_grace())
 
     def undo_cutover(self) -> None:

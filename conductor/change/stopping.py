@@ -37,7 +37,7 @@ class Stopping:
         removal that follows has no grace period. `supervise` yields its lock while they stop; a signal does not end the wait.
         The next holder of the lock may start these replicas again, so no stop begins after that.
         """
-        graces = {one.id: grace for one, grace in replicas if one.running}
+        graces = {one.id: grace for one, grace in replicas if one.may_run}
         killed: list[str] = []
         failures: dict[str, str] = {}  # of `before_stop`, by replica; empty when it succeeded
         stopped: list[str] = []
@@ -70,7 +70,7 @@ class Stopping:
 
         progress()
         with cancellation.shielded(NOT_INTERRUPTED, yields=True):
-            failed = for_each([one for one, _ in replicas if one.running], stop, meanwhile)
+            failed = for_each([one for one, _ in replicas if one.may_run], stop, meanwhile)
             for _, error in for_each([one for one, _ in failed], stop, meanwhile):
                 self._warn(f"{error.sentence}; it will be removed without a grace period")
         for text in filter(None, failures.values()):
@@ -128,7 +128,7 @@ class Stopping:
         """Start old replicas at their own addresses. One that still runs is stopped first, with its grace in seconds."""
 
         def start(replica: Replica) -> None:
-            if replica.running:
+            if replica.may_run:
                 self._context.runtime.stop(replica.id, grace)
             self._context.runtime.start(replica.id)
 
@@ -142,7 +142,7 @@ class Stopping:
 
 def refuse_running(replicas: Sequence[Replica], others: str) -> None:
     """Raise when one of these still runs: replicas of a stop-first service never run beside each other."""
-    running = [one.name for one in replicas if one.running]
+    running = [one.name for one in replicas if one.may_run]
     if running:
         raise ConductorError(
             f"cannot continue: {', '.join(running)} did not stop, and {others} replicas must not run at the same time"

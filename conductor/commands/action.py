@@ -26,11 +26,13 @@ def run_action(
     as_json: bool,
     yields: bool = False,
     without_edges: Collection[str] = (),
+    nodes_gone: Collection[str] = (),
 ) -> int:
     """Run `action`, report its result or error as the last event, and return the exit code.
 
     `command` names the action in locks and history; it never contains a secret. With `yields`, other commands wait for the
-    locks of this one instead of failing as busy. `without_edges` are edges of a fleet that carry no traffic.
+    locks of this one instead of failing as busy. `without_edges` are edges of a fleet that carry no traffic,
+    `nodes_gone` nodes where nothing runs any more.
     """
     from conductor.cancellation import SignalCancellation
     from conductor.clock import Clock
@@ -50,7 +52,7 @@ def run_action(
         history = NotifyingHistory(make_history(definitions.host, command, yields=yields), ended.append)
         context = make_context(
             definitions.host, config, command, output, cancellation, clock=clock, history=history, yields=yields,
-            without_edges=without_edges,
+            without_edges=without_edges, nodes_gone=nodes_gone,
         )  # fmt: skip
         cancellation.listen()
         try:

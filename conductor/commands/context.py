@@ -43,17 +43,18 @@ def make_context(
     history: HistoryWriter | None = None,
     yields: bool = False,
     without_edges: Collection[str] = (),
+    nodes_gone: Collection[str] = (),
 ) -> Context:
     """Return the context of an action on this host. Nothing outside is contacted yet.
 
     `supervise` passes its own `runtime` (to reuse its connections) and `history`, and `yields` its locks. `without_edges` are edges of a
-    fleet that carry no traffic.
+    fleet that carry no traffic. `nodes_gone` are nodes that are down, and where nothing runs any more.
     """
     clock = clock or Clock()
     if host.fleet is not None:
         from conductor.commands.fleet import make_runtime
 
-        runtime = runtime or make_runtime(host, command, clock, cancellation, yields=yields)
+        runtime = runtime or make_runtime(host, command, clock, cancellation, yields=yields, gone=nodes_gone)
     if runtime is None:
         from conductor.runtime.docker.client import DockerRuntime
 
@@ -77,7 +78,7 @@ def make_context(
     if host.fleet is not None:
         from conductor.commands.fleet import on_fleet
 
-        return on_fleet(context, yields=yields, without_edges=without_edges)
+        return on_fleet(context, yields=yields, without_edges=without_edges, gone=nodes_gone)
     return context
 
 

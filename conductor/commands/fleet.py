@@ -20,20 +20,35 @@ from conductor.supervise.edge_loop import EdgeParts
 from conductor.traffic.fleet.traffic import FleetTraffic
 
 
-def make_runtime(host: Host, command: str, clock: Clock, cancellation: Cancellation, *, yields: bool) -> SwarmRuntime:
-    """Return the runtime of a process, which starts and stops nothing once another process has taken over."""
+def make_runtime(
+    host: Host,
+    command: str,
+    clock: Clock,
+    cancellation: Cancellation,
+    *,
+    yields: bool,
+    gone: Collection[str] = (),
+) -> SwarmRuntime:
+    """Return the runtime of a process, which starts and stops nothing once another process has taken over. Nothing runs any more
+    on the nodes that are `gone`."""
     leases = fleet(host.docker, host.instance, command, yields=yields).leases
-    return SwarmRuntime(host.docker, host.instance, clock, cancellation, leases.verify)
+    return SwarmRuntime(host.docker, host.instance, clock, cancellation, leases.verify, gone=gone)
 
 
-def on_fleet(context: Context, *, yields: bool, without_edges: Collection[str] = ()) -> Context:
+def on_fleet(
+    context: Context, *, yields: bool, without_edges: Collection[str] = (), gone: Collection[str] = ()
+) -> Context:
     """Return the context of a manager, from that of a single host, whose traffic layer is the one of its edge. The edges
-    `without_edges` carry no traffic, and are not asked."""
+    `without_edges` and those on nodes that are `gone` carry no traffic, and are not asked."""
     host, shared = context.host, _shared(context, yields=yields)
     edges = Edges(shared.objects, shared.leases, context.clock, context.cancellation)
+
+    def used() -> tuple[str, ...]:
+        return tuple(one for one in shared.edges(without_edges) if one not in gone)
+
     return msgspec.structs.replace(
         context,
-        traffic=FleetTraffic(context.traffic, edges, lambda: shared.edges(without_edges), context.clock),
+        traffic=FleetTraffic(context.traffic, edges, used, context.clock),
         store=FleetStore(Path(host.state_dir), shared.objects, shared.leases),
         locks=FleetLocks(
             Path(host.runtime_dir) / "locks", context.command, context.clock, context.cancellation, shared.leases, yields=yields

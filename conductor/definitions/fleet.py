@@ -16,8 +16,7 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     absent = "not supported in a fleet"
     for key, is_set, why in (
         (("publish",), service.publish is not None, "the ports are those of host.fleet.ports"),
-        (("canary",), service.canary is not None, "canary figures cannot be combined across edges"),
-        (("order",), service.order == "stop-first", "Swarm may run a second replica if a node is partitioned"),
+        (("canary",), service.canary is not None, "the requests of several edges are not compared"),
         (("cron",), service.cron is not None, "only the manager that deploys would run the jobs"),
         (("stop", "wait"), not service.stop.wait, "supervise does not remove replicas in a fleet"),
         (("before_stop",), service.before_stop is not None, own_node),
@@ -30,11 +29,9 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
             yield key, f"cannot be used in a fleet: {why}"
     for index, volume in enumerate(service.volumes):
         source = volume if isinstance(volume, str) else volume.source
-        if source.startswith("/"):
-            yield (
-                ("volumes", index),
-                "cannot be used in a fleet: a host path differs between nodes, and a replica can move",
-            )
+        if source.startswith("/") and service.order != "stop-first":
+            why = "each node has a path of its own, and replicas move; order: stop-first keeps a service on one node"
+            yield ("volumes", index), f"cannot be used on a fleet: {why}"
     for index, written in enumerate(service.tmpfs):
         names = {option.partition("=")[0] for option in tmpfs_mount(written)[1].split(",") if option}
         if others := sorted(names - _TMPFS_OPTIONS):

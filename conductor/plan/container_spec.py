@@ -43,9 +43,9 @@ def unmounted(paths: Iterable[str], volumes: Iterable[str | Mount], tmpfs: Itera
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). In a fleet,
-    `apart` are the host ports of all replicas that start with this one, which should run on different nodes. `tty` and `stdin`
-    are for a client that attaches. `aliases` are more names on the network, `joined` are existing networks besides it."""
+    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). On a fleet,
+    `apart` are the host ports of all replicas that start with this one, which should run on different nodes; `pinned`: the service stays on
+    one node. `tty` and `stdin` are for a client that attaches. `aliases` are more names on the network, `joined` are existing networks besides it."""
 
     name: str
     image_id: str
@@ -80,6 +80,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     ip: str | None = None
     publish: tuple[int, int] | None = None
     apart: tuple[int, ...] = ()
+    pinned: bool = False
     tty: bool = False
     stdin: bool = False
 
@@ -155,5 +156,6 @@ def container_spec(
         aliases=tuple(alias for one in joined if one.name == network for alias in one.aliases),
         ip=host if address and not published else None,
         publish=(service.port, int(port)) if published and service.port else None,
+        pinned=service.order == "stop-first",
         apart=tuple(int(one[1:]) for one in together if one.startswith(":")),
     )

@@ -6,14 +6,15 @@ import msgspec
 
 Kind = Literal["service", "task", "cron", "console", "hook"]
 LOCAL = "local"  # the node of a runtime on this host
+NOT_RUNNING_NOW = {"restarting", "node-down"}  # states of a replica that the runtime of a fleet will start again
 KILLED = 137  # the exit code of a container that SIGKILL ended
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One container of a service's release. Its identity is `id`, on `node`; `change` is the change that started it.
 
-    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. In a fleet it
-    is `:PORT` until a node runs it. `state` is Docker's word, `created` is in seconds since 1970. `image_id` is empty in a
+    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. On a fleet it
+    is `:PORT` until a node runs it. `state` is Docker's word, or `node-down`; `created` is in seconds since 1970. `image_id` is empty in a
     journal of an older version.
     """
 
@@ -33,6 +34,11 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     def running(self) -> bool:
         """True when the runtime lists it as running."""
         return self.state == "running"
+
+    @property
+    def may_run(self) -> bool:
+        """True when it runs, is about to be started again by the runtime, or may run on a node that is down."""
+        return self.state in {"running", *NOT_RUNNING_NOW}
 
     @property
     def endpoint(self) -> str | None:

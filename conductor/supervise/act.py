@@ -102,7 +102,7 @@ def _is_as_observed(replicas: Sequence[Replica], observation: Observation, actio
     """True when the replicas are the same and those to keep run. The list may still show exited ones as running."""
     keep = {one.id for one in action.keep} if isinstance(action, Repair) else set()
     same = {one.id for one in replicas} == {one.replica.id for one in observation.replicas}
-    return same and keep <= {one.id for one in replicas if one.state in {"running", "paused", "restarting"}}
+    return same and keep <= {one.id for one in replicas if one.may_run or one.state == "paused"}
 
 
 def _causes(context: Context, observation: Observation, found: Mapping[str, tuple[Condition, str]]) -> str:

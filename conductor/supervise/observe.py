@@ -231,7 +231,9 @@ class Observer:
     def _condition(self, replica: Replica) -> Condition:
         if replica.running:
             return self._monitor.condition(replica.id)
-        return {"paused": Condition.UNHEALTHY, "restarting": Condition.STARTING}.get(replica.state, Condition.EXITED)
+        if replica.may_run:
+            return Condition.STARTING
+        return Condition.UNHEALTHY if replica.state == "paused" else Condition.EXITED
 
     def _targets(
         self, wanted: Wanted, definition: Definition | None, replicas: list[Replica], *, starting: bool

@@ -15,6 +15,7 @@ from conductor.commands.options import (
     without_edge_option,
 )
 from conductor.commands.service.action import action_words
+from conductor.commands.variables import CommandLineOnly
 from conductor.output.verbosity import show_plan
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 @plan_option
 @wait_option
 @without_edge_option
+@click.option(
+    "--node-is-gone", "nodes_gone", metavar="NODE", multiple=True, cls=CommandLineOnly,
+    help="On a fleet, let a service with order: stop-first leave a node that is down. Nothing may run there any more.",
+)  # fmt: skip
 @json_option
 def command(
     *,
@@ -37,6 +42,7 @@ def command(
     plan_only: bool,
     wait_seconds: float,
     without_edges: tuple[str, ...],
+    nodes_gone: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Replace all replicas, using the current definition.
@@ -51,4 +57,11 @@ def command(
         defined = {service: definitions.service(service) for service in ids}
         return perform(context, defined, restart, wait_seconds=wait_seconds, plan_only=plan_only)
 
-    return run_action(config, action_words("restart", ids), action, as_json=as_json, without_edges=without_edges)
+    return run_action(
+        config,
+        action_words("restart", ids),
+        action,
+        as_json=as_json,
+        without_edges=without_edges,
+        nodes_gone=nodes_gone,
+    )

@@ -7,7 +7,7 @@ and images are those of this host, as on a single host.
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +27,8 @@ from conductor.runtime.docker.credentials import credentials
 from conductor.runtime.port import ContainerEvent
 from conductor.runtime.swarm import responses
 from conductor.runtime.swarm.api import SwarmApi
-from conductor.runtime.swarm.create_request import IMAGE, create_request, refuse_volumes, service_name
+from conductor.runtime.swarm.create_request import IMAGE, PINNED, create_request, refuse_volumes, service_name
+from conductor.runtime.swarm.pins import Pins
 from conductor.runtime.swarm.responses import ENDED, STARTED, Service
 from conductor.runtime.swarm.task_logs import TaskLogs
 
@@ -44,6 +45,8 @@ class SwarmRuntime(DockerRuntime):
 
     `fence` raises when another process has taken over: no replica is started, stopped or removed after that. A replica that was
     created before has no task, and the process that has taken over removes it.
+
+    `gone` are nodes that are down, and of which an operator says that nothing runs there any more.
     """
 
     def __init__(
@@ -53,10 +56,14 @@ class SwarmRuntime(DockerRuntime):
         clock: Clock,
         cancellation: Cancellation,
         fence: Callable[[], None] = lambda: None,
+        *,
+        gone: Collection[str] = (),
     ) -> None:
         super().__init__(base_url, instance, clock, cancellation)
         self._fence = fence
+        self._gone = gone
         self._swarm = SwarmApi(self._sdk.tasks.api, clock)
+        self._pins = Pins(self._swarm, instance, gone)
         self._logs = TaskLogs(self._sdk.tasks, clock, self._service)
 
     def containers(self, service: str | None = None) -> Containers:
@@ -115,8 +122,11 @@ class SwarmRuntime(DockerRuntime):
         refuse_volumes(image, spec)
         auth = credentials(image.digest, self._clock.monotonic, lambda: None) if image.digest else {}
         made = self._swarm.create_service(
-            create_request(spec, image.digest or image.id, self._swarm.usable_nodes()), auth
-        )
+            create_request(
+                spec, image.digest or image.id, self._swarm.usable_nodes(),
+                self._pins.node(spec.labels[labels.SERVICE]) if spec.pinned else "",
+            ), auth,
+        )  # fmt: skip
         if made is not None:
             return made
         found = self._swarm.service(service_name(spec.name))
@@ -267,6 +277,7 @@ class SwarmRuntime(DockerRuntime):
         service = self._service(container)
         if service is None or not (service.is_wanted or service.running):
             return False
+        self._refuse_lost(service, "stop")
         self._fence()
         if service.is_wanted:
             self._scale_down(service)
@@ -281,6 +292,15 @@ class SwarmRuntime(DockerRuntime):
 
         self._update_unless_gone(service, "record the exit of", record)
         return service.running is not None and state.exit_code == KILLED
+
+    def _refuse_lost(self, service: Service, verb: str) -> None:
+        """Of a pinned replica, another one must not start while it may still run on a node that is down."""
+        if PINNED in service.labels and (nodes := set(service.lost_nodes).difference(self._gone)):
+            id_, name, node = service.labels[labels.SERVICE], service.found["Spec"]["Name"], min(nodes)
+            raise ConductorError(
+                f"cannot {verb} service {name}: it may still run on node {node}, which is down; once {node} is switched off, run "
+                f"conductor service restart --id {id_} --node-is-gone {node}"
+            )
 
     def _await_end(self, service: Service, task: Any, seconds: float) -> ContainerState:
         """Wait until no task of a service runs any more, and return how `task` ended. A lost one has ended for all that is known.
@@ -317,6 +337,8 @@ class SwarmRuntime(DockerRuntime):
         if _is_container(container):
             super().remove(container)
             return
+        if (service := self._service(container)) is not None:
+            self._refuse_lost(service, "remove")
         self._fence()
         self._logs.forget(container)
         self._swarm.remove_service(container)

@@ -7,11 +7,13 @@ from typing import Any, Final
 from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError
+from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec, unmounted
 from conductor.plan.release import Image
 from conductor.runtime.docker.create_request import mount
 
 IMAGE: Final = "conductor.image"  # the label with the image id: the specification may have a digest instead
+PINNED: Final = "conductor.node"  # the label with the only node of a replica
 RESTART_SECONDS: Final = 5.0  # after an exit, as in the backoff of supervise on a single host
 MAX_NAME: Final = 63  # characters of a service's name, which must also be valid in the DNS
 _BILLION: Final = 10**9
@@ -35,10 +37,10 @@ def refuse_volumes(image: Image, spec: ContainerSpec) -> None:
         )
 
 
-def create_request(spec: ContainerSpec, image: str, nodes: int) -> dict[str, Any]:
+def create_request(spec: ContainerSpec, image: str, nodes: int, node: str = "") -> dict[str, Any]:
     """Return the body of the request for a replica that has not been started. It contains secrets in plain text, which Swarm
     stores with the service. `image` is its name in a registry with a digest, or an image id, which every node must have. `nodes`
-    is the number of those that can run a replica now."""
+    is the number of those that can run a replica now, `node` the only one that may run a pinned one."""
     environment = {k: v.reveal() if isinstance(v, Secret) else v for k, v in spec.environment.items()}
     container = _set(
         Image=image,
@@ -65,12 +67,13 @@ def create_request(spec: ContainerSpec, image: str, nodes: int) -> dict[str, Any
     )
     return {
         "Name": service_name(spec.name),
-        "Labels": {**spec.labels, IMAGE: spec.image_id},
+        "Labels": {**spec.labels, IMAGE: spec.image_id, **({PINNED: node} if node else {})},
         "Mode": {"Replicated": {"Replicas": 0}},
         "TaskTemplate": _set(
             ContainerSpec={**container, "StopGracePeriod": int(spec.stop.grace * _BILLION)},
             Resources=_set(Limits=limits),
             RestartPolicy={"Condition": "any", "Delay": int(RESTART_SECONDS * _BILLION)},
+            Placement={"Constraints": [f"node.hostname=={node}"]} if node else None,
             LogDriver={"Name": spec.logging.driver, "Options": spec.logging.options},
             Networks=[_set(Target=one.name, Aliases=one.aliases) for one in spec.joined],
         ),
@@ -84,16 +87,22 @@ def _ports(spec: ContainerSpec, nodes: int) -> list[dict[str, Any]]:
 
     The app does not listen at the shared port inside: of two ports for one port inside, Swarm publishes only the last.
     """
+    if (
+        spec.pinned
+    ):  # a port also if nothing listens: Docker starts no second task of it on its node while one has the port
+        own = int(spec.labels[labels.ADDRESS].rpartition(":")[2])
+        return [_port(own, spec.publish[0] if spec.publish else own)]
     if spec.publish is None:
         return []
     inside, own = spec.publish
     apart, size = spec.apart or (own,), max(1, nodes - 1)
     shared = apart[apart.index(own) // size * size]
     ports = {own: inside} if shared == own else {own: inside, shared: shared}
-    return [
-        {"Protocol": "tcp", "TargetPort": target, "PublishedPort": outside, "PublishMode": "host"}
-        for outside, target in ports.items()
-    ]
+    return [_port(outside, target) for outside, target in ports.items()]
+
+
+def _port(outside: int, inside: int) -> dict[str, Any]:
+    return {"Protocol": "tcp", "TargetPort": inside, "PublishedPort": outside, "PublishMode": "host"}
 
 
 def _tmpfs(written: str) -> dict[str, Any]:

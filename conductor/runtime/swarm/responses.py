@@ -15,7 +15,7 @@ from conductor.json_text import decode
 from conductor.plan import labels
 from conductor.plan.replica import Containers, ContainerState, Replica, TaskContainer
 from conductor.runtime.docker import responses
-from conductor.runtime.swarm.create_request import IMAGE
+from conductor.runtime.swarm.create_request import IMAGE, PINNED
 
 Json = Mapping[str, Any]
 STARTED: Final = "conductor.started"  # a label of a replica that has been started
@@ -57,6 +57,12 @@ class Service(NamedTuple):
         return found[-1] if found else None
 
     @property
+    def lost_nodes(self) -> tuple[str, ...]:
+        """The nodes that are down, and on which a task of it may still run."""
+        nodes = (self.nodes.get(one["NodeID"], {}) for one in self.tasks if self.is_lost(one) and not has_ended(one))
+        return tuple(one.get("Description", {}).get("Hostname", "?") for one in nodes)
+
+    @property
     def grace(self) -> float:
         """How long its tasks have after the stop signal, in seconds."""
         return float(self.found["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"]) / 1e9
@@ -86,16 +92,18 @@ def replica(service: Service) -> Replica:
     label, task = service.labels, service.running
     started = STARTED in label
     node = service.nodes.get(task["NodeID"], {}) if task else {}
+    stopped = "exited" if started else "created"
+    waits = "node-down" if service.lost_nodes else "restarting"
     return Replica(
         id=service.found["ID"],
         name=service.found["Spec"]["Name"],
-        node=node.get("Description", {}).get("Hostname", ""),
+        node=node.get("Description", {}).get("Hostname", label.get(PINNED, "")),
         service=label[labels.SERVICE],
         revision=label[labels.REVISION],
         release=label[labels.RELEASE],
         change=label[labels.CHANGE],
         address=_address(service, task) if task else label[labels.ADDRESS],
-        state="running" if task else "restarting" if service.is_wanted else "exited" if started else "created",
+        state="running" if task else waits if service.is_wanted else stopped,
         created=seconds_between(EPOCH, f"{service.found['CreatedAt'][:19]}Z"),
         image_id=label.get(IMAGE, ""),
     )
@@ -151,9 +159,8 @@ def container(task: Json) -> str:
 
 
 def _waits_for(service: Service) -> str:
-    lost = [service.nodes.get(one.get("NodeID", ""), {}) for one in service.tasks if service.is_lost(one)]
-    if lost:
-        return f"node {lost[-1].get('Description', {}).get('Hostname', '')} is down"
+    if service.lost_nodes:
+        return f"node {service.lost_nodes[-1]} is down"
     return str(service.tasks[-1]["Status"].get("Err", "")) if service.tasks else ""
 
 

@@ -157,6 +157,17 @@ def test_an_edge_that_does_not_answer_is_named(step: RouteStep, directory: Path)
     assert_right(world, expected)
 
 
+def test_a_replica_that_swarm_is_about_to_restart_is_stopped_before_another_one_starts(directory: Path) -> None:
+    service = {**WEB, "order": "stop-first", "count": 1}
+    world = prepared(directory, Scenario(lambda w: None, {}, services={"web": service}))
+    [old] = world.replicas("web")
+    world.runtime.restarting.add(old.id)
+    world.upgrade("r2")
+    calls = [(call.method, call.arguments[0]) for call in world.runtime.calls if call.method in {"start", "stop"}]
+    [new] = world.replicas("web")
+    assert calls == [("stop", old.id), ("start", new.id)]
+
+
 def test_a_stop_is_made_by_every_edge_also_when_the_nginx_of_this_manager_is_down(directory: Path) -> None:
     """On a single host no request can be lost then."""
     world = prepared(directory, SCENARIOS["upgrade"])

@@ -23,7 +23,6 @@ def definitions(ports: list[int] | None = None, **more: Any) -> Definitions:
     [
         ({"publish": [21000, 21015]}, "publish"),
         ({"canary": {}}, "canary"),
-        ({"order": "stop-first"}, "order"),
         ({"cron": {"generate": ["true"]}}, "cron"),
         ({"stop": {"wait": False}}, "stop.wait"),
         ({"before_stop": {"command": ["true"]}}, "before_stop"),
@@ -53,6 +52,10 @@ def test_what_a_fleet_accepts() -> None:
     assert not found.problems
     assert found.host.fleet is not None
     assert found.host.fleet.ports == (21000, 21999)
+
+
+def test_a_service_that_stays_on_one_node_can_use_its_paths() -> None:
+    assert not definitions([21000, 21999], order="stop-first", volumes=["/srv/data:/data"]).problems
 
 
 def test_ports_in_the_wrong_order() -> None:

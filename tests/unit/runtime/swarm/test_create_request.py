@@ -154,3 +154,16 @@ def test_an_image_with_a_volume() -> None:
     refuse_volumes(Image("sha256:1", "", ("/data/", "/run")), made)
     with pytest.raises(ConductorError, match="its image has a VOLUME at /cache, and nothing is mounted there"):
         refuse_volumes(Image("sha256:1", "", ("/data", "/cache")), made)
+
+
+def test_a_service_that_stays_on_one_node() -> None:
+    """It has a port even if it listens nowhere: while one task has it, Docker starts no other one there."""
+    service = msgspec.structs.replace(Service(image="app", order="stop-first"), port=None)
+    pinned = msgspec.structs.replace(spec(service), pinned=True, publish=None)
+    body = create_request(pinned, IMAGE, 3, "h2")
+    assert body["TaskTemplate"]["Placement"] == {"Constraints": ["node.hostname==h2"]}
+    assert body["Labels"]["conductor.node"] == "h2"
+    assert [(one["TargetPort"], one["PublishedPort"]) for one in body["EndpointSpec"]["Ports"]] == [(21000, 21000)]
+    with_port = msgspec.structs.replace(pinned, publish=(8080, 21000), apart=(21000, 21001))
+    ports = create_request(with_port, IMAGE, 3, "h2")["EndpointSpec"]["Ports"]
+    assert [(one["TargetPort"], one["PublishedPort"]) for one in ports] == [(8080, 21000)]

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[responses.Service, str, str, ContainerState]] = {
         service(task(1, "failed", error="task: non-zero exit (3)", code=3), task(2, "running"), **STARTED),
         "running", "10.0.0.2:21000", runs("10.0.0.2:21000"),
     ),
-    "its node is down": (service(task(1, "running", "h3"), **STARTED), "restarting", ":21000", waits("node h3 is down")),
+    "its node is down": (service(task(1, "running", "h3"), **STARTED), "node-down", ":21000", waits("node h3 is down")),
     "replaced on another node": (
         service(task(1, "running", "h3"), task(2, "running"), **STARTED), "running", "10.0.0.2:21000", runs("10.0.0.2:21000"),
     ),
