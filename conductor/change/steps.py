@@ -278,7 +278,9 @@ class ChangeSteps:
                 self.remove_new([(one, one.definition.service.stop.grace)])
                 refuse_running(one.new(), "old")
                 ran = {replica.id for replica in one.journal.before if replica.may_run}
-                self.stopping.start_again([replica for replica in one.old() if replica.id in ran], one.old_grace())
+                self.stopping.start_again(
+                    [replica for replica in one.old() if replica.id in ran and not replica.waits], one.old_grace()
+                )
 
     def undo_cutover(self) -> None:
         """Restore what the traffic layer served before, exactly as it was, and drain the new replicas.

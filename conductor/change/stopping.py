@@ -128,7 +128,7 @@ class Stopping:
         """Start old replicas at their own addresses. One that still runs is stopped first, with its grace in seconds."""
 
         def start(replica: Replica) -> None:
-            if replica.may_run:
+            if replica.running:
                 self._context.runtime.stop(replica.id, grace)
             self._context.runtime.start(replica.id)
 

@@ -6,7 +6,6 @@ import msgspec
 
 Kind = Literal["service", "task", "cron", "console", "hook"]
 LOCAL = "local"  # the node of a runtime on this host
-NOT_RUNNING_NOW = {"restarting", "node-down"}  # states of a replica that the runtime of a fleet will start again
 KILLED = 137  # the exit code of a container that SIGKILL ended
 
 
@@ -37,8 +36,13 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def may_run(self) -> bool:
-        """True when it runs, is about to be started again by the runtime, or may run on a node that is down."""
-        return self.state in {"running", *NOT_RUNNING_NOW}
+        """True when it runs, or `waits`."""
+        return self.running or self.waits
+
+    @property
+    def waits(self) -> bool:
+        """True when the runtime of a fleet will start it again, or it may run on a node that is down."""
+        return self.state in {"restarting", "node-down"}
 
     @property
     def endpoint(self) -> str | None:

@@ -231,7 +231,7 @@ class Observer:
     def _condition(self, replica: Replica) -> Condition:
         if replica.running:
             return self._monitor.condition(replica.id)
-        if replica.may_run:
+        if replica.waits:
             return Condition.STARTING
         return Condition.UNHEALTHY if replica.state == "paused" else Condition.EXITED
 
