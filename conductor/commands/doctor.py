@@ -1,5 +1,6 @@
 """`conductor doctor`: check this host; report what is wrong, why it matters, and how to fix it."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,11 @@ import click
 from conductor.commands.options import config_option, json_option, state_dir_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conductor.definitions.model import Host
     from conductor.doctor.examination import Room
+    from conductor.plan.node import Node
 
 
 @click.command("doctor")
@@ -55,10 +60,19 @@ def command(*, config: Path, state_dir: Path, as_json: bool) -> int:
             is_cron_running=is_cron_running,
             room=_room,
             unusable=unusable,
+            nodes=functools.partial(_nodes, definitions.host),
         )
     )
     write_stdout(as_document(report.document()) if as_json else report.describe())
     return report.exit_code
+
+
+def _nodes(host: "Host") -> "Sequence[Node]":
+    if host.fleet is None:
+        return ()
+    from conductor.runtime.swarm.fleet import fleet
+
+    return fleet(host.docker, host.instance, "doctor").members()
 
 
 def _room(path: str) -> "Room | None":

@@ -43,8 +43,8 @@ def version(host: Examination) -> Iterator[Finding]:
 
 
 def live_restore(host: Examination) -> Iterator[Finding]:
-    """Containers survive a restart of the daemon."""
-    if not host.context.runtime.daemon().keeps_containers:
+    """Containers survive a restart of the daemon. Swarm excludes that."""
+    if host.context.host.fleet is None and not host.context.runtime.daemon().keeps_containers:
         yield info(
             check="docker-live-restore",
             what="live-restore is off: a restart or an upgrade of Docker stops every container",

@@ -2,13 +2,14 @@
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from conductor.change.context import Context
 from conductor.definitions.load import Definitions
 from conductor.errors import ConductorError
+from conductor.plan.node import Node
 from conductor.plan.transition import was_routed
 from conductor.snapshot.rows import ServiceRow
 from conductor.snapshot.services import service_rows
@@ -29,7 +30,7 @@ class Examination:
     valid file.
 
     `unit` returns a unit of systemd (None without systemd). `room` returns the space on the file system of a path; None if the
-    path cannot be read, for example because Docker runs in a virtual machine.
+    path cannot be read, for example because Docker runs in a virtual machine. `nodes` returns those of a fleet.
     """
 
     definitions: Definitions
@@ -39,6 +40,7 @@ class Examination:
     is_cron_running: Callable[[], bool]
     room: Callable[[str], Room | None]
     unusable: ConductorError | None = None
+    nodes: Callable[[], Sequence[Node]] = tuple
     _rows_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from conductor.doctor import docker, host, nginx, services
+from conductor.doctor import docker, fleet, host, nginx, services
 from conductor.doctor.examination import Examination
 from conductor.doctor.finding import Finding, Report, Severity, error, in_order
 from conductor.errors import ConductorError, is_denied
@@ -13,7 +13,7 @@ from conductor.times import duration_text
 
 Check = Callable[[Examination], Iterable[Finding]]
 
-CHECKS: tuple[Check, ...] = (*docker.CHECKS, *nginx.CHECKS, *host.CHECKS, *services.CHECKS)
+CHECKS: tuple[Check, ...] = (*docker.CHECKS, *nginx.CHECKS, *host.CHECKS, *services.CHECKS, *fleet.CHECKS)
 DEADLINE_SECONDS = 20.0
 
 

@@ -5,12 +5,14 @@ import os
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
-from conductor.clock import Clock
+from conductor.clock import Clock, seconds_between
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.lease import Lease
+from conductor.plan.node import Node
 from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.objects import SwarmObjects
+from conductor.runtime.swarm.responses import address
 from conductor.state.fleet.leases import Leases
 from conductor.state.fleet.objects import RecentObjects
 
@@ -46,6 +48,23 @@ class Fleet(NamedTuple):
                 _name(one) for one in self.swarm.nodes().values() if _is_edge(one) and one["Status"]["State"] == "ready"
             )
         )
+
+    def members(self) -> tuple[Node, ...]:
+        """Return all nodes."""
+        offsets: dict[str, float] = {}
+        for one in self.swarm.tasks():
+            if one["Status"]["State"] == "running":  # its node has set the first time, the leader the second one
+                offset = seconds_between(one["UpdatedAt"], one["Status"]["Timestamp"])
+                offsets[one["NodeID"]] = min(offset, offsets.get(one["NodeID"], offset), key=abs)
+        return tuple(
+            Node(
+                name=_name(one), address=address(one), is_up=one["Status"]["State"] == "ready",
+                is_manager=one["Spec"]["Role"] == "manager",
+                is_reachable=(one.get("ManagerStatus") or {}).get("Reachability") == "reachable",
+                is_edge=_is_edge(one), clock_offset=offsets.get(id_),
+            )
+            for id_, one in sorted(self.swarm.nodes().items(), key=lambda found: _name(found[1]))
+        )  # fmt: skip
 
     def own_name(self) -> str:
         """Return the name of this manager as the others know it."""

@@ -166,11 +166,11 @@ def _waits_for(service: Service) -> str:
 
 def _address(service: Service, task: Json) -> str:
     """Return where a running task is reached; empty for one without a port."""
-    node, port = service.nodes.get(task.get("NodeID", ""), {}), service.labels.get(labels.ADDRESS, "")
-    return f"{_ip(node)}{port}" if port else ""
+    node, port = service.nodes.get(task["NodeID"], {}), service.labels[labels.ADDRESS]
+    return f"{address(node)}{port}" if port else ""
 
 
-def _ip(node: Json) -> str:
+def address(node: Json) -> str:
     """Return the address of a node. Of a manager, `Status` may have another one than the one that it advertises."""
     manager = (node.get("ManagerStatus") or {}).get("Addr", "").rpartition(":")[0]
     return manager or str(node.get("Status", {}).get("Addr", ""))

@@ -15,6 +15,7 @@ from conductor.doctor.examine import examine
 from conductor.doctor.finding import Report, Severity
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import container_spec
+from conductor.plan.node import Node
 from conductor.plan.release import Wanted
 from conductor.plan.tasks import Task, task_spec
 from conductor.state.locks import Locks
@@ -41,6 +42,7 @@ class HostUnderTest:
         self.is_root = self.is_cron_running = True
         self.unit: Unit | None = Unit(installed=True, enabled=True, active=True)
         self.unusable: ConductorError | None = None
+        self.nodes: list[Node] = []
         self.supervising = contextlib.ExitStack()
         locks = Locks(directory / "run" / "locks", "supervise", self.world.clock, self.world.cancellation)
         self.supervising.enter_context(locks.hold(SUPERVISE_LOCK))
@@ -54,6 +56,7 @@ class HostUnderTest:
             is_cron_running=lambda: self.is_cron_running,
             room=lambda path: None if path in self.unseen else Room(100 * GIB, 0, self.free.get(path, 50 * GIB)),
             unusable=self.unusable,
+            nodes=lambda: tuple(self.nodes),
         )
 
     def report(self) -> Report:

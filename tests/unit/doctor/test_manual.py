@@ -4,14 +4,14 @@ import re
 
 from conductor.commands.help import pages
 from tests.support.commands import ROOT
-from tests.unit.doctor import test_docker, test_host, test_nginx, test_services
+from tests.unit.doctor import test_docker, test_fleet, test_host, test_nginx, test_services
 
 WRITTEN = re.compile(r'(?:check=|_cron\(|_supervise\(|little_room\(host, )\s*"([a-z]+(?:-[a-z]+)+)"')
 ALWAYS_TESTED = {"check-failed"}  # in test_examine.py
 
 
 def test_the_page_has_every_check() -> None:
-    tables = (test_docker.ROWS, test_host.ROWS, test_nginx.ROWS, test_services.ROWS)
+    tables = (test_docker.ROWS, test_fleet.ROWS, test_host.ROWS, test_nginx.ROWS, test_services.ROWS)
     checks = {row.check for table in tables for row in table.values()} | ALWAYS_TESTED
     page = pages()["troubleshooting"]
     rows = re.findall(r"^\| .* \| (`.*`) \| .* \|$", page, re.MULTILINE)

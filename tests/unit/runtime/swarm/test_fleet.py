@@ -6,6 +6,7 @@ import pytest
 
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.lease import LEASE_SECONDS, LeaseLostError
+from conductor.plan.node import Node
 from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.fleet import EDGE, Fleet, fleet
@@ -42,6 +43,27 @@ def test_edges() -> None:
 def test_edges_whose_node_is_up() -> None:
     shared = made(node("h3"), node("h1"), node("h2", state="down"), node("h4", edge=""))
     assert shared.present() == ("h1", "h3")
+
+
+def test_members() -> None:
+    clock = FakeClock()
+    running = {"NodeID": "id-h1", "Status": {"State": "running", "Timestamp": "2026-01-01T00:01:00.123456789Z"}}
+    tasks = [
+        {**running, "UpdatedAt": "2026-01-01T00:00:00.123456789Z"},
+        {**running, "UpdatedAt": "2026-01-01T00:03:00.1Z"},
+        {"NodeID": "id-h2", "Status": {"State": "failed"}},
+    ]
+    one = {**node("h1"), "ManagerStatus": {"Reachability": "reachable", "Addr": "10.9.0.1:2377"}}
+    two = {**node("h2", "worker", edge="", state="down"), "Status": {"State": "down", "Addr": "10.9.0.2"}}
+    swarm = SwarmApi(cast("EngineApi", Manager(clock, (200, tasks), (200, [two, one]))), clock)
+    objects = SwarmObjects(swarm, "default")
+    shared = Fleet(swarm, objects, RecentObjects(objects, clock), leases(FakeObjects(), clock, "h1"))
+    assert shared.members() == (
+        Node(
+            name="h1", address="10.9.0.1", is_up=True, is_manager=True, is_reachable=True, is_edge=True, clock_offset=60.0
+        ),
+        Node(name="h2", address="10.9.0.2", is_up=False, is_manager=False, is_reachable=False, is_edge=False),
+    )  # fmt: skip
 
 
 def test_an_edge_on_a_worker_is_refused_by_name() -> None:
