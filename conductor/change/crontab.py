@@ -16,7 +16,7 @@ from conductor.definitions.load import Definitions, restore
 from conductor.definitions.model import Definition, Logging
 from conductor.definitions.redaction import redactor
 from conductor.errors import ConductorError
-from conductor.plan.release import Release
+from conductor.plan.release import Release, Wanted
 from conductor.plan.tasks import GENERATE, GENERATE_SECONDS, Task, task_spec, with_deadline
 from conductor.plan.transition import new_release
 from conductor.runtime.port import Captured
@@ -96,6 +96,13 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
         )
     text = generate(context, definition, found, secrets.token_hex(4))
     return msgspec.structs.replace(found, crontab=text)
+
+
+def wanted_crontab(context: Context, wanted: Wanted, *, defined: bool) -> str | None:
+    """Return the file that every manager of a fleet should have; None for no file."""
+    if not defined or wanted.release is None or wanted.stopped or wanted.crontab_removed:
+        return None
+    return wrapped(context, wanted.release)
 
 
 def wrapped(context: Context, release: Release) -> str | None:

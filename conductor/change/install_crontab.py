@@ -67,6 +67,9 @@ def remove(context: Context, service: str, wait_seconds: float) -> Finished:
     """Remove an installed crontab, even of a service that is no longer defined."""
     began = context.clock.monotonic()
     with locked_and_recovered(context, [service], wait_seconds):
+        if context.host.fleet is not None:  # the other managers follow
+            wanted = context.store.wanted(service)
+            context.store.write_wanted(msgspec.structs.replace(wanted, crontab_removed=True))
         changed = context.crontabs.put(service, None)
         _record(context, service, "cron-remove", None, changed=changed)
         clean_up_jobs(context, service)

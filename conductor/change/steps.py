@@ -250,6 +250,9 @@ class ChangeSteps:
             if one.journal.action not in KEEPS_CRONTAB:
                 text = None if one.journal.new.stopped else wrapped(self.context, one.journal.release)
                 self.context.crontabs.put(one.service, text)
+                wanted = self.context.store.wanted(one.service)
+                if self.context.host.fleet and wanted.crontab_removed:  # the other managers follow
+                    self.context.store.write_wanted(msgspec.structs.replace(wanted, crontab_removed=False))
                 if text and (warning := cron_command_warning(self.context.host)):
                     self.warn(f"crontab of {one.service}: {warning}")
 

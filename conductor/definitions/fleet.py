@@ -17,8 +17,7 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     for key, is_set, why in (
         (("publish",), service.publish is not None, "the ports are those of host.fleet.ports"),
         (("canary",), service.canary is not None, "the requests of several edges are not compared"),
-        (("cron",), service.cron is not None, "only the manager that deploys would run the jobs"),
-        (("stop", "wait"), not service.stop.wait, "supervise does not remove replicas in a fleet"),
+        (("stop", "wait"), not service.stop.wait, "supervise removes no replicas there"),
         (("before_stop",), service.before_stop is not None, own_node),
         (("devices",), bool(service.devices), absent),
         (("security_opt",), bool(service.security_opt), absent),

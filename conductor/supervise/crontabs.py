@@ -11,7 +11,7 @@ import msgspec
 
 from conductor.caller import current_user
 from conductor.change.context import Context
-from conductor.change.crontab import wrapped
+from conductor.change.crontab import wanted_crontab, wrapped
 from conductor.definitions.load import Definitions
 from conductor.errors import BusyError
 from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
@@ -69,6 +69,8 @@ def follow_definitions(context: Context, service: str, *, defined: bool) -> bool
         wanted = context.store.wanted(service)
         if context.store.journal(service) is not None or is_paused(context, service):
             return False
+        if context.host.fleet is not None:
+            return context.crontabs.put(service, wanted_crontab(context, wanted, defined=defined))
         action: HistoryAction = "cron-install" if defined else "cron-remove"
         if defined:
             if not wanted.crontab_removed:  # installed meanwhile, and perhaps removed by an operator since

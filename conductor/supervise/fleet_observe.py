@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from conductor.change.context import Context
+from conductor.change.crontab import wanted_crontab
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
 from conductor.health.monitor import Target
@@ -109,6 +110,11 @@ class FleetObserver(Observer):
         drift = found.drift if found.drift is not None and drifted(wanted, found.drift) else None
         serving = self._serving(found) if found.serving is not None else None
         return msgspec.structs.replace(found, drift=drift, serving=serving)
+
+    def _crontab_follows(self, definitions: Definitions, wanted: Wanted) -> bool:
+        """Every manager has the crontab, and each firing is claimed by one of them."""
+        defined = wanted.service in definitions.ids
+        return self._context.crontabs.read(wanted.service) == wanted_crontab(self._context, wanted, defined=defined)
 
     def _serving(self, observation: Observation) -> frozenset[str] | None:
         """Return the endpoints that the edges have if a healthy replica is not among them, else None: each edge follows the health

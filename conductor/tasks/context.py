@@ -1,7 +1,9 @@
 """What a task needs from outside. It imports neither the Docker SDK nor templates: cron calls `conductor run` every minute."""
 
+import functools
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,8 @@ from conductor.state.store import Store
 
 
 class TaskContext(msgspec.Struct, frozen=True, kw_only=True):
-    """`command` names the task in locks and history."""
+    """`command` names the task in locks and history. `claim` returns whether this host runs a job, by service and key, in a minute
+    since 1970: on a fleet, each manager has the crontab."""
 
     definitions: Definitions
     runtime: TaskRuntime
@@ -27,6 +30,7 @@ class TaskContext(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     cancellation: SignalCancellation
     command: str
+    claim: Callable[[str, str, int], bool] = lambda _service, _job, _minute: True
 
     @property
     def host(self) -> Host:
@@ -38,27 +42,35 @@ def make_task_context(config: Path, command: str) -> TaskContext:
     """Return the context of a task on this host. Nothing outside is contacted yet."""
     definitions = load(config)
     host, clock, cancellation = definitions.host, Clock(), SignalCancellation()
-    return TaskContext(
+    directory = Path(host.runtime_dir) / "locks"
+    context = TaskContext(
         definitions=definitions,
         runtime=TaskRuntime(host.docker, host.instance),
-        store=_store(host, command),
+        store=Store(Path(host.state_dir)),
         history=History(Path(host.state_dir)),
-        locks=Locks(Path(host.runtime_dir) / "locks", command, clock, cancellation),
+        locks=Locks(directory, command, clock, cancellation),
         clock=clock,
         cancellation=cancellation,
         command=command,
     )
+    return context if host.fleet is None else _on_fleet(context, directory)
 
 
-def _store(host: Host, command: str) -> Store:
-    """In a fleet, a task has the state of all managers, but the locks of this one: its network and its jobs are local."""
-    if host.fleet is None:
-        return Store(Path(host.state_dir))
+def _on_fleet(context: TaskContext, directory: Path) -> TaskContext:
+    """The state and the runs of jobs are those of all managers; the network and its addresses are those of this host."""
     from conductor.runtime.swarm.fleet import fleet
+    from conductor.state.fleet.claims import claim
+    from conductor.state.fleet.locks import FleetLocks, is_of_job
     from conductor.state.fleet.store import FleetStore
 
+    host, command = context.host, context.command
     shared = fleet(host.docker, host.instance, command)
-    return FleetStore(Path(host.state_dir), shared.objects, shared.leases)
+    return msgspec.structs.replace(
+        context,
+        store=FleetStore(Path(host.state_dir), shared.objects, shared.leases),
+        locks=FleetLocks(directory, command, context.clock, context.cancellation, shared.leases, shared=is_of_job),
+        claim=functools.partial(claim, shared.objects),
+    )
 
 
 def host_name() -> str:

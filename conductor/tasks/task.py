@@ -30,17 +30,21 @@ if TYPE_CHECKING:
 
 TIMED_OUT = 124
 DOCKER_POLL_SECONDS = 0.5
+MINUTE_SECONDS = 60.0
 
 
 def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -> int:
     """Run a task and return its exit code, or 124 after its timeout; raise `ConductorError` when it could not be run.
 
-    Wait at most `docker_wait_seconds` for a daemon that is not responding.
+    Wait at most `docker_wait_seconds` for a daemon that does not answer. A job that another manager of a fleet runs is left to it.
     """
     context.cancellation.listen()
+    minute = int(context.clock.wall() // MINUTE_SECONDS)
     try:
         if docker_wait_seconds:
             _await_daemon(context, docker_wait_seconds)
+        if task.job and not context.claim(task.service, task.job, minute):
+            return 0
         release, definition = resolve(context, task)
     except ConductorError as error:
         if task.job:  # so that `cron list` shows the failure

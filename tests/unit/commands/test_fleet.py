@@ -17,7 +17,7 @@ from conductor.runtime.docker.client import DockerRuntime
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.state.fleet.edges import Edges
-from conductor.state.fleet.locks import FleetLocks
+from conductor.state.fleet.locks import FleetLocks, is_of_job
 from conductor.state.fleet.store import FleetStore
 from conductor.state.store import Store
 from conductor.supervise.edge_loop import EdgeLoop, EdgeParts
@@ -65,14 +65,22 @@ def test_a_single_host(host: Host, tmp_path: Path) -> None:
     ]
 
 
-def test_a_task_has_the_state_of_the_fleet_and_the_locks_of_its_host(host: Host, tmp_path: Path) -> None:
+def test_a_task_has_the_state_of_the_fleet_and_shares_the_locks_of_jobs(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "services.yml"
     path.write_text(
-        f"version: 1\nhost: {{state_dir: {host.state_dir}, fleet: {{ports: [21000, 21999]}}}}\nservices: {{}}\n"
+        f"version: 1\nhost: {{docker: {host.docker}, state_dir: {host.state_dir}, runtime_dir: {host.runtime_dir}, fleet: {{ports: [21000, 21999]}}}}\nservices: {{}}\n"
     )
     context = make_task_context(path, "run")
     assert type(context.store) is FleetStore
-    assert type(context.locks) is not FleetLocks
+    assert type(context.locks) is FleetLocks
+    shared = [
+        name for name in ("web.key", "web.key.next", "web.key.result", "addresses", "images.use") if is_of_job(name)
+    ]
+    assert shared == ["web.key", "web.key.next"]
+    with context.locks.hold("addresses"):
+        assert (tmp_path / "run" / "locks" / "addresses.lock").exists()
+    with pytest.raises(RuntimeUnavailable):
+        context.claim("web", "key", 1)
 
 
 def test_every_action_that_moves_traffic_can_continue_without_edges() -> None:

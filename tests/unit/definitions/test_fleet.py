@@ -23,7 +23,6 @@ def definitions(ports: list[int] | None = None, **more: Any) -> Definitions:
     [
         ({"publish": [21000, 21015]}, "publish"),
         ({"canary": {}}, "canary"),
-        ({"cron": {"generate": ["true"]}}, "cron"),
         ({"stop": {"wait": False}}, "stop.wait"),
         ({"before_stop": {"command": ["true"]}}, "before_stop"),
         ({"devices": ["/dev/fuse"]}, "devices"),

@@ -14,6 +14,7 @@ import pytest
 from conductor.cancellation import Cancellation
 from conductor.change import actions
 from conductor.change.context import Context
+from conductor.change.install_crontab import remove
 from conductor.definitions.model import Host
 from conductor.errors import LockYielded
 from conductor.health.monitor import HealthMonitor
@@ -331,3 +332,43 @@ def test_a_changed_definition_is_applied_once_every_edge_has_it(directory: Path)
     fleet.run_passes(10)
     assert not set(fleet.replicas("web")) & set(before)
     assert (fleet.running("web"), len(fleet.actors())) == ({"r1": 2}, 1)
+
+
+def test_every_manager_has_the_crontab(directory: Path) -> None:
+    cron = {**WEB, "cron": {"generate": ["bin/cron"]}}
+    fleet = SupervisedFleet(directory, {"web": cron})
+    fleet.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job",)), kind="task")
+
+    def installed() -> list[bool]:
+        return [(directory / name / "cron" / "conductor-web").exists() for name in EDGES]
+
+    fleet.upgrade("r1")
+    fleet.run_passes(10)
+    assert installed() == [True] * 3
+    assert "r1" in (directory / "h3" / "cron" / "conductor-web").read_text()
+    fleet.upgrade("r2")
+    fleet.run_passes(10)
+    assert "r2" in (directory / "h3" / "cron" / "conductor-web").read_text()
+    remove(fleet.context(), "web", 0.0)
+    fleet.run_passes(10)
+    assert installed() == [False] * 3
+    fleet.restart()
+    fleet.run_passes(10)
+    assert installed() == [True] * 3
+    fleet.perform(actions.stop(""))
+    fleet.run_passes(10)
+    assert installed() == [False] * 3
+    before = fleet.objects.writes
+    fleet.run_passes(20)
+    assert fleet.objects.writes == before
+
+
+def test_a_crontab_stays_while_only_some_managers_define_its_service(directory: Path) -> None:
+    cron = {**WEB, "cron": {"generate": ["bin/cron"]}}
+    fleet = SupervisedFleet(directory, {"web": cron})
+    fleet.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job",)), kind="task")
+    fleet.upgrade("r1")
+    fleet.run_passes(10)
+    fleet.managers["h1"].define({"other": WEB})
+    fleet.run_passes(10)
+    assert (directory / "h1" / "cron" / "conductor-web").exists()

@@ -17,6 +17,7 @@ from conductor.plan.release import Wanted
 from conductor.plan.tasks import Task, job_locks
 from conductor.plan.transition import new_release
 from conductor.runtime.port import RuntimeUnavailable
+from conductor.state.history import History
 from conductor.state.locks import Locks
 from conductor.tasks.context import TaskContext
 from conductor.tasks.task import run
@@ -169,3 +170,19 @@ def test_an_unreadable_secret_file_names_the_service_and_says_what_to_do(command
         run(command, Task(service="web", kind="task", command=("true",)))
     assert refused.value.sentence == "cannot use the secret and env files of web: 1 problem"
     assert refused.value.hint.endswith("conductor config check --files")
+
+
+def test_a_job_that_another_manager_runs_is_left_to_it(command: TaskContext) -> None:
+    claimed = []
+
+    def claim(*what: object) -> bool:
+        claimed.append(what)
+        return False
+
+    context = msgspec.structs.replace(command, claim=claim)
+    task = Task(service="web", kind="cron", command=("true",), revision="r9", job="key")
+    assert run(context, task) == 0
+    assert claimed == [("web", "key", int(context.clock.wall() // 60))]
+    assert list(History(context.store.directory).entries()) == []
+    with pytest.raises(ConductorError):  # it fails, so it was tried
+        run(context, msgspec.structs.replace(task, job="", kind="task"))

@@ -77,7 +77,7 @@ class Fleet:
                     self.turns.turn(self.turns.random.uniform(0.1, 0.5))
                     self.made.append((name, request.step))
                     answer = RouteAnswer(id=request.id, error=self.fails.get(request.step, ""))
-                    edges.confirm(name, {service: answer}, ())
+                    edges.confirm(name, {service: answer}, EdgeView())
                     done = request.id
             self.turns.turn(1.0)
 
