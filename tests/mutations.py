@@ -111,6 +111,7 @@ class Mutant(NamedTuple):
 ON_NGINX = "tests/integration/test_announced_reloads.py"
 POWER_LOSS = "tests/unit/change/test_power_loss.py"
 LEASES, RACES = "tests/unit/state/fleet/test_leases.py", "tests/unit/state/fleet/test_races.py"
+PASSES = "tests/unit/supervise/test_fleet.py"
 EDGE, ORDERS = "tests/unit/supervise/test_edge.py", "tests/unit/traffic/fleet/test_interleavings.py"
 PROTECTIONS = [
     Mutant("change/service_change.py", "self.context.store.write_journal(self.journal)", "the journal"),
@@ -173,13 +174,30 @@ PROTECTIONS = [
         "while (found := self.confirmation(requests, edges)).missing == tuple(sorted(edges)):",
     ),
     Mutant(
-        "supervise/edge_routes.py", 'made = "" if now.switching else id_',
+        "supervise/edge_routes.py", 'made = "" if one.switching else id_',
         "the refusal to undo to a switch that was not proven", (EDGE,), "made = id_",
     ),
     Mutant("supervise/edge.py", "self._gate(route, request.endpoints)", "the gate of an edge", (ORDERS,)),
     Mutant(
         "traffic/fleet/traffic.py", "return self._edges.known() | self._local.known()", "the quarantine of all edges", (EDGE,),
         "return self._local.known()",
+    ),
+    Mutant(
+        "plan/edges.py", "return frozenset(endpoint for endpoint, count in counts.items() if 2 * count > len(views))",
+        "the agreement of most edges about a failing replica", (PASSES,), "return frozenset(counts)",
+    ),
+    Mutant(
+        "supervise/supervision_lease.py", "self.held = self._leases.take(SUPERVISION) is None",
+        "the lease of the manager that acts", (PASSES,), "self.held = True",
+    ),
+    Mutant(
+        "supervise/fleet_observe.py",
+        "same = {id_ for id_, digest in digests.items() if all(one.get(id_) == digest for one in every)}",
+        "the agreement of all edges about a definition", (PASSES,), "same = set(digests)",
+    ),
+    Mutant(
+        "state/fleet/claims.py", "if found is not None and minute <= int(found.values[MINUTE]) <= minute + WRONG_CLOCK_MINUTES:",
+        "the claim of a cron job", ("tests/unit/state/fleet/test_claims.py",), "if False:",
     ),
 ]  # fmt: skip
 # The same protections, each noticed by the campaign of faults, its models, or another fault on the real parts.
