@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WHOLE = {
     "payments/": "tests/integration/test_demo.py",  # also tests/unit/examples/test_payments.py
     "demo_parts/": "tests/integration/test_demo.py",
+    "fleet_parts/": "tests/host/test_example_fleet.py",
     "capistrano/": "tests/integration/test_example_files.py",  # cap loads all of it
     "fabric/": "tests/integration/test_example_files.py",
     "debian/": "tests/host/test_deb.py",
@@ -69,5 +70,5 @@ def test_a_comment_does_not_count() -> None:
 
 def test_the_readme_lists_every_directory() -> None:
     readme = (ROOT / "examples" / "README.md").read_text()
-    parts = {name.partition("/")[0] for name in files_of_examples()} - {"README.md", "demo_parts"}
+    parts = {name.partition("/")[0] for name in files_of_examples()} - {"README.md", "demo_parts", "fleet_parts"}
     assert [part for part in parts if f"| `{part}" not in readme] == []
