@@ -43,7 +43,7 @@ class Contexts:
     """Makes contexts that share one runtime, which reuses its connections, and one history.
 
     `passes` is the context of passes and health checks. It is never cancelled. `notify` gets the notifications about changes.
-    `history` is not only of this host on a fleet.
+    `history` is not only of this host in a fleet.
     """
 
     def __init__(

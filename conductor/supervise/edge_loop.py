@@ -1,4 +1,4 @@
-"""`supervise` on a fleet: the edge of this manager, and what its passes share with the other managers."""
+"""`supervise` in a fleet: the edge of this manager, and what its passes share with the other managers."""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -1,18 +1,20 @@
 """The health checks of a manager: one of each endpoint, for the ejection from its own nginx and for the passes."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from conductor.health.monitor import HealthMonitor, Target
+from conductor.plan.edges import EdgeView, failing_at_most
 from conductor.plan.reconcile import Condition
 from conductor.plan.replica import CheckResult
 from conductor.supervise.edge import REACH, health_from_here, replica_at
 
 
 class FleetMonitor(HealthMonitor):
-    """For passes, a replica is unhealthy when its endpoint fails on most edges: one of them may just be cut off."""
+    """For passes, a replica is unhealthy when its endpoint fails on most edges, one of which may just be cut off, and on the edge of
+    its own node, without which that node may be lost: Swarm then starts the replica elsewhere. `views` is what the edges say."""
 
     def __init__(
         self, check: Callable[[Target], CheckResult], changed: Callable[[], None], monotonic: Callable[[], float]
@@ -24,7 +26,7 @@ class FleetMonitor(HealthMonitor):
         self._runs_since: dict[
             tuple[str, str | None], float
         ] = {}  # by replica and endpoint: Swarm restarts and moves it
-        self.failing_at_most: Collection[str] = ()
+        self.views: Mapping[str, EdgeView] = {}
 
     def watch_routes(self, targets: Iterable[Target]) -> None:
         """Check these endpoints, besides those of replicas."""
@@ -57,10 +59,14 @@ class FleetMonitor(HealthMonitor):
     def condition(self, replica: str) -> Condition:
         """Return the condition of a running replica. One that has just been started somewhere may take its time."""
         target = self._replicas.get(replica)
-        if target is None or target.replica.endpoint not in self.failing_at_most:
+        if target is None or not self._fails(target.replica.node, target.replica.address):
             return Condition.HEALTHY
         ran = self._monotonic() - self._runs_since.get((replica, target.replica.endpoint), self._monotonic())
         return Condition.UNHEALTHY if ran >= target.health.start_timeout else Condition.STARTING
+
+    def _fails(self, node: str, endpoint: str) -> bool:
+        own = self.views.get(node)
+        return (own is None or endpoint in own.failing) and endpoint in failing_at_most(tuple(self.views.values()))
 
     def failing(self) -> tuple[str, ...]:
         """Return the endpoints that fail the checks of this manager, sorted."""

@@ -1,4 +1,4 @@
-"""One pass of observation on a fleet. Every manager makes passes; what it sees includes what the other edges say."""
+"""One pass of observation in a fleet. Every manager makes passes; what it sees includes what the other edges say."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
@@ -10,7 +10,7 @@ from conductor.change.crontab import wanted_crontab
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
 from conductor.health.monitor import Target
-from conductor.plan.edges import EdgeView, failing_at_most
+from conductor.plan.edges import EdgeView
 from conductor.plan.reconcile import Condition, Observation
 from conductor.plan.release import Wanted
 from conductor.plan.replica import Replica
@@ -85,8 +85,7 @@ class FleetObserver(Observer):
 
     def observe(self, *, runtime_restarted: bool) -> HostObservation:
         """Make one pass. Swarm itself starts again what a restart has stopped."""
-        self.views = self._read_views()
-        self._fleet_monitor.failing_at_most = failing_at_most(tuple(self.views.values()))
+        self.views = self._fleet_monitor.views = self._read_views()
         self._agreed.agree([one.definitions for one in self.views.values()])
         return super().observe(runtime_restarted=False)
 

@@ -88,7 +88,9 @@ def supervise(
     edge = None
     if contexts.passes.host.fleet is not None:
         if once:
-            raise ConductorError("cannot run one pass: on a fleet, supervise is an edge, which other managers wait for")
+            raise ConductorError(
+                "cannot use --once on an edge of a fleet: supervise there carries out steps for commands"
+            )
         edge = EdgeLoop(make_edge(contexts.passes), contexts.passes, log, ended, lambda: file.definitions)
     supervisor = Supervisor(file, contexts, log, ended, notifications, edge=edge)
     if once:

@@ -123,7 +123,7 @@ class NodesRuntime(WatchedRuntime):
             replicas=tuple(
                 msgspec.structs.replace(one, state="restarting")
                 if one.running and one.id in self.restarting
-                else msgspec.structs.replace(one, address=self._address(one.id, one.address))
+                else msgspec.structs.replace(one, address=self._address(one.id, one.address), node=node_of(one.id))
                 if one.running
                 else one
                 for one in found.replicas
@@ -132,7 +132,12 @@ class NodesRuntime(WatchedRuntime):
 
     @staticmethod
     def _address(container: str, address: str) -> str:
-        return f"10.9.0.{zlib.crc32(container.encode()) % 3 + 1}{address}" if address.startswith(":") else address
+        return f"10.9.0.{node_of(container)[1:]}{address}" if address.startswith(":") else address
+
+
+def node_of(container: str) -> str:
+    """Return the node that runs a replica."""
+    return EDGES[zlib.crc32(container.encode()) % 3]
 
 
 class EveryEdge(FakeTraffic):
