@@ -83,7 +83,7 @@ def make_context(
 
 
 def make_history(host: Host, command: str, *, yields: bool = False) -> HistoryWriter:
-    """Return the history of this host, which on a fleet is that of all managers."""
+    """Return the history of this host, which in a fleet is that of all managers."""
     if host.fleet is not None:
         from conductor.commands.fleet import fleet_history
 

@@ -79,7 +79,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     )  # fmt: skip
 
 
-def _only_one(_ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
+def _only_one(ctx: click.Context, _param: click.Parameter, ids: tuple[str, ...]) -> str | None:
     """Refuse a repeated --id, of which click would silently use the last."""
     if len(ids) > 1:
         words = f"cannot run {ctx.command_path} on several services: --id was given {len(ids)} times"
@@ -134,7 +134,7 @@ wait_option = click.option(
 )  # fmt: skip
 without_edge_option = click.option(
     "--without-edge", "without_edges", metavar="NODE", multiple=True, cls=CommandLineOnly,
-    help="On a fleet, continue without an edge that does not answer. It must not carry traffic. Repeat it for several.",
+    help="In a fleet, continue without an edge that is not responding. Clients must not use that edge. Can be repeated.",
 )  # fmt: skip
 plan_option = click.option(
     "--plan", "plan_only", cls=CommandLineOnly, is_flag=True,

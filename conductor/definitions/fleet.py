@@ -16,8 +16,8 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     absent = "not supported in a fleet"
     for key, is_set, why in (
         (("publish",), service.publish is not None, "the ports are those of host.fleet.ports"),
-        (("canary",), service.canary is not None, "the requests of several edges are not compared"),
-        (("stop", "wait"), not service.stop.wait, "supervise removes no replicas there"),
+        (("canary",), service.canary is not None, "canary figures cannot be combined across edges"),
+        (("stop", "wait"), not service.stop.wait, "supervise does not remove replicas in a fleet"),
         (("before_stop",), service.before_stop is not None, own_node),
         (("devices",), bool(service.devices), absent),
         (("security_opt",), bool(service.security_opt), absent),
@@ -29,8 +29,8 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     for index, volume in enumerate(service.volumes):
         source = volume if isinstance(volume, str) else volume.source
         if source.startswith("/") and service.order != "stop-first":
-            why = "each node has a path of its own, and replicas move; order: stop-first keeps a service on one node"
-            yield ("volumes", index), f"cannot be used on a fleet: {why}"
+            why = "a host path differs between nodes, and a replica can move; order: stop-first keeps a service on one node"
+            yield ("volumes", index), f"cannot be used in a fleet: {why}"
     for index, written in enumerate(service.tmpfs):
         names = {option.partition("=")[0] for option in tmpfs_mount(written)[1].split(",") if option}
         if others := sorted(names - _TMPFS_OPTIONS):

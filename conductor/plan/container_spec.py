@@ -43,7 +43,7 @@ def unmounted(paths: Iterable[str], volumes: Iterable[str | Mount], tmpfs: Itera
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). On a fleet,
+    """What the runtime creates. `ip` is a fixed address on the network, `publish` is (container port, host port). In a fleet,
     `apart` are the host ports of all replicas that start with this one, which should run on different nodes; `pinned`: the service stays on
     one node. `tty` and `stdin` are for a client that attaches. `aliases` are more names on the network, `joined` are existing networks besides it."""
 

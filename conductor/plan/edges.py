@@ -4,7 +4,7 @@ A request is a value in the object of a service. An answer is a value in the obj
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -128,3 +128,8 @@ def failing_at_most(views: Collection[EdgeView]) -> frozenset[str]:
     """Return the endpoints that fail the checks of more than half of the edges. One edge may just be cut off."""
     counts = Counter(endpoint for one in views for endpoint in one.failing)
     return frozenset(endpoint for endpoint, count in counts.items() if 2 * count > len(views))
+
+
+def action_text(step: RouteStep, services: Iterable[str]) -> str:
+    """Return what a step does, for example "switch nginx for web"."""
+    return f"{_ACTIONS[step]} {', '.join(sorted(services))}"

@@ -12,7 +12,7 @@ KILLED = 137  # the exit code of a container that SIGKILL ended
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One container of a service's release. Its identity is `id`, on `node`; `change` is the change that started it.
 
-    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. On a fleet it
+    `address` is what Conductor gave it: `IP:PORT` where the app listens, or `IP` for a service without a port. In a fleet it
     is `:PORT` until a node runs it. `state` is Docker's word, or `node-down`; `created` is in seconds since 1970. `image_id` is empty in a
     journal of an older version.
     """

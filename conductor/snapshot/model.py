@@ -53,7 +53,7 @@ class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
     `deployed` is when the live release was committed, and `last_change` the latest change; each is None when the latest part
     of the history does not have it. `restarts` is how often `supervise` replaced or started replicas in the last hour; Docker
     itself restarts none. `nginx` is None when the service is not behind nginx, `cron` when no crontab is installed.
-    `edges` exist on a fleet only.
+    `edges` exist in a fleet only.
     """
 
     replicas: tuple[ReplicaSnapshot, ...] = ()

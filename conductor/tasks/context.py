@@ -20,7 +20,7 @@ from conductor.state.store import Store
 
 class TaskContext(msgspec.Struct, frozen=True, kw_only=True):
     """`command` names the task in locks and history. `claim` returns whether this host runs a job, by service and key, in a minute
-    since 1970: on a fleet, each manager has the crontab."""
+    since 1970: in a fleet, each manager has the crontab."""
 
     definitions: Definitions
     runtime: TaskRuntime

@@ -36,7 +36,8 @@ MINUTE_SECONDS = 60.0
 def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -> int:
     """Run a task and return its exit code, or 124 after its timeout; raise `ConductorError` when it could not be run.
 
-    Wait at most `docker_wait_seconds` for a daemon that does not answer. A job that another manager of a fleet runs is left to it.
+    Wait at most `docker_wait_seconds` for a daemon that is not responding. A job that another
+    manager of a fleet runs is left to it.
     """
     context.cancellation.listen()
     minute = int(context.clock.wall() // MINUTE_SECONDS)

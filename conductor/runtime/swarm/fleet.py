@@ -53,9 +53,11 @@ class Fleet(NamedTuple):
         """Return all nodes."""
         offsets: dict[str, float] = {}
         for one in self.swarm.tasks():
-            if one["Status"]["State"] == "running":  # its node has set the first time, the leader the second one
+            if one["Status"]["State"] == "running" and one.get(
+                "UpdatedAt"
+            ):  # its node has set the first time, the leader the second one
                 offset = seconds_between(one["UpdatedAt"], one["Status"]["Timestamp"])
-                offsets[one["NodeID"]] = min(offset, offsets.get(one["NodeID"], offset), key=abs)
+                offsets[one.get("NodeID", "")] = min(offset, offsets.get(one.get("NodeID", ""), offset), key=abs)
         return tuple(
             Node(
                 name=_name(one), address=address(one), is_up=one["Status"]["State"] == "ready",

@@ -38,7 +38,7 @@ class Pins:
 
     def _choose(self, nodes: dict[str, dict[str, Any]]) -> str:
         """Return the usable node with the fewest tasks."""
-        tasks = Counter(one.get("NodeID") for one in self._swarm.tasks() if one["DesiredState"] == "running")
+        tasks = Counter(one.get("NodeID") for one in self._swarm.tasks() if one.get("DesiredState") == "running")
         usable = [
             (tasks[one["ID"]], name)
             for name, one in nodes.items()

@@ -91,18 +91,18 @@ def replica(service: Service) -> Replica:
     """Return the replica that is a service."""
     label, task = service.labels, service.running
     started = STARTED in label
-    node = service.nodes.get(task["NodeID"], {}) if task else {}
+    node = service.nodes.get(task.get("NodeID", ""), {}) if task else {}
     stopped = "exited" if started else "created"
     waits = "node-down" if service.lost_nodes else "restarting"
     return Replica(
         id=service.found["ID"],
         name=service.found["Spec"]["Name"],
         node=node.get("Description", {}).get("Hostname", label.get(PINNED, "")),
-        service=label[labels.SERVICE],
-        revision=label[labels.REVISION],
-        release=label[labels.RELEASE],
-        change=label[labels.CHANGE],
-        address=_address(service, task) if task else label[labels.ADDRESS],
+        service=label.get(labels.SERVICE, ""),
+        revision=label.get(labels.REVISION, ""),
+        release=label.get(labels.RELEASE, ""),
+        change=label.get(labels.CHANGE, ""),
+        address=_address(service, task) if task else label.get(labels.ADDRESS, ""),
         state="running" if task else waits if service.is_wanted else stopped,
         created=seconds_between(EPOCH, f"{service.found['CreatedAt'][:19]}Z"),
         image_id=label.get(IMAGE, ""),
@@ -166,7 +166,7 @@ def _waits_for(service: Service) -> str:
 
 def _address(service: Service, task: Json) -> str:
     """Return where a running task is reached; empty for one without a port."""
-    node, port = service.nodes.get(task["NodeID"], {}), service.labels[labels.ADDRESS]
+    node, port = service.nodes.get(task.get("NodeID", ""), {}), service.labels.get(labels.ADDRESS, "")
     return f"{address(node)}{port}" if port else ""
 
 

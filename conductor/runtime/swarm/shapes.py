@@ -84,9 +84,14 @@ class Task(Shape, frozen=True, kw_only=True):
 
     id: str = msgspec.field(name="ID")
     created_at: str
+    updated_at: str = ""
+    desired_state: str = ""
     status: TaskStatus
     node_id: str = msgspec.field(name="NodeID", default="")
     service_id: str = msgspec.field(name="ServiceID", default="")  # a container on an attachable network has none
+
+    def __post_init__(self) -> None:
+        check_stamps(self.updated_at)
 
 
 class Description(Shape, frozen=True, kw_only=True):
@@ -114,6 +119,7 @@ class ManagerStatus(Shape, frozen=True, kw_only=True):
     """Of a manager."""
 
     addr: str = ""
+    reachability: str = ""
 
 
 class Node(Shape, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from conductor.cancellation import Cancellation
 from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.json_text import decode
-from conductor.plan.edges import Confirmation, EdgeView, RouteAnswer, RouteRequest, confirmation
+from conductor.plan.edges import Confirmation, EdgeView, RouteAnswer, RouteRequest, action_text, confirmation
 from conductor.plan.lease import Values
 from conductor.state.fleet.leases import Leases
 from conductor.state.fleet.objects import Objects

@@ -8,7 +8,7 @@ import msgspec
 
 from conductor.clock import Clock
 from conductor.errors import ConductorError
-from conductor.plan.edges import Confirmation, EdgeState, RouteRequest, RouteStep, SharedRoute, shared
+from conductor.plan.edges import Confirmation, EdgeState, RouteRequest, RouteStep, SharedRoute, action_text, shared
 from conductor.plan.route import Cutover, Route
 from conductor.state.fleet.edges import EdgeFailed, Edges
 from conductor.traffic.port import Drained, Draining, Traffic, TrafficUnavailable, Unreached

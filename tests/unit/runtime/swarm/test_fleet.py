@@ -20,8 +20,8 @@ from tests.unit.runtime.swarm.test_api import Manager
 
 def node(name: str, role: str = "manager", edge: str = "true", state: str = "ready") -> dict[str, Any]:
     return {
-        "ID": f"id-{name}", "Description": {"Hostname": name}, "Spec": {"Role": role, "Labels": {EDGE: edge} if edge else None},
-        "Status": {"State": state},
+        "ID": f"id-{name}", "Description": {"Hostname": name}, "Status": {"State": state},
+        "Spec": {"Role": role, "Availability": "active", "Labels": {EDGE: edge} if edge else None},
     }  # fmt: skip
 
 
@@ -47,11 +47,12 @@ def test_edges_whose_node_is_up() -> None:
 
 def test_members() -> None:
     clock = FakeClock()
-    running = {"NodeID": "id-h1", "Status": {"State": "running", "Timestamp": "2026-01-01T00:01:00.123456789Z"}}
+    made = {"ID": "t", "CreatedAt": "2026-01-01T00:00:00Z"}
+    running = {**made, "NodeID": "id-h1", "Status": {"State": "running", "Timestamp": "2026-01-01T00:01:00.123456789Z"}}
     tasks = [
         {**running, "UpdatedAt": "2026-01-01T00:00:00.123456789Z"},
         {**running, "UpdatedAt": "2026-01-01T00:03:00.1Z"},
-        {"NodeID": "id-h2", "Status": {"State": "failed"}},
+        {**made, "NodeID": "id-h2", "Status": {"State": "failed", "Timestamp": "2026-01-01T00:00:00Z"}},
     ]
     one = {**node("h1"), "ManagerStatus": {"Reachability": "reachable", "Addr": "10.9.0.1:2377"}}
     two = {**node("h2", "worker", edge="", state="down"), "Status": {"State": "down", "Addr": "10.9.0.2"}}

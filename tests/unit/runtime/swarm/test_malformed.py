@@ -12,7 +12,7 @@ from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.runtime.swarm.fleet import Fleet
 from conductor.runtime.swarm.objects import SwarmObjects
-from conductor.state.fleet.objects import StoredObject
+from conductor.state.fleet.objects import RecentObjects, StoredObject
 from tests.fakes.fleet import leases
 from tests.fakes.objects import FakeObjects
 from tests.fakes.runtime import FakeCancellation, FakeClock
@@ -38,7 +38,7 @@ RESPONSES: dict[str, Any] = {
     f"GET /services/{ID}": SERVICE,
     "GET /tasks": [
         {
-            "ID": "t1", "ServiceID": ID, "CreatedAt": STAMP, "NodeID": "n1", "DesiredState": "shutdown",
+            "ID": "t1", "ServiceID": ID, "CreatedAt": STAMP, "UpdatedAt": STAMP, "NodeID": "n1", "DesiredState": "shutdown",
             "Status": {
                 "State": "failed", "Timestamp": STAMP, "Err": "task: non-zero exit (3)",
                 "ContainerStatus": {"ContainerID": "c1", "ExitCode": 3, "PID": 0},
@@ -49,7 +49,7 @@ RESPONSES: dict[str, Any] = {
         {
             "ID": "n1", "Description": {"Hostname": "h1"}, "Status": {"State": "ready", "Addr": "10.9.0.1"},
             "Spec": {"Role": "manager", "Availability": "active", "Labels": {"conductor.edge": "true"}},
-            "ManagerStatus": {"Addr": "10.9.0.1:2377", "Leader": True},
+            "ManagerStatus": {"Addr": "10.9.0.1:2377", "Leader": True, "Reachability": "reachable"},
         }
     ],
     "GET /configs": [CONFIG],
@@ -66,8 +66,14 @@ REPLICAS: tuple[Callable[[Parts], Any], ...] = (
 CALLS: dict[str, tuple[Callable[[Parts], Any], ...]] = {
     "GET /services": REPLICAS,
     f"GET /services/{ID}": (*REPLICAS, lambda r: r[0].environment(ID), lambda r: r[0].stop(ID, 1)),
-    "GET /tasks": REPLICAS,
-    "GET /nodes": (*REPLICAS, lambda r: r[2].edges(), lambda r: r[2].own_name(), lambda r: r[2].swarm.usable_nodes()),
+    "GET /tasks": (*REPLICAS, lambda r: r[2].members()),
+    "GET /nodes": (
+        *REPLICAS,
+        lambda r: r[2].edges(),
+        lambda r: r[2].own_name(),
+        lambda r: r[2].members(),
+        lambda r: r[2].swarm.usable_nodes(),
+    ),
     "GET /configs": (lambda r: r[1].read_all(),),
     "GET /info": (lambda r: r[2].swarm.node_id(),),
 }
@@ -80,7 +86,7 @@ def parts(daemon: Daemon, tmp_path: Path) -> Parts:
     swarm = SwarmApi(EngineApi(base), clock)
     objects = SwarmObjects(swarm, "test")
     runtime = SwarmRuntime(base, "test", Clock(), FakeCancellation())
-    return runtime, objects, Fleet(swarm, objects, leases(FakeObjects(), clock, "h1"))
+    return runtime, objects, Fleet(swarm, objects, RecentObjects(objects, clock), leases(FakeObjects(), clock, "h1"))
 
 
 def all_unclean(daemon: Daemon, parts: Parts, request: str, damages: Iterator[tuple[str, Any]]) -> list[str]:
