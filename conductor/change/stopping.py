@@ -88,7 +88,8 @@ class Stopping:
 
         for replica, error in for_each([one for one, _ in replicas], remove):
             self.left_for_operator.append(replica.name)
-            self._warn(f"{error.sentence}; remove it by hand: docker rm -f {replica.name}")
+            remove_by_hand = "docker service rm" if self._context.host.fleet else "docker rm -f"
+            self._warn(f"{error.sentence}; remove it by hand: {remove_by_hand} {replica.name}")
 
     def signal(self, one: ServiceChange) -> None:
         """Send the stop signal to old replicas of a service. One that cannot get it is stopped and waited for later.
@@ -137,7 +138,10 @@ class Stopping:
         for replica, error in for_each(replicas, start, waiting):
             self.left_for_operator.append(replica.name)
             verb = "restart" if replica.running else "start"
-            self._warn(f"{error.sentence}; {verb} it by hand: docker {verb} {replica.name}")
+            by_hand = f"docker {verb} {replica.name}"
+            if self._context.host.fleet:
+                by_hand = f"docker service scale {replica.name}=1"
+            self._warn(f"{error.sentence}; {verb} it by hand: {by_hand}")
 
 
 def refuse_running(replicas: Sequence[Replica], others: str) -> None:

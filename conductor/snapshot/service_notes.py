@@ -76,11 +76,12 @@ def _unrecorded(
     names = tuple(one.name for one in replicas)
     newest = max(replicas, key=lambda one: one.created).revision
     fix = f"conductor service upgrade --id {service} --revision {newest}"
+    remove = "docker service rm" if context.host.fleet else "docker rm -f"
     yield notes.Unrecorded(
         service=service,
         names=names,
         state_dir=context.host.state_dir,
-        fix=fix if service in definitions.ids else f"docker rm -f {' '.join(names)}",
+        fix=fix if service in definitions.ids else f"{remove} {' '.join(names)}",
     )
 
 

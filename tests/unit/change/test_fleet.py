@@ -16,6 +16,7 @@ import pytest
 
 from conductor.change import actions
 from conductor.errors import ConductorError, LockYielded
+from conductor.output.events import Warned
 from conductor.plan.edges import RouteStep, action_text
 from conductor.state.fleet.store import FleetStore
 from conductor.traffic.port import TrafficUnavailable
@@ -166,6 +167,18 @@ def test_a_replica_that_swarm_is_about_to_restart_is_stopped_before_another_one_
     calls = [(call.method, call.arguments[0]) for call in world.runtime.calls if call.method in {"start", "stop"}]
     [new] = world.replicas("web")
     assert calls == [("stop", old.id), ("start", new.id)]
+
+
+def test_a_replica_that_cannot_be_removed_is_a_service_of_swarm(directory: Path) -> None:
+    world = prepared(directory, SCENARIOS["upgrade"])
+    world.runtime.fail("remove", error=ConductorError("cannot remove it"))
+    world.upgrade("r2")
+    warned = [one.text for one in world.recorder.events if isinstance(one, Warned)]
+    assert [text.partition(" shop")[0] for text in warned if "by hand" in text] == [
+        f"cannot remove it; remove it by hand: docker service rm {one.name}"
+        for one in world.replicas("web")
+        if one.revision == "r1"
+    ]
 
 
 def test_a_stop_is_made_by_every_edge_also_when_the_nginx_of_this_manager_is_down(directory: Path) -> None:
