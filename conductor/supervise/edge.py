@@ -143,7 +143,8 @@ class Edge:
         """Drain every cutover that was made here. A later request ends the wait: another command has taken over."""
         until = self._clock.monotonic() + request.seconds
         ports = {one.rpartition(":")[2] for one in request.endpoints}  # Swarm may have moved a replica since
-        left = self._traffic.known().difference(*(self._traffic.serving(service) for service in requests))
+        served = (self._traffic.serving(service) for service in {*self._routes.in_force(), *requests})
+        left = self._traffic.known().difference(*served)
         endpoints = {*request.endpoints, *(one for one in left if one.rpartition(":")[2] in ports)}
 
         def stop_when_superseded(_: Draining) -> None:
