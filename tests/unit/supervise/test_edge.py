@@ -183,6 +183,16 @@ def test_what_an_edge_has_confirmed(fleet: Fleet) -> None:
     assert two.edges("web")[1] == EdgeState(name="h2", step="cutover", confirmed=False)
 
 
+def test_a_replica_that_swarm_has_moved_is_drained_where_it_ran(fleet: Fleet) -> None:
+    """The command knows one of its endpoints; nginx may have old workers that know another one, at the same port."""
+    fleet.command.switch([route("10.0.0.1:21000")], lambda _: None)
+    fleet.traffic._old.add("10.0.0.3:21000")
+    fleet.traffic.unfinished.add("10.0.0.3:21000")
+    records = []  # type: ignore[var-annotated]
+    fleet.command.switch([route("10.0.0.2:21001")], records.append)
+    assert fleet.command.drain(records[-1], ["10.0.0.1:21000"], 5.0, lambda _: None).cut == 1
+
+
 def test_a_traffic_layer_that_is_not_running(fleet: Fleet) -> None:
     fleet.traffic.running = False
     with pytest.raises(TrafficUnavailable) as caught:
