@@ -21,8 +21,12 @@ from tests.support.images import APP
 from tests.support.swarm import SwarmHost, swarm_host
 
 pytestmark = pytest.mark.long
-# A fleet refuses `publish`. The cgroups of a whole host have other paths on this machine.
-LOCAL = {runtime_contract.address_of_a_published_replica, runtime_contract.usage_of_a_running_container}
+# A fleet refuses `publish`. The cgroups of a whole host have other paths on this machine. Swarm has no events of tasks.
+LOCAL = {
+    runtime_contract.address_of_a_published_replica,
+    runtime_contract.usage_of_a_running_container,
+    runtime_contract.events,
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from conductor.plan.log import LogLine
 from conductor.plan.replica import KILLED, CheckResult, Containers, ContainerState, ContainerUsage
 from conductor.runtime.docker.client import DockerRuntime
 from conductor.runtime.docker.credentials import credentials
-from conductor.runtime.port import ContainerEvent
 from conductor.runtime.swarm import responses
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.create_request import IMAGE, PINNED, create_request, refuse_volumes, service_name
@@ -33,7 +32,6 @@ from conductor.runtime.swarm.responses import ENDED, STARTED, Service
 from conductor.runtime.swarm.task_logs import TaskLogs
 
 POLL_SECONDS = 0.1
-EVENTS_SECONDS = 1.0  # between two lists: Swarm has no events of tasks
 PLACED_SECONDS = 5.0  # for a node: the port of a removed replica may be in use for a moment
 START_SECONDS = 600.0  # a node may have to pull the image
 STOP_SECONDS = 60.0  # beyond the grace
@@ -41,7 +39,8 @@ CONTAINER_ID: Final = 64  # characters; the id of a service has 25
 
 
 class SwarmRuntime(DockerRuntime):
-    """Implements `Runtime`. Every call reads what it needs from Swarm, whose managers all know the same.
+    """Implements `Runtime`, but `events` are those of this host's containers: Swarm has none of tasks. Every call reads what it
+    needs from Swarm, whose managers all know the same.
 
     `fence` raises when another process has taken over: no replica is started, stopped or removed after that. A replica that was
     created before has no task, and the process that has taken over removes it.
@@ -80,26 +79,6 @@ class SwarmRuntime(DockerRuntime):
             return None
         [service] = responses.services([found], self._swarm.tasks(found["ID"]), self._swarm.nodes())
         return service
-
-    def events(self) -> Iterator[ContainerEvent]:
-        """Compare one list with the next."""
-        before: dict[str, tuple[str, str]] | None = None  # the id of the running task, by replica
-        while True:
-            now = {
-                one.found["ID"]: (one.labels.get(labels.SERVICE, ""), (one.running or {}).get("ID", ""))
-                for one in self._services()
-            }
-            for replica in sorted({*now, *(before or ())}) if before is not None else ():
-                service, ran = (before or {}).get(replica, ("", ""))
-                service, runs = now.get(replica, (service, ""))
-                if ran and ran != runs:
-                    yield ContainerEvent(service, replica, fewer=True, exited=True)
-                if runs and ran != runs:
-                    yield ContainerEvent(service, replica, fewer=False)
-                if replica not in now:
-                    yield ContainerEvent(service, replica, fewer=True)
-            before = now
-            self._clock.sleep(EVENTS_SECONDS)
 
     def local_images(self) -> tuple[LocalImage, ...]:
         """The image of a replica is in use on every node: Swarm may start it there."""
