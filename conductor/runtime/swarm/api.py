@@ -38,9 +38,18 @@ class SwarmApi:
         """Return a service, by its id or its name."""
         return self._find(f"/services/{quote(service)}", f"inspect service {service}", shapes.Service)
 
-    def tasks(self, service: str | None = None) -> list[dict[str, Any]]:
-        """Return the tasks of one service, or of all."""
-        return self._list("tasks", {"service": [service]} if service else {}, shapes.Task)
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return the tasks of all services."""
+        return self._list("tasks", {}, shapes.Task)
+
+    def tasks_of(self, service: str) -> list[dict[str, Any]] | None:
+        """Return the tasks of a service; None when it is gone."""
+        path, action = f"/tasks?filters={quote(json.dumps({'service': [service]}))}", f"list the tasks of {service}"
+        status, found = self._call("GET", path, action, missing=True)
+        if status == NOT_FOUND:
+            return None
+        self._checked(found, action, list[shapes.Task])
+        return list(found)
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """Return the nodes by their ids."""

@@ -77,7 +77,10 @@ class SwarmRuntime(DockerRuntime):
         found = self._swarm.service(replica)
         if found is None:
             return None
-        [service] = responses.services([found], self._swarm.tasks(found["ID"]), self._swarm.nodes())
+        tasks = self._swarm.tasks_of(found["ID"])
+        if tasks is None:  # it was removed a moment ago
+            return None
+        [service] = responses.services([found], tasks, self._swarm.nodes())
         return service
 
     def local_images(self) -> tuple[LocalImage, ...]:

@@ -127,3 +127,11 @@ def test_the_credentials_are_sent_in_a_header() -> None:
     swarm.create_service({"Name": "web"}, {"username": "u"})
     swarm.create_service({"Name": "web"}, {})
     assert seen == [{"X-Registry-Auth": "eyJ1c2VybmFtZSI6ICJ1In0="}, {}]
+
+
+def test_the_tasks_of_a_service_that_was_removed_a_moment_ago() -> None:
+    swarm, _ = api((404, {"message": "service s1 not found"}))
+    assert swarm.tasks_of("s1") is None
+    swarm, manager = api((200, []))
+    assert swarm.tasks_of("s1") == []
+    assert manager.requests[0][1] == "/tasks?filters=%7B%22service%22%3A%20%5B%22s1%22%5D%7D"
