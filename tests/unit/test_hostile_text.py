@@ -26,7 +26,7 @@ from conductor.traffic import grammar
 from tests.fakes.world import WEB
 from tests.unit.change.test_faults import Prepared, Scenario
 
-EXAMPLES = int(os.environ.get("CONDUCTOR_HOSTILE", "150"))
+EXAMPLES = int(os.environ.get("CONDUCTOR_HOSTILE", "100"))
 often = settings(
     max_examples=EXAMPLES, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -108,7 +108,7 @@ def test_a_change(name: str, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 3])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 6])
 def test_a_process_that_is_killed_at_any_call_is_recovered_on_another_manager(
     name: str, every: int, directory: Path
 ) -> None:

@@ -41,7 +41,7 @@ WEIGHTS = (
     (2, 0, 6, 1, 2, 4, 0, 0, 0),
     (2, 0, 0, 0, 0, 0, 6, 2, 4),
 )
-SEEDS = range(60)
+SEEDS = range(40)
 MORE_SEEDS = range(1000, 1000 + int(os.environ.get("CONDUCTOR_INTERLEAVINGS", "3000")))
 
 

@@ -244,7 +244,7 @@ TRICKY = st.text(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(TRICKY)
 def test_input_is_split_as_in_cron(text):
     head, rest = split_input(text)
@@ -253,13 +253,13 @@ def test_input_is_split_as_in_cron(text):
     assert head + rest == text
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(TRICKY)
 def test_escape_is_undone_by_cron(text):
     assert as_cron(escape(text)) == (text, "")
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(TRICKY)
 def test_quoting_before_and_after_cron_is_the_same(text):
     head, rest = split_input(text)

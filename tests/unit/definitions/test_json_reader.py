@@ -57,7 +57,7 @@ def test_what_json_prints_is_read_as_yaml_reads_it(value: dict[str, Any], indent
     check(HEADER + json.dumps(value, indent=indent, ensure_ascii=ascii_only))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(FRAGMENTS, max_size=14).map("".join))
 def test_any_text_is_read_as_yaml_reads_it(text: str) -> None:
     check(f'{{"a": {text}}}')

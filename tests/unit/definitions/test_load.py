@@ -260,7 +260,7 @@ FRAGMENTS = st.lists(
     ),
     max_size=40,
 )  # fmt: skip
-often = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
+often = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100)
 
 
 @often

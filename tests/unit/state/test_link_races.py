@@ -19,7 +19,7 @@ from conductor.state.crontabs import Crontabs
 from conductor.state.history import History
 from conductor.state.locks import Locks
 
-SECONDS = 0.7  # of each writer: long enough for thousands of swaps
+SECONDS = 0.3  # of each writer: long enough for hundreds of swaps
 # Replaces each of the paths in turn, as fast as it can, until it is killed.
 SWAPPER = """
 import contextlib, itertools, os, shutil, sys

@@ -5,7 +5,7 @@ Once the file is restored, the next upgrade works. What Docker and nginx do mean
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +139,14 @@ def act(actor: str, host: Any, path: Path) -> bool:
     return sentence == str(path)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("place", FILES)
+def cases() -> Iterator[object]:
+    """Yield every pair of a file and a damage; every other one only for the long tests."""
+    for number, (place, damage) in enumerate((place, damage) for place in FILES for damage in DAMAGES):
+        is_long = (number + number // len(DAMAGES)) % 2
+        yield pytest.param(place, damage, marks=pytest.mark.long if is_long else (), id=f"{place}-{damage}")
+
+
+@pytest.mark.parametrize(("place", "damage"), [*cases()])
 def test_a_damaged_file(damageable: Any, place: str, damage: str) -> None:
     host = damageable
     if place == JOURNAL:

@@ -22,7 +22,7 @@ from tests.fakes.turns import Turns, clock
 
 MANAGERS = ("h1", "h2", "h3")
 STEPS = 6  # of a change, each a second
-SEEDS = range(int(os.environ.get("CONDUCTOR_RACES", "40")))
+SEEDS = range(int(os.environ.get("CONDUCTOR_RACES", "15")))
 
 
 class Waiting(FakeCancellation):

@@ -31,7 +31,7 @@ from tests.fakes.traffic import FakeTraffic, Record, State
 from tests.fakes.turns import Turns, clock
 from tests.unit.state.fleet.test_races import Waiting
 
-SEEDS = range(int(os.environ.get("CONDUCTOR_RACES", "12")))
+SEEDS = range(int(os.environ.get("CONDUCTOR_RACES", "6")))
 DEFINITION = restore("web", {"image": "app", "port": 80, "nginx": {}})
 DRAIN_SECONDS = 5.0
 
