@@ -217,14 +217,14 @@ class ChangeSteps:
             self._cut += drained.cut
         if drained.unknown:
             self.warn(
-                "the drain reached its deadline, and nginx is not responding: it is not known how many requests were cut"
+                "the drain reached its deadline, and nginx is not responding: the number of requests that were cut off is unknown"
             )
         if drained.cut or drained.silent:
             requests = f"{drained.cut} request{'s' * (drained.cut != 1)}"
             connections = f"{drained.silent} idle connection{'s' * (drained.silent != 1)}"
-            left = f"{requests} cut, {connections} left"
+            left = f"{requests} {'was' if drained.cut == 1 else 'were'} cut off, and {connections} {'was' if drained.silent == 1 else 'were'} still open"
             if routed[0].journal.action == "maintenance-on":
-                left = f"{requests} still in progress, {connections} may still send one"
+                left = f"{requests} {'is' if drained.cut == 1 else 'are'} still in progress, and {connections} may still send a request"
             self.warn(f"the drain reached its deadline of {duration_text(seconds)}: {left}")
 
     def retire(self) -> None:

@@ -134,7 +134,7 @@ wait_option = click.option(
 )  # fmt: skip
 without_edge_option = click.option(
     "--without-edge", "without_edges", metavar="NODE", multiple=True, cls=CommandLineOnly,
-    help="In a fleet, continue without an edge that is not responding. Clients must not use that edge. Can be repeated.",
+    help="In a fleet, continue without an edge that is not responding. First make sure that no client uses that edge. Can be repeated.",
 )  # fmt: skip
 plan_option = click.option(
     "--plan", "plan_only", cls=CommandLineOnly, is_flag=True,

@@ -68,5 +68,5 @@ class SuggestingGroup(click.Group):
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             words = [f"{ctx.command_path} {one}" for one in self.suggested(ctx, name)]
             hint = f"did you mean {' or '.join(words)}?" if words else f"{ctx.command_path} --help lists all commands"
-            raise UsageError(f'cannot find command "{name}": it does not exist', hint)
+            raise UsageError(f'unknown command "{name}"', hint)
         return super().resolve_command(ctx, args)

@@ -249,10 +249,10 @@ def supervise(host: Examination) -> Iterator[Finding]:
     elif not unit.enabled:
         yield _supervise("supervise-unit", f"{UNIT} does not start at boot", why, f"systemctl enable {UNIT}")
     elif not unit.active and context.locks.is_held(SUPERVISE_LOCK):
-        what = f"supervise is running, but not as {UNIT}"
-        yield _supervise(
-            "supervise-unit", what, "systemd will not start it again if it exits", f"systemctl start {UNIT}"
-        )
+        holder = context.locks.holder(SUPERVISE_LOCK)
+        other = f"kill {holder.pid} && " if holder else ""  # while it runs, the unit cannot start
+        what, why = f"supervise is running, but not as {UNIT}", "systemd will not start it again if it exits"
+        yield _supervise("supervise-unit", what, why, f"{other}systemctl start {UNIT}")
 
 
 def _supervise(check: str, what: str, why: str, fix: str) -> Finding:

@@ -111,7 +111,7 @@ def edited_files(host: Examination) -> Iterator[Finding]:
                 check="nginx-edited-file",
                 service=service,
                 what=f"{path} was edited by hand",
-                why="Conductor overwrites it with the next change to the service, and supervise within seconds",
+                why="supervise overwrites the file within seconds; without supervise, the next change to the service does",
                 fix=f"conductor nginx install   ({HOW_TO_KEEP})",
             )
 

@@ -148,7 +148,7 @@ def _of_condition(row: ServiceRow) -> Iterator[Finding]:
     status = f"conductor service status --id {row.service}"
     match row.condition:
         case ServiceCondition.MISSING:
-            why = "fewer containers than wanted serve the service"
+            why = "the service is running with too few containers"
             fix = f"conductor service start --id {row.service}   {UNLESS_SUPERVISED}"
             yield error(check="replica-missing", service=row.service, what=_counts(row), why=why, fix=fix)
         case ServiceCondition.UNHEALTHY:

@@ -40,13 +40,17 @@ def explanation(listeners: Collection[Listener], port: int, *, refused: bool) ->
     `refused`: the connection was refused, so that an unspecified IPv6 address does not accept IPv4.
     """
     if not listeners:
-        return "it listens on no TCP port"
+        return "the app is not listening on any TCP port"
     on_port = [one for one in listeners if one.port == port]
     shown = ", ".join(str(one) for one in on_port or listeners)
     if not on_port:
-        return f"it listens on {shown}, not on port {port}: change the app's port or the port in the definition"
+        return (
+            f"the app is listening on {shown}, not on port {port}: change the app's port or the port in the definition"
+        )
     if all(one.ip.is_loopback for one in on_port):
-        return f"it listens on {shown} only, which cannot be reached from outside the container: listen on 0.0.0.0"
+        return f"the app is listening only on {shown}, which cannot be reached from outside the container: listen on 0.0.0.0"
     if refused and all(one.ip.version == 6 or one.ip.is_loopback for one in on_port):
-        return f"it listens on {shown} for IPv6 only, and health checks and nginx use IPv4: listen on 0.0.0.0"
+        return (
+            f"the app is listening on {shown} over IPv6 only, but health checks and nginx use IPv4: listen on 0.0.0.0"
+        )
     return None

@@ -99,7 +99,7 @@ def describe(reason: AnyReason) -> str:
         case Mismatch():
             return _mismatch(reason)
         case WrongTraffic(endpoints):
-            return f"requests should go to {', '.join(endpoints)}"
+            return f"nginx does not yet send requests to exactly these replicas: {', '.join(endpoints)}"
         case _:
             return _TEXTS[type(reason)]
 

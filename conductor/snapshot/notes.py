@@ -125,7 +125,9 @@ class Busy(Note, frozen=True, tag="busy"):
 
     def describe(self) -> str:
         """Return the note as one human-readable line."""
-        return f"busy: process {self.pid} ({self.command}) has held its lock since {time_text(self.since)}"
+        return (
+            f"busy: process {self.pid} ({self.command}) has held the lock of this service since {time_text(self.since)}"
+        )
 
 
 class Interrupted(Note, frozen=True, tag="interrupted"):

@@ -32,7 +32,7 @@ _NO_UPSTREAM = "conductor nginx install   (writes an upstream for every defined 
 _SET_IN = {
     "announce": ("server.inc", "no server block", WHERE["server.inc"]),
     "announce_back": ("location.inc", "no location", WHERE["location.inc"]),
-    "conductor_generation": ("*.conf", "nothing", "once inside http {}"),
+    "conductor_generation": ("*.conf", "nothing", "add this line once inside http {}"),
 }
 
 
@@ -96,7 +96,7 @@ class Nginx:
         if unset and unset[1] in _SET_IN:
             file, blocks, where = _SET_IN[unset[1]]
             cause = f"{blocks} includes {self._host.include_dir}/{file}"
-            hint = f"add {where}:  include {self._host.include_dir}/{file};"
+            hint = f"{where}:  include {self._host.include_dir}/{file};"
         elif "host not found in upstream" in cause:
             hint = _NO_UPSTREAM
         return TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))

@@ -13,8 +13,8 @@ from conductor.traffic import grammar
 OWN_FILE = "_conductor.conf"  # Conductor's file with no service; no service id starts with "_"
 # Where an operator's server block includes Conductor's files.
 WHERE = {
-    "server.inc": "once in each server block that passes requests to a service",
-    "location.inc": "first in each location that passes requests to a service",
+    "server.inc": "add this line to each server block that passes requests to a service",
+    "location.inc": "make this the first line of each location that passes requests to a service",
 }
 _PASS = {f"{protocol}_pass" for protocol in ("proxy", "grpc", "fastcgi", "uwsgi", "scgi", "memcached")}
 _TARGET = re.compile(r"(?:[a-z]+://)?(?P<host>[^/:$?]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
@@ -46,7 +46,7 @@ def half_included(dump: str, include_dir: str, upstreams: Collection[str]) -> di
         missing = [name for name in WHERE if f"{include_dir}/{name}" not in paths]
         if len(missing) == 1:
             line = f"include {include_dir}/{missing[0]};"
-            text = f"a server block in {block[0].path} lacks an include; add {WHERE[missing[0]]}:  {line}"
+            text = f"a server block in {block[0].path} is missing an include; {WHERE[missing[0]]}:  {line}"
             found |= dict.fromkeys(_targets(block), text)
     return {name: found[name.lower()] for name in upstreams if name.lower() in found}
 

@@ -26,7 +26,7 @@ def main() -> int:
 
 def _demo(environment: Environment, *, clients: int, seconds: float) -> int:
     claims = Claims()
-    print("  building revisions 1, 2, 3 and 4 of examples/payments", end="", flush=True)
+    print("  building revisions r1, r2, r3 and r4 of examples/payments", end="", flush=True)
     began = time.monotonic()
     environment.build()
     print(f": {time.monotonic() - began:.0f} s", flush=True)
@@ -67,7 +67,7 @@ def _title(*lines: str) -> None:
 
 def _print_next_steps(environment: Environment, url: str) -> None:
     print(
-        f"\nRevision 4 keeps running. Try:\n"
+        f"\nRevision r4 keeps running. Try:\n"
         f"  curl -i {url}/stats\n"
         f"  curl -i -H 'Idempotency-Key: mine-1' -d '{upgrades.PAYMENT}' {url}/payments\n"
         f"  {environment.conductor} service status\n"

@@ -18,53 +18,56 @@ HEAD = """\
 
 Kills and failures in the middle of actions, with results.
 
-Each row is a campaign on a real host: one action is repeated, with another fault each
-time. Then `conductor supervise --once` or the next upgrade runs, in turns; after a kill,
-every third time the host restarts first. A point is a place of the action, such as its
-fourth request to Docker; `faults` were tried of those that are `possible` at all points.
-A fault is survived if after that
+Each row is one series of tests with Docker and nginx on the test machine. A test runs
+the action and injects one fault, for example at its fourth request to Docker. It then
+recovers with `conductor supervise --once` or with the next upgrade, in rotation; after
+every third kill, a reboot is simulated first. `points` is the number of different
+places where a fault was injected, `faults` the number of faults injected, and
+`possible` the number of faults that could have been injected. A fault is survived if,
+after the recovery,
 
-- one release of all services runs, with the right number of replicas,
+- one release of all services is running, with the right number of replicas,
 - no container, network, reserved address, journal or nginx file is left over, and after
   an upgrade no unfinished file,
-- the history has one entry for each change, and they lead to the release that runs,
-- no request was lost, of clients that send requests to the web service all the time.
+- the history has one entry for each change and agrees with the running release,
+- clients that sent requests to the web service continuously lost none.
 
-There are no clients while the host restarts, and none for a repair, which begins when a
-replica was removed by hand.
+No clients run during a reboot or during a repair, because a repair starts with a
+replica already removed.
 
-This command runs all campaigns and writes this page. It takes hours; with
-`CONDUCTOR_FAULTS=20`, no campaign tries more than 20 faults, evenly spaced:
+This command runs every series and writes this page. All possible faults take hours, so
+`CONDUCTOR_FAULTS=20` limits each series to 20 faults, evenly spaced. The numbers below
+are from such samples:
 
 ```
-CONDUCTOR_RECORD=1 tests/run long tests/faults
+CONDUCTOR_RECORD=1 CONDUCTOR_FAULTS=20 tests/run long tests/faults
 ```
 """
 TITLES = {
     "kills": """
 ## Conductor is killed
 
-SIGKILL at each request to Docker, before or after Docker has done it; before and after
-each run of nginx; at each `rename`, `fsync`, `unlink` and `kill`, which signals nginx.
+SIGKILL before or after Docker has processed a request; before or after a run of nginx;
+at a `rename`, `fsync`, `unlink`, or `kill` (which signals nginx).
 
 """,
     "daemon": """
-## Docker answers badly
+## Faulty responses from Docker
 
-At each request an error, a lost connection (both with and without the request done),
-half an answer, or an answer that comes 2 s late.
+An error or a lost connection, each before or after Docker processed the request; a
+truncated response; a response delayed by 2 s.
 
 """,
     "hangs": """
-## Docker does not answer
+## Docker does not respond
 
-One request is never answered. Conductor waits for 60 s.
+One request never gets a response. Conductor waits for 60 s.
 
 """,
     "disk": """
 ## The disk refuses a write
 
-Each `rename` and `fsync` fails, with EIO and with ENOSPC.
+A `rename` or `fsync` fails with EIO or ENOSPC.
 
 """,
 }

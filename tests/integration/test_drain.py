@@ -66,7 +66,7 @@ def test_a_request_that_outlasts_the_drain_is_told_and_counted(host: TestHost, p
         result = host.upgrade("r2", check=True)
         if path != "/ws":
             assert answer.result(15).status == 502
-    assert_deadline_told(host, result, "1 request cut, 0 idle connections left")
+    assert_deadline_told(host, result, "1 request was cut off, and 0 idle connections were still open")
 
 
 @pytest.mark.by_reload
@@ -82,7 +82,7 @@ def test_a_client_that_never_speaks(host: TestHost, own_block: bool) -> None:
     with contextlib.closing(EarlyBird(host.url())):
         result = host.upgrade("r2", check=True)
     if own_block:
-        assert_deadline_told(host, result, "0 requests cut, 1 idle connection left")
+        assert_deadline_told(host, result, "0 requests were cut off, and 1 idle connection was still open")
     else:
         assert "warning" not in result.stderr, str(result)
         nothing_left_behind(host, "r2")

@@ -29,7 +29,7 @@ FAULTS = {
     "never": (
         {},
         r"cannot upgrade web: web-r2-\w{8}-1 was not healthy after 2(?:\.\d\d?)?s: connection refused",
-        ("; running\n", "check /health: connection refused (×", "\n    it listens on no TCP port\n", "\n      web r2: thinking about listening\n"),
+        ("; running\n", "check /health: connection refused (×", "\n    the app is not listening on any TCP port\n", "\n      web r2: thinking about listening\n"),
     ),
     "500": (
         {},
@@ -76,8 +76,12 @@ def assert_matches(pattern: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("bind", "port", "words"),
     [
-        ("127.0.0.1", 8080, "it listens on 127.0.0.1:8080 only, which cannot be reached from outside the container"),
-        ("0.0.0.0", 3000, "it listens on 0.0.0.0:3000, not on port 8080"),
+        (
+            "127.0.0.1",
+            8080,
+            "the app is listening only on 127.0.0.1:8080, which cannot be reached from outside the container",
+        ),
+        ("0.0.0.0", 3000, "the app is listening on 0.0.0.0:3000, not on port 8080"),
     ],
 )
 def test_a_container_that_listens_elsewhere(serving: TestHost, bind: str, port: int, words: str) -> None:

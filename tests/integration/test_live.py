@@ -68,7 +68,7 @@ def test_no_client_of_any_class_loses_a_request(host: TestHost, upgrades: int) -
             host.wait_for(lambda r=revision: host.get().revision == r, f"an answer of {revision}")  # type: ignore[misc]
             assert [one.echo(b"still here?") for one in sockets] == [b"still here?"] * 5
             result = upgrade.wait(30).expect(0)
-            assert "the drain reached its deadline of 2s: 5 requests cut" in result.stderr
+            assert "the drain reached its deadline of 2s: 5 requests were cut off" in result.stderr
             gone[old] = time.time()
             gone.pop(revision, None)
         time.sleep(SETTLE_SECONDS)

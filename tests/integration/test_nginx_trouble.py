@@ -114,7 +114,7 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
     with other_file(host, "own", server):
         failed(
             host.upgrade("r1"), 1, f"nginx refuses its configuration: nothing includes {host.nginx.include_dir}/*.conf\n",
-            f"add once inside http {{}}:  {line}\n",
+            f"add this line once inside http {{}}:  {line}\n",
         )  # fmt: skip
     nothing_left_behind(host, None)
     assert host.daemon.networks() == []
@@ -211,8 +211,8 @@ def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None
 @pytest.mark.parametrize(
     ("server", "location", "missing", "where"),
     [
-        (True, False, "no location includes {}/location.inc", "first in each location that passes requests to a service"),
-        (False, True, "no server block includes {}/server.inc", "once in each server block that passes requests to a service"),
+        (True, False, "no location includes {}/location.inc", "make this the first line of each location that passes requests to a service"),
+        (False, True, "no server block includes {}/server.inc", "add this line to each server block that passes requests to a service"),
     ],
     ids=["server.inc alone", "location.inc alone"],
 )  # fmt: skip
@@ -230,7 +230,7 @@ def test_an_operators_block_without_one_of_the_includes(
         "    proxy_pass http://shop$request_uri;\n  }\n}\n",
     )
     line = lines["server.inc" if location else "location.inc"]
-    told = (f"nginx refuses its configuration: {missing.format(directory)}\n", f"add {where}:  {line}\n")
+    told = (f"nginx refuses its configuration: {missing.format(directory)}\n", f"{where}:  {line}\n")
     failed(host.upgrade("r1", "shop"), 1, *told)
     refused = host.conductor("nginx", "install").expect(1).stderr
     assert all(words in refused for words in told)

@@ -72,7 +72,14 @@ class Supervised:
 
     def has_yielded(self, service: str = "web") -> bool:
         """True once `supervise` has stopped an action on a service because a command waited for its lock."""
-        return re.search(rf"^{service}: \S+ stopped: yielded the lock$", self.log, re.MULTILINE) is not None
+        return (
+            re.search(
+                rf"^{service}: \S+ stopped: a command waits for the lock, or supervise is exiting$",
+                self.log,
+                re.MULTILINE,
+            )
+            is not None
+        )
 
     def status(self) -> dict[str, Any]:
         """Return what `supervise` published; empty before its first pass."""

@@ -199,7 +199,7 @@ def test_an_unknown_command_names_the_one_that_was_meant(
 ) -> None:
     assert run(words) == 2
     named = next(word for word in words if word not in (*GROUPS, "supervise"))
-    assert capsys.readouterr().err == f'error: cannot find command "{named}": it does not exist\n  {hint}\n'
+    assert capsys.readouterr().err == f'error: unknown command "{named}"\n  {hint}\n'
 
 
 @pytest.mark.parametrize(

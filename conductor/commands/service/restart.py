@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @without_edge_option
 @click.option(
     "--node-is-gone", "nodes_gone", metavar="NODE", multiple=True, cls=CommandLineOnly,
-    help="In a fleet, let a service with order: stop-first leave a node that is down. Nothing may run there any more.",
+    help="In a fleet, let a service with order: stop-first leave a node that is down. First make sure that nothing is still running on that node.",
 )  # fmt: skip
 @json_option
 def command(

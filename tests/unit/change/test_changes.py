@@ -772,7 +772,7 @@ def test_a_plan_needs_no_lock(world: World) -> None:
     assert {planned.text, stopped.text} == {"plan only; nothing was changed"}
     notices = [event.text for event in world.recorder.events if isinstance(event, Notice)]
     busy = re.compile(
-        rf"web is being changed by process {os.getpid()} \(test\), which has held its lock since \S+; the plan is for its current state"
+        rf"web is being changed by process {os.getpid()} \(test\), which has held the lock of the service since \S+; the plan is for its current state"
     )
     assert len(list(filter(busy.fullmatch, notices))) == 2
     assert world.running() == {"r1": 2}
@@ -1190,7 +1190,7 @@ def test_a_drain_of_which_nothing_is_known_is_a_warning(world: World) -> None:
     world.upgrade("r1")
     world.traffic.answers = False
     assert world.upgrade("r2").warnings == 1
-    assert any("not known" in event.text for event in world.recorder.events if isinstance(event, Warned))
+    assert any("unknown" in event.text for event in world.recorder.events if isinstance(event, Warned))
 
 
 @pytest.mark.parametrize("act", ["upgrade", "restart"])

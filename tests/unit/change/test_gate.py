@@ -155,7 +155,7 @@ def test_a_failure_without_an_answer_names_what_the_container_listens_on(
     check_with(world, result)
     with pytest.raises(GateFailed) as failed:
         world.upgrade("r1")
-    assert any("127.0.0.1:80 only" in line for line in failed.value.details) == shown
+    assert any("only on 127.0.0.1:80" in line for line in failed.value.details) == shown
     assert "was not healthy" in failed.value.sentence
 
 

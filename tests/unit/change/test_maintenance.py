@@ -68,7 +68,7 @@ def test_requests_that_do_not_end_are_a_warning(world: World) -> None:
     world.traffic.unfinished = {one.endpoint for one in world.replicas() if one.endpoint}
     assert on(world).warnings == 1
     [warned] = [event for event in world.recorder.events if isinstance(event, Warned)]
-    assert "2 requests still in progress" in warned.text
+    assert "2 requests are still in progress" in warned.text
     assert answered(world)
 
 

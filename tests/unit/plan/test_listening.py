@@ -37,22 +37,22 @@ def test_parse(rows: str, expected: list[str]) -> None:
 
 
 EXPLANATIONS = {
-    "nothing": ("", "it listens on no TCP port"),
+    "nothing": ("", "the app is not listening on any TCP port"),
     "loopback": (
         row("0100007F:1F90"),
-        "it listens on 127.0.0.1:8080 only, which cannot be reached from outside the container: listen on 0.0.0.0",
+        "the app is listening only on 127.0.0.1:8080, which cannot be reached from outside the container: listen on 0.0.0.0",
     ),
     "another port": (
         row("00000000:0BB8") + row("0100007F:0BB9"),
-        "it listens on 0.0.0.0:3000, 127.0.0.1:3001, not on port 8080: change the app's port or the port in the definition",
+        "the app is listening on 0.0.0.0:3000, 127.0.0.1:3001, not on port 8080: change the app's port or the port in the definition",
     ),
     "loopback of both families": (
         row("0100007F:1F90") + row("00000000000000000000000001000000:1F90"),
-        "it listens on 127.0.0.1:8080, [::1]:8080 only, which cannot be reached from outside the container: listen on 0.0.0.0",
+        "the app is listening only on 127.0.0.1:8080, [::1]:8080, which cannot be reached from outside the container: listen on 0.0.0.0",
     ),
     "IPv6 only": (
         row(f"{ANY6}:1F90"),
-        "it listens on [::]:8080 for IPv6 only, and health checks and nginx use IPv4: listen on 0.0.0.0",
+        "the app is listening on [::]:8080 over IPv6 only, but health checks and nginx use IPv4: listen on 0.0.0.0",
     ),
     "every address": (row("00000000:1F90"), None),
     "its own address": (row("020012AC:1F90"), None),

@@ -100,6 +100,6 @@ def test_the_sentence_about_a_missing_include_has_the_line_to_add() -> None:
     dump = f"# configuration file {DIRECTORY}/server.inc:\nset $a b;\n\n"
     dump = f"# configuration file /etc/nginx/nginx.conf:\nserver {{ {SERVER} {PASS} }}\n\n{dump}"
     assert half_included(dump, DIRECTORY, ["shop"])["shop"] == (
-        "a server block in /etc/nginx/nginx.conf lacks an include; "
-        f"add first in each location that passes requests to a service:  include {DIRECTORY}/location.inc;"
+        "a server block in /etc/nginx/nginx.conf is missing an include; "
+        f"make this the first line of each location that passes requests to a service:  include {DIRECTORY}/location.inc;"
     )
