@@ -29,8 +29,14 @@ services:
   worker: {{image: registry.example.com/worker, health: {{none: true}}}}
 """
 IMAGES = [
-    {"Created": 1, "RepoTags": ["registry.example.com/web:third", "registry.example.com/web:built-here"]},
-    {"Created": 2, "RepoTags": None},
+    {
+        "Id": "sha256:1",
+        "ParentId": "",
+        "Size": 1,
+        "Created": 1,
+        "RepoTags": ["registry.example.com/web:third", "registry.example.com/web:built-here"],
+    },
+    {"Id": "sha256:2", "ParentId": "", "Size": 1, "Created": 2, "RepoTags": None},
 ]
 TIMEOUT = 20
 FILES = {  # where each shell finds a completion script of the user, and the file that it reads at its start
