@@ -109,7 +109,7 @@ def test_without_root_it_reports_what_is_missing_and_changes_nothing(open_to_all
     nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
     done = demo("--directory", str(open_to_all / "demo"), program=open_to_all / "examples" / "demo", **nobody)
     assert done.returncode == 2
-    assert done.stderr.startswith("demo: cannot run as nobody; nothing was changed. Missing:\n  root: ")
+    assert done.stderr.startswith("demo: must run as root, to manage nginx and Docker; nothing was changed\n")
     assert not (open_to_all / "demo").exists()
 
 
