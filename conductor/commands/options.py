@@ -68,7 +68,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     """Return new options `--verbose` and `--quiet`."""
     texts = {
         "verbose": "Print each Docker call with its duration on stderr.",
-        "quiet": "Suppress progress, notices and the warnings of a successful action on stderr.",
+        "quiet": "On stderr, print only errors, and warnings if the action fails.",
     }
     return tuple(
         click.Option(

@@ -33,7 +33,7 @@ def tcp_probe(address: str, health: Health) -> CheckResult:
     try:
         socket.create_connection((host, int(port)), health.timeout).close()
     except TimeoutError:
-        return _failed(began, f"not accepted within {duration_text(health.timeout)}")
+        return _failed(began, f"connection not accepted within {duration_text(health.timeout)}")
     except OSError as error:
         return _refused(began, error)
     return CheckResult(ok=True, seconds=time.monotonic() - began)

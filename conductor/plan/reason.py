@@ -99,7 +99,7 @@ def describe(reason: AnyReason) -> str:
         case Mismatch():
             return _mismatch(reason)
         case WrongTraffic(endpoints):
-            return f"nginx does not yet send requests to exactly these replicas: {', '.join(endpoints)}"
+            return f"nginx must send requests to these replicas and no others, and does not do so yet: {', '.join(endpoints)}"
         case _:
             return _TEXTS[type(reason)]
 

@@ -165,12 +165,13 @@ class Nginx:
         if master is None:
             if self.generation() is not None:
                 raise ConductorError(
-                    f"cannot reload nginx: it is running, but its pid file {path} does not name its master",
+                    f"cannot reload nginx: it is running, but its pid file {path} does not contain the pid of its master",
                     "systemctl restart nginx",
                 )
             self._remove_dead_sockets()
             raise TrafficUnavailable(
-                f"nginx is not running: {path} does not name an nginx master", TRAFFIC_FIXES[self.down_state()]
+                f"nginx is not running: {path} does not contain the pid of a running nginx master",
+                TRAFFIC_FIXES[self.down_state()],
             )
         self.refuse_second_master(path)
         return master
@@ -179,7 +180,7 @@ class Nginx:
         """Raise while nginx's binary is being upgraded: there are two masters, each with its own workers and memory."""
         if second := self.second_master(pid_file):
             raise ConductorError(
-                f"cannot change nginx: its binary is being upgraded, process {second} is a second master",
+                f"cannot change nginx: its binary is being upgraded; process {second} is a second master",
                 f"kill -QUIT {second}   (finishes the upgrade)",
             )
 

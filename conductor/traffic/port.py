@@ -12,7 +12,7 @@ from conductor.plan.edges import EdgeState
 from conductor.plan.route import Cutover, Route, TrafficState, Way
 from conductor.times import duration_text
 
-HOW_TO_KEEP = "conductor help nginx explains how to keep such a change"
+HOW_TO_KEEP = "to keep such a change, see: conductor help nginx"
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):

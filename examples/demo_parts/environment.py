@@ -113,7 +113,7 @@ class Environment(NamedTuple):
                 start_new_session=True,
             )
             if done.returncode != 0:
-                raise SetupError(f"cannot start nginx: {done.stderr.strip()}")
+                raise SetupError(f"cannot run {' '.join(map(str, words))}: {done.stderr.strip()}")
         until = time.monotonic() + NGINX_SECONDS
         while not listens(port):
             if time.monotonic() > until:

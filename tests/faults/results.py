@@ -26,18 +26,18 @@ places where a fault was injected, `faults` the number of faults injected, and
 `possible` the number of faults that could have been injected. A fault is survived if,
 after the recovery,
 
-- one release of all services is running, with the right number of replicas,
+- each service runs exactly one release, with the right number of replicas,
 - no container, network, reserved address, journal or nginx file is left over, and after
   an upgrade no unfinished file,
 - the history has one entry for each change and agrees with the running release,
-- clients that sent requests to the web service continuously lost none.
+- clients that continuously sent requests to the web service lost no request.
 
-No clients run during a reboot or during a repair, because a repair starts with a
-replica already removed.
+No clients run during a simulated reboot, because nginx is down. None run during a
+repair, because the test removes a replica first.
 
-This command runs every series and writes this page. All possible faults take hours, so
-`CONDUCTOR_FAULTS=20` limits each series to 20 faults, evenly spaced. The numbers below
-are from such samples:
+This command runs every series and writes this page. Injecting every possible fault
+takes hours, so `CONDUCTOR_FAULTS=N` limits each series to N faults, evenly spaced. The
+series below were recorded with different limits:
 
 ```
 CONDUCTOR_RECORD=1 CONDUCTOR_FAULTS=20 tests/run long tests/faults

@@ -58,7 +58,7 @@ def test_nginx_does_not_run(serving: TestHost) -> None:
     serving.nginx.stop()
     told = failed(
         serving.upgrade("r2"), 1,
-        f"cannot upgrade web: nginx is not running: {serving.nginx.pid_file} does not name an nginx master",
+        f"cannot upgrade web: nginx is not running: {serving.nginx.pid_file} does not contain the pid of a running nginx master",
         "systemctl start nginx", STILL,
     )  # fmt: skip
     nothing_was_started(serving, told)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
     """Remove the crontab from this host.
 
-    The next upgrade, rollback, restart, start or cron install installs it again.
+    The crontab is installed again by the next upgrade, rollback, restart or start, or by "conductor cron install".
     """
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":

@@ -58,7 +58,7 @@ def command(
     """Start or end maintenance: nginx returns 503 with a page.
 
     The containers keep running, and supervise keeps replacing failed ones. Maintenance lasts until it is turned off, even
-    after an upgrade or a reboot. conductor help maintenance explains how to show your own page.
+    after an upgrade or a reboot. To show your own page, see "conductor help maintenance".
     """
     from conductor.change.actions import maintenance_off, maintenance_on
 

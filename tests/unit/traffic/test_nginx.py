@@ -229,7 +229,9 @@ def test_relative_paths_are_under_the_prefix(tmp_path: Path, prefix: str | None,
     nginx = Nginx(HostNginx(binary=str(binary), prefix=prefix), tmp_path / "status.sock", tmp_path)
     with pytest.raises(TrafficUnavailable) as unavailable:
         nginx.master(line)
-    assert unavailable.value.sentence == f"nginx is not running: {path} does not name an nginx master"
+    assert (
+        unavailable.value.sentence == f"nginx is not running: {path} does not contain the pid of a running nginx master"
+    )
     assert nginx.error_log("error_log logs/e.log;") == Path(prefix or "/built/in", "logs/e.log")
 
 
