@@ -211,6 +211,18 @@ def test_processes_that_start_together_on_an_empty_volume_store_each_key_once(tm
     store.close()
 
 
+def test_the_journal_mode_waits_for_another_process(tmp_path: Path) -> None:
+    """SQLite itself reports a locked database at once when the journal mode is to change."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "payments.db", check_same_thread=False)) as other:
+        other.execute("CREATE TABLE one (number)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO one VALUES (1)")
+        timer = threading.Timer(0.3, other.rollback)
+        timer.start()
+        Store(tmp_path).close()
+        timer.join()
+
+
 def test_migrations_are_applied_once_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = schema.MIGRATIONS
     store = Store(tmp_path)
