@@ -11,7 +11,7 @@ SUPERVISION: Final = "fleet.supervision"  # an object; no service id contains a 
 
 class SupervisionLease:
     """Taken for the first action, and kept until nothing is left to do: so one process decides about delays between attempts, and
-    nobody writes at rest. `held`: this process acts, by what it knows. Safe to use from any thread."""
+    an idle fleet writes nothing. `held`: this process acts, by what it knows. Safe to use from any thread."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
