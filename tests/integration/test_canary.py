@@ -47,7 +47,7 @@ def share_of(result: LoadResult, revision: str, since: float) -> float:
 
 FAULTS = {
     "errors": ("errors 20", ANY_LATENCY, "to the new replicas failed"),
-    "slow": ("slow 0.05", 1.5, "95% of"),
+    "slow": ("slow 0.05", 1.5, "the 95th percentile of"),
 }
 
 
