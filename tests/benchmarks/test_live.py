@@ -23,7 +23,7 @@ from tests.support.load import Load
 from tests.support.nginx import PrivateNginx
 from tests.support.nginx_host import NginxHost
 
-ROUNDS = 9
+ROUNDS = 15
 PAIRS, SECONDS = 15, 1  # short, so that the machine is the same for both of a pair
 ANNOUNCE_SECONDS = 0.5
 IDLE_SECONDS = 2.0
@@ -146,7 +146,7 @@ def test_an_upgrade_against_one_by_reload(images: None, figures: Figures) -> Non
             hosts[way] = stack.enter_context(TestHost(cutover=way))
             hosts[way].define(POLITE)
             hosts[way].upgrade("r3", check=True)
-            stack.enter_context(Load(hosts[way].url(), busy=1, idle=5, idle_seconds=IDLE_SECONDS))
+            stack.enter_context(Load(hosts[way].url(), busy=5, idle=5, idle_seconds=IDLE_SECONDS))
         nginx = hosts["live"].nginx
         for number in range(figures.number(ROUNDS, 0)):
             for way in list(found) if number % 2 else list(found)[::-1]:
