@@ -78,7 +78,8 @@ def test_no_client_of_any_class_loses_a_request(host: TestHost, upgrades: int) -
         print(name, result)
         assert result.lost == 0, f"{name}: {result}\n{result.told[:10]}"
         assert [r for r, at in gone.items() if r in result.revisions and result.revisions[r].last > at] == []
-    assert (reloads(host), host.nginx.workers()) == (before, workers)
+    assert reloads(host) == before
+    assert host.nginx.workers() <= workers  # none was started
     nothing_left_behind(host, revisions[-1], count=2)
 
 
