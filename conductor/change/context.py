@@ -6,7 +6,7 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.health.check import HealthChecker
 from conductor.output.printers import Output
 from conductor.runtime.port import Runtime

@@ -75,8 +75,8 @@ def _chosen(ctx: click.Context) -> tuple[str, ...]:
 
 def _host(ctx: click.Context) -> "tuple[Definitions, Store]":
     """Return the definitions, or what is known of the last valid ones, and the state directory."""
+    from conductor.definitions.host import Host
     from conductor.definitions.load import Definitions, load
-    from conductor.definitions.model import Host
     from conductor.state.store import Store
 
     path = Path(ctx.params.get("config") or DEFINITIONS)

@@ -7,7 +7,7 @@ from typing import cast
 from conductor.cancellation import Cancellation, SignalCancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.health.check import HealthChecks
 from conductor.output.printers import NoOutput, Output
 from conductor.runtime.docker.queries import QueryRuntime

@@ -11,7 +11,7 @@ from conductor.commands.options import config_option, json_option, state_dir_opt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conductor.definitions.model import Host
+    from conductor.definitions.host import Host
     from conductor.doctor.examination import Room
     from conductor.plan.node import Node
 
@@ -32,8 +32,8 @@ def command(*, config: Path, state_dir: Path, as_json: bool) -> int:
     from conductor import systemctl
     from conductor.cancellation import SignalCancellation
     from conductor.commands.context import make_context
+    from conductor.definitions.host import Host
     from conductor.definitions.load import Definitions, load
-    from conductor.definitions.model import Host
     from conductor.doctor.examination import Examination
     from conductor.doctor.examine import examine
     from conductor.errors import ConductorError

@@ -8,7 +8,7 @@ import msgspec
 from conductor.cancellation import Cancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.plan.edges import EdgeView
 from conductor.runtime.swarm.client import SwarmRuntime
 from conductor.runtime.swarm.fleet import Fleet, fleet

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from conductor.definitions.explain import convert, explain
-from conductor.definitions.model import Definition, Host, Service
+from conductor.definitions.host import Host
+from conductor.definitions.model import Definition, Service
 from conductor.definitions.problems import Problem
 from conductor.definitions.rules import SERVICE_RULES, host_rules
 from conductor.definitions.tree import Node, Path, child_key, find, plain

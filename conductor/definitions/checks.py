@@ -3,8 +3,9 @@
 import os
 
 from conductor.definitions.environment import environment, file_warnings, health_headers
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions
-from conductor.definitions.model import Host, Service
+from conductor.definitions.model import Service
 from conductor.definitions.problems import DefinitionsError, Problem
 
 

@@ -9,10 +9,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from conductor.definitions.model import EnvFile, Health, SecretRef, Service
+from conductor.definitions.model import EnvFile, Health, Service
 from conductor.definitions.problems import DefinitionsError, Problem
 from conductor.definitions.redaction import redactor
 from conductor.definitions.scalars import Secret
+from conductor.definitions.section import SecretRef
 from conductor.errors import ConductorError
 
 HIDDEN = "(hidden: the service's secrets cannot be read)"  # instead of a text

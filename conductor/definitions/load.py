@@ -15,8 +15,9 @@ from conductor.definitions.conflicts import conflicts
 from conductor.definitions.explain import explain, fits, without_unknown
 from conductor.definitions.fleet import fleet_refusals
 from conductor.definitions.grammar import ServiceId
+from conductor.definitions.host import Host
 from conductor.definitions.json_reader import read_json
-from conductor.definitions.model import Definition, File, Host, Service
+from conductor.definitions.model import Definition, File, Service
 from conductor.definitions.problems import DefinitionsError, Problem, in_order, nearest
 from conductor.definitions.rules import health_kinds
 from conductor.definitions.tree import (

@@ -1,18 +1,16 @@
-"""The model of a definitions file as frozen, typed values. `config check`, `show`, `schema` and `example` all use it.
+"""The model of a definitions file as frozen, typed values. It is long: one class per mapping, one field per key.
 
-Every key of the file is a field with its built-in default. `grammar.py` has the types of single values, `rules.py` the
-checks that involve more than one key.
+Every key of the file is a field with its built-in default; those of `host:` are in `host.py`. `config check`, `show`,
+`schema` and `example` all use the model. `grammar.py` has the types of single values, `rules.py` the checks that involve
+more than one key.
 """
 
-from typing import Annotated, Any, Literal, dataclass_transform
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from conductor import RUNTIME_DIR, STATE_DIR
 from conductor.definitions.grammar import (
-    REVISION,
-    SERVICE_ID,
     AbsolutePath,
     Command,
     Count,
@@ -22,7 +20,6 @@ from conductor.definitions.grammar import (
     HeaderValue,
     Hostname,
     ImageName,
-    IPv4Network,
     LabelName,
     Listen,
     MountSource,
@@ -41,41 +38,12 @@ from conductor.definitions.grammar import (
     SysctlName,
     Tmpfs,
     Volume,
-    WebhookUrl,
     matching,
 )
+from conductor.definitions.host import Host, Notify
 from conductor.definitions.listen import redirecting
 from conductor.definitions.scalars import ByteSize, Percent, Period, Seconds
-
-__all__ = ["REVISION", "SERVICE_ID"]
-
-
-def _seconds(number: float) -> Seconds:
-    """Return a field with a default duration, as a factory: msgspec cannot write a subclass of float into a schema."""
-    return msgspec.field(default_factory=lambda: Seconds(number))
-
-
-def _period(number: float) -> Period:
-    return msgspec.field(default_factory=lambda: Period(number))
-
-
-def _percent(number: float) -> Percent:
-    return msgspec.field(default_factory=lambda: Percent(number))
-
-
-def _bytes(number: int) -> ByteSize:
-    return msgspec.field(default_factory=lambda: ByteSize(number))
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of every mapping of the file: frozen, and unknown keys are errors."""
-
-
-class SecretRef(Section):
-    """The file that holds a secret. Reading it drops one trailing newline."""
-
-    file: AbsolutePath
+from conductor.definitions.section import SecretRef, Section, byte_size, percent, period, seconds
 
 
 class EnvFile(Section):
@@ -85,106 +53,6 @@ class EnvFile(Section):
     secret: bool = False
 
 
-class Network(Section):
-    """Conductor's own bridge network. Tasks and hooks use the addresses in `tasks`, services those outside it."""
-
-    name: Name = "conductor"
-    subnet: IPv4Network = "10.213.0.0/20"
-    tasks: IPv4Network = "10.213.15.0/24"
-
-
-class HostNginx(Section):
-    """The paths of the host's nginx, and how a cutover changes its upstreams.
-
-    `prefix` is the directory of nginx's option `-p`; without it, that of the running nginx, or the built-in one.
-    """
-
-    include_dir: PlainPath = "/etc/nginx/conductor.d"
-    config: PlainPath = "/etc/nginx/nginx.conf"
-    binary: PlainPath = "/usr/sbin/nginx"
-    prefix: PlainPath | None = None
-    cutover: Literal["reload", "live"] = "reload"
-    announce: Seconds = _seconds(0.5)
-    longest_connection: Period = _period(3600)
-
-
-class HostCron(Section):
-    """The directory of installed crontabs, and the command that their lines run."""
-
-    dir: PlainPath = "/etc/cron.d"
-    command: PlainPath = "/usr/local/bin/conductor"
-
-
-class HostSupervise(Section):
-    """What `supervise` does about removed services and changed definitions, and how many services may be starting at once."""
-
-    undefined: Literal["keep", "stop"] = "keep"
-    drift: Literal["show", "apply"] = "show"
-    starts_at_once: Positive = 4
-
-
-class HostGc(Section):
-    """When garbage is removed: after each upgrade, and more of it while less than `free` of a disk is free.
-
-    `logs` is how long the logs of removed containers are kept.
-    """
-
-    after_upgrade: bool = True
-    free: Percent = _percent(10)
-    logs: Period = _period(30 * 86400)
-
-
-class HostWeb(Section):
-    """What `supervise` publishes for `conductor web` beyond the state of the host. `logs`: the latest log lines of each service."""
-
-    logs: bool = False
-
-
-class HostFleet(Section):
-    """The host is a manager of a Swarm, whose managers share their services. Each replica has one of these ports, on its node."""
-
-    ports: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21999]")]
-
-
-NotifyEvent = Literal["succeeded", "failed", "rolled-back", "unhealthy", "healed", "backing-off"]
-
-
-class Notify(Section):
-    """The command and the webhook that receive notifications, and the events that they receive.
-
-    An attempt to deliver one ends after `timeout`.
-    """
-
-    command: Command | None = None
-    webhook: WebhookUrl | SecretRef | None = None
-    on: tuple[NotifyEvent, ...] = ("failed", "rolled-back", "unhealthy", "healed", "backing-off")
-    timeout: Period = _period(10)
-
-
-class Host(Section):
-    """The `host:` section of the file."""
-
-    instance: Name = "default"
-    docker: Annotated[
-        str,
-        matching(
-            r"unix:///[!-~]+|(tcp|http)://[!-~]+:[0-9]{1,5}",
-            "the address of the Docker daemon: unix:///PATH or tcp://HOST:PORT",
-        ),
-    ] = "unix:///var/run/docker.sock"
-    network: Network = msgspec.field(default_factory=Network)
-    state_dir: PlainPath = STATE_DIR
-    runtime_dir: PlainPath = RUNTIME_DIR
-    nginx: HostNginx = msgspec.field(default_factory=HostNginx)
-    cron: HostCron = msgspec.field(default_factory=HostCron)
-    supervise: HostSupervise = msgspec.field(default_factory=HostSupervise)
-    gc: HostGc = msgspec.field(default_factory=HostGc)
-    web: HostWeb = msgspec.field(default_factory=HostWeb)
-    fleet: HostFleet | None = None
-    notify: Command | Notify | None = None
-    keep: Positive = 5
-
-
 class Stop(Section):
     """The signal that stops a container, and the time it has before it is killed.
 
@@ -192,7 +60,7 @@ class Stop(Section):
     """
 
     signal: SignalName = "SIGTERM"
-    grace: Seconds = _seconds(30)
+    grace: Seconds = seconds(30)
     wait: bool = True
 
 
@@ -200,7 +68,7 @@ class Logging(Section):
     """Docker's log driver for the container, and its options."""
 
     driver: SingleLine = "json-file"
-    options: dict[SingleLine, str] = {}
+    options: dict[SingleLine, str] = msgspec.field(default_factory=dict)
 
 
 class Health(Section):
@@ -215,18 +83,18 @@ class Health(Section):
     none: bool = False
     port: Port | None = None
     host_header: Annotated[str, matching(r"[!-~]+", "a host name without spaces")] | None = None
-    headers: dict[HeaderName, HeaderValue | SecretRef] = {}
+    headers: dict[HeaderName, HeaderValue | SecretRef] = msgspec.field(default_factory=dict)
     status: Annotated[
         tuple[Status, ...],
         Meta(min_length=1, description='a list with at least one status, for example [200, "300-399"]'),
     ] = ("200-299",)
-    gate_interval: Period = _period(0.5)
-    interval: Period = _period(5)
-    timeout: Period = _period(5)
-    start_timeout: Period = _period(60)
+    gate_interval: Period = period(0.5)
+    interval: Period = period(5)
+    timeout: Period = period(5)
+    start_timeout: Period = period(60)
     successes: Positive = 2
     failures: Positive = 3
-    stable_for: Period = _period(5)
+    stable_for: Period = period(5)
 
 
 class Tls(Section):
@@ -252,7 +120,7 @@ class Server(Section):
         Meta(min_length=1, description="a list with at least one name, for example [api.example.com]"),
     ]
     tls: Tls | None = None
-    body_limit: ByteSize = _bytes(2**20)
+    body_limit: ByteSize = byte_size(2**20)
     websockets: bool = False
     response_timeout: Period | None = None
     request_timeout: Period | None = None
@@ -281,7 +149,7 @@ class Nginx(Section):
     upstream: Name | None = None
     balance: Literal["round-robin", "least"] = "round-robin"
     slow_start: Period | None = None
-    drain: Period = _period(30)
+    drain: Period = period(30)
     maintenance_page: AbsolutePath | None = None
     server: Server | None = None
 
@@ -294,9 +162,9 @@ class Canary(Section, rename={"for_": "for"}):
     the old replicas.
     """
 
-    share: Percent = _percent(10)
-    for_: Period = _period(300)
-    max_errors: Percent = _percent(1)
+    share: Percent = percent(10)
+    for_: Period = period(300)
+    max_errors: Percent = percent(1)
     max_latency: Annotated[float, Meta(ge=1, le=1000, description="a number of at least 1, for example 1.5")] = 1.5
 
 
@@ -304,14 +172,14 @@ class Hook(Section):
     """A command that runs in a container of the new revision before an upgrade."""
 
     command: Command
-    timeout: Period = _period(600)
+    timeout: Period = period(600)
 
 
 class StopHook(Section):
     """A command that runs inside each replica before its stop signal, for example to take no more jobs."""
 
     command: Command
-    timeout: Period = _period(10)
+    timeout: Period = period(10)
 
 
 class Cron(Section):
@@ -376,7 +244,7 @@ class Service(Section):
     entrypoint: Command | None = None
     workdir: AbsolutePath | None = None
     user: SingleLine | None = None
-    env: dict[EnvName, str | SecretRef] = {}
+    env: dict[EnvName, str | SecretRef] = msgspec.field(default_factory=dict)
     env_file: AbsolutePath | EnvFile | None = None
     port: Port | None = None
     publish: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21015]")] | None = None
@@ -397,16 +265,16 @@ class Service(Section):
     cap_add: tuple[Name, ...] = ()
     cap_drop: tuple[Name, ...] = ()
     security_opt: tuple[SecurityOpt, ...] = ()
-    sysctls: dict[SysctlName, str] = {}
+    sysctls: dict[SysctlName, str] = msgspec.field(default_factory=dict)
     pids_limit: (
         Annotated[int, Meta(ge=-1, le=4194304, description="a whole number of processes, or -1 for no limit")] | None
     ) = None
-    ulimits: dict[Name, Ulimit] = {}
+    ulimits: dict[Name, Ulimit] = msgspec.field(default_factory=dict)
     hostname: Hostname | None = None
     dns: Dns = msgspec.field(default_factory=Dns)
     networks: tuple[NetworkName | JoinedNetwork, ...] = ()
-    extra_hosts: dict[SingleLine, SingleLine] = {}
-    labels: dict[LabelName, str] = {}
+    extra_hosts: dict[SingleLine, SingleLine] = msgspec.field(default_factory=dict)
+    labels: dict[LabelName, str] = msgspec.field(default_factory=dict)
     before_upgrade: Hook | None = None
     before_stop: StopHook | None = None
     console: Command | None = None
@@ -419,7 +287,7 @@ class File(Section, kw_only=True):
 
     version: Annotated[Literal[1], Meta(description="1, the only supported format")]
     host: Host = msgspec.field(default_factory=Host)
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, Any] = msgspec.field(default_factory=dict)
     # Required, so that a truncated file or a misspelt key is never read as a host without services.
     services: Annotated[dict[ServiceId, Any], Meta(description="a mapping of services ({} on a host without services)")]
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from conductor.definitions.model import Definition, Host
+from conductor.definitions.host import Host
+from conductor.definitions.model import Definition
 from conductor.definitions.rules import health_keys
 from conductor.definitions.scalars import ByteSize, Percent, Seconds
 

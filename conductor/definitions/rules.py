@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from conductor.definitions.grammar import status_range, tmpfs_mount
+from conductor.definitions.host import Host, Notify
 from conductor.definitions.listen import socket
-from conductor.definitions.model import Health, Host, Mount, Notify, Server, Service, mount_target, network_name
+from conductor.definitions.model import Health, Mount, Server, Service, mount_target, network_name
 from conductor.definitions.tree import Path
 
 RuleFindings = Iterator[tuple[Path, str]]

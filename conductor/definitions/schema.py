@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from conductor.definitions.model import File, Section, Service
+from conductor.definitions.model import File, Service
 from conductor.definitions.scalars import DURATION, PERCENT, SIZE, ByteSize, Percent, Period, Seconds
+from conductor.definitions.section import Section
 
 
 def schema() -> dict[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conductor.definitions import checks
-from conductor.definitions.model import Definition, EnvFile, Notify, SecretRef
+from conductor.definitions.host import Notify
+from conductor.definitions.model import Definition, EnvFile
 from conductor.definitions.problems import DefinitionsError
+from conductor.definitions.section import SecretRef
 from conductor.doctor.examination import Examination
 from conductor.doctor.finding import Finding, error, warning
 from conductor.doctor.room import little_room

@@ -44,7 +44,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
             if paused := _paused_in_change(host, service):
                 why += f", and supervise does not recover it while {paused} is paused"
                 fix = f"conductor supervise resume --id {paused}   (recovers it, and ends the pause)"
-            yield error(check="interrupted-change", service=service, what=note.describe(), why=why, fix=fix)
+            yield error(check="interrupted-change", service=service, what=note.text, why=why, fix=fix)
         case notes.Paused():
             forgotten = note.hold.until is None and host.context.clock.age(note.hold.since) > DAY_SECONDS
             severity, check = (Severity.WARNING, "pause-forgotten") if forgotten else (Severity.INFO, "paused")
@@ -53,7 +53,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
                 severity=severity,
                 check=check,
                 service=service,
-                what=note.describe(),
+                what=note.text,
                 why=why,
                 fix=f"conductor supervise resume --id {service}",
             )
@@ -66,7 +66,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
                 severity=severity,
                 check=check,
                 service=service,
-                what=note.describe(),
+                what=note.text,
                 why="no request reaches the containers of the service",
                 fix=f"conductor service maintenance --id {service} off",
             )
@@ -75,13 +75,13 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
             yield info(
                 check="stopped",
                 service=service,
-                what=note.describe(),
+                what=note.text,
                 why=why,
                 fix=f"conductor service start --id {service}",
             )
         case notes.UnknownKeys():
             why = "a newer version of Conductor deployed the release, and this one may run it differently"
-            yield warning(check="unknown-keys", service=service, what=note.describe(), why=why, fix="upgrade Conductor")
+            yield warning(check="unknown-keys", service=service, what=note.text, why=why, fix="upgrade Conductor")
         case notes.MissingCrontab():
             why = "supervise does not install it again, because an operator may have removed it on purpose"
             fix = f"conductor cron install --id {service}"
@@ -89,7 +89,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
         case notes.Supervise() if _retries(note.status) or notes.needs_operator(note):
             why = "supervise has not yet been able to repair the service"
             fix = f"conductor service status --id {service}   (shows the failing replicas)"
-            yield warning(check="supervise-retries", service=service, what=note.describe(), why=why, fix=fix)
+            yield warning(check="supervise-retries", service=service, what=note.text, why=why, fix=fix)
         case _:  # scaled, busy, or a first repair is normal; other checks report an invalid definition and drift
             return
 

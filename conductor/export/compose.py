@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from conductor.definitions.hardening import dropped_capabilities, process_limit, security_options
-from conductor.definitions.model import JoinedNetwork, Mount, SecretRef
+from conductor.definitions.model import JoinedNetwork, Mount
+from conductor.definitions.section import SecretRef
 from conductor.export.export import Export, Names, Notes, Source, as_yaml, checks_inside, heading, without_empty
 
 FILE = "compose.yml"

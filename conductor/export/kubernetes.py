@@ -8,8 +8,9 @@ from typing import Any
 
 from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.hardening import dropped_capabilities, security_options
-from conductor.definitions.model import Health, Mount, SecretRef, mount_target
+from conductor.definitions.model import Health, Mount, mount_target
 from conductor.definitions.scalars import ByteSize
+from conductor.definitions.section import SecretRef
 from conductor.export.cron_jobs import NAME, cron_jobs
 from conductor.export.export import Export, Names, Notes, Source, as_yaml, heading, without_empty
 

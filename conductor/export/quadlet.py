@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 
 from conductor.definitions.hardening import dropped_capabilities, process_limit, security_options
-from conductor.definitions.model import JoinedNetwork, Mount, SecretRef
+from conductor.definitions.model import JoinedNetwork, Mount
+from conductor.definitions.section import SecretRef
 from conductor.export.export import Export, Names, Notes, Source, checks_inside, heading
 
 _GENERAL = (

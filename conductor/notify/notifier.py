@@ -11,8 +11,9 @@ import msgspec
 
 from conductor.clock import Clock
 from conductor.definitions.environment import redaction
+from conductor.definitions.host import Notify
 from conductor.definitions.load import Definitions, restore
-from conductor.definitions.model import Notify, Service
+from conductor.definitions.model import Service
 from conductor.errors import ConductorError
 from conductor.notify import command, webhook
 from conductor.plan.notification import Notification

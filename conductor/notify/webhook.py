@@ -6,7 +6,7 @@ from conductor import __version__
 from conductor.definitions.environment import secret
 from conductor.definitions.explain import convert
 from conductor.definitions.grammar import WebhookUrl
-from conductor.definitions.model import SecretRef
+from conductor.definitions.section import SecretRef
 from conductor.errors import ConductorError
 from conductor.http import Connection
 from conductor.times import duration_text

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from conductor.definitions.model import Host, Service
+from conductor.definitions.host import Host
+from conductor.definitions.model import Service
 from conductor.errors import ConductorError
 from conductor.plan.replica import Replica
 

@@ -6,16 +6,7 @@ import msgspec
 
 from conductor.definitions.grammar import tmpfs_mount
 from conductor.definitions.hardening import dropped_capabilities, process_limit, security_options
-from conductor.definitions.model import (
-    Definition,
-    Dns,
-    JoinedNetwork,
-    Logging,
-    Mount,
-    Stop,
-    Ulimit,
-    mount_target,
-)
+from conductor.definitions.model import Definition, Dns, JoinedNetwork, Logging, Mount, Stop, Ulimit, mount_target
 from conductor.definitions.scalars import Secret
 from conductor.plan import labels
 from conductor.plan.release import Release

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from conductor.definitions.model import NotifyEvent
+from conductor.definitions.host import NotifyEvent
 from conductor.plan.backoff import RetryState
 from conductor.plan.history import HistoryAction, HistoryEntry, Outcome
 from conductor.plan.journal import MAINTENANCE

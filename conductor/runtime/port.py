@@ -5,7 +5,8 @@ from typing import Protocol
 
 import msgspec
 
-from conductor.definitions.model import Mount, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import Mount
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.garbage import LocalImage

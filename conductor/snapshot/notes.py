@@ -1,4 +1,7 @@
-"""Notes on a service in `service status`: each is a fact that an operator should know, as a value with its text (pure)."""
+"""Notes on a service in `service status`: each is a fact that an operator should know, as a value with its text (pure).
+
+The module is long because each kind of note is a class.
+"""
 
 import msgspec
 
@@ -13,15 +16,14 @@ from conductor.times import time_text
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """One note. Times are RFC 3339 in UTC. `text` is the note as one human-readable line: what `describe` returns."""
+    """One note. Times are RFC 3339 in UTC. `text` is the note as one human-readable line."""
 
     text: str = ""
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "text", self.describe())
+        msgspec.structs.force_setattr(self, "text", self._describe())
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         raise NotImplementedError
 
 
@@ -30,8 +32,7 @@ class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):
 
     problem: str
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"its definition is invalid: {self.problem}"
 
 
@@ -40,8 +41,7 @@ class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
 
     keys: tuple[str, ...]
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"this version of Conductor ignores keys of the live release: {', '.join(self.keys)}"
 
 
@@ -56,8 +56,7 @@ class DamagedState(Note, frozen=True, tag="damaged-state"):
         """Return the note on a failed read."""
         return cls(error=error.sentence, hint=error.hint)
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"{self.error}; {self.hint}" if self.hint else self.error
 
 
@@ -67,8 +66,7 @@ class Stopped(Note, frozen=True, tag="stopped"):
     service: str
     hold: Hold
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"stopped by {_hold(self.hold)}; to start it, run conductor service start --id {self.service}"
 
 
@@ -78,8 +76,7 @@ class Paused(Note, frozen=True, tag="paused"):
     service: str
     hold: Hold
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         resume = f"conductor supervise resume --id {self.service}"
         return f"supervision paused by {_hold(self.hold)}; to end the pause, run {resume}"
 
@@ -90,8 +87,7 @@ class InMaintenance(Note, frozen=True, tag="maintenance"):
     service: str
     hold: Hold
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         off = f"conductor service maintenance --id {self.service} off"
         return f"put into maintenance by {_hold(self.hold)}; nginx returns 503; to end it, run {off}"
 
@@ -104,8 +100,7 @@ class Scaled(Note, frozen=True, tag="scaled"):
     count: int
     defined: int | None
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         defined = "" if self.defined is None else f" (defined: {self.defined})"
         undo = f"conductor service scale --id {self.service} --reset"
         return f"scaled to {self.count} by an operator{defined}; to undo this, run {undo}"
@@ -123,8 +118,7 @@ class Busy(Note, frozen=True, tag="busy"):
         """Return the note on a lock."""
         return cls(pid=holder.pid, command=holder.command, since=holder.since)
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return (
             f"busy: process {self.pid} ({self.command}) has held the lock of this service since {time_text(self.since)}"
         )
@@ -142,8 +136,7 @@ class Interrupted(Note, frozen=True, tag="interrupted"):
         """Return the note on the change in a journal."""
         return cls(action=journal.action, revision=journal.release.revision, began=journal.began)
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return (
             f"the {noun(self.action)}{to_revision(self.action, self.revision)}, started {time_text(self.began)}, was interrupted; "
             "the next command on this service will recover it"
@@ -161,8 +154,7 @@ class Drifted(Note, frozen=True, tag="drifted"):
         """What changed, without what to do."""
         return f"{' and '.join(_CHANGED[one] for one in self.changed)} changed since the release"
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"drifted: {self.problem}; to apply the changes, run conductor service restart --id {self.service}"
 
 
@@ -178,16 +170,14 @@ class TrafficDown(Note, frozen=True, tag="traffic-down"):
 
     state: TrafficState = TrafficState.DOWN
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"nginx is not running, so no request reaches the service; run {TRAFFIC_FIXES[self.state]}"
 
 
 class TrafficNotLoaded(Note, frozen=True, tag="traffic-not-loaded"):
     """The traffic layer, which the service is behind, is running without Conductor's routes."""
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         why = "nginx is running without Conductor's files, so no request reaches the service"
         return f"{why}; run {TRAFFIC_FIXES[TrafficState.NOT_LOADED]}"
 
@@ -195,8 +185,7 @@ class TrafficNotLoaded(Note, frozen=True, tag="traffic-not-loaded"):
 class TrafficNotAnswering(Note, frozen=True, tag="traffic-not-answering"):
     """The traffic layer, which the service is behind, is running and is not responding."""
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"{NO_ANSWER}, so requests may fail; {NO_ANSWER_FIX}"
 
 
@@ -205,8 +194,7 @@ class SuperviseDown(Note, frozen=True, tag="supervise-down"):
 
     service: str
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         start = f"conductor service start --id {self.service}"
         return f"supervise is not running, so the missing replicas are not started; run {start}"
 
@@ -216,8 +204,7 @@ class MissingImage(Note, frozen=True, tag="missing-image"):
 
     image: str
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"its image {self.image} is missing: tasks and cron jobs fail if it cannot be pulled; run docker pull {self.image}"
 
 
@@ -234,8 +221,7 @@ class MissingCrontab(Note, frozen=True, tag="missing-crontab"):
         jobs = f"{self.jobs} cron job{'s' * (self.jobs != 1)}"
         return f"its crontab {self.path} is missing, so {jobs} {'do' if self.jobs != 1 else 'does'} not run"
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"{self.problem}; run conductor cron install --id {self.service}"
 
 
@@ -247,12 +233,11 @@ class FailingJobs(Note, frozen=True, tag="failing-jobs"):
 
     @property
     def problem(self) -> str:
-        """How many keep failing, for people."""
+        """How many keep failing."""
         many = len(self.commands) != 1
         return f"{len(self.commands)} cron job{'s' * many} keep{'s' * (not many)} failing"
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"{self.problem}: {'; '.join(self.commands)}; to see why, run conductor cron list --id {self.service}"
 
 
@@ -262,8 +247,7 @@ class CronCommandMissing(Note, frozen=True, tag="cron-command-missing"):
 
     problem: str
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return self.problem
 
 
@@ -278,8 +262,7 @@ class Stray(Note, frozen=True, tag="stray"):
         """Which containers, without what to do."""
         return f"containers that do not belong to the live release: {', '.join(self.names)}"
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"{self.problem}; to remove them, run {self.fix}"
 
 
@@ -302,8 +285,7 @@ class Unrecorded(Note, frozen=True, tag="unrecorded"):
         """What to do."""
         return f"if the file system of {self.state_dir} is not mounted, mount it; otherwise run {self.fix}"
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"{self.problem}; {self.remedy}"
 
 
@@ -312,8 +294,7 @@ class Retiring(Note, frozen=True, tag="retiring"):
 
     names: tuple[str, ...]
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"old replicas that are stopping: {', '.join(self.names)}"
 
 
@@ -322,8 +303,7 @@ class Supervise(Note, frozen=True, tag="supervise"):
 
     status: ServiceStatus
 
-    def describe(self) -> str:
-        """Return the note as one human-readable line."""
+    def _describe(self) -> str:
         return f"supervise: {self.status}"
 
 

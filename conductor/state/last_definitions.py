@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from conductor.definitions.explain import convert
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions
-from conductor.definitions.model import Host
 from conductor.errors import ConductorError
 from conductor.state import files
 from conductor.state.store import Store

@@ -8,8 +8,8 @@ from typing import Protocol
 from conductor.cancellation import Cancellation, SignalCancellation
 from conductor.change.context import Context
 from conductor.clock import Clock
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions
-from conductor.definitions.model import Host
 from conductor.notify.history import NotifyingHistory
 from conductor.output.printers import NoOutput, Output
 from conductor.plan.notification import Notification

@@ -7,7 +7,7 @@ a reboot, conditions that still hold are reported again.
 from collections.abc import Callable, Iterator, Mapping
 
 from conductor.clock import Clock, seconds_between
-from conductor.definitions.model import NotifyEvent
+from conductor.definitions.host import NotifyEvent
 from conductor.errors import ConductorError
 from conductor.notify.history import host_name
 from conductor.plan.backoff import RetryState

@@ -16,7 +16,7 @@ import msgspec
 from conductor.change.context import Context
 from conductor.clock import Clock
 from conductor.collector import collect_often
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import BusyError, ConductorError
 from conductor.health.monitor import HealthMonitor, Target
 from conductor.notify.notifier import Notifier

@@ -10,8 +10,8 @@ import msgspec
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions, load
-from conductor.definitions.model import Host
 from conductor.runtime.docker.attach import TaskRuntime
 from conductor.state.history import History, HistoryWriter
 from conductor.state.locks import Locks

@@ -1,4 +1,4 @@
-"""nginx itself: checking a configuration, finding and signalling its master, asking its private status server.
+"""nginx itself: checking a configuration, finding its master and its files, and signalling it.
 
 Exit code 0 of `nginx -t` or `-s reload` does not prove that a reload worked; `reload/reloader.py` verifies it.
 """
@@ -7,23 +7,21 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from conductor.definitions.model import HostNginx
+from conductor.definitions.host import HostNginx
 from conductor.errors import ConductorError
-from conductor.http import Connection, InvalidResponse
 from conductor.plan.route import TRAFFIC_FIXES, TrafficState
 from conductor.times import duration_text
 from conductor.traffic import grammar, processes
 from conductor.traffic.port import TrafficRefused, TrafficUnavailable
 from conductor.traffic.references import WHERE
+from conductor.traffic.status_server import StatusServer
 
 CHECK_SECONDS = 30
-STATUS_SECONDS = 2
 # In a private mount namespace each candidate directory is mounted over the real one; then the shell executes nginx.
 _OVERLAY = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 90; shift 2; done; shift; exec "$@"'
 _CONFLICT = re.compile(r'conflicting server name "([^"]*)" on (\S+), ignored')
@@ -54,12 +52,11 @@ class Binary(NamedTuple):
 
 
 class Nginx:
-    """One nginx, by its configuration file. Conductor's own servers listen on `status_socket` and in the directory `others`."""
+    """One nginx, by its configuration file. `status` is Conductor's own server in it."""
 
-    def __init__(self, host: HostNginx, status_socket: Path, others: Path) -> None:
+    def __init__(self, host: HostNginx, status: StatusServer) -> None:
         self._host = host
-        self._status_socket = status_socket
-        self._others = others
+        self.status = status
         self._described: Binary | None = None
 
     def check(self, overlays: Mapping[Path, Path]) -> Checked:
@@ -163,12 +160,12 @@ class Nginx:
         named = int(text) if text.isdecimal() else 0
         master = named if named and processes.is_master_here(named) else self._running()
         if master is None:
-            if self.generation() is not None:
+            if self.status.generation() is not None:
                 raise ConductorError(
                     f"cannot reload nginx: it is running, but its pid file {path} does not contain the pid of its master",
                     "systemctl restart nginx",
                 )
-            self._remove_dead_sockets()
+            self.status.remove_dead_sockets()
             raise TrafficUnavailable(
                 f"nginx is not running: {path} does not contain the pid of a running nginx master",
                 TRAFFIC_FIXES[self.down_state()],
@@ -204,7 +201,7 @@ class Nginx:
 
     def _running(self) -> int | None:
         """Return the master of the worker that answers, or the only master with this configuration file."""
-        _, worker = self.answering() or ("", 0)
+        _, worker = self.status.answering() or ("", 0)
         master = processes.parent(worker) if worker else None
         if master and processes.is_master(master):
             return master
@@ -215,16 +212,6 @@ class Nginx:
         """Return the masters with this configuration file."""
         found, config = processes.masters(), Path(self._host.config)
         return [pid for pid, given in found.items() if Path(given.get("c") or self._built_in("conf-path")) == config]
-
-    def _remove_dead_sockets(self) -> None:
-        """Remove socket files that a killed master left: nginx cannot start while they exist."""
-        for path in {self._status_socket, *self._others.glob("*.sock")}:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-                asking.settimeout(STATUS_SECONDS)  # the queue of a stopped nginx may be full
-                try:
-                    asking.connect(str(path))
-                except ConnectionRefusedError:
-                    path.unlink()
 
     def _pid_file(self, directives: Iterable[grammar.Directive]) -> Path:
         named = [one.arguments[0] for one in directives if one.name == "pid" and one.arguments]
@@ -267,48 +254,6 @@ class Nginx:
             os.kill(master, signal.SIGHUP)
         except OSError as error:
             raise ConductorError(f"cannot signal nginx's master {master}: {error.strerror}") from error
-
-    def generation(self) -> str | None:
-        """Return the generation of a worker that accepts connections now; None when none answers."""
-        return (self._ask("/generation") or "").partition(" ")[0] or None
-
-    def answering(self) -> tuple[str, int] | None:
-        """Return the generation and the pid of a worker that accepts connections now."""
-        generation, _, pid = (self._ask("/generation") or "").partition(" ")
-        return (generation, int(pid)) if pid.isdigit() else None
-
-    def listens(self) -> bool:
-        """Return whether a process listens on Conductor's own socket, even if no worker answers."""
-        try:
-            Connection(str(self._status_socket), STATUS_SECONDS).close()
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError:  # its queue is full
-            return True
-        return True
-
-    def announced(self) -> bool | None:
-        """True when a worker sees the announce flag; None when none answers."""
-        answer = self._ask("/announced")
-        return None if answer is None else answer == "1"
-
-    def clients(self) -> tuple[int, int] | None:
-        """Return active requests, this one included, and idle connections of all services; None when no worker answers."""
-        found = re.search(r"Writing: (\d+) Waiting: (\d+)", self._ask("/clients") or "")
-        return (int(found[1]), int(found[2])) if found else None
-
-    def _ask(self, path: str) -> str | None:
-        status, text = self.request("GET", path) or (0, "")
-        return text if status == 200 else None
-
-    def request(self, method: str, path: str, body: str = "") -> tuple[int, str] | None:
-        """Return status and text of a worker's answer on Conductor's own socket; None when none answers."""
-        try:
-            with Connection(str(self._status_socket), STATUS_SECONDS) as connection:
-                headers = {"Host": "localhost", "Connection": "close", "Content-Length": str(len(body.encode()))}
-                return connection.request(method, path, headers, body.encode()), connection.body().decode()
-        except (OSError, InvalidResponse):
-            return None
 
 
 def _first_error(words: list[str]) -> str:

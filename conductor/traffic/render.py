@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conductor.definitions.host import Host
 from conductor.definitions.listen import host_and_port
-from conductor.definitions.model import Host, Nginx, Server
+from conductor.definitions.model import Nginx, Server
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.release import Maintenance
 from conductor.plan.route import Route, Split

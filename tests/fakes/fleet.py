@@ -9,7 +9,7 @@ import msgspec
 
 from conductor.change.context import Context
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import LockYielded
 from conductor.plan import labels
 from conductor.plan.edges import EdgeView, RouteStep

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from conductor.change.context import Context
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import ConductorError
 from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec

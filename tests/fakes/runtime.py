@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from conductor.clock import Clock
-from conductor.definitions.model import Health, Mount, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import Health, Mount
 from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan import labels

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from conductor.clock import Clock
-from conductor.definitions.model import Definition, Network, Service, Stop
+from conductor.definitions.host import Network
+from conductor.definitions.model import Definition, Service, Stop
 from conductor.definitions.scalars import ByteSize, Secret
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec, container_spec

@@ -11,8 +11,8 @@ from conductor.change.actions import MakeTransition, perform
 from conductor.change.context import Context
 from conductor.change.recover import locked_and_recovered
 from conductor.change.upgrade import Options, upgrade
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions, load
-from conductor.definitions.model import Host
 from conductor.output.events import Event, Finished
 from conductor.plan.history import HistoryEntry
 from conductor.plan.log import KeptLog

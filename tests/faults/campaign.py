@@ -145,8 +145,9 @@ class Campaign:
                     yield _docker(place, fault)
 
     def disk_faults(self) -> Iterator[Point]:
-        """Yield an error of the disk, and a full disk, at each rename and fsync."""
+        """Yield an error of the disk, and a full disk, at each rename and fsync; and an error at each write."""
         yield from self._at_system_calls(WRITES, {"an error of the disk": "error=EIO", "a full disk": "error=ENOSPC"})
+        yield from self._at_system_calls(("write",), {"an error of the disk": "error=EIO"})
 
     def _at_system_calls(self, names: tuple[str, ...], injections: Mapping[str, str]) -> Iterator[Point]:
         counts = self._counts(names)
@@ -158,7 +159,7 @@ class Campaign:
 
     def _counts(self, names: tuple[str, ...]) -> Counter[str]:
         """Return how many of these calls the action makes, in the thread that renames the most files."""
-        calls = re.findall(r"^(\d+) +(\w+)\(", self.traced(names), re.MULTILINE)
+        calls = re.findall(r"^(\d+) +(\w+)\(", self.traced(tuple({"rename", *names})), re.MULTILINE)
         self.reset()
         (writer, _), *_ = Counter(pid for pid, name in calls if name == "rename").most_common()
         return Counter(name for pid, name in calls if pid == writer)

@@ -67,7 +67,8 @@ One request never gets a response. Conductor waits for 60 s.
     "disk": """
 ## The disk refuses a write
 
-A `rename` or `fsync` fails with EIO or ENOSPC.
+A `rename` or `fsync` fails with EIO or ENOSPC; a `write` to a file, a socket or the terminal
+fails with EIO.
 
 """,
 }

@@ -7,7 +7,7 @@ import pytest
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Network
+from conductor.definitions.host import Network
 from conductor.errors import ConductorError
 from conductor.plan.lease import LeaseLostError
 from conductor.runtime.docker.api import EngineApi

@@ -9,8 +9,8 @@ import pytest
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
+from conductor.definitions.host import Host, HostNginx
 from conductor.definitions.load import restore
-from conductor.definitions.model import Host, HostNginx
 from conductor.definitions.scalars import Seconds
 from conductor.plan.route import Cutover, Route
 from conductor.state.locks import Locks
@@ -19,6 +19,7 @@ from conductor.traffic.port import TrafficRefused, TrafficUnavailable
 from conductor.traffic.processes import is_master
 from conductor.traffic.reload.reload import ReloadTraffic
 from conductor.traffic.reload.reloader import ErrorLog
+from conductor.traffic.status_server import StatusServer
 from tests.support.claims import Claims
 from tests.support.nginx import PrivateNginx
 
@@ -140,7 +141,7 @@ def test_a_pid_file_that_names_an_nginx_in_a_container_names_no_master(tmp_path:
             assert time.monotonic() < until
             time.sleep(0.02)
         (tmp_path / "nginx.pid").write_text(pid)
-        nginx = Nginx(HostNginx(config=str(tmp_path / "nginx.conf")), tmp_path / "status.sock", tmp_path)
+        nginx = Nginx(HostNginx(config=str(tmp_path / "nginx.conf")), StatusServer(tmp_path / "status.sock", tmp_path))
         try:
             with pytest.raises(TrafficUnavailable):
                 nginx.master(f"pid {tmp_path / 'nginx.pid'};\n")

@@ -15,7 +15,7 @@ import pytest
 
 from conductor.cancellation import SignalCancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Network
+from conductor.definitions.host import Network
 from conductor.errors import ConductorError
 from conductor.runtime.docker.client import DockerRuntime
 from tests.fakes.runtime_contract import BEHAVIOURS, Case

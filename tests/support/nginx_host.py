@@ -7,7 +7,7 @@ import msgspec
 from conductor.cancellation import Cancellation, SignalCancellation
 from conductor.clock import Clock
 from conductor.commands.context import make_traffic
-from conductor.definitions.model import Host, HostNginx
+from conductor.definitions.host import Host, HostNginx
 from conductor.definitions.scalars import Seconds
 from conductor.state.locks import Locks
 from conductor.traffic.port import Traffic

@@ -1,19 +1,11 @@
 """`conductor service maintenance`: nginx answers for a service while its containers keep running."""
 
 import re
-from pathlib import Path
 
 import click
 
-from conductor.commands.options import (
-    config_option,
-    id_option,
-    json_option,
-    plan_option,
-    wait_option,
-    without_edge_option,
-)
-from conductor.commands.service.action import run_on_services
+from conductor.commands.options import id_option
+from conductor.commands.service.action import ActionOptions, action_options, run_on_services
 from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
 
@@ -30,7 +22,6 @@ def _one_line(_ctx: click.Context, _param: click.Parameter, value: str | None) -
 
 
 @click.command("maintenance")
-@config_option
 @id_option
 @click.option(
     "--message",
@@ -39,22 +30,9 @@ def _one_line(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     metavar="TEXT",
     help="The text of the page. Default: the current text, or a generic one if the service is not in maintenance.",
 )
-@plan_option
-@wait_option
-@without_edge_option
-@json_option
 @click.argument("state", type=click.Choice(["on", "off"]))
-def command(
-    *,
-    config: Path,
-    service: str,
-    message: str | None,
-    plan_only: bool,
-    wait_seconds: float,
-    without_edges: tuple[str, ...],
-    as_json: bool,
-    state: str,
-) -> int:
+@action_options
+def command(common: ActionOptions, *, service: str, message: str | None, state: str) -> int:
     """Start or end maintenance: nginx returns 503 with a page.
 
     The containers keep running, and supervise keeps replacing failed ones. Maintenance lasts until it is turned off, even
@@ -65,7 +43,4 @@ def command(
     if state == "off" and message is not None:
         raise UsageError("cannot use --message with off: the message is shown only in maintenance")
     make = maintenance_off if state == "off" else maintenance_on(message)
-    return run_on_services(
-        config, "maintenance", [service], make, options=state, wait_seconds=wait_seconds, as_json=as_json,
-        plan_only=plan_only, without_edges=without_edges,
-    )  # fmt: skip
+    return run_on_services(common, "maintenance", [service], make, state)

@@ -1,20 +1,12 @@
 """`conductor service restart`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from conductor.commands.action import run_action
-from conductor.commands.options import (
-    config_option,
-    ids_option,
-    json_option,
-    plan_option,
-    wait_option,
-    without_edge_option,
-)
-from conductor.commands.service.action import action_words
+from conductor.commands.options import ids_option
+from conductor.commands.service.action import ActionOptions, action_options, action_words
 from conductor.commands.variables import CommandLineOnly
 from conductor.output.verbosity import show_plan
 
@@ -25,43 +17,30 @@ if TYPE_CHECKING:
 
 
 @click.command("restart")
-@config_option
 @ids_option
-@plan_option
-@wait_option
-@without_edge_option
 @click.option(
     "--node-is-gone", "nodes_gone", metavar="NODE", multiple=True, cls=CommandLineOnly,
     help="In a fleet, let a service with order: stop-first leave a node that is down. First make sure that nothing is still running on that node.",
 )  # fmt: skip
-@json_option
-def command(
-    *,
-    config: Path,
-    ids: tuple[str, ...],
-    plan_only: bool,
-    wait_seconds: float,
-    without_edges: tuple[str, ...],
-    nodes_gone: tuple[str, ...],
-    as_json: bool,
-) -> int:
+@action_options
+def command(common: ActionOptions, *, ids: tuple[str, ...], nodes_gone: tuple[str, ...]) -> int:
     """Replace all replicas, using the current definition.
 
     The revision stays the same. The steps are those of an upgrade, without hooks.
     """
     from conductor.change.actions import perform, restart
 
-    show_plan(plan_only)
+    show_plan(common.plan_only)
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
         defined = {service: definitions.service(service) for service in ids}
-        return perform(context, defined, restart, wait_seconds=wait_seconds, plan_only=plan_only)
+        return perform(context, defined, restart, wait_seconds=common.wait_seconds, plan_only=common.plan_only)
 
     return run_action(
-        config,
+        common.config,
         action_words("restart", ids),
         action,
-        as_json=as_json,
-        without_edges=without_edges,
+        as_json=common.as_json,
+        without_edges=common.without_edges,
         nodes_gone=nodes_gone,
     )

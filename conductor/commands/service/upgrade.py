@@ -2,22 +2,14 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from conductor.commands import candidates
 from conductor.commands.action import run_action
-from conductor.commands.options import (
-    config_option,
-    ids_option,
-    json_option,
-    plan_option,
-    wait_option,
-    without_edge_option,
-)
-from conductor.commands.service.action import action_words
+from conductor.commands.options import ids_option
+from conductor.commands.service.action import ActionOptions, action_options, action_words
 from conductor.commands.variables import CommandLineOnly
 from conductor.errors import UsageError
 from conductor.output.verbosity import show_plan
@@ -44,13 +36,11 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
 
 
 @click.command("upgrade")
-@config_option
 @ids_option
 @click.option(
     "--revision", cls=CommandLineOnly, metavar="REV", shell_complete=candidates.revisions,
     help="The revision to deploy: the tag of the image. Required except with --promote.",
 )  # fmt: skip
-@plan_option
 @click.option(
     "--force", cls=CommandLineOnly, is_flag=True, help="Replace all replicas even if this revision is live and healthy."
 )
@@ -72,15 +62,12 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
     help="End the canary of an upgrade in progress: its new replicas get all requests.",
 )  # fmt: skip
 @click.option("--skip-hooks", cls=CommandLineOnly, is_flag=True, help="Do not run before_upgrade.")
-@wait_option
-@without_edge_option
-@json_option
+@action_options
 def command(
+    common: ActionOptions,
     *,
-    config: Path,
     ids: tuple[str, ...],
     revision: str | None,
-    plan_only: bool,
     force: bool,
     start: bool,
     pull: bool,
@@ -88,9 +75,6 @@ def command(
     canary_for: "Period | None",
     promote: bool,
     skip_hooks: bool,
-    wait_seconds: float,
-    without_edges: tuple[str, ...],
-    as_json: bool,
 ) -> int:
     """Deploy a revision without downtime.
 
@@ -98,22 +82,22 @@ def command(
     are removed; "conductor help nginx" lists the requests that can still be lost. If a step before the commit fails, Conductor rolls the upgrade back, and the previous release keeps serving.
     """
     from conductor.change import upgrade as upgrades
-    from conductor.definitions.model import REVISION
+    from conductor.definitions.grammar import REVISION
 
     if promote:
         others = {
-            "--revision": revision, "--plan": plan_only, "--force": force, "--start": start, "--pull": pull,
+            "--revision": revision, "--plan": common.plan_only, "--force": force, "--start": start, "--pull": pull,
             "--canary": canary_share is not None, "--for": canary_for, "--skip-hooks": skip_hooks,
         }  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"cannot combine --promote with {given[0]}: the upgrade in progress keeps its options")
         words = action_words("upgrade", ids, "--promote")
         return run_action(
-            config,
+            common.config,
             words,
             lambda _, context: upgrades.promote(context, ids),
-            as_json=as_json,
-            without_edges=without_edges,
+            as_json=common.as_json,
+            without_edges=common.without_edges,
         )
     if revision is None:
         raise UsageError("cannot run conductor service upgrade: --revision is missing", "add --revision REV")
@@ -124,9 +108,9 @@ def command(
             f"cannot use revision {revision!r}: it is not a valid image tag",
             "write at most 128 letters, digits and _ . -, starting with a letter, a digit or _",
         )
-    show_plan(plan_only)
+    show_plan(common.plan_only)
     options = upgrades.Options(
-        plan_only=plan_only, force=force, start=start, pull=pull, skip_hooks=skip_hooks, wait_seconds=wait_seconds,
+        plan_only=common.plan_only, force=force, start=start, pull=pull, skip_hooks=skip_hooks, wait_seconds=common.wait_seconds,
         canary_share=canary_share, canary_for=canary_for,
     )  # fmt: skip
 
@@ -135,9 +119,9 @@ def command(
         return upgrades.upgrade(context, chosen, revision, options)
 
     return run_action(
-        config,
+        common.config,
         action_words("upgrade", ids, f"--revision {revision}"),
         action,
-        as_json=as_json,
-        without_edges=without_edges,
+        as_json=common.as_json,
+        without_edges=common.without_edges,
     )

@@ -14,7 +14,7 @@ from conductor.commands.variables import CommandLineOnly
 
 if TYPE_CHECKING:
     from conductor.change.context import Context
-    from conductor.definitions.model import Host
+    from conductor.definitions.host import Host
     from conductor.state.history import HistoryWriter
     from conductor.supervise.edge_loop import EdgeParts
 

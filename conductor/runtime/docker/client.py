@@ -1,4 +1,4 @@
-"""The Docker runtime over the SDK.
+"""The Docker runtime over the SDK: long, because it has every method of the port.
 
 Every call has a deadline, and after an unclear response to a creation the container is looked up by its labels before the
 creation is repeated.
@@ -12,7 +12,8 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Mount, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import Mount
 from conductor.errors import ConductorError
 from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec, unmounted

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Collection
 
-from conductor.definitions.model import Mount, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import Mount
 from conductor.errors import ConductorError
 from conductor.plan import labels
 from conductor.plan.container_spec import required_source

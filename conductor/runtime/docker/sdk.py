@@ -13,7 +13,7 @@ import docker.utils.config
 import requests.exceptions
 import urllib3.exceptions
 
-from conductor.definitions.model import Network
+from conductor.definitions.host import Network
 from conductor.errors import ConductorError
 from conductor.runtime.docker import responses
 from conductor.runtime.docker.api import error_message

@@ -1,4 +1,4 @@
-"""The shapes of the daemon's responses: the fields that Conductor reads (Engine API, v1.41 to v1.45).
+"""The shapes of the daemon's responses, one class each: the fields that Conductor reads (Engine API, v1.41 to v1.45).
 
 A field without a default is in every response. A response with another shape is an error of the call: a daemon is not
 trusted, and a newer version may leave a field out.

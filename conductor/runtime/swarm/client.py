@@ -1,4 +1,4 @@
-"""The runtime of a fleet, on one of its managers.
+"""The runtime of a fleet, on one of its managers: long, because it has every method of the port.
 
 A replica is a service of Swarm's with one task, on whichever node Swarm chose; its id is the id of the service. Tasks, hooks
 and images are those of this host, as on a single host.
@@ -14,7 +14,7 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Network
+from conductor.definitions.host import Network
 from conductor.errors import ConductorError
 from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec

@@ -34,7 +34,7 @@ class Dictionary:
 
     def is_there(self) -> bool:
         """True when nginx answers, and runs with Conductor's Lua code."""
-        return (self._nginx.request("GET", "/live") or (0,))[0] == 200
+        return (self._nginx.status.request("GET", "/live") or (0,))[0] == 200
 
     def peers(self) -> dict[str, Peers]:
         """Return the peers of each service that were set since nginx started."""
@@ -45,7 +45,7 @@ class Dictionary:
         """Set the peers of services in one call. Raise unless nginx uses them now."""
         if not wanted:
             return
-        answer = self._nginx.request("POST", "/live", "".join(f"{encoded(one)}\n" for one in wanted))
+        answer = self._nginx.status.request("POST", "/live", "".join(f"{encoded(one)}\n" for one in wanted))
         if answer is None or answer[0] != 200:
             own = f": {answer[1].strip()}" if answer and answer[0] in REFUSALS else ""  # otherwise HTML
             cause = f"nginx answers {answer[0]}{own}" if answer else "nginx is not responding"
@@ -74,7 +74,7 @@ class Dictionary:
 
     def _lines(self, kind: str) -> list[list[str]] | None:
         """Return nothing for an nginx without Conductor's Lua code; None when one with it cannot answer."""
-        answer = self._nginx.request("GET", "/live")
+        answer = self._nginx.status.request("GET", "/live")
         if answer is None or answer[0] not in {200, 404}:
             return None
         lines = (line.split() for line in answer[1].splitlines()) if answer[0] == 200 else ()

@@ -8,7 +8,7 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import ConductorError
 from conductor.plan.canary import Comparison
 from conductor.plan.route import Cutover, Route
@@ -133,7 +133,7 @@ class LiveTraffic(ReloadTraffic):
 
     def _changes_only_peers(self, change: Change) -> bool:
         generation = self._renderer.generation(change.candidate)
-        return not differ(change.present, change.candidate) and self._nginx.generation() == generation
+        return not differ(change.present, change.candidate) and self._nginx.status.generation() == generation
 
     def _set(self, candidate: Mapping[str, str], changed: Iterable[Peers] = ()) -> None:
         """Set the peers in `changed`, and others on disk that are later than those in nginx. `load` repairs earlier ones."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from conductor.definitions.model import HostNginx
+from conductor.definitions.host import HostNginx
 from conductor.errors import ConductorError
 from conductor.state import files
 from conductor.traffic.nginx import Checked, Nginx

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from conductor import systemctl
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.state import files
 from conductor.traffic import grammar
 from conductor.traffic.port import ManagedFile

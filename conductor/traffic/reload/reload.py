@@ -1,4 +1,7 @@
-"""Implements the traffic port with plain nginx: write its files, reload it, verify the reload, and drain."""
+"""Implements the traffic port with plain nginx: write its files, reload it, verify the reload, and drain.
+
+The module is long because the port is: `ReloadTraffic` has each of its methods, and what `cutover: live` overrides.
+"""
 
 import contextlib
 import re
@@ -9,7 +12,7 @@ import msgspec
 
 from conductor.cancellation import Cancellation
 from conductor.clock import Clock
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import ConductorError
 from conductor.plan.canary import Comparison
 from conductor.plan.edges import EdgeState
@@ -40,6 +43,7 @@ from conductor.traffic.reload.record import Record
 from conductor.traffic.reload.reloader import Reloader
 from conductor.traffic.reload.warnings import accepted, ignored_names, reboot_warnings, without_effect
 from conductor.traffic.render import HEADER, Renderer, file_name
+from conductor.traffic.status_server import StatusServer
 
 # With these directives one client connection may use several upstream connections, so sockets prove nothing.
 _SEVERAL_UPSTREAMS = re.compile(
@@ -56,7 +60,7 @@ class ReloadTraffic:
     def __init__(self, host: Host, locks: Locks, clock: Clock, cancellation: Cancellation) -> None:
         self._host = host
         self._renderer = Renderer(host)
-        self._nginx = Nginx(host.nginx, self._renderer.status_socket, self._renderer.runtime)
+        self._nginx = Nginx(host.nginx, StatusServer(self._renderer.status_socket, self._renderer.runtime))
         self._directory = IncludeDir(host.nginx, self._renderer, self._nginx)
         self._installed = InstalledFiles(host, self._renderer)
         self._record = Record(Path(host.state_dir))
@@ -67,7 +71,7 @@ class ReloadTraffic:
 
     def is_running(self) -> bool:
         """Ask a worker for its generation, over Conductor's own socket."""
-        return self._nginx.generation() is not None
+        return self._nginx.status.generation() is not None
 
     def state(self) -> TrafficState:
         """Look for nginx's master only if no worker answers."""
@@ -75,7 +79,7 @@ class ReloadTraffic:
             return TrafficState.RUNNING
         if not self._nginx.has_master():
             return self._nginx.down_state()
-        return TrafficState.NOT_ANSWERING if self._nginx.listens() else TrafficState.NOT_LOADED
+        return TrafficState.NOT_ANSWERING if self._nginx.status.listens() else TrafficState.NOT_LOADED
 
     def check(self, routes: Collection[Route]) -> tuple[str, ...]:
         """Check nginx's whole configuration with the new files over those in place, and that nginx runs."""
@@ -115,7 +119,7 @@ class ReloadTraffic:
         return self._in_force(self._candidate(present, changes), present)
 
     def _in_force(self, candidate: Mapping[str, str], present: Mapping[str, str]) -> bool:
-        return candidate == present and self._nginx.generation() == self._renderer.generation(candidate)
+        return candidate == present and self._nginx.status.generation() == self._renderer.generation(candidate)
 
     def compared(self, service: str) -> Comparison:
         """nginx counts nothing without Lua."""
@@ -285,7 +289,7 @@ class ReloadTraffic:
         edits = self._edits(dump, master, workers) if master else ()
         now = {service: self._present_file(service, present) for service in changes}
         change = Change(present, candidate, changes, now, now)
-        stale = differ(present, candidate) or self._nginx.generation() != self._renderer.generation(candidate)
+        stale = differ(present, candidate) or self._nginx.status.generation() != self._renderer.generation(candidate)
         if stale:
             self._to_drain(workers, change)  # a reload by another program may follow
         self._record.begin(versions)

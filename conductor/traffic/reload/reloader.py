@@ -64,7 +64,7 @@ class Reloader:
         """
         files.write_bytes(self._flag, b"", 0o644)
         try:
-            if self._nginx.announced() is False:
+            if self._nginx.status.announced() is False:
                 raise ConductorError(
                     f"cannot announce the reload: nginx's workers cannot see {self._flag}",
                     f"chmod 755 {self._flag.parent.parent} {self._flag.parent}",
@@ -73,7 +73,7 @@ class Reloader:
             self._cancellation.wait(min(MIN_ANNOUNCE_SECONDS, self._announce_seconds))
             earlier_ended = False
             while self._clock.monotonic() < until:
-                active, idle = self._nginx.clients() or (2, 1)
+                active, idle = self._nginx.status.clients() or (2, 1)
                 earlier_ended = earlier_ended or active <= 1
                 if earlier_ended and idle == 0:
                     break
@@ -95,7 +95,7 @@ class Reloader:
             living = processes.workers(master)
             if processes.reloads_later(master):
                 before = living
-            answered, pid = self._nginx.answering() or ("", 0)
+            answered, pid = self._nginx.status.answering() or ("", 0)
             new = next((worker for worker in living - before if worker.pid == pid), None)
             if answered == generation and new is not None:
                 older = [worker for worker in living if worker.started < new.started - GENERATION_TICKS]

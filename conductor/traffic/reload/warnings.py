@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from conductor.definitions.model import HostNginx
+from conductor.definitions.host import HostNginx
 from conductor.plan.route import Route
 from conductor.traffic.nginx import Checked
 from conductor.traffic.port import ManagedFile, missing_at_boot

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from conductor.cli import conductor, run
 from conductor.commands.completion import SHELLS, VARIABLE
 from conductor.commands.help import pages
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.plan.log import KeptLog
 from conductor.plan.release import Release, Wanted
 from conductor.state.last_definitions import LastDefinitions, write_last_definitions

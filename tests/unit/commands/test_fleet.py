@@ -10,8 +10,8 @@ import pytest
 from conductor.cancellation import SignalCancellation
 from conductor.commands.context import make_context, make_query_context
 from conductor.commands.fleet import make_edge
+from conductor.definitions.host import Host, HostFleet
 from conductor.definitions.load import load
-from conductor.definitions.model import Host, HostFleet
 from conductor.output.printers import NoOutput
 from conductor.runtime.docker.client import DockerRuntime
 from conductor.runtime.port import RuntimeUnavailable

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from conductor.definitions.environment import HIDDEN, environment, file_warnings, redaction, secrets
-from conductor.definitions.model import EnvFile, Health, SecretRef, Service
+from conductor.definitions.model import EnvFile, Health, Service
 from conductor.definitions.problems import DefinitionsError
 from conductor.definitions.scalars import Secret
+from conductor.definitions.section import SecretRef
 
 
 def revealed(values: dict[str, str | Secret]) -> dict[str, str]:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 import conductor
 from conductor.definitions.explain import convert, explain
 from conductor.definitions.grammar import tmpfs_mount
+from conductor.definitions.host import Notify
 from conductor.definitions.load import Definitions, load, restore
-from conductor.definitions.model import EnvFile, Health, Notify, SecretRef, Service
+from conductor.definitions.model import EnvFile, Health, Service
 from conductor.definitions.problems import DefinitionsError
 from conductor.definitions.scalars import Period, Seconds
+from conductor.definitions.section import SecretRef
 from conductor.definitions.tree import EMPTY, merge, plain, tree
 from conductor.errors import UsageError
 

@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 import conductor
+from conductor.definitions.host import Host, HostNginx
 from conductor.definitions.load import load, restore
-from conductor.definitions.model import Host, HostNginx, Section
 from conductor.definitions.resolved import document, resolved
 from conductor.definitions.schema import schema
+from conductor.definitions.section import Section
 
 EXAMPLE = Path(conductor.__file__).parent / "templates/services.example.yml"
 VALIDATOR = jsonschema.Draft202012Validator(schema())

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from conductor.definitions.host import Host
 from conductor.definitions.load import load
-from conductor.definitions.model import Host
 from conductor.doctor.examination import Examination, Room
 from conductor.doctor.examine import examine
 from conductor.doctor.finding import Report, Severity

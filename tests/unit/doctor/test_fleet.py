@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from conductor.definitions.model import HostFleet
+from conductor.definitions.host import HostFleet
 from conductor.doctor.finding import Severity
 from conductor.plan.edges import EdgeState
 from conductor.plan.node import Node

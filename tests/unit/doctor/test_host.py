@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from conductor.cron.installed import HEADER
-from conductor.definitions.model import HostCron
+from conductor.definitions.host import HostCron
 from conductor.doctor.finding import Severity
 from conductor.errors import UsageError
 from conductor.state.files import write

@@ -17,7 +17,8 @@ import yaml
 
 import conductor
 from conductor.definitions.load import load, restore
-from conductor.definitions.model import Section, Service
+from conductor.definitions.model import Service
+from conductor.definitions.section import Section
 from conductor.export.export import Export, Names, Source
 
 TOOLS = ("compose", "kubernetes", "quadlet")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from conductor.definitions.model import Health, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import Health
 from conductor.errors import ConductorError, Interrupted
 from conductor.plan.replica import CheckResult
 from conductor.runtime.port import RuntimeUnavailable

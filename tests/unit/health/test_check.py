@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from conductor.definitions.model import Health, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import Health
 from conductor.health.check import SHOWN_CHARACTERS, HealthChecks
 from conductor.plan.replica import CheckResult, Replica
 from tests.fakes.runtime import Behaviour, FakeRuntime

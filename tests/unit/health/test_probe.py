@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from conductor.definitions.model import Health, SecretRef
+from conductor.definitions.model import Health
 from conductor.definitions.scalars import Seconds
+from conductor.definitions.section import SecretRef
 from conductor.health.probe import http_probe, probe
 
 

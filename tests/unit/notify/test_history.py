@@ -9,7 +9,7 @@ import pytest
 from conductor.change import actions
 from conductor.change.context import Context
 from conductor.change.pause import pause
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import ConductorError, LockYielded
 from conductor.notify.history import NotifyingHistory, host_name
 from conductor.plan.history import HistoryEntry, Outcome

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from conductor.clock import Clock
-from conductor.definitions.model import Notify
+from conductor.definitions.host import Notify
 from conductor.errors import ConductorError
 from conductor.notify.notifier import Attempt, Notifier, run_all, unusable
 from conductor.plan.notification import Notification

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conductor.definitions.model import SecretRef
+from conductor.definitions.section import SecretRef
 from conductor.errors import ConductorError
 from conductor.notify.webhook import post, url_of
 

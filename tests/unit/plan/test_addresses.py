@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.definitions.model import Host, HostFleet, Network, Service
+from conductor.definitions.host import Host, HostFleet, Network
+from conductor.definitions.model import Service
 from conductor.errors import ConductorError
 from conductor.plan.addresses import Addresses, is_at, located, reserve
 from conductor.plan.replica import Replica

@@ -11,7 +11,7 @@ import pytest
 
 from conductor.cancellation import Cancellation
 from conductor.change.context import Context
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.health.monitor import CheckTotals, Target
 from conductor.output.printers import Output
 from conductor.plan.history import HistoryEntry

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from conductor.definitions.host import Host
 from conductor.definitions.load import load
-from conductor.definitions.model import Host
 from conductor.errors import ConductorError
 from conductor.state.last_definitions import LastDefinitions, read_last_definitions, write_last_definitions
 from conductor.supervise.definitions_file import DefinitionsFile

@@ -17,7 +17,7 @@ from conductor.cancellation import Cancellation
 from conductor.change import actions
 from conductor.change.context import Context
 from conductor.change.install_crontab import remove
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import ConductorError, LockYielded
 from conductor.health.monitor import HealthMonitor
 from conductor.notify.notifier import Notifier

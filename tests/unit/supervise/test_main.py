@@ -17,7 +17,7 @@ import pytest
 from conductor.clock import Clock
 from conductor.commands.context import make_context
 from conductor.commands.fleet import make_edge
-from conductor.definitions.model import Host
+from conductor.definitions.host import Host
 from conductor.errors import BusyError, ConductorError
 from conductor.state.history import History
 from conductor.state.supervisor_status import SUPERVISE_LOCK

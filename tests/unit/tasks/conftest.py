@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions
-from conductor.definitions.model import Host
 from conductor.plan.replica import TaskContainer
 from conductor.state.history import History
 from conductor.state.locks import Locks

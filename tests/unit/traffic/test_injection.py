@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from conductor.definitions.host import Host
 from conductor.definitions.load import load
-from conductor.definitions.model import Host
 from conductor.plan.release import Maintenance
 from conductor.plan.route import Route
 from conductor.traffic import grammar

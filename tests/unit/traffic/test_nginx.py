@@ -1,4 +1,4 @@
-"""nginx itself: its pid file, its error log, and the answers of its private status server."""
+"""nginx itself: its version, its pid file, its master and its error log."""
 
 import contextlib
 import os
@@ -12,65 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from conductor.definitions.model import HostNginx
+from conductor.definitions.host import HostNginx
 from conductor.errors import ConductorError
 from conductor.plan.route import TrafficState
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import TrafficUnavailable
-
-ANSWERS = {
-    "/generation": "0123456789abcdef 77",
-    "/announced": "1",
-    "/clients": "Active connections: 5 \nserver accepts\nReading: 0 Writing: 2 Waiting: 3 \n",
-}
+from conductor.traffic.status_server import StatusServer
 
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Nginx:
-    return Nginx(HostNginx(binary="/bin/true"), tmp_path / "status.sock", tmp_path)
-
-
-@pytest.fixture
-def answers(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A status server that answers with these; 404 for any other path."""
-    found = dict(ANSWERS)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        server.bind(str(tmp_path / "status.sock"))
-        server.listen()
-
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    client, _ = server.accept()
-                    with client:
-                        body = found.get(client.recv(4096).decode().split()[1])
-                        status = "404 Not Found" if body is None else "200 OK"
-                        text = body or ""
-                        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-                        client.sendall((head + text).encode())
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield found
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
-
-
-def test_the_status_server_shows_generation_worker_flag_and_clients(nginx: Nginx, answers: dict[str, str]) -> None:
-    assert nginx.generation() == "0123456789abcdef"
-    assert nginx.answering() == ("0123456789abcdef", 77)
-    assert (nginx.announced(), nginx.clients()) == (True, (2, 3))
-    answers["/announced"] = "0"
-    assert nginx.announced() is False
-
-
-def test_without_a_status_server_nothing_is_known(nginx: Nginx) -> None:
-    assert (nginx.generation(), nginx.answering(), nginx.announced(), nginx.clients()) == (None, None, None, None)
-
-
-def test_a_status_server_with_other_answers_shows_nothing(nginx: Nginx, answers: dict[str, str]) -> None:
-    answers.clear()
-    assert (nginx.generation(), nginx.answering(), nginx.announced(), nginx.clients()) == (None, None, None, None)
+    return Nginx(HostNginx(binary="/bin/true"), StatusServer(tmp_path / "status.sock", tmp_path))
 
 
 def program(directory: Path, script: str) -> Path:
@@ -91,7 +43,7 @@ def program(directory: Path, script: str) -> Path:
 )
 def test_the_version(tmp_path: Path, printed: str, version: str | None) -> None:
     binary = program(tmp_path, f"echo '{printed}' >&2")
-    nginx = Nginx(HostNginx(binary=str(binary)), tmp_path / "status.sock", tmp_path)
+    nginx = Nginx(HostNginx(binary=str(binary)), StatusServer(tmp_path / "status.sock", tmp_path))
     if version is not None:
         assert nginx.version() == version
     else:
@@ -101,7 +53,7 @@ def test_the_version(tmp_path: Path, printed: str, version: str | None) -> None:
 
 def test_a_binary_that_is_not_installed_has_no_version(tmp_path: Path) -> None:
     with pytest.raises(ConductorError) as caught:
-        Nginx(HostNginx(binary="/nonexistent"), tmp_path / "status.sock", tmp_path).version()
+        Nginx(HostNginx(binary="/nonexistent"), StatusServer(tmp_path / "status.sock", tmp_path)).version()
     assert caught.value.hint
 
 
@@ -132,7 +84,9 @@ def test_a_pid_file_that_names_no_master_means_that_nginx_does_not_run(
 def test_without_conductors_files_nginx_must_not_be_started_first(
     tmp_path: Path, installed: bool, state: TrafficState, hint: str
 ) -> None:
-    nginx = Nginx(HostNginx(binary="/bin/true", include_dir=str(tmp_path)), tmp_path / "status.sock", tmp_path)
+    nginx = Nginx(
+        HostNginx(binary="/bin/true", include_dir=str(tmp_path)), StatusServer(tmp_path / "status.sock", tmp_path)
+    )
     if installed:
         (tmp_path / "server.inc").touch()
     assert nginx.down_state() is state
@@ -194,7 +148,8 @@ def master_of(config: Path) -> Iterator[None]:
 def test_a_master_that_does_not_answer_is_running(tmp_path: Path) -> None:
     """It has not loaded Conductor's files. One with another configuration is another nginx. Two may run for a moment."""
     nginx = Nginx(
-        HostNginx(config=str(tmp_path / "nginx.conf"), binary=shutil.which("true")), tmp_path / "status.sock", tmp_path
+        HostNginx(config=str(tmp_path / "nginx.conf"), binary=shutil.which("true")),
+        StatusServer(tmp_path / "status.sock", tmp_path),
     )
     assert not nginx.has_master()
     with master_of(tmp_path / "other.conf"):
@@ -203,7 +158,7 @@ def test_a_master_that_does_not_answer_is_running(tmp_path: Path) -> None:
         assert nginx.has_master()
         with master_of(tmp_path / "nginx.conf"):
             assert nginx.has_master()
-    assert not Nginx(HostNginx(binary="/nonexistent"), tmp_path / "status.sock", tmp_path).has_master()
+    assert not Nginx(HostNginx(binary="/nonexistent"), StatusServer(tmp_path / "status.sock", tmp_path)).has_master()
 
 
 def test_an_error_log_of_the_option_g_comes_first(nginx: Nginx) -> None:
@@ -226,7 +181,7 @@ PREFIXED = "echo 'configure arguments: --prefix=/built/in --pid-path=run/x.pid' 
 )
 def test_relative_paths_are_under_the_prefix(tmp_path: Path, prefix: str | None, line: str, path: str) -> None:
     binary = program(tmp_path, PREFIXED)
-    nginx = Nginx(HostNginx(binary=str(binary), prefix=prefix), tmp_path / "status.sock", tmp_path)
+    nginx = Nginx(HostNginx(binary=str(binary), prefix=prefix), StatusServer(tmp_path / "status.sock", tmp_path))
     with pytest.raises(TrafficUnavailable) as unavailable:
         nginx.master(line)
     assert (
@@ -243,7 +198,9 @@ def test_the_prefix_of_the_definitions_comes_before_that_of_the_running_nginx(
     unshare = program(tmp_path, 'echo "$@"')
     unshare.rename(tmp_path / "unshare")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    nginx = Nginx(HostNginx(binary=str(program(tmp_path, "")), prefix=prefix), tmp_path / "status.sock", tmp_path)
+    nginx = Nginx(
+        HostNginx(binary=str(program(tmp_path, "")), prefix=prefix), StatusServer(tmp_path / "status.sock", tmp_path)
+    )
     with titled("-p /of/the/master") as (_, worker):
         answers["/generation"] = f"0123456789abcdef {worker}"
         words = nginx.check({}).dump
@@ -286,7 +243,7 @@ def test_the_error_log_is_the_first_file_of_the_main_context(nginx: Nginx, dump:
 
 
 def test_a_missing_binary_is_an_error_with_its_name(tmp_path: Path) -> None:
-    absent = Nginx(HostNginx(binary=str(tmp_path / "nginx")), tmp_path / "status.sock", tmp_path)
+    absent = Nginx(HostNginx(binary=str(tmp_path / "nginx")), StatusServer(tmp_path / "status.sock", tmp_path))
     with pytest.raises(ConductorError) as failed:
         absent.check({})
     assert str(tmp_path / "nginx") in failed.value.sentence

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Service
+from conductor.definitions.host import Host, HostNginx
+from conductor.definitions.model import Definition, Nginx, Service
 from conductor.definitions.scalars import Period
 from conductor.plan.release import Maintenance
 from conductor.plan.route import Route, Split

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conductor.definitions.model import Definition, Host, HostNginx, Nginx, Server, Service, Tls
+from conductor.definitions.host import Host, HostNginx
+from conductor.definitions.model import Definition, Nginx, Server, Service, Tls
 from conductor.definitions.scalars import Period
 from conductor.errors import ConductorError, UsageError
 from conductor.plan.release import Maintenance

@@ -20,7 +20,8 @@ import msgspec
 import pytest
 
 from conductor.clock import Clock
-from conductor.definitions.model import JoinedNetwork, Network
+from conductor.definitions.host import Network
+from conductor.definitions.model import JoinedNetwork
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec
 from conductor.runtime.docker.attach import TaskRuntime

@@ -96,6 +96,7 @@ class Answering:
 
     def __init__(self, status: int, text: str = "") -> None:
         self._answer = status, text
+        self.status = self
 
     def request(self, _method: str, _path: str) -> tuple[int, str]:
         return self._answer

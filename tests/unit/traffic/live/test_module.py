@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from conductor.definitions.model import Host, HostNginx
+from conductor.definitions.host import Host, HostNginx
 from conductor.traffic.live.module import explained, require_libraries, uncounted
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.port import TrafficRefused
 from conductor.traffic.reload.include_dir import IncludeDir
 from conductor.traffic.render import Renderer
+from conductor.traffic.status_server import StatusServer
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_another_command_does_not_remove_the_configuration_that_nginx_is_about_t
             directory.make_directories()
             return "" if config.exists() else f"nginx: [emerg] open() {config} failed"
 
-    nginx = SlowNginx(host.nginx, renderer.status_socket, renderer.runtime)
+    nginx = SlowNginx(host.nginx, StatusServer(renderer.status_socket, renderer.runtime))
     directory = IncludeDir(host.nginx, renderer, nginx)
     directory.make_directories()
     require_libraries(nginx, "", directory.drafts)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from conductor.definitions.model import Host, HostNginx
+from conductor.definitions.host import Host, HostNginx
 from conductor.errors import ConductorError
 from conductor.traffic.nginx import Nginx
 from conductor.traffic.reload.include_dir import IncludeDir, services_of
 from conductor.traffic.render import HEADER, INCLUDES, OWN_FILE, Renderer, file_name
+from conductor.traffic.status_server import StatusServer
 
 NAMES = (file_name("web"), *INCLUDES, OWN_FILE)
 
@@ -24,7 +25,7 @@ def renderer(tmp_path: Path) -> Renderer:
 def directory(tmp_path: Path, renderer: Renderer) -> IncludeDir:
     """An include directory with a colleague's file."""
     host = HostNginx(include_dir=str(tmp_path / "included"), binary="/bin/false")
-    made = IncludeDir(host, renderer, Nginx(host, renderer.status_socket, renderer.runtime))
+    made = IncludeDir(host, renderer, Nginx(host, StatusServer(renderer.status_socket, renderer.runtime)))
     made.make_directories()
     (made.path / "theirs.conf").write_text("# theirs\n")
     return made
