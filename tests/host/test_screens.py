@@ -26,11 +26,10 @@ HEAD = """\
 
 What the most important commands print.
 
-A test recorded this page in an 80-column terminal; lines that the terminal wrapped
-are joined here. The test fails if the output of a command changes, except for values
-that differ in each run, such as times, sizes and ids. Two services are behind nginx:
-`shop` with two replicas and `api` with one. Revision r9 of `api` exits when it
-starts.
+A test recorded this output in an 80-column terminal; lines that the terminal wrapped
+are joined here. The test fails if a command's output changes, except for values that
+differ in each run, such as times, sizes and ids. There are two services behind nginx:
+`shop` with two replicas and `api` with one. Revision r9 of `api` exits when it starts.
 """
 COMMANDS = {
     "An upgrade": "conductor service upgrade --id shop --revision r2",
