@@ -16,7 +16,7 @@ COLUMNS = ("points", "faults", "possible", "survived", "requests", "lost")
 HEAD = """\
 # Faults
 
-Results of killing Conductor, and of making Docker and the disk fail, during actions.
+Results of injecting kills and failures into actions.
 
 Each row is one series of tests with Docker and nginx on the test machine. Each test
 runs the action and injects one fault, for example at the fourth request to Docker. The
