@@ -16,28 +16,29 @@ COLUMNS = ("points", "faults", "possible", "survived", "requests", "lost")
 HEAD = """\
 # Faults
 
-Kills and failures in the middle of actions, with results.
+Results of injecting kills and failures into actions.
 
-Each row is one series of tests with Docker and nginx on the test machine. A test runs
-the action and injects one fault, for example at its fourth request to Docker. It then
-recovers with `conductor supervise --once` or with the next upgrade, in rotation; after
-every third kill, a reboot is simulated first. `points` is the number of different
-places where a fault was injected, `faults` the number of faults injected, and
-`possible` the number of faults that could have been injected. A fault is survived if,
-after the recovery,
+Each row is one series of tests with Docker and nginx on the test machine. Each test
+runs the action and injects one fault, for example at the fourth request to Docker. The
+next upgrade or `conductor supervise --once` then recovers the services, in turn; after
+every third kill, a reboot is simulated first.
+
+`points` is the number of different places chosen for a fault, `faults` the number of
+faults injected, and `possible` the number of faults that could have been injected. A
+fault counts as survived if, after the recovery:
 
 - each service runs exactly one release, with the right number of replicas,
-- no container, network, reserved address, journal or nginx file is left over, and after
-  an upgrade no unfinished file,
-- the history has one entry for each change and agrees with the running release,
-- clients that continuously sent requests to the web service lost no request.
+- no container, network, reserved address, journal or nginx file is left over, and no
+  unfinished file if the recovery was an upgrade,
+- the history has one entry for each change and agrees with the running release, and
+- clients that continuously sent requests to the web service lost none.
 
-No clients run during a simulated reboot, because nginx is down. None run during a
-repair, because the test removes a replica first.
+No clients run during a simulated reboot, because nginx is down, or during a repair,
+because the test removes a replica first.
 
-This command runs every series and writes this page. Injecting every possible fault
-takes hours, so `CONDUCTOR_FAULTS=N` limits each series to N faults, evenly spaced. The
-series below were recorded with different limits:
+Injecting every possible fault takes hours, so `CONDUCTOR_FAULTS=N` limits each series
+to N evenly spaced faults. The series below were recorded with different limits. This
+command runs every series and writes this page:
 
 ```
 CONDUCTOR_RECORD=1 CONDUCTOR_FAULTS=20 tests/run long tests/faults
@@ -47,15 +48,15 @@ TITLES = {
     "kills": """
 ## Conductor is killed
 
-SIGKILL before or after Docker has processed a request; before or after a run of nginx;
-at a `rename`, `fsync`, `unlink`, or `kill` (which signals nginx).
+SIGKILL before or after Docker has processed a request, before or after a run of nginx,
+or at a `rename`, `fsync`, `unlink` or `kill` (which signals nginx).
 
 """,
     "daemon": """
 ## Faulty responses from Docker
 
-An error or a lost connection, each before or after Docker processed the request; a
-truncated response; a response delayed by 2 s.
+An error or a lost connection (before or after Docker has processed the request), a
+truncated response, or a response delayed by 2 s.
 
 """,
     "hangs": """
@@ -67,8 +68,8 @@ One request never gets a response. Conductor waits for 60 s.
     "disk": """
 ## The disk refuses a write
 
-A `rename` or `fsync` fails with EIO or ENOSPC; a `write` to a file, a socket or the terminal
-fails with EIO.
+A `rename` or `fsync` fails with EIO or ENOSPC, or a `write` to a file, a socket or the
+terminal fails with EIO.
 
 """,
 }

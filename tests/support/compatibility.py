@@ -20,8 +20,8 @@ HEAD = """\
 
 Tested versions of Debian, {runtimes} and nginx.
 
-The tests in `tests/host` boot complete hosts with systemd. This command runs them
-and writes this page:
+The tests in `tests/host` boot whole hosts with systemd. This command runs them and
+writes this page:
 
 ```
 CONDUCTOR_RECORD=1 tests/run all tests/host
@@ -34,7 +34,7 @@ TESTS = """
 ## Tests
 
 The number of tests that passed on each host. A number is recorded only if all tests
-of the file passed in one run with these versions; otherwise, the cell is empty or the
+in the file passed in one run with these versions. Otherwise, the cell is empty or the
 row is missing.
 
 """
@@ -45,10 +45,10 @@ COMMANDS = {
     "Python": "python3 --version",
     "systemd": "systemctl --version | head -n 1",
     "cron": "dpkg-query --show cron",
-    "Linux of the test machine": "uname --kernel-release",
+    "Kernel on the test machine": "uname --kernel-release",
 }
-CGROUPS = "cgroups of the test machine"
-OF_MACHINE = {"Linux of the test machine", CGROUPS}
+CGROUPS = "cgroups on the test machine"
+OF_MACHINE = {"Kernel on the test machine", CGROUPS}
 ROWS = (*DOCKER_VERSION, *PODMAN_VERSION, *COMMANDS, CGROUPS)
 CGROUPS_COMMAND = "stat --file-system --format %T /sys/fs/cgroup"
 
