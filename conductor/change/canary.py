@@ -28,7 +28,7 @@ def watch(context: Context, canaries: Mapping[ServiceChange, Canary], progress: 
         for one, canary in tuple(compared.items()):
             found = context.traffic.compared(one.service)
             if cause := failure(found, canary):
-                raise ConductorError(f"the canary of {one.service} failed: {cause}")
+                raise ConductorError(f"the canary for {one.service} failed: {cause}")
             if promotions.take(one.service, one.journal.change):
                 del compared[one]
             elif waited < canary.for_:

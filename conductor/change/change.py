@@ -225,7 +225,7 @@ def _rolled_back(change_steps: ChangeSteps, transitions: Sequence[Transition], e
         roll_back(change_steps, ended, error.summary if isinstance(error, ConductorError) else "")
     except ConductorError as second:
         failure = second
-    hooks = tuple(f"before_upgrade of {one} has run, and its effects were not undone" for one in change_steps.hooks_ran)
+    hooks = tuple(f"before_upgrade for {one} has run, and its effects were not undone" for one in change_steps.hooks_ran)
     left = (
         (f"containers to remove or start by hand: {', '.join(change_steps.stopping.left_for_operator)}",)
         if change_steps.stopping.left_for_operator
@@ -291,4 +291,4 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
         return f"{service} is at revision {live.revision}; its replicas cannot be listed now"
     if wanted.stopped is not None:
         return f"{service} is stopped, at revision {live.revision}"
-    return f"{service} still runs {live.revision}: {replicas_text(running)}"
+    return f"{service} is still running {live.revision}: {replicas_text(running)}"

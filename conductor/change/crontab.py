@@ -53,7 +53,7 @@ def generate(
     if captured.failure:
         output = redact(captured.stderr.decode(errors="replace")).splitlines()[-LAST_LINES:]
         raise ConductorError(
-            f"cannot generate the crontab of {definition.id}: {' '.join(cron.generate)} {captured.failure}",
+            f"cannot generate the crontab for {definition.id}: {' '.join(cron.generate)} {captured.failure}",
             "",
             tuple(f"  {line}" for line in output),
         )
@@ -91,7 +91,7 @@ def generate_for(context: Context, definitions: Definitions, service: str, revis
         found = new_release(definition, revision or "", image.id, "")
     if definition.service.cron is None:
         raise ConductorError(
-            f"cannot generate a crontab of {service}: its definition has no `cron` key",
+            f"cannot generate a crontab for {service}: its definition has no `cron` key",
             "add cron: {generate: [bin/generate-cron]} to the definition, then upgrade or restart the service",
         )
     text = generate(context, definition, found, secrets.token_hex(4))
@@ -136,4 +136,4 @@ def _refuse_invalid(table: bytes, redact: Callable[[str], str]) -> None:
         raise CrontabError(sorted([*problems, *secret.items()]))
     refusal = refused_by_cron(table if table.endswith(b"\n") else table + b"\n") if jobs else None
     if refusal is not None:
-        raise ConductorError(f"cannot use the crontab: crontab -n refuses it: {redact(refusal)}")
+        raise ConductorError(f"cannot use the crontab: crontab -n rejects it: {redact(refusal)}")

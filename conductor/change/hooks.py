@@ -42,7 +42,7 @@ def run_hook(change: ServiceChange, hook: Hook) -> None:
     if state is None:
         _stop(change)
         raise ConductorError(
-            f"before_upgrade of {change.service} did not end within {duration_text(hook.timeout)} and was stopped"
+            f"before_upgrade for {change.service} did not finish within {duration_text(hook.timeout)} and was stopped"
         )
     output: tuple[str, ...] = ()
     with contextlib.suppress(ConductorError):
@@ -51,7 +51,7 @@ def run_hook(change: ServiceChange, hook: Hook) -> None:
         output = tuple(f"  {change.redact(line)}" for c in hooks(change) for line in runtime.logs(c.id, LAST_LINES))
     remove_hooks(change)
     if state.exit_code != 0:
-        raise ConductorError(f"before_upgrade of {change.service} {state}", "", (" ".join(hook.command), *output))
+        raise ConductorError(f"before_upgrade for {change.service} {state}", "", (" ".join(hook.command), *output))
 
 
 def _follow(change: ServiceChange, hook: Hook) -> ContainerState | None:
@@ -67,7 +67,7 @@ def _follow(change: ServiceChange, hook: Hook) -> ContainerState | None:
         if clock.monotonic() >= until:
             return None
         report(
-            f"before_upgrade of {change.service} is running, at most {duration_text(ceil(until - clock.monotonic()))} left"
+            f"before_upgrade for {change.service} is running, at most {duration_text(ceil(until - clock.monotonic()))} left"
         )
         change.context.cancellation.wait(POLL_SECONDS)
 
@@ -92,7 +92,7 @@ def await_hooks(change: ServiceChange) -> None:
     hook = change.definition.service.before_upgrade
     if hook is not None and hooks(change):
         change.context.output.emit(
-            Notice(text=f"waiting for before_upgrade of {change.service}, which is still running")
+            Notice(text=f"waiting for before_upgrade for {change.service}, which is still running")
         )
         if _follow(change, hook) is None:
             _stop(change)
@@ -112,7 +112,7 @@ def _stop(change: ServiceChange) -> None:
     def stop(container: TaskContainer) -> None:
         change.context.runtime.stop(container.id, grace)
 
-    text = f"stopping before_upgrade of {change.service}, grace period {duration_text(grace)}"
+    text = f"stopping before_upgrade for {change.service}, grace period {duration_text(grace)}"
     for _, error in for_each(hooks(change), stop, lambda: report(text)):
         raise error
     remove_hooks(change)

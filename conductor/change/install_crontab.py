@@ -29,16 +29,16 @@ def install(
     ):
         if context.store.wanted(service).stopped:
             raise ConductorError(
-                f"cannot install the crontab of {service}: the service is stopped",
+                f"cannot install the crontab for {service}: the service is stopped",
                 f"conductor service start --id {service}",
             )
         context.crontabs.check(service)
         definitions = load(context.config) if is_late or wait_seconds else definitions
         release = generate_for(context, definitions, service, revision)
         table, text, wanted = parse(release.crontab), wrapped(context, release), context.store.wanted(service)
-        warnings = [f"crontab of {service}, {warning}" for warning in table.warnings]
+        warnings = [f"crontab for {service}, {warning}" for warning in table.warnings]
         if text and (missing := cron_command_warning(context.host)):
-            warnings.append(f"crontab of {service}: {missing}")
+            warnings.append(f"crontab for {service}: {missing}")
         for warning in warnings:
             context.output.emit(Warned(text=warning))
         with context.cancellation.shielded("installing the crontab; this cannot be interrupted"):

@@ -25,7 +25,7 @@ def report_none_running(context: Context, transitions: Sequence[Transition]) -> 
     for one in transitions:
         if one.runs_none:
             reset = f"conductor service scale --id {one.service} --reset"
-            text = f"{one.service} was scaled to 0 by an operator, so no replica runs"
+            text = f"{one.service} was scaled to 0 by an operator, so no replicas are running"
             context.output.emit(Notice(text=f"{text}; to return to the count in the definitions file, run {reset}"))
 
 
@@ -41,9 +41,11 @@ def nothing_to_do(context: Context, transitions: Sequence[Transition], text: str
 
 def outcome(transition: Transition) -> str:
     """Return what runs after a transition, as text."""
-    text = f"{transition.service} runs {transition.new.live.revision} with {replicas_text(transition.count)}"
+    text = f"{transition.service} is running {transition.new.live.revision} with {replicas_text(transition.count)}"
     if transition.new.stopped is not None:
         text = f"{transition.service} is stopped"
     elif unfit := sum(one.id in transition.unfit for one in transition.keep):
         text += f", {unfit} of them unhealthy"
-    return text + " and is in maintenance: nginx returns 503" * bool(transition.new.maintenance)
+    if not transition.new.maintenance:
+        return text
+    return f"{text}{',' * (', ' in text)} and is in maintenance: nginx returns 503"

@@ -93,7 +93,7 @@ def require_image(runtime: Runtime, release: Release, fetch: Callable[[str], Ima
         raise error.within(action, hint="upgrade to a revision that can be pulled") from error
     if found.id != release.image_id:
         raise ConductorError(
-            f"cannot {action}, and its name now belongs to another image",
+            f"cannot {action}, and its tag now points to another image",
             f"conductor service upgrade --id {release.service} --revision {release.revision}",
         )
     return found

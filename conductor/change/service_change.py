@@ -119,7 +119,7 @@ class ServiceChange:
             text = redactor_of(runtime, replica.id, definition.service)(str(result))
         except ConductorError:
             text = HIDDEN
-        return f"before_stop of {replica.name} failed: {text[:SHOWN_CHARACTERS]}"
+        return f"before_stop for {replica.name} failed: {text[:SHOWN_CHARACTERS]}"
 
     def definition_of(self, container: Replica | TaskContainer) -> Definition:
         """Return the definition with which a container runs."""

@@ -74,7 +74,7 @@ class ChangeSteps:
                 change, progress = service.journal.change, self.progress("generate")
                 text = generate(self.context, service.definition, release, change, progress)
                 for note in parse(text).warnings:
-                    self.warn(f"crontab of {service.service}, {note}")
+                    self.warn(f"crontab for {service.service}, {note}")
                 release = msgspec.structs.replace(release, crontab=text)
                 service.write_ahead(new=msgspec.structs.replace(service.journal.new, release=release))
 
@@ -168,7 +168,7 @@ class ChangeSteps:
         }
         lost = sorted({one.service for one in found if one.everything})
         if lost and self.services[0].journal.action in {"upgrade", "rollback"}:  # a repair must not fail for this
-            raise ConductorError(f"no request reaches {', '.join(lost)}", FOREIGN_HINT, tuple(texts.values()))
+            raise ConductorError(f"no requests reach {', '.join(lost)}", FOREIGN_HINT, tuple(texts.values()))
         for text in texts.values():
             self.warn(text)
 
@@ -254,7 +254,7 @@ class ChangeSteps:
                 if self.context.host.fleet and wanted.crontab_removed:  # the other managers follow
                     self.context.store.write_wanted(msgspec.structs.replace(wanted, crontab_removed=False))
                 if text and (warning := cron_command_warning(self.context.host)):
-                    self.warn(f"crontab of {one.service}: {warning}")
+                    self.warn(f"crontab for {one.service}: {warning}")
 
     def end(self, outcome: Outcome, cause: str = "") -> None:
         """Release addresses, write the history (`cause`: why the change was rolled back), remove the journals. No failure here

@@ -64,7 +64,8 @@ def upgrade(context: Context, definitions: Sequence[Definition], revision: str, 
             raise refused(context, "upgrade", services, error, recorded=not options.plan_only) from error
         unchanged = [one for one in transitions if one not in needed]
         texts = [
-            f"{one.service} already runs {revision} with {replicas_text(one.count)}; nothing to do" for one in unchanged
+            f"{one.service} is already running {revision} with {replicas_text(one.count)}; nothing to do"
+            for one in unchanged
         ]
         if not needed:
             return nothing_to_do(context, unchanged, "\n".join(texts), began)

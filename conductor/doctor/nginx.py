@@ -30,14 +30,14 @@ def program(host: Examination) -> Iterator[Finding]:
         yield error(
             check="nginx-missing",
             what=refused.sentence,
-            why="no request reaches the services behind nginx, and they cannot be upgraded",
+            why="no requests reach the services behind nginx, and they cannot be upgraded",
             fix=refused.hint or "apt-get install nginx-light",
         )
 
 
 def running(host: Examination) -> Iterator[Finding]:
     """It answers on Conductor's own socket."""
-    why = "no request reaches the services behind nginx, and they cannot be upgraded"
+    why = "no requests reach the services behind nginx, and they cannot be upgraded"
     state = host.context.traffic.state() if _is_here(host) else TrafficState.RUNNING
     if state.is_down:
         yield error(check="nginx-down", what="nginx is not running", why=why, fix=TRAFFIC_FIXES[state])

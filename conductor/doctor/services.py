@@ -67,7 +67,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
                 check=check,
                 service=service,
                 what=note.text,
-                why="no request reaches the containers of the service",
+                why="no requests reach the containers of the service",
                 fix=f"conductor service maintenance --id {service} off",
             )
         case notes.Stopped():

@@ -40,7 +40,7 @@ def run(command: Sequence[str], document: bytes, seconds: float, redact: Callabl
         shown = f"…{shown[-SHOWN_CHARACTERS:]}"
     stderr = f": {' '.join(shown.split())}" if shown else ""
     if not ended:
-        raise ConductorError(f"{command[0]} did not end within {duration_text(seconds)} and was killed{stderr}")
+        raise ConductorError(f"{command[0]} did not finish within {duration_text(seconds)} and was killed{stderr}")
     how = f"exited with code {process.returncode}"
     if process.returncode < 0:
         how = f"was killed by signal {-process.returncode}"

@@ -68,7 +68,7 @@ class Attempt(threading.Thread):
 
     def run(self) -> None:
         """Send the notification, and set `problem`."""
-        self.problem = f"the delivery did not end within {duration_text(self.seconds)}"
+        self.problem = f"the delivery did not finish within {duration_text(self.seconds)}"
         try:
             self._send()
         except ConductorError as error:

@@ -21,8 +21,8 @@ class Step(msgspec.Struct, frozen=True):
 def steps(transitions: Sequence[Transition]) -> tuple[Step, ...]:
     """Return the steps of several transitions as one change: all new replicas are healthy before any traffic moves."""
     texts: dict[StepName, list[str]] = {
-        "generate": [f"generate the crontab of {_to(t)}: {' '.join(t.generate)}" for t in transitions if t.generate],
-        "hook": [f"run before_upgrade of {_to(t)}: {' '.join(t.hook.command)}" for t in transitions if t.hook],
+        "generate": [f"generate the crontab for {_to(t)}: {' '.join(t.generate)}" for t in transitions if t.generate],
+        "hook": [f"run before_upgrade for {_to(t)}: {' '.join(t.hook.command)}" for t in transitions if t.hook],
         "start": [_start(t) for t in transitions if t.add and not t.stop_first],
         "gate": [f"wait for {t.service}: {_gate(t)}" for t in transitions if t.add and not t.stop_first],
         "replace": [f"{_stop(t)}{_start(t)}, then wait: {_gate(t)}" for t in transitions if t.stop_first],
@@ -32,7 +32,7 @@ def steps(transitions: Sequence[Transition]) -> tuple[Step, ...]:
         "drain": [_drain(t) for t in transitions if t.routed and (t.remove or t.action == "maintenance-on")],
         "retire": [_retire(t) for t in transitions if t.remove or (t.new.stopped and t.new.retiring)],
         "crontab": [_crontab(t) for t in transitions if t.installs_crontab],
-        "history": ["write the history"],
+        "history": ["record the change in the history"],
     }
     return tuple(Step(name, "; ".join(parts)) for name, parts in texts.items() if parts)
 
@@ -117,4 +117,4 @@ def _before_stop(transition: Transition) -> str:
 
 def _crontab(transition: Transition) -> str:
     installed = transition.definition.service.cron and not transition.new.stopped
-    return f"{'install' if installed else 'remove'} the crontab of {transition.service}"
+    return f"{'install' if installed else 'remove'} the crontab for {transition.service}"

@@ -171,14 +171,14 @@ class TrafficDown(Note, frozen=True, tag="traffic-down"):
     state: TrafficState = TrafficState.DOWN
 
     def _describe(self) -> str:
-        return f"nginx is not running, so no request reaches the service; run {TRAFFIC_FIXES[self.state]}"
+        return f"nginx is not running, so no requests reach the service; run {TRAFFIC_FIXES[self.state]}"
 
 
 class TrafficNotLoaded(Note, frozen=True, tag="traffic-not-loaded"):
     """The traffic layer, which the service is behind, is running without Conductor's routes."""
 
     def _describe(self) -> str:
-        why = "nginx is running without Conductor's files, so no request reaches the service"
+        why = "nginx is running without Conductor's files, so no requests reach the service"
         return f"{why}; run {TRAFFIC_FIXES[TrafficState.NOT_LOADED]}"
 
 

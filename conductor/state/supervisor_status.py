@@ -77,13 +77,13 @@ class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def traffic_problem(state: TrafficState) -> str:
-    """Return why no request reaches the services behind nginx, and the command that fixes it; empty when it is running."""
+    """Return why no requests reach the services behind nginx, and the command that fixes it; empty when it is running."""
     if state is TrafficState.RUNNING:
         return ""
     if state is TrafficState.NOT_ANSWERING:
         return f"{NO_ANSWER}, so requests may fail: {NO_ANSWER_FIX}"
     what = "nginx is not running" if state.is_down else "nginx is running without Conductor's files"
-    return f"{what}, so no request reaches the services behind it: {TRAFFIC_FIXES[state]}"
+    return f"{what}, so no requests reach the services behind it: {TRAFFIC_FIXES[state]}"
 
 
 def status_path(runtime_dir: str) -> Path:

@@ -134,7 +134,7 @@ class AttachedTask:
                 self._outcome = Outcome.TIMED_OUT
             if not self._kills:
                 raise ConductorError(
-                    f"cannot stop {self._command}: {self._spec.name} still runs {duration_text(KILLED_SECONDS)} after SIGKILL",
+                    f"cannot stop {self._command}: {self._spec.name} is still running {duration_text(KILLED_SECONDS)} after SIGKILL",
                     f"check it with docker inspect {self._spec.name}",
                 )
             self._runtime.kill(self._container, self._kills.pop(0))

@@ -183,6 +183,6 @@ def _start(context: TaskContext, task: Task, spec: ContainerSpec, record: TaskRe
     if end.outcome is not Outcome.TIMED_OUT:
         return end
     write_stderr(
-        f"error: {' '.join(task.command)} did not end within {duration_text(task.timeout or 0)} and was stopped"
+        f"error: {' '.join(task.command)} did not finish within {duration_text(task.timeout or 0)} and was stopped"
     )
     return msgspec.structs.replace(end, exit_code=TIMED_OUT)

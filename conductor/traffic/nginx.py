@@ -77,7 +77,7 @@ class Nginx:
             raise ConductorError(f"cannot check nginx's configuration: {error.filename} is not installed") from error
         except subprocess.TimeoutExpired as error:
             raise ConductorError(
-                f"cannot check nginx's configuration: nginx -T did not end within {duration_text(CHECK_SECONDS)}"
+                f"cannot check nginx's configuration: nginx -T did not finish within {duration_text(CHECK_SECONDS)}"
             ) from error
         if done.stderr.startswith(("unshare:", "mount:")):
             raise ConductorError(
@@ -96,7 +96,7 @@ class Nginx:
             hint = f"{where}:  include {self._host.include_dir}/{file};"
         elif "host not found in upstream" in cause:
             hint = _NO_UPSTREAM
-        return TrafficRefused(f"nginx refuses its configuration: {cause}", hint, tuple(words[:10]))
+        return TrafficRefused(f"nginx rejects its configuration: {cause}", hint, tuple(words[:10]))
 
     def complaint(self, config: Path) -> str:
         """Return what nginx prints when it cannot start with `config`, which ends it as soon as it is read."""

@@ -509,7 +509,7 @@ class FakeRuntime:
             return CheckResult(ok=False, seconds=0.0, error=error.sentence, unknown=True)
         if behaviour.check_hangs:
             self.clock.sleep(timeout_seconds)
-            hung = f"{command[0]} did not end within {timeout_seconds:g}s"
+            hung = f"{command[0]} did not finish within {timeout_seconds:g}s"
             return CheckResult(ok=False, seconds=timeout_seconds, error=hung)
         if behaviour.healthy:
             return CheckResult(ok=True, seconds=0.0)
@@ -529,7 +529,7 @@ class FakeRuntime:
             lasts = found.behaviour.exits_after
             if found.running and (lasts is None or lasts > timeout_seconds):
                 self.clock.sleep(timeout_seconds)
-                return Captured(stdout=stdout, stderr=stderr, failure=f"did not end within {timeout_seconds:g}s")
+                return Captured(stdout=stdout, stderr=stderr, failure=f"did not finish within {timeout_seconds:g}s")
             if found.running:
                 self.clock.sleep(lasts or 0.0)
                 self._let_time_pass()

@@ -464,7 +464,7 @@ def checks_inside(case: Case) -> None:
     assert (result.ok, result.status, result.output, result.unknown) == (False, None, "not ready", False)
     assert result.error == "sh exited with code 1"
     result = case.runtime.execute(hangs, ("sleep", "5"), 0.3)
-    assert (result.ok, result.error, result.unknown) == (False, "sleep did not end within 0.3s", False)
+    assert (result.ok, result.error, result.unknown) == (False, "sleep did not finish within 0.3s", False)
     case.runtime.stop(healthy, 5)
     result = case.runtime.execute(healthy, ("true",), 5)
     assert (result.ok, result.unknown) == (False, True)
@@ -482,7 +482,7 @@ def capture(case: Case) -> None:
         "exited with code 4",
     )
     assert captured["missing"].failure.startswith("did not start: ")
-    assert captured["serves"].failure == "did not end within 2s"
+    assert captured["serves"].failure == "did not finish within 2s"
     states = {replica.revision: replica.state for replica in case.runtime.containers().tasks}
     assert states == {"prints": "exited", "prints-and-fails": "exited", "missing": "created", "serves": "running"}
 

@@ -67,7 +67,7 @@ def test_a_bad_revision_is_rolled_back_by_itself_having_seen_at_most_its_share(
         time.sleep(0.3)
         seen = load.stop()
     print(seen, result.stderr)
-    assert "the canary of web failed: " in result.stderr
+    assert "the canary for web failed: " in result.stderr
     assert words in result.stderr
     assert seen.losses.keys() <= {"5xx"}
     assert {loss["detail"] for loss in seen.told} <= {"500 from r2"}

@@ -131,7 +131,7 @@ def test_options_of_volumes(host: TestHost) -> None:
         assert host.conductor("run", "--id", "web", "sh", "-c", script, check=True).stdout == "kept"
         assert (data / "x").exists()
         (data / "settings").unlink()
-        failed(host.upgrade("r2"), 1, f"cannot mount {data}/settings: it does not exist", "web still runs r1")
+        failed(host.upgrade("r2"), 1, f"cannot mount {data}/settings: it does not exist", "web is still running r1")
         assert not (data / "settings").exists()
         nothing_left_behind(host, "r1")
     finally:
@@ -181,7 +181,7 @@ def test_a_missing_network_refuses_before_anything_starts(host: TestHost, networ
     host.define({"web": merged(QUICK, {"networks": [network, missing]})})
     failed(
         host.upgrade("r2"), 1, f"cannot connect containers to network {missing}: it does not exist",
-        f"docker network create {missing}", "web still runs r1",
+        f"docker network create {missing}", "web is still running r1",
     )  # fmt: skip
     failed(host.conductor("run", "--id", "web", "--revision", "r2", "true"), 125, f"network {missing} not found")
     nothing_left_behind(host, "r1")
@@ -208,7 +208,7 @@ def test_a_check_of_another_port_with_headers_and_statuses(host: TestHost) -> No
     assert host.get().revision == "r1"
     token.write_text("Bearer another-7781\n")
     result = host.upgrade("r2")
-    failed(result, 1, "status 401", "web still runs r1")
+    failed(result, 1, "status 401", "web is still running r1")
     assert "another-7781" not in result.output
     token.write_text("Bearer token-5512\n")
     host.upgrade("r2", check=True)
@@ -254,7 +254,7 @@ def test_a_command_before_the_stop_signal_that_hangs(host: TestHost) -> None:
     define_worker(host, 0.1, stop={"grace": "20s"}, before_stop={"command": ["sleep", "600"], "timeout": "700ms"})
     host.upgrade("r1", check=True)
     result = host.upgrade("r2", check=True)
-    assert "failed: sleep did not end within 0.7s" in result.stderr
+    assert "failed: sleep did not finish within 0.7s" in result.stderr
     assert events(host) == ["term", "gone"]
     nothing_left_behind(host, "r2")
 

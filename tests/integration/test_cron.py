@@ -129,7 +129,7 @@ def test_a_definition_without_cron(app: CronHost) -> None:
     failed(
         app.cron("install"),
         1,
-        "cannot generate a crontab of web: its definition has no `cron` key",
+        "cannot generate a crontab for web: its definition has no `cron` key",
         "upgrade or restart",
     )
 
@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
 def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ...]) -> None:
     before = lines(app)
     app.print(table)
-    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
+    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web is still running r1: 1 replica\n")
     assert "start  " not in error
     assert TOKEN not in error
     assert lines(app) == before
@@ -203,7 +203,7 @@ GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_a_generator_that_fails(app: CronHost, generate: tuple[str, ...], words: tuple[str, ...]) -> None:
     before = lines(app)
     app.define(*generate)
-    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
+    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web is still running r1: 1 replica\n")
     assert "start  " not in error
     assert lines(app) == before
     nothing_left_behind(app.host, "r1")
@@ -216,7 +216,7 @@ def test_ctrl_c_while_the_crontab_is_generated(app: CronHost) -> None:
         lambda: [c for c in app.host.containers() if c.kind == "task" and c.state == "running"], "the generator"
     )
     upgrade.signal(2)
-    failed(upgrade.wait(20), 130, "interrupted", "web still runs r1: 1 replica\n")
+    failed(upgrade.wait(20), 130, "interrupted", "web is still running r1: 1 replica\n")
     nothing_left_behind(app.host, "r1")
 
 
@@ -252,7 +252,7 @@ def test_a_directory_that_cannot_be_written(app: CronHost, verb: str) -> None:
 def test_a_stopped_service_gets_no_crontab(app: CronHost) -> None:
     service(app.host, "stop", check=True)
     failed(
-        app.cron("install"), 1, "cannot install the crontab of web: the service is stopped", "service start --id web"
+        app.cron("install"), 1, "cannot install the crontab for web: the service is stopped", "service start --id web"
     )
     assert not app.file.exists()
     service(app.host, "start", check=True)

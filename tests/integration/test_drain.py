@@ -163,7 +163,7 @@ def test_the_live_healthy_release_is_left_alone_unless_forced(host: TestHost) ->
     host.upgrade("r1", check=True)
     before, ids, lines = workers_now(host), {c.id for c in host.containers()}, len(host.history())
     result = host.upgrade("r1", check=True)
-    assert "web already runs r1 with 1 replica; nothing to do" in result.stderr
+    assert "web is already running r1 with 1 replica; nothing to do" in result.stderr
     assert "start " not in result.stderr
     assert (workers_now(host), {c.id for c in host.containers()}, len(host.history())) == (before, ids, lines)
     host.upgrade("r1", "web", "--force", check=True)

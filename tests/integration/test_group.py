@@ -91,7 +91,7 @@ def upgrades_under_load(host: TestHost, times: int) -> None:
                 revision = list(BROKEN)[n // 3 % 3]
                 told = failed(upgrade(host, revision), 1, f": {BROKEN[revision][0]}-{revision}-")
                 for service in IDS:
-                    assert f"{service} still runs {live}: {COUNTS[service]} replica" in told
+                    assert f"{service} is still running {live}: {COUNTS[service]} replica" in told
             assert reloads(host) - before == (1 if n % 3 and host.cutover == "reload" else 0), told
             all_at(host, live)
         counted = load.stop()
@@ -127,7 +127,7 @@ def test_a_service_that_is_already_live_is_skipped(host: TestHost) -> None:
     host.upgrade("r2", "worker", check=True)
     before = {c.id for c in host.containers("worker")}
     told = upgrade(host, "r2").expect(0).stderr
-    assert "worker already runs r2 with 1 replica; nothing to do\n" in told
+    assert "worker is already running r2 with 1 replica; nothing to do\n" in told
     assert {c.id for c in host.containers("worker")} == before
     assert [line["service"] for line in host.history() if line["to"] == "r2"] == ["worker", "web", "clock"]
     all_at(host, "r2")
@@ -145,7 +145,7 @@ def test_one_failure_rolls_back_all(host: TestHost) -> None:
     failed(
         upgrade(host, "r8"), 1,
         "cannot upgrade web, worker, clock: ", "worker-r8-", "not healthy after ", "grep exited with code 1",
-        "web still runs r1: 2 replicas", "worker still runs r1: 1 replica\n", "clock still runs r1: 1 replica\n",
+        "web is still running r1: 2 replicas", "worker is still running r1: 1 replica\n", "clock is still running r1: 1 replica\n",
     )  # fmt: skip
     assert {c.id for c in host.containers()} == before
     assert reloads(host) == reloaded

@@ -82,7 +82,7 @@ def test_the_commands_that_run_no_hook(serving: TestHost) -> None:
     for words in (["rollback"], ["restart"], ["scale", "--count", "2"], ["scale", "--reset"], ["stop"], ["start"]):
         serving.conductor("service", words[0], "--id", "web", *words[1:], check=True)
     plan = serving.upgrade("r3", "web", "--plan", check=True).stderr
-    assert "    hook  run before_upgrade of web r3: sh -c " in plan
+    assert "    hook  run before_upgrade for web r3: sh -c " in plan
     skipped = serving.upgrade("r3", "web", "--skip-hooks", check=True)
     assert "hook" not in skipped.stderr
     assert "nothing to do" in serving.upgrade("r3", check=True).stderr
@@ -93,11 +93,11 @@ def test_the_commands_that_run_no_hook(serving: TestHost) -> None:
 FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
     "a code": (
         ["sh", "-c", 'echo "no column $TOKEN"; exit 7'], "20s",
-        ("before_upgrade of web exited with code 7", "\n    no column [secret]\n", NOT_UNDONE),
+        ("before_upgrade for web exited with code 7", "\n    no column [secret]\n", NOT_UNDONE),
     ),
     "a timeout": (
         ["sh", "-c", "echo begun; sleep 60"], "1s",
-        ("before_upgrade of web did not end within 1s and was stopped", NOT_UNDONE),
+        ("before_upgrade for web did not finish within 1s and was stopped", NOT_UNDONE),
     ),
     "a command that is not there": (["bin/migrate"], "20s", ("bin/migrate", "no such file or directory")),
 }  # fmt: skip
@@ -107,7 +107,7 @@ FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
 def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, words: tuple[str, ...]) -> None:
     define(serving, command, timeout=timeout)
     result = serving.upgrade("r2")
-    told = failed(result, 1, "cannot upgrade web: ", *words, "web still runs r1: 1 replica\n")
+    told = failed(result, 1, "cannot upgrade web: ", *words, "web is still running r1: 1 replica\n")
     assert "start  " not in told
     assert TOKEN not in told
     assert result.seconds < 15
@@ -119,7 +119,7 @@ def test_one_that_is_killed_from_outside(serving: TestHost) -> None:
     define(serving, ["sh", "-c", "sleep 60"])
     upgrade, running = under_way(serving)
     serving.kill(running)
-    failed(upgrade.wait(20), 1, "before_upgrade of web exited with code 137", NOT_UNDONE)
+    failed(upgrade.wait(20), 1, "before_upgrade for web exited with code 137", NOT_UNDONE)
     nothing_left_behind(serving, "r1")
 
 
@@ -127,7 +127,7 @@ def test_one_that_is_removed_from_outside(serving: TestHost) -> None:
     define(serving, ["sh", "-c", "sleep 60"])
     upgrade, running = under_way(serving)
     serving.daemon.api.remove_container(running, force=True)
-    failed(upgrade.wait(20), 1, "cannot upgrade web: before_upgrade of web ", NOT_UNDONE)
+    failed(upgrade.wait(20), 1, "cannot upgrade web: before_upgrade for web ", NOT_UNDONE)
     nothing_left_behind(serving, "r1")
 
 
@@ -153,7 +153,7 @@ def test_a_log_that_cannot_be_read(serving: TestHost) -> None:
     serving.upgrade("r2", check=True)
     assert ran(serving)[-1].ended
     define(serving, ["false"], logging={"driver": "none"})
-    failed(serving.upgrade("r3"), 1, "before_upgrade of web exited with code 1", NOT_UNDONE)
+    failed(serving.upgrade("r3"), 1, "before_upgrade for web exited with code 1", NOT_UNDONE)
 
 
 def test_ctrl_c_stops_it_and_the_error_reports_that_it_is_not_undone(serving: TestHost) -> None:
@@ -168,7 +168,7 @@ def test_ctrl_c_stops_it_and_the_error_reports_that_it_is_not_undone(serving: Te
 def test_a_later_failure_reports_it_too(serving: TestHost) -> None:
     define(serving, hook("/volume/hooks", 0), env={"FAULT_r2": "exit"})
     before = len(ran(serving))
-    failed(serving.upgrade("r2"), 1, "exited with code 3", f"before_upgrade of web {NOT_UNDONE}\n")
+    failed(serving.upgrade("r2"), 1, "exited with code 3", f"before_upgrade for web {NOT_UNDONE}\n")
     assert len(ran(serving)) == before + 1
     told = failed(serving.upgrade("r2", "web", "--skip-hooks"), 1, "exited with code 3")
     assert NOT_UNDONE not in told
@@ -187,8 +187,8 @@ def test_two_services_one_after_the_other(host: TestHost, second: int) -> None:
         told = failed(
             result,
             1,
-            "cannot upgrade web, api: before_upgrade of api exited with code 4",
-            f"before_upgrade of web {NOT_UNDONE}\n",
+            "cannot upgrade web, api: before_upgrade for api exited with code 4",
+            f"before_upgrade for web {NOT_UNDONE}\n",
         )
         assert "start  " not in told
     else:
@@ -216,7 +216,7 @@ def test_the_upgrade_is_killed_while_it_runs(serving: TestHost, seconds: float, 
     define(serving, hook("/volume/hooks", 0.1))
     after = serving.upgrade("r3", check=True)
     assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
-    assert "waiting for before_upgrade of web, which is still running\n" in after.stderr or not waits
+    assert "waiting for before_upgrade for web, which is still running\n" in after.stderr or not waits
     mine = ran(serving)[before:]
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]
     assert mine[0].last - mine[0].began >= seconds * 0.9
@@ -232,12 +232,12 @@ def test_ctrl_c_while_it_is_waited_for_after_a_crash(serving: TestHost) -> None:
     upgrade.kill()
     waiting = serving.spawn("service", "restart", "--id", "web")
     serving.wait_for(
-        lambda: "waiting for before_upgrade of web, which is still running\n" in waiting.stderr, "the waiting"
+        lambda: "waiting for before_upgrade for web, which is still running\n" in waiting.stderr, "the waiting"
     )
     waiting.signal(signal.SIGINT)
     assert "interrupted" in waiting.wait(3).expect(130).stderr
     assert [c.id for c in serving.containers("web") if c.kind == "hook" and c.state == "running"] == [running]
     told = serving.upgrade("r3", "web", "--skip-hooks", check=True).stderr
-    assert "waiting for before_upgrade of web, which is still running\n" in told
+    assert "waiting for before_upgrade for web, which is still running\n" in told
     assert [span.ended for span in ran(serving)[before:]] == [True]
     nothing_left_behind(serving, "r3")

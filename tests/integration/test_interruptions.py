@@ -31,7 +31,7 @@ def begin(host: TestHost, *more: str, **popen: Any) -> Spawned:
 
 def rolled_back(host: TestHost, result: Result, code: int) -> None:
     """Check that the interrupted upgrade was rolled back, and that its error and the history record it."""
-    failed(result, code, "error: interrupted\n", "the upgrade of web was rolled back", "web still runs r1: 1 replica")
+    failed(result, code, "error: interrupted\n", "the upgrade of web was rolled back", "web is still running r1: 1 replica")
     nothing_left_behind(host, "r1")
     last = host.history()[-1]
     assert (last["action"], last["outcome"], last["to"]) == ("upgrade", "interrupted", "r2")
@@ -112,7 +112,7 @@ def test_a_signal_after_the_commit_is_answered_and_the_upgrade_finishes(
     assert upload.result(10).revision == "r1"
     result = upgrade.wait(20).expect(0)
     assert result.stderr.count("already committed: finishing the change") == 1
-    assert "web runs r2 with 1 replica" in result.stderr
+    assert "web is running r2 with 1 replica" in result.stderr
     nothing_left_behind(serving, "r2")
 
 
@@ -184,7 +184,7 @@ def test_definitions_replaced_while_it_runs(serving: TestHost, text: str | None)
         serving.define_raw(text)
     else:
         serving.define({"web": merged(QUICK, {"count": 2, "env": {"COLOUR": "blue"}})})
-    assert "web runs r2 with 1 replica" in upgrade.wait(30).expect(0).stderr
+    assert "web is running r2 with 1 replica" in upgrade.wait(30).expect(0).stderr
     live = (serving.wanted() or {})["release"]
     assert (live["definition"]["env"]["COLOUR"], live["definition"]["count"]) == ("red", 1)
     nothing_left_behind(serving, "r2")

@@ -40,7 +40,7 @@ def recovered_by_the_next(host: TestHost, outcome: str) -> None:
     """Upgrade to r3; check that this command reports the interrupted upgrade, recovers it, and then makes its own change."""
     after = host.upgrade("r3", "web", check=True)
     assert after.stderr.startswith("the upgrade of web to r2, started 20")
-    assert "web runs r3 with 1 replica" in after.stderr
+    assert "web is running r3 with 1 replica" in after.stderr
     assert [(entry["to"], entry["outcome"]) for entry in host.history()[-2:]] == [("r2", outcome), ("r3", "done")]
     nothing_left_behind(host, "r3")
 
@@ -123,7 +123,7 @@ def test_during_the_drain(serving: TestHost, uploading: Uploading) -> None:
     after = serving.upgrade("r2", check=True)
     assert ", was interrupted: finishing it\n" in after.stderr
     assert serving.history()[-1]["outcome"] == "recovered"
-    assert "web already runs r2 with 1 replica; nothing to do" in after.stderr
+    assert "web is already running r2 with 1 replica; nothing to do" in after.stderr
     assert upload.result(10).revision == "r1"
     nothing_left_behind(serving, "r2")
 

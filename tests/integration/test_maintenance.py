@@ -34,7 +34,7 @@ def test_no_request_is_lost_through_a_maintenance_with_an_upgrade(maintained: Te
     with Load(host.url(), busy=5, idle=5) as load:
         done(
             service(host, "maintenance", "on", "--message", "Back at <noon>."),
-            "web runs r1 with 1 replica and is in maintenance: nginx returns 503",
+            "web is running r1 with 1 replica and is in maintenance: nginx returns 503",
         )
         before = [one.id for one in host.containers("web")]
         answer = host.get()
@@ -44,7 +44,7 @@ def test_no_request_is_lost_through_a_maintenance_with_an_upgrade(maintained: Te
         assert host.revisions() == ["r2"]
         assert before != [one.id for one in host.containers("web")]
         assert host.get().status == 503
-        done(service(host, "maintenance", "off"), "web runs r2 with 1 replica")
+        done(service(host, "maintenance", "off"), "web is running r2 with 1 replica")
         assert (host.get().status, host.get().revision) == (200, "r2")
         counted = load.stop()
     assert set(counted.losses) == {"5xx"}, str(counted)

@@ -14,7 +14,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web still runs r1: 1 replica\n"
+STILL = "\n  web is still running r1: 1 replica\n"
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def nothing_was_started(host: TestHost, told: str) -> None:
 def test_a_tree_that_another_file_broke(serving: TestHost, text: str, why: str) -> None:
     with other_file(serving, "other", text) as path:
         told = failed(
-            serving.upgrade("r2"), 1, f"cannot upgrade web: nginx refuses its configuration: {why.format(path=path)}",
+            serving.upgrade("r2"), 1, f"cannot upgrade web: nginx rejects its configuration: {why.format(path=path)}",
             f"{path}:", "fix the file that nginx names", STILL,
         )  # fmt: skip
         nothing_was_started(serving, told)
@@ -113,7 +113,7 @@ def test_nginx_does_not_include_the_directory(host: TestHost) -> None:
     server = f"server {{ listen 127.0.0.1:{host.port('shop')}; {includes[0]} location / {{ {includes[1]} }} }}\n"
     with other_file(host, "own", server):
         failed(
-            host.upgrade("r1"), 1, f"nginx refuses its configuration: nothing includes {host.nginx.include_dir}/*.conf\n",
+            host.upgrade("r1"), 1, f"nginx rejects its configuration: nothing includes {host.nginx.include_dir}/*.conf\n",
             f"add this line once inside http {{}}:  {line}\n",
         )  # fmt: skip
     nothing_left_behind(host, None)
@@ -169,7 +169,7 @@ def test_another_server_block_that_takes_all_requests(serving: TestHost) -> None
     other.write_text(f"server {{ listen 127.0.0.1:{port}; server_name localhost; return 204; }}\n")
     try:
         told = failed(
-            serving.upgrade("r2"), 1, "cannot upgrade web: no request reaches web\n",
+            serving.upgrade("r2"), 1, "cannot upgrade web: no requests reach web\n",
             f"requests for localhost on 127.0.0.1:{port} do not reach web", "remove the names from the other", STILL,
         )  # fmt: skip
         assert "the rollback failed" not in told
@@ -193,7 +193,7 @@ def test_an_operators_block_for_a_service_that_never_ran(host: TestHost) -> None
     path = host.nginx.servers_dir / "own.conf"
     told = failed(
         host.upgrade("r1"), 1,
-        f'cannot upgrade web: nginx refuses its configuration: host not found in upstream "shop" in {path}:3',
+        f'cannot upgrade web: nginx rejects its configuration: host not found in upstream "shop" in {path}:3',
         "conductor nginx install", "web has never been deployed on this host and is not running",
     )  # fmt: skip
     assert "start  " not in told
@@ -230,7 +230,7 @@ def test_an_operators_block_without_one_of_the_includes(
         "    proxy_pass http://shop$request_uri;\n  }\n}\n",
     )
     line = lines["server.inc" if location else "location.inc"]
-    told = (f"nginx refuses its configuration: {missing.format(directory)}\n", f"{where}:  {line}\n")
+    told = (f"nginx rejects its configuration: {missing.format(directory)}\n", f"{where}:  {line}\n")
     failed(host.upgrade("r1", "shop"), 1, *told)
     refused = host.conductor("nginx", "install").expect(1).stderr
     assert all(words in refused for words in told)

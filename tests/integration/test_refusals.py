@@ -9,7 +9,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.registry import Registry
 
-STILL = "web still runs r1: 1 replica\n"
+STILL = "web is still running r1: 1 replica\n"
 
 
 def untouched(host: TestHost, told: str) -> None:
@@ -102,7 +102,7 @@ def test_live_upstreams_need_the_lua_module(serving: TestHost) -> None:
     for result in (serving.conductor("service", "restart", "--id", "web"), serving.upgrade("r2")):
         told = failed(
             result, 1,
-            'nginx refuses its configuration: unknown directive "lua_shared_dict"',
+            'nginx rejects its configuration: unknown directive "lua_shared_dict"',
             "apt-get install libnginx-mod-http-lua",
         )  # fmt: skip
         untouched(serving, told)

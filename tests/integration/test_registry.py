@@ -64,7 +64,7 @@ def test_a_tag_that_is_not_there(host: TestHost, registry: DockerRegistry) -> No
     host.upgrade("v1", env=login, check=True)
     failed(
         host.upgrade("v2", env=login), 1,
-        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web still runs v1: 1 replica\n",
+        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web is still running v1: 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(host, "v1")
 
@@ -76,7 +76,7 @@ def test_a_rollback_with_the_registry_stopped(host: TestHost, registry: DockerRe
         host.upgrade(tag, env=login, check=True)
     registry.stop()
     result = host.conductor("service", "rollback", "--id", "web", check=True)
-    assert "web runs v1 with 1 replica" in result.stderr
+    assert "web is running v1 with 1 replica" in result.stderr
     nothing_left_behind(host, "v1")
     for words in (("restart",), ("scale", "--count", "2"), ("stop",), ("start",)):
         host.conductor("service", words[0], "--id", "web", *words[1:], check=True)
@@ -97,7 +97,7 @@ def test_a_tag_that_moved(host: TestHost, registry: DockerRegistry) -> None:
     moved = host.daemon.api.inspect_image(f"{registry.image}:v1")["Id"]
     assert moved != before
     assert "pull" not in host.conductor(*run, "true", env=login, check=True).stderr
-    assert "web runs v1" in host.upgrade("v1", "web", "--pull", env=login, check=True).stderr
+    assert "web is running v1" in host.upgrade("v1", "web", "--pull", env=login, check=True).stderr
     assert host.history()[-1]["image_id"] == moved
     nothing_left_behind(host, "v1")
     assert before not in {image["Id"] for image in host.daemon.api.images(all=True)}
@@ -136,7 +136,7 @@ def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, pa
         host.wait_for(lambda: "Retrying in " in pulling.stderr, "the daemon to try again")
         pulling.signal(signal.SIGINT)
         told = failed(pulling.wait(20), 130, "interrupted")
-    assert "web still runs v1: 1 replica\n" in told
+    assert "web is still running v1: 1 replica\n" in told
     nothing_left_behind(host, "v1")
     failed(host.upgrade("v2", env=login), 1, "refused")
     registry.start()

@@ -321,7 +321,7 @@ def test_time_limits(host: TestHost) -> None:
     )
     assert [r.code for r in results] == [124, 124, 6]
     assert results[0].stdout == "started\nstopping\n"
-    assert "did not end within 1s and was stopped" in results[0].stderr
+    assert "did not finish within 1s and was stopped" in results[0].stderr
     assert results[1].seconds > 2  # the grace of 1 s too
     assert {line["outcome"] for line in host.history()[-3:]} == {"timed-out", "done"}
 

@@ -97,7 +97,7 @@ def test_a_health_command_that_hangs_is_killed_in_the_container(
     before = inside(api, container)
     for _ in range(2):
         result = case.runtime.execute(container, command, 0.5)
-        assert (result.ok, result.error) == (False, f"{command[0]} did not end within 0.5s")
+        assert (result.ok, result.error) == (False, f"{command[0]} did not finish within 0.5s")
         until = time.monotonic() + 5
         while (now := inside(api, container)) != before and time.monotonic() < until:
             time.sleep(0.05)

@@ -21,7 +21,7 @@ SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "
 def test_scale_under_load(web: TestHost) -> None:
     with Load(web.url(), busy=1, idle=9) as load:
         for words, count in ((("--count", "3"), 3), (("--count", "1"), 1), (("--count", "2"), 2), (("--reset",), 1)):
-            done(service(web, "scale", *words), f"web runs r1 with {count} replica{'s' * (count != 1)}")
+            done(service(web, "scale", *words), f"web is running r1 with {count} replica{'s' * (count != 1)}")
             assert last(web) == ("scale", "r1", "r1", count, "done")
             assert (web.wanted() or {})["scale"] == (None if words == ("--reset",) else count)
             nothing_left_behind(web, "r1", count=count)
@@ -34,7 +34,7 @@ def test_scale_stays_over_an_upgrade_and_keeps_the_containers_that_are_there(web
     service(web, "scale", "--count", "2", check=True)
     assert first.id in [c.id for c in web.containers("web")]
     assert "web is already at 2 replicas; nothing to do" in service(web, "scale", "--count", "2", check=True).stderr
-    done(web.upgrade("r2"), "web runs r2 with 2 replicas")
+    done(web.upgrade("r2"), "web is running r2 with 2 replicas")
     nothing_left_behind(web, "r2", count=2)
 
 
@@ -44,7 +44,7 @@ def test_scale_to_nothing_and_back_under_load(web: TestHost) -> None:
     with Load(web.url(), busy=1, idle=9) as load:
         service(web, "scale", "--count", "0", check=True)
         nothing_left_behind(web, "r1", count=0)
-        done(service(web, "scale", "--reset"), "web runs r1 with 1 replica")
+        done(service(web, "scale", "--reset"), "web is running r1 with 1 replica")
         load.run_for(0.3)
         counted = load.stop()
     assert set(counted.statuses) == {"200", "503"}, f"{counted}\n{counted.told[:10]}"
@@ -77,7 +77,7 @@ def test_ctrl_c_while_more_are_not_healthy_yet(web: TestHost) -> None:
     scaling = web.spawn("service", "scale", "--id", "web", "--count", "3")
     web.wait_for(lambda: len(web.revisions()) == 3, "the new ones")
     scaling.signal(signal.SIGINT)
-    failed(scaling.wait(20), 130, "roll back the scale of web", "web still runs r3: 1 replica")
+    failed(scaling.wait(20), 130, "roll back the scale of web", "web is still running r3: 1 replica")
     assert [c.id for c in web.containers("web")] == [first.id]
     assert (web.wanted() or {})["scale"] is None
     nothing_left_behind(web, "r3")

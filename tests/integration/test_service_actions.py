@@ -83,7 +83,7 @@ def test_rollback_to_an_image_that_was_removed_by_hand(host: TestHost) -> None:
         host.define({"web": merged(QUICK, {"image": repository})})
         for tag in ("a", "b"):
             host.upgrade(tag, check=True)
-        done(service(host, "rollback"), "web runs a with 1 replica")
+        done(service(host, "rollback"), "web is running a with 1 replica")
         api.remove_image(f"{repository}:b")
         removed = (
             f"cannot use revision b of web: its image {repository}:b was removed: cannot pull image {repository}:b: "
@@ -102,7 +102,7 @@ def test_releases_kept(host: TestHost) -> None:
     for revision in ("r1", "r2", "r3", "r4"):
         host.upgrade(revision, check=True)
     failed(service(host, "rollback", "--to", "r1"), 1, "revision r1 is not retained", "retained revisions: r3, r2")
-    done(service(host, "rollback", "--to", "r2"), "web runs r2 with 1 replica")
+    done(service(host, "rollback", "--to", "r2"), "web is running r2 with 1 replica")
     failed(service(host, "rollback", "--to", "r9"), 1, "retained revisions: r4, r3")
     nothing_left_behind(host, "r2")
 
@@ -111,7 +111,7 @@ def test_restart(web: TestHost) -> None:
     (before,) = web.containers("web")
     web.define(painted("red"))
     with Load(web.url(), busy=1, idle=9) as load:
-        done(service(web, "restart"), "web runs r1 with 1 replica")
+        done(service(web, "restart"), "web is running r1 with 1 replica")
         counted = load.stop()
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
     assert [c.id for c in web.containers("web")] != [before.id]
@@ -136,19 +136,19 @@ def test_stop_and_start(web: TestHost) -> None:
     failed(service(web, "rollback"), 1, because)
     service(web, "scale", "--count", "2", check=True)
     nothing_left_behind(web, "r1", count=0)
-    done(service(web, "start"), "web runs r1 with 2 replicas")
+    done(service(web, "start"), "web is running r1 with 2 replicas")
     assert last(web) == ("start", "r1", "r1", 2, "done")
     nothing_left_behind(web, "r1", count=2)
 
 
 def test_an_upgrade_that_starts_a_stopped_service(web: TestHost) -> None:
     service(web, "stop", check=True)
-    done(web.upgrade("r2", "web", "--start"), "web runs r2 with 1 replica")
+    done(web.upgrade("r2", "web", "--start"), "web is running r2 with 1 replica")
     assert (web.wanted() or {})["stopped"] is None
     nothing_left_behind(web, "r2")
     service(web, "scale", "--count", "0", check=True)
     service(web, "stop", check=True)
-    done(web.upgrade("r2", "web", "--start"), "web runs r2 with 0 replicas")
+    done(web.upgrade("r2", "web", "--start"), "web is running r2 with 0 replicas")
     assert (web.wanted() or {})["stopped"] is None
 
 
@@ -167,7 +167,7 @@ def test_stop_waits_for_requests(web: TestHost) -> None:
 def test_start_replaces_a_killed_container(web: TestHost) -> None:
     (old,) = web.containers("web")
     web.kill(old.id)
-    done(service(web, "start"), "web runs r1 with 1 replica")
+    done(service(web, "start"), "web is running r1 with 1 replica")
     nothing_left_behind(web, "r1")
 
 
@@ -176,7 +176,7 @@ def test_a_service_that_is_no_longer_defined(web: TestHost) -> None:
     failed(service(web, "restart"), 2, 'cannot find service "web"')
     done(service(web, "stop"), "web is stopped")
     nothing_left_behind(web, "r1", count=0)
-    done(service(web, "start"), "web runs r1 with 1 replica")
+    done(service(web, "start"), "web is running r1 with 1 replica")
     nothing_left_behind(web, "r1")
 
 
@@ -186,10 +186,10 @@ def test_the_count_follows_the_file(web: TestHost) -> None:
     web.define({"web": merged(QUICK, {"count": 2})})
     assert "1 missing" in web.conductor("service", "status", check=True).stdout
     assert "drifted" not in web.conductor("service", "status", check=True).stdout
-    done(service(web, "start"), "web runs r2 with 2 replicas")
-    done(service(web, "scale", "--count", "1"), "web runs r2 with 1 replica")
-    done(service(web, "scale", "--reset"), "web runs r2 with 2 replicas")
-    done(service(web, "rollback"), "web runs r1 with 2 replicas")
+    done(service(web, "start"), "web is running r2 with 2 replicas")
+    done(service(web, "scale", "--count", "1"), "web is running r2 with 1 replica")
+    done(service(web, "scale", "--reset"), "web is running r2 with 2 replicas")
+    done(service(web, "rollback"), "web is running r1 with 2 replicas")
     nothing_left_behind(web, "r1", count=2)
 
 

@@ -37,7 +37,7 @@ def test_type_exit_code_and_fields_stay_within_another_action(error: ConductorEr
 
 
 def test_fields_of_a_subclass_stay() -> None:
-    interrupted = Interrupted(15).within(details=("web still runs r1",))
+    interrupted = Interrupted(15).within(details=("web is still running r1",))
     assert interrupted.signal_number == 15
     busy = BusyError("web", HOLDER).within("upgrade web")
     assert busy.holder == HOLDER

@@ -186,7 +186,7 @@ def test_other_shell_is_no_decision(script: str) -> None:
         "raise x if /cannot lock/ =~ result.stderr",
         'if output.start_with?("error")',
         "retry if error.message.match?(/busy/)",
-        'done if event["text"] == "web runs r2"',
+        'done if event["text"] == "web is running r2"',
         "case shell_out(command).stdout",
         'if capture(*command).include?("done")',
         "if PATTERN.match?(result.stdout)",

@@ -45,7 +45,7 @@ def capture(
             if len(received) > max_bytes:
                 exceeded = f"printed more than {max_bytes >> 10} KiB"
             elif clock.monotonic() >= until:
-                exceeded = f"did not end within {duration_text(timeout_seconds)}"
+                exceeded = f"did not finish within {duration_text(timeout_seconds)}"
         code = 0 if exceeded else pending.code()
     output = list(frames(bytes(received)))
     return Captured(

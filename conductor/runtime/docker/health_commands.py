@@ -41,7 +41,7 @@ class HealthCommands:
             with self._sdk.errors(f"cannot read the exit code of {command[0]}"):
                 code = read(self._sdk.api.exec_inspect(made), Command).exit_code
         except TimeoutError:
-            error = f"{command[0]} did not end within {duration_text(timeout_seconds)}"
+            error = f"{command[0]} did not finish within {duration_text(timeout_seconds)}"
         except OSError as lost:
             error = f"lost the connection to {command[0]}: {lost.strerror or lost}"
         except ConductorError as refused:

@@ -66,7 +66,7 @@ def test_a_bad_canary_is_rolled_back_with_its_figures(world: World) -> None:
     world.traffic.comparisons["web"] = [Comparison(), Comparison(), BAD]
     with pytest.raises(ConductorError) as failed:
         world.upgrade("r2")
-    assert "the canary of web failed: 7 of 100 requests (7.0%) to the new replicas failed" in failed.value.sentence
+    assert "the canary for web failed: 7 of 100 requests (7.0%) to the new replicas failed" in failed.value.sentence
     assert world.clock.monotonic() - began < 10
     assert (world.running(), world.traffic.serving("web"), world.traffic.splits) == ({"r1": 2}, before, {})
     assert len(world.traffic.drained) == 1
@@ -160,7 +160,7 @@ def test_new_replicas_are_compared_until_the_last_canary_of_a_change_ends(tmp_pa
     world.traffic.comparisons["web"] = [Comparison()] * 150 + [BAD]
     with pytest.raises(ConductorError) as failed:
         world.upgrade("r2")
-    assert "the canary of web failed" in failed.value.sentence
+    assert "the canary for web failed" in failed.value.sentence
     assert (world.running("api"), world.running("web")) == ({"r1": 2}, {"r1": 2})
 
 

@@ -94,7 +94,7 @@ def notices(world: World) -> list[str]:
 
 
 SCALED_TO_ZERO = (
-    "web was scaled to 0 by an operator, so no replica runs; to return to the count in the definitions file, "
+    "web was scaled to 0 by an operator, so no replicas are running; to return to the count in the definitions file, "
     "run conductor service scale --id web --reset"
 )
 
@@ -939,7 +939,7 @@ def test_a_command_before_the_stop_that_fails_is_a_warning_and_the_stop_continue
     finished = world.upgrade("r2")
     assert (finished.exit_code, finished.warnings, world.running()) == (0, 2, {"r2": 2})
     texts = [event.text for event in world.recorder.events if isinstance(event, Warned)]
-    assert all(text.startswith("before_stop of web-r1-") for text in texts)
+    assert all(text.startswith("before_stop for web-r1-") for text in texts)
     assert not any("hunter2" in text for text in texts)
     assert {grace for _, grace in world.runtime.called("stop")} == {30.0}
 

@@ -46,7 +46,7 @@ def test_the_grace_of_new_replicas(tmp_path: Path, definition: dict[str, object]
     ("step", "text"),
     [
         ("rollback", "waiting for 1 replica to stop, grace period 40s"),
-        ("hook", "stopping before_upgrade of one, grace period 40s"),
+        ("hook", "stopping before_upgrade for one, grace period 40s"),
     ],
 )
 def test_a_slow_stop_is_reported_all_the_time(tmp_path: Path, step: str, text: str) -> None:

@@ -85,7 +85,7 @@ def has_ended(pid: int) -> bool:
 def test_the_whole_group_is_killed_after_the_timeout(tmp_path: Path) -> None:
     began = time.monotonic()
     sentence = failure(f"trap '' TERM; sleep 60 & echo $! >{tmp_path}/pid; echo busy >&2; wait", seconds=0.2)
-    assert sentence == "/bin/sh did not end within 0.2s and was killed: busy"
+    assert sentence == "/bin/sh did not finish within 0.2s and was killed: busy"
     assert time.monotonic() - began < 5
     child = pid_in(tmp_path / "pid")
     while not has_ended(child):

@@ -144,7 +144,7 @@ def test_an_attempt_that_does_not_end_is_abandoned() -> None:
     began = time.monotonic()
     run_all([hangs, works], Clock(), end_seconds=0.0)
     assert time.monotonic() - began < 5
-    assert (hangs.problem, works.problem) == ("the delivery did not end within 0.05s", "")
+    assert (hangs.problem, works.problem) == ("the delivery did not finish within 0.05s", "")
     ended.set()
 
 

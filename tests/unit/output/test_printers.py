@@ -65,9 +65,9 @@ EVENTS: list[tuple[Event, str, str]] = [
         "error: cannot X: cause\n  detail\n  do Y",
     ),
     (
-        Finished(text="web runs r2", seconds=2.0, warnings=1, services=(CHANGED,)),
+        Finished(text="web is running r2", seconds=2.0, warnings=1, services=(CHANGED,)),
         "finished",
-        "web runs r2 (2s, 1 warning)",
+        "web is running r2 (2s, 1 warning)",
     ),
 ]
 

@@ -76,14 +76,14 @@ def test_several_services_are_one_list_of_steps() -> None:
         pytest.param(
             upgrade(WEB, hook=Hook(command=("bin/migrate", "-x"))),
             {
-                "hook": "run before_upgrade of web r2: bin/migrate -x",
+                "hook": "run before_upgrade for web r2: bin/migrate -x",
                 "start": "start 2 replicas of web r2 (live: r1)",
                 "gate": "wait for web: each replica must pass 2 checks in a row (/up)",
                 "cutover": "route upstream shop to 2 replicas of web r2",
                 "commit": "record web r2 with 2 replicas",
                 "drain": "drain old replicas of web, at most 9s",
                 "retire": "stop and remove 2 replicas of web",
-                "history": "write the history",
+                "history": "record the change in the history",
             },
             id="upgrade",
         ),
@@ -94,7 +94,7 @@ def test_several_services_are_one_list_of_steps() -> None:
                 " each replica must run for 5s without exiting",
                 "commit": "record clock r2 with 1 replica",
                 "retire": "stop and remove 1 replica of clock",
-                "history": "write the history",
+                "history": "record the change in the history",
             },
             id="stop-first",
         ),
@@ -105,17 +105,17 @@ def test_several_services_are_one_list_of_steps() -> None:
                 "commit": "record web as stopped",
                 "drain": "drain old replicas of web, at most 9s",
                 "retire": "stop and remove 2 replicas of web",
-                "history": "write the history",
+                "history": "record the change in the history",
             },
             id="stop",
         ),
         pytest.param(
             upgrade(JOBS),
             {
-                "generate": "generate the crontab of jobs r2: bin/cron -v",
+                "generate": "generate the crontab for jobs r2: bin/cron -v",
                 "commit": "record jobs r2 with 0 replicas",
-                "crontab": "install the crontab of jobs",
-                "history": "write the history",
+                "crontab": "install the crontab for jobs",
+                "history": "record the change in the history",
             },
             id="a service with a crontab",
         ),
@@ -170,7 +170,7 @@ def test_only_a_deploy_does_not_wait_for_old_replicas(
 
 def test_a_stopped_service_has_its_crontab_removed() -> None:
     texts = {step.name: step.text for step in steps([stop(JOBS)])}
-    assert texts["crontab"] == "remove the crontab of jobs"
+    assert texts["crontab"] == "remove the crontab for jobs"
 
 
 def test_the_drain_time_is_the_definitions_or_the_default() -> None:

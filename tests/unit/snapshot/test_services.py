@@ -729,12 +729,12 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         ),
         (
             notes.TrafficDown(),
-            "nginx is not running, so no request reaches the service; run systemctl start nginx",
+            "nginx is not running, so no requests reach the service; run systemctl start nginx",
         ),
         (
             notes.TrafficDown(state=TrafficState.NOT_INSTALLED),
             (
-                "nginx is not running, so no request reaches the service; "
+                "nginx is not running, so no requests reach the service; "
                 "run conductor nginx install && systemctl start nginx"
             ),
         ),
@@ -745,7 +745,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.TrafficNotLoaded(),
             (
-                "nginx is running without Conductor's files, so no request reaches the service; "
+                "nginx is running without Conductor's files, so no requests reach the service; "
                 "run conductor nginx install"
             ),
         ),

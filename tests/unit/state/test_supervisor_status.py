@@ -40,7 +40,7 @@ WEB = ServiceStatus(
         (
             TrafficState.NOT_LOADED,
             (
-                "nginx is running without Conductor's files, so no request reaches the services behind it: "
+                "nginx is running without Conductor's files, so no requests reach the services behind it: "
                 "conductor nginx install"
             ),
         ),
@@ -53,12 +53,12 @@ WEB = ServiceStatus(
         ),
         (
             TrafficState.DOWN,
-            "nginx is not running, so no request reaches the services behind it: systemctl start nginx",
+            "nginx is not running, so no requests reach the services behind it: systemctl start nginx",
         ),
         (
             TrafficState.NOT_INSTALLED,
             (
-                "nginx is not running, so no request reaches the services behind it: "
+                "nginx is not running, so no requests reach the services behind it: "
                 "conductor nginx install && systemctl start nginx"
             ),
         ),

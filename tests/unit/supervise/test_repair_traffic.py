@@ -69,7 +69,7 @@ def test_a_replica_that_is_healthy_again_gets_requests_after_the_spacing(repairi
 def test_after_a_failure_the_next_attempt_is_spaced(repairing: Repairing) -> None:
     host = repairing.host
     before = host.traffic.calls.count("switch")
-    host.traffic.fail("switch", error=ConductorError("nginx refuses its configuration"))
+    host.traffic.fail("switch", error=ConductorError("nginx rejects its configuration"))
     repairing.conditions[repairing.second.id] = UNHEALTHY
     repairing.wait_for(lambda: host.traffic.calls.count("switch") == before + 1)
     time.sleep(0.6)

@@ -110,7 +110,7 @@ def run(runs: float, timeout: float) -> tuple[TaskEnd | ConductorError, dict[str
 def test_a_task_that_outlives_its_kill_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "KILLED_SECONDS", 0.1)
     end, calls = run(10.0, 0.0)
-    assert "still runs" in str(end)
+    assert "is still running" in str(end)
     assert list(calls) == ["start", "SIGTERM", "SIGKILL"]
 
 

@@ -433,7 +433,7 @@ def answers_slowly(daemon: Daemon, *, running: bool) -> list[str]:
 def test_a_check_that_prints_without_end_times_out(daemon: Daemon, runtime: DockerRuntime) -> None:
     answers_slowly(daemon, running=False)
     result = runtime.execute(ID, ("true",), 0.3)
-    assert (result.ok, result.error, result.output) == (False, "true did not end within 0.3s", "")
+    assert (result.ok, result.error, result.output) == (False, "true did not finish within 0.3s", "")
 
 
 def test_the_time_limit_of_a_check_begins_when_it_was_started(daemon: Daemon, tmp_path: Path) -> None:

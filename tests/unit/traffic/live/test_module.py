@@ -25,9 +25,9 @@ from conductor.traffic.status_server import StatusServer
     ],
 )
 def test_the_hint(line: str, hint: str) -> None:
-    refused = explained(TrafficRefused("nginx refuses its configuration: x", "as before", (f"nginx: {line}",)))
+    refused = explained(TrafficRefused("nginx rejects its configuration: x", "as before", (f"nginx: {line}",)))
     assert hint in (refused.hint or "")
-    assert refused.sentence == "nginx refuses its configuration: x"
+    assert refused.sentence == "nginx rejects its configuration: x"
 
 
 def test_a_log_by_lua_of_the_operator() -> None:
