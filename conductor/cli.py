@@ -68,7 +68,7 @@ COMMANDS = {
 }
 HELP = {
     "service": "Deploy, change and inspect services.",
-    "cron": "Install, remove and list the crontabs of services.",
+    "cron": "Install, remove and list crontabs.",
     "nginx": "Write the files that the host's nginx includes.",
     "config": "Check, print, export and synchronize the definitions file.",
 }
@@ -135,7 +135,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 @click.group(
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Common tasks and exit codes: conductor help commands. All pages of the manual: conductor help.",
+    epilog="Common tasks and exit codes: conductor help commands. All manual pages: conductor help.",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,

@@ -85,7 +85,7 @@ ACTIONS = [
     (
         "service_change.py",
         "self.context.history.append(self._history_entry(outcome, warnings, cause, cut))",
-        "record the change in the history",
+        "write the history",
     ),
     ("change.py", "one.write_ahead()", "write the intent ahead"),
     ("recover.py", "await_hooks(one)", "wait for a hook that still runs"),

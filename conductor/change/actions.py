@@ -113,7 +113,7 @@ def _record(context: Context, transition: Transition, count: int, began: float) 
         )
     )  # fmt: skip
     return Finished(
-        text=f"{transition.service} is stopped, and will start with {replicas_text(count)}: "
+        text=f"{transition.service} is stopped; to start it with {replicas_text(count)}, run "
         f"conductor service start --id {transition.service}",
         seconds=context.clock.monotonic() - began,
         services=(result(transition, changed=True),),
@@ -223,7 +223,7 @@ def _routed_definition(wanted: Wanted) -> Definition:
     definition = restore(wanted.service, wanted.live.definition)
     if definition.service.nginx is None:
         raise ConductorError(
-            f"cannot start or end maintenance of {wanted.service}: the live release has no nginx in its definition"
+            f"cannot start or end maintenance for {wanted.service}: the definition of the live release has no `nginx` key"
         )
     return definition
 

@@ -32,8 +32,8 @@ ROLLBACK_HINT = "fix this; the next command on this service will finish the roll
 # Where the verb is not the action's id.
 VERBS: Mapping[ChangeAction, str] = {
     "rollback": "roll back",
-    "maintenance-on": "start maintenance of",
-    "maintenance-off": "end maintenance of",
+    "maintenance-on": "start maintenance for",
+    "maintenance-off": "end maintenance for",
 }
 
 
@@ -114,7 +114,7 @@ def _volume_warnings(transition: Transition, image: Image) -> list[str]:
     if transition.action != "upgrade" or not transition.add:
         return []
     return [
-        f"{transition.service}: the image has a VOLUME at {path}, and the definition mounts nothing there: "
+        f"{transition.service}: the image declares a VOLUME at {path}, but the definition mounts nothing there: "
         "each replica gets its own volume, and the next release starts with an empty one"
         for path in unmounted(image.volumes, service.volumes, service.tmpfs)
     ]

@@ -82,7 +82,7 @@ def _inspect(change: ServiceChange, last: str) -> tuple[ContainerState, str]:
                 last = stamp
                 change.context.output.emit(Notice(text=f"{change.service} hook: {change.redact(text)}"))
     gone = ContainerState(
-        running=False, exit_code=None, out_of_memory=False, address="", error="was removed while it ran"
+        running=False, exit_code=None, out_of_memory=False, address="", error="was removed while running"
     )
     return state or gone, last
 

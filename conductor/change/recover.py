@@ -69,7 +69,7 @@ def locked_to_preview(context: Context, services: Collection[str], wait_seconds:
 
 def _report_busy(context: Context, service: str, holder: LockHolder | None) -> None:
     by = (
-        f" by process {holder.pid} ({holder.command}), which has held the lock of the service since {time_text(holder.since)}"
+        f" by process {holder.pid} ({holder.command}), which has held the service's lock since {time_text(holder.since)}"
         if holder
         else ""
     )

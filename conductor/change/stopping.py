@@ -114,8 +114,8 @@ class Stopping:
         signalled = [replica for replica in running if replica.id not in failed]
         if signalled:
             record_retiring(self._context, signalled, one.journal.old.live, stop.grace)
-            text = f"{replicas_text(len(signalled))} of {one.service} may run for {duration_text(stop.grace)} more"
-            self._context.output.emit(Notice(text=f"{text}; supervise or the next change will remove them"))
+            text = f"{replicas_text(len(signalled))} of {one.service} may keep running for another {duration_text(stop.grace)}"
+            self._context.output.emit(Notice(text=f"{text}; supervise or the next change will remove {'it' if len(signalled) == 1 else 'them'}"))
 
     def _check(self, yielded: threading.Event) -> None:
         """Raise when the lock must be yielded, and set `yielded` before."""

@@ -14,7 +14,7 @@ VARIABLE = "_CONDUCTOR_COMPLETE"  # set by the script when it calls Conductor; t
 def command(context: click.Context, *, shell: str) -> None:
     """Print a completion script for a shell.
 
-    The script completes commands, options, service ids, revisions and topics. For where to install it, see "conductor help shell".
+    The script completes commands, options, service ids, revisions and topics. To install it, see "conductor help shell".
     """
     from click.shell_completion import get_completion_class
 

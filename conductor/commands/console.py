@@ -13,7 +13,7 @@ from conductor.commands.options import config_option, id_option, revision_option
 @id_option
 @revision_option
 def command(*, config: Path, service: str, revision: str | None) -> int:
-    """Open the console of a service.
+    """Open a service's console.
 
     Run the command in the definition's `console` key in a new container of the live revision.
     """

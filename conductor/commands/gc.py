@@ -70,7 +70,7 @@ def _print_plan(context: "Context", *, as_json: bool) -> None:
     rows = [(one.kind, one.service or "-", one.name, size_text(one.bytes)) for one in found.garbage]
     if rows:
         write_stdout(as_table([("KIND", "SERVICE", "NAME", "FREES UP TO"), *rows]))
-    write_stdout(f"gc would free up to {size_text(freed)}; images share layers, so it may be less")
+    write_stdout(f"gc would free up to {size_text(freed)}; images share layers, so it may free less")
     for skipped in found.skipped:
         write_stdout(f"gc would skip {skipped.name}: {skipped.reason}")
     for disk in found.disks:

@@ -17,7 +17,7 @@ from conductor.output.streams import write_stdout
 )
 @click.pass_context
 def command(context: click.Context, *, topic: str | None, as_man_page: bool) -> None:
-    """Print a page of the manual, or list its topics."""
+    """Print a manual page, or list the topics."""
     known = pages()
     if as_man_page:
         from conductor.commands.man_page import man_page
@@ -51,8 +51,8 @@ def summary(page: str) -> str:
 def _contents(known: dict[str, str]) -> str:
     width = max(map(len, known))
     lines = [f"  {topic:{width}}  {summary(page)}" for topic, page in known.items()]
-    foot = "Run conductor help TOPIC to print a page, or conductor COMMAND --help for options."
-    return "\n".join(["Topics of the manual:", "", *lines, "", foot, ""])
+    foot = "Run conductor help TOPIC to print a page, or conductor COMMAND --help to list options."
+    return "\n".join(["Manual topics:", "", *lines, "", foot, ""])
 
 
 def _show(text: str) -> None:

@@ -68,7 +68,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     """Return new options `--verbose` and `--quiet`."""
     texts = {
         "verbose": "Print each Docker call with its duration on stderr.",
-        "quiet": "On stderr, print only errors, and warnings if the action fails.",
+        "quiet": "Print only errors on stderr, plus warnings if the exit code is not 0.",
     }
     return tuple(
         click.Option(
@@ -106,7 +106,7 @@ state_dir_option = click.option(
     default=STATE_DIR,
     show_default=True,
     show_envvar=True,
-    help="The state directory. If the definitions file is invalid, Conductor uses the copy of `host:` stored here. Set this "
+    help="The state directory. If the definitions file is invalid, Conductor uses the copy of `host:` stored there. Set this "
     "option only if `host.state_dir` is not the default.",
 )
 ids_option = click.option(
@@ -130,7 +130,7 @@ revision_option = click.option(
 )  # fmt: skip
 wait_option = click.option(
     "--wait", "wait_seconds", callback=duration, default="0", metavar="DURATION",
-    help="Wait up to this long for another command on the service to end, for example 5m.",
+    help="Wait up to this long for another command on the service to finish, for example 5m.",
 )  # fmt: skip
 without_edge_option = click.option(
     "--without-edge", "without_edges", metavar="NODE", multiple=True, cls=CommandLineOnly,
@@ -162,5 +162,5 @@ def schema_option(place: str) -> Callable[[FC], FC]:
 
     return click.option(
         "--schema", is_flag=True, is_eager=True, expose_value=False, callback=show,
-        help="Print the JSON Schema of the document that --json prints.",
+        help="Print the JSON Schema of the --json output.",
     )  # fmt: skip

@@ -33,9 +33,9 @@ class RunCommand(click.Command):
 @revision_option
 @click.option(
     "--pull", cls=CommandLineOnly, is_flag=True,
-    help="Pull the image even if it is on this host: the tag may have moved.",
+    help="Pull the image even if it is on this host, because the tag may have moved.",
 )  # fmt: skip
-@click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time; exit code 124.")
+@click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time and exit with code 124.")
 @click.option(
     "-e",
     "--env",
@@ -43,7 +43,7 @@ class RunCommand(click.Command):
     cls=CommandLineOnly,
     multiple=True,
     metavar="NAME[=VALUE]",
-    help="Set a variable. Can be repeated.",
+    help="Set an environment variable. Can be repeated.",
 )
 @click.option("-i", "--interactive", cls=CommandLineOnly, is_flag=True, help="Pass standard input to the task.")
 @click.option("-t", "--tty", cls=CommandLineOnly, is_flag=True, help="Allocate a terminal in the container.")
@@ -89,8 +89,8 @@ def command(
     The container has the service's image, environment, secrets, volumes, network, user and limits. Options must
     come before COMMAND; all words after it are passed to the command.
 
-    The exit code is that of the command, 124 after the timeout, 125 if Conductor could not run the command, 126 if the
-    command is not executable, or 127 if the command does not exist.
+    The exit code is that of the command, or 124 if it timed out, 125 if Conductor could not run it, 126 if it is not
+    executable, and 127 if it does not exist.
     """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context

@@ -24,7 +24,7 @@ UNITS = {"unit": "conductor-web.service", "socket": "conductor-web.socket"}
 )
 @click.option(
     "--runtime-dir", type=click.Path(path_type=Path), default=RUNTIME_DIR, show_default=True,
-    help="host.runtime_dir of the definitions, where supervise publishes the state of the host.",
+    help="host.runtime_dir from the definitions file, where supervise publishes the host's state.",
 )  # fmt: skip
 @click.option("--print-unit", cls=CommandLineOnly, is_flag=True, help="Print a systemd unit file and exit.")
 @click.option("--print-socket", cls=CommandLineOnly, is_flag=True, help="Print a systemd socket unit file and exit.")
@@ -50,7 +50,7 @@ def command(*, listen: str, runtime_dir: Path, print_unit: bool, print_socket: b
     return 0
 
 
-INSTALL_HINT = "install Conductor with its extra [web]: conductor help install"
+INSTALL_HINT = "install Conductor with the [web] extra; see conductor help install"
 
 
 def print_unit_file(name: str, runtime_dir: Path) -> None:

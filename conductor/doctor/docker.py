@@ -47,7 +47,7 @@ def live_restore(host: Examination) -> Iterator[Finding]:
     if host.context.host.fleet is None and not host.context.runtime.daemon().keeps_containers:
         yield info(
             check="docker-live-restore",
-            what="live-restore is off: a restart or an upgrade of Docker stops every container",
+            what="live-restore is off: restarting or upgrading Docker stops every container",
             why="requests fail until supervise has started the containers again",
             fix='add "live-restore": true to /etc/docker/daemon.json, then run systemctl reload docker',
         )
@@ -88,8 +88,8 @@ def clock(host: Examination) -> Iterator[Finding]:
     if abs(off) > CLOCK_SECONDS:
         yield warning(
             check="docker-clock",
-            what=f"the clock of {daemon.product} is {duration_text(round(abs(off)))} {'behind' if off > 0 else 'ahead of'} this host's",
-            why="time limits of tasks and the ages of containers are wrong",
+            what=f"{daemon.product}'s clock is {duration_text(round(abs(off)))} {'behind' if off > 0 else 'ahead of'} this host's",
+            why="task timeouts and container ages are wrong",
             fix="timedatectl set-ntp true   (on both hosts)",
         )
 

@@ -96,7 +96,7 @@ def _failures(results: Iterable[Result]) -> Iterator[Finding]:
             yield error(
                 check="check-failed",
                 what=f"cannot run the check {name}: {_cause(raised)}",
-                why="problems that this check detects are not reported",
+                why="problems that this check would detect are not reported",
                 fix=hint or "fix the cause, then run conductor doctor again",
             )
 

@@ -17,12 +17,13 @@ def quorum(host: Examination) -> Iterator[Finding]:
     away = sorted(one.name for one in managers if not one.is_reachable)
     spare = len(managers) - len(away) - (len(managers) // 2 + 1)
     if away or (managers and spare < 1):
-        down = f"{', '.join(away)} of the {len(managers)} managers do not answer" if away else ""
+        verb = "is" if len(away) == 1 else "are"
+        down = f"{len(away)} of {len(managers)} managers {verb} not responding: {', '.join(away)}" if away else ""
         yield warning(
             check="fleet-quorum",
-            what=down or f"the fleet has {len(managers)} manager{'s' * (len(managers) != 1)}",
+            what=down or f"the fleet has only {len(managers)} manager{'s' * (len(managers) != 1)}",
             why="without more than half of the managers, nothing can be changed"
-            + ("; one more that fails stops all changes" if spare < 1 else ""),
+            + ("; if one more fails, all changes stop" if spare < 1 else ""),
             fix="docker node ls   (start what is down, or docker node promote NODE: use three or five managers)",
         )
 
@@ -71,8 +72,8 @@ def exposed(host: Examination) -> Iterator[Finding]:
         yield warning(
             check="fleet-exposed-ports",
             what=f"ports {low} to {high} may be open to the internet on {', '.join(public)}",
-            why="the replicas can be reached without nginx, so without its access rules and TLS",
-            fix="use a private network between the nodes, or restrict the ports in iptables' chain DOCKER-USER",
+            why="clients can reach the replicas directly, bypassing nginx's access rules and TLS",
+            fix="use a private network between the nodes, or restrict the ports in the iptables chain DOCKER-USER",
         )
 
 
@@ -83,8 +84,8 @@ def clocks(host: Examination) -> Iterator[Finding]:
             off = f"{duration_text(round(abs(one.clock_offset)))} {'ahead of' if one.clock_offset > 0 else 'behind'}"
             yield warning(
                 check="fleet-clock",
-                what=f"the clock of {one.name} is {off} the leader's",
-                why="cron jobs run at the wrong time, and the history and the logs have the wrong order",
+                what=f"{one.name}'s clock is {off} the leader's",
+                why="cron jobs run at the wrong time, and history entries and log lines are out of order",
                 fix=f"timedatectl set-ntp true   (on {one.name})",
             )
 

@@ -31,7 +31,7 @@ def caller(host: Examination) -> Iterator[Finding]:
     if not host.is_root:
         yield warning(
             check="not-root",
-            what="doctor does not run as root",
+            what="doctor is not running as root",
             why="files that only root can read are not checked",
             fix="sudo conductor doctor",
         )
@@ -75,7 +75,7 @@ def files_of_services(host: Examination) -> Iterator[Finding]:
             yield warning(
                 check="service-file-content",
                 what=str(problem),
-                why="the service probably gets another value than you intended",
+                why="the service probably gets a different value than you intended",
                 fix=f"correct the file, then run conductor service restart --id {service}",
                 service=service,
             )
@@ -133,7 +133,7 @@ def modes(host: Examination) -> Iterator[Finding]:
             why = "other users can read environment variables and logs, or change what root runs"
             yield warning(check="file-mode", what=_mode(path, mode), why=why, fix=f"chmod {allowed:04o} {path}")
         if path in {runtime, traffic} and not mode & stat.S_IXOTH:
-            why = "nginx's workers cannot see the announcement of a reload, so every cutover fails"
+            why = "nginx's workers cannot see that a reload is announced, so every cutover fails"
             yield error(check="runtime-mode", what=_mode(path, mode), why=why, fix=f"chmod 0755 {path}")
         if found.st_uid not in {0, os.geteuid()}:
             what, why = f"{path} is owned by user {found.st_uid}", "that user can change what root runs"
@@ -196,7 +196,7 @@ def cron(host: Examination) -> Iterator[Finding]:
     defined = [service for service, one in host.definitions.services.items() if one.service.cron]
     if not paths and not defined:
         return
-    why = "no cron job of any service runs"
+    why = "no cron jobs run"
     try:
         for service in defined:
             context.crontabs.check(service)
@@ -210,7 +210,7 @@ def cron(host: Examination) -> Iterator[Finding]:
         yield warning(
             check="cron-elsewhere",
             what=f"host.cron.dir is {settings.dir}",
-            why=f"Debian's cron reads {CRON_READS} only",
+            why=f"Debian's cron reads only {CRON_READS}",
             fix=f"set host.cron.dir to {CRON_READS}, then run conductor cron install for each service",
         )
     if not os.access(settings.command, os.X_OK):
@@ -280,8 +280,8 @@ def notifications(host: Examination) -> Iterator[Finding]:
             yield warning(
                 check="notify-failing",
                 service=service,
-                what=f"the latest {found.failures} notifications failed, the last at {time_text(found.at)}: {found.problem}",
-                why="no notification arrives when a change fails or the service is unhealthy",
+                what=f"the last {found.failures} notifications failed, most recently at {time_text(found.at)}: {found.problem}",
+                why="no notification will arrive if a change fails or the service becomes unhealthy",
                 fix=f"{try_it} --id {service}",
             )
 

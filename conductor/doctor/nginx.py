@@ -30,14 +30,14 @@ def program(host: Examination) -> Iterator[Finding]:
         yield error(
             check="nginx-missing",
             what=refused.sentence,
-            why="no requests reach the services behind nginx, and they cannot be upgraded",
+            why="no requests reach the services behind nginx, and the services cannot be upgraded",
             fix=refused.hint or "apt-get install nginx-light",
         )
 
 
 def running(host: Examination) -> Iterator[Finding]:
     """It answers on Conductor's own socket."""
-    why = "no requests reach the services behind nginx, and they cannot be upgraded"
+    why = "no requests reach the services behind nginx, and the services cannot be upgraded"
     state = host.context.traffic.state() if _is_here(host) else TrafficState.RUNNING
     if state.is_down:
         yield error(check="nginx-down", what="nginx is not running", why=why, fix=TRAFFIC_FIXES[state])
@@ -45,7 +45,7 @@ def running(host: Examination) -> Iterator[Finding]:
         what = "nginx is running without Conductor's files"
         yield error(check="nginx-not-loaded", what=what, why=why, fix=TRAFFIC_FIXES[state])
     elif state is TrafficState.NOT_ANSWERING:
-        why = "requests to the services may fail too, and they cannot be upgraded"
+        why = "requests to the services may fail too, and the services cannot be upgraded"
         yield error(check="nginx-not-answering", what=NO_ANSWER, why=why, fix=NO_ANSWER_FIX)
 
 
@@ -60,7 +60,7 @@ def configuration(host: Examination) -> Iterator[Finding]:
         yield error(
             check="nginx-configuration",
             what=refused.sentence,
-            why="nginx cannot reload or start, so every upgrade of a service behind nginx is refused",
+            why="nginx cannot reload or start, so no service behind nginx can be upgraded",
             fix=refused.hint or "fix what nginx -t reports",
         )
         return
@@ -91,7 +91,7 @@ def files(host: Examination) -> Iterator[Finding]:
             yield warning(
                 check="nginx-boot-file",
                 what=f"{file.path} is missing",
-                why="nginx cannot start after a reboot, because the directories of its sockets do not exist",
+                why="nginx cannot start after a reboot, because the directories for its sockets do not exist",
                 fix="conductor nginx install",
             )
         elif file.present != file.wanted:
@@ -124,7 +124,7 @@ def old_connections(host: Examination) -> Iterator[Finding]:
         yield warning(
             check="nginx-old-workers",
             what="worker_shutdown_timeout is not set in the main context of nginx's configuration",
-            why="after a reload, old workers may keep memory and addresses until their last client disconnects",
+            why="after a reload, old workers may hold memory and addresses until their last client disconnects",
             fix=f"conductor nginx install   (if {nginx.config} does not include modules-enabled/*.conf, add this to it: {line})",
         )
 

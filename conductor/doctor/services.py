@@ -40,7 +40,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
             fix = note.hint or "restore the file from a backup"
             yield error(check="damaged-state", service=service, what=note.error, why=why, fix=fix)
         case notes.Interrupted():
-            why, fix = "containers of both releases may run", REPAIR
+            why, fix = "containers of both releases may be running", REPAIR
             if paused := _paused_in_change(host, service):
                 why += f", and supervise does not recover it while {paused} is paused"
                 fix = f"conductor supervise resume --id {paused}   (recovers it, and ends the pause)"
@@ -80,7 +80,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
                 fix=f"conductor service start --id {service}",
             )
         case notes.UnknownKeys():
-            why = "a newer version of Conductor deployed the release, and this one may run it differently"
+            why = "the release was deployed by a newer version of Conductor; this version may run it differently"
             yield warning(check="unknown-keys", service=service, what=note.text, why=why, fix="upgrade Conductor")
         case notes.MissingCrontab():
             why = "supervise does not install it again, because an operator may have removed it on purpose"
@@ -148,7 +148,7 @@ def _of_condition(row: ServiceRow) -> Iterator[Finding]:
     status = f"conductor service status --id {row.service}"
     match row.condition:
         case ServiceCondition.MISSING:
-            why = "the service is running with too few containers"
+            why = "the service is running too few containers"
             fix = f"conductor service start --id {row.service}   {UNLESS_SUPERVISED}"
             yield error(check="replica-missing", service=row.service, what=_counts(row), why=why, fix=fix)
         case ServiceCondition.UNHEALTHY:
@@ -214,7 +214,7 @@ def routes(host: Examination) -> Iterator[Finding]:
         if (serving.difference(running) or healthy - serving) and _has_changed(host, row):
             continue
         if gone := serving.difference(running):
-            what = f"nginx sends requests to {_listed(gone)}, where no replica runs"
+            what = f"nginx sends requests to {_listed(gone)}, where no replica is running"
             yield error(
                 check="route-to-nothing",
                 service=row.service,
@@ -259,8 +259,8 @@ def leftover_tasks(host: Examination) -> Iterator[Finding]:
     wall = host.context.clock.wall()
     for one in host.context.runtime.containers().tasks:
         if is_due(one, wall) and abandoned(host.context, one):
-            what = f"the container {one.name} of a task was left behind"
-            why = "its conductor run was killed, so it stays until supervise or a later change removes it"
+            what = f"the task container {one.name} was left behind"
+            why = "its `conductor run` process was killed, so it stays until supervise or a later change removes it"
             yield warning(check="leftover-task", service=one.service, what=what, why=why, fix=REPAIR)
 
 

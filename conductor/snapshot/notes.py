@@ -120,7 +120,7 @@ class Busy(Note, frozen=True, tag="busy"):
 
     def _describe(self) -> str:
         return (
-            f"busy: process {self.pid} ({self.command}) has held the lock of this service since {time_text(self.since)}"
+            f"busy: process {self.pid} ({self.command}) has held this service's lock since {time_text(self.since)}"
         )
 
 

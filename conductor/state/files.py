@@ -169,7 +169,7 @@ def decode(data: bytes, shape: type[T], where: str, repair: str) -> T:
         version = json_text.decode(data, dict[str, msgspec.Raw]).get("version")
         if version is not None and int(bytes(version)) > FORMAT:
             raise ConductorError(
-                f"cannot read {where}: its format is {int(bytes(version))}, this version of Conductor reads up to {FORMAT}",
+                f"cannot read {where}: its format is {int(bytes(version))}; this version of Conductor reads formats up to {FORMAT}",
                 "upgrade Conductor",
             )
         return json_text.decode(data, shape)

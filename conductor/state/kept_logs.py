@@ -62,7 +62,7 @@ def read(directory: Path, container: str, *, with_lines: bool = True) -> KeptLog
         return _of_format_1(directory.name, container, first + rest, modified)
     if header.version > FORMAT:
         raise ConductorError(
-            f"cannot read {path}: its format is {header.version}, this version of Conductor reads up to {FORMAT}",
+            f"cannot read {path}: its format is {header.version}; this version of Conductor reads formats up to {FORMAT}",
             "upgrade Conductor",
         )
     lines = tuple(line for one in rest.split("\n") if (line := _line(one)))

@@ -93,7 +93,7 @@ def test_it_survives_a_restart_of_nginx_and_an_install(maintained: TestHost) -> 
 def test_files_that_nginx_rejects_change_nothing(maintained: TestHost) -> None:
     bad = maintained.nginx.add_server("bad", "nonsense;\n")
     try:
-        failed(service(maintained, "maintenance", "on"), 1, "cannot start maintenance of web", str(bad))
+        failed(service(maintained, "maintenance", "on"), 1, "cannot start maintenance for web", str(bad))
     finally:
         bad.unlink()
     assert row(maintained)["maintenance"] is None
@@ -103,4 +103,4 @@ def test_files_that_nginx_rejects_change_nothing(maintained: TestHost) -> None:
 def test_it_is_refused_for_a_service_without_nginx(host: TestHost) -> None:
     host.define({"web": {**QUICK, "nginx": None}})
     host.upgrade("r1", check=True)
-    failed(service(host, "maintenance", "on"), 1, "has no nginx in its definition")
+    failed(service(host, "maintenance", "on"), 1, "has no `nginx` key")

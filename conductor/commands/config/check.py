@@ -13,7 +13,7 @@ from conductor.output.streams import write_notice, write_stdout
 @click.option(
     "--files",
     is_flag=True,
-    help="Also read the secret files and env files that the definitions name, and check that the commands of notify exist.",
+    help="Also read the secret files and env files that the definitions name, and check that the notify commands exist.",
 )
 def command(config: Path, files: bool) -> None:
     """Report all problems in the definitions file.

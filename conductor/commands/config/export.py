@@ -27,10 +27,10 @@ TOOLS = ("compose", "kubernetes", "quadlet")
     help="Write the files into this new or empty directory instead of stdout.",
 )  # fmt: skip
 def command(*, config: Path, tool: str, service: str | None, revision: str | None, output: Path | None) -> None:
-    """Print the definitions for another tool.
+    """Print the definitions in another tool's format.
 
     The output is a Compose file, Kubernetes manifests or Quadlet units. Settings that are not exported, or exported with
-    differences, are printed on stderr and listed at the top of each file. Secrets are references, never values.
+    differences, are listed on stderr and at the top of each file. Secrets are references, never values.
     """
     from importlib import import_module
 
@@ -67,6 +67,6 @@ def _write(directory: Path, files: dict[str, str]) -> None:
 
     make_directory(directory)
     if any(directory.iterdir()):
-        raise UsageError(f"cannot write to {directory}: it is not empty", "name a new directory")
+        raise UsageError(f"cannot write to {directory}: it is not empty", "use a new directory")
     for name, text in files.items():
         write_bytes(directory / name, text.encode(), 0o644)

@@ -19,8 +19,8 @@ from conductor.output.streams import write_stdout
 def command(*, config: Path, service: str | None) -> None:
     """Print a test notification and deliver it.
 
-    Without --id, the settings are those of the host. The event of the notification is `test`. This notification is
-    delivered regardless of the `on` setting.
+    Without --id, the host's settings are used. The notification has the event `test` and is delivered regardless of the
+    `on` setting.
     """
     from conductor.caller import current_user
     from conductor.commands.action import query_context

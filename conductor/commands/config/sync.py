@@ -16,7 +16,7 @@ from conductor.output.streams import write_notice, write_stderr, write_stdout
 if TYPE_CHECKING:
     from conductor.sync.source import Address, Source
 
-INSTALL_HINT = "install Conductor with its extra [zookeeper]: conductor help install"
+INSTALL_HINT = "install Conductor with the [zookeeper] extra; see conductor help install"
 
 
 @click.command("sync")
@@ -27,9 +27,9 @@ INSTALL_HINT = "install Conductor with its extra [zookeeper]: conductor help ins
 )  # fmt: skip
 @click.option(
     "--credentials", metavar="FILE", type=click.Path(path_type=Path),
-    help="A file with NAME:PASSWORD for etcd or ZooKeeper, or with a token for Consul.",
+    help="A file that contains NAME:PASSWORD for etcd or ZooKeeper, or a token for Consul.",
 )  # fmt: skip
-@click.option("--watch", is_flag=True, help="Keep running, and follow changes to the key.")
+@click.option("--watch", is_flag=True, help="Keep running, and write the file whenever the key changes.")
 @click.option("--print-unit", cls=CommandLineOnly, is_flag=True, help="Print a systemd unit file for --watch and exit.")
 def command(*, config: Path, url: str, credentials: Path | None, watch: bool, print_unit: bool) -> None:
     """Write the definitions file from etcd, Consul or ZooKeeper.

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Write files for nginx; reload it if its configuration changed.
+    """Write the files for nginx, and reload nginx if necessary.
 
-    nginx is reloaded for changes in your own files too. Each service with `nginx` in its definition gets an upstream, which
-    returns 503 until the service has running replicas. nginx need not be running.
+    Changes to your own nginx files also cause a reload. Each service with `nginx` in its definition gets an upstream, which
+    returns 503 until the service has running replicas. nginx does not have to be running.
     """
     return run_action(config, "nginx install", install, as_json=as_json)
 

@@ -14,14 +14,14 @@ from conductor.commands.options import WholeNumber, config_option, json_option, 
 @since_option
 @click.option(
     "--tail", type=WholeNumber(min=1), metavar="N",
-    help="Show only the last N actions of those that --id and --since select.",
+    help="Show only the last N of the actions selected by --id and --since.",
 )  # fmt: skip
 @json_option
 def command(*, config: Path, service: str | None, since: str, tail: int | None, as_json: bool) -> None:
     """Show past actions on services, oldest first.
 
-    Each line has the time, the user, the revisions, the outcome and the duration. The last column has a reason, such as
-    why a change failed, or else the slowest steps. --json has all steps.
+    Each line shows the time, user, revisions, outcome and duration. The last column gives a reason, such as why a change
+    failed, or otherwise the slowest steps. --json includes all steps.
     """
     from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table

@@ -33,7 +33,7 @@ def _tail(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 @config_option
 @id_option
 @click.option(
-    "-f", "--follow", is_flag=True, help="Print new lines as they arrive, until Ctrl-C. New replicas are included."
+    "-f", "--follow", is_flag=True, help="Print new lines as they arrive, until Ctrl-C. This includes new replicas."
 )
 @since_option
 @click.option(
@@ -50,7 +50,7 @@ def _tail(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 )
 @click.option(
     "--release", "revision", default="", metavar="REV", shell_complete=candidates.logged_revisions,
-    help="Show only this revision. Its first characters are enough.",
+    help="Show only this revision. The first few characters are enough.",
 )  # fmt: skip
 @json_option
 def command(
@@ -64,7 +64,7 @@ def command(
     revision: str,
     as_json: bool,
 ) -> int:
-    """Show the output of the replicas of a service.
+    """Show the output of a service's replicas.
 
     Lines are sorted by time. Removed replicas are included: Conductor keeps the last 2,000 lines of each. Secrets are
     replaced, and control characters are escaped.

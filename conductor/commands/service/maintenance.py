@@ -28,12 +28,12 @@ def _one_line(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     cls=CommandLineOnly,
     callback=_one_line,
     metavar="TEXT",
-    help="The text of the page. Default: the current text, or a generic one if the service is not in maintenance.",
+    help="The text on the page. Default: the current text, or a generic one if the service is not in maintenance.",
 )
 @click.argument("state", type=click.Choice(["on", "off"]))
 @action_options
 def command(common: ActionOptions, *, service: str, message: str | None, state: str) -> int:
-    """Start or end maintenance: nginx returns 503 with a page.
+    """Start or end maintenance: nginx returns 503 with a maintenance page.
 
     The containers keep running, and supervise keeps replacing failed ones. Maintenance lasts until it is turned off, even
     after an upgrade or a reboot. To show your own page, see "conductor help maintenance".
@@ -41,6 +41,6 @@ def command(common: ActionOptions, *, service: str, message: str | None, state: 
     from conductor.change.actions import maintenance_off, maintenance_on
 
     if state == "off" and message is not None:
-        raise UsageError("cannot use --message with off: the message is shown only in maintenance")
+        raise UsageError("cannot use --message with off: the message is shown only during maintenance")
     make = maintenance_off if state == "off" else maintenance_on(message)
     return run_on_services(common, "maintenance", [service], make, state)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(common: ActionOptions, *, ids: tuple[str, ...], nodes_gone: tuple[str, ...]) -> int:
     """Replace all replicas, using the current definition.
 
-    The revision stays the same. The steps are those of an upgrade, without hooks.
+    The revision stays the same. The steps are the same as for an upgrade, without hooks.
     """
     from conductor.change.actions import perform, restart
 

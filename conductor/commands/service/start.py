@@ -10,7 +10,7 @@ from conductor.commands.service.action import ActionOptions, action_options, run
 @ids_option
 @action_options
 def command(common: ActionOptions, *, ids: tuple[str, ...]) -> int:
-    """Start stopped services, or replicas that are missing."""
+    """Start stopped services or missing replicas."""
     from conductor.change.actions import start
 
     return run_on_services(common, "start", ids, start)

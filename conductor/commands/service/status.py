@@ -21,14 +21,14 @@ WATCH_SECONDS = 2.0  # between two snapshots
 @config_option
 @optional_id_option
 @click.option("--probe", is_flag=True, help="Check every replica now, even if supervise is running.")
-@click.option("--watch", is_flag=True, help=f"Redraw every {WATCH_SECONDS:g} seconds until Ctrl-C; needs a terminal.")
+@click.option("--watch", is_flag=True, help=f"Redraw every {WATCH_SECONDS:g} seconds until Ctrl-C; requires a terminal.")
 @json_option
 @schema_option("conductor.snapshot.model:HostSnapshot")
 def command(*, config: Path, service: str | None, probe: bool, watch: bool, as_json: bool) -> None:
     """Show services with their replicas and health.
 
-    The health is the result of the last check by conductor supervise. Replicas without such a result are checked once, now.
-    The notes below a service explain each problem and, if a command fixes it, name that command.
+    Health is the result of the last check by conductor supervise. Replicas that it has not checked are checked once, now.
+    The notes below a service explain each problem and name the command that fixes it, if there is one.
     """
     from conductor.commands.action import query_context
     from conductor.definitions.load import load
@@ -39,7 +39,7 @@ def command(*, config: Path, service: str | None, probe: bool, watch: bool, as_j
     from conductor.snapshot.status_text import status_lines
 
     if watch and as_json:
-        raise UsageError("cannot combine --watch with --json", "call conductor service status --json repeatedly")
+        raise UsageError("cannot combine --watch with --json", "run conductor service status --json repeatedly")
     if watch and not can_redraw(sys.stdout):
         raise UsageError("cannot watch: standard output is not a terminal that can redraw lines", "leave out --watch")
     definitions, context = query_context(config, "service status")

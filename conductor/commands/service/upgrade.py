@@ -39,19 +39,19 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
 @ids_option
 @click.option(
     "--revision", cls=CommandLineOnly, metavar="REV", shell_complete=candidates.revisions,
-    help="The revision to deploy: the tag of the image. Required except with --promote.",
+    help="The revision to deploy: the image tag. Required except with --promote.",
 )  # fmt: skip
 @click.option(
-    "--force", cls=CommandLineOnly, is_flag=True, help="Replace all replicas even if this revision is live and healthy."
+    "--force", cls=CommandLineOnly, is_flag=True, help="Replace all replicas even if this revision is already live and healthy."
 )
 @click.option("--start", cls=CommandLineOnly, is_flag=True, help="Start the service if it is stopped.")
 @click.option(
     "--pull", cls=CommandLineOnly, is_flag=True,
-    help="Pull the image even if it is on this host: the tag may have moved.",
+    help="Pull the image even if it is on this host, because the tag may have moved.",
 )  # fmt: skip
 @click.option(
     "--canary", "canary_share", cls=CommandLineOnly, callback=_scalar("Percent"), metavar="PERCENT",
-    help="First send this share of the requests to the new replicas, for example 10%. 100% for no canary.",
+    help="First send this share of the requests to the new replicas, for example 10%. 100% means no canary.",
 )  # fmt: skip
 @click.option(
     "--for", "canary_for", callback=_scalar("Period"), metavar="DURATION",
@@ -59,7 +59,7 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
 )  # fmt: skip
 @click.option(
     "--promote", cls=CommandLineOnly, is_flag=True,
-    help="End the canary of an upgrade in progress: its new replicas get all requests.",
+    help="End the canary of an upgrade in progress and send all requests to its new replicas.",
 )  # fmt: skip
 @click.option("--skip-hooks", cls=CommandLineOnly, is_flag=True, help="Do not run before_upgrade.")
 @action_options
@@ -106,7 +106,7 @@ def command(
     if not re.fullmatch(REVISION, revision):
         raise UsageError(
             f"cannot use revision {revision!r}: it is not a valid image tag",
-            "write at most 128 letters, digits and _ . -, starting with a letter, a digit or _",
+            "use at most 128 letters, digits and _ . -, starting with a letter, a digit or _",
         )
     show_plan(common.plan_only)
     options = upgrades.Options(

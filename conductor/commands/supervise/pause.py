@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 wait_option = click.option(
     "--wait", "wait_seconds", callback=duration, default="10s", show_default=True, metavar="DURATION",
-    help="Wait up to this long for another command on the service to end.",
+    help="Wait up to this long for another command on the service to finish.",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def _not_blank(_context: click.Context, _param: click.Parameter, value: str) -> 
 @click.command("pause")
 @config_option
 @id_option
-@click.option("--reason", required=True, callback=_not_blank, help="Shown in status and in the history.")
+@click.option("--reason", required=True, callback=_not_blank, help="The reason, shown in status and in the history.")
 @click.option(
     "--for", "seconds", callback=duration, metavar="DURATION", help="End the pause after this time. Default: no limit."
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def command(*, config: Path, as_json: bool) -> int:
-    """Show whether supervise is running, and its next actions."""
+    """Show whether supervise is running and what it will do next."""
     from conductor.commands.action import query_context
     from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document

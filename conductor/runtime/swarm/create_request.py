@@ -32,7 +32,7 @@ def refuse_volumes(image: Image, spec: ContainerSpec) -> None:
     """Refuse an image with a `VOLUME` at which nothing is mounted."""
     if paths := unmounted(image.volumes, spec.volumes, spec.tmpfs):
         raise ConductorError(
-            f"cannot create service {spec.name}: its image has a VOLUME at {', '.join(paths)}, and nothing is mounted there",
+            f"cannot create service {spec.name}: its image declares a VOLUME at {', '.join(paths)}, but nothing is mounted there",
             "mount a volume or a tmpfs there: another node would start with an empty one",
         )
 

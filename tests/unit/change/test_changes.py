@@ -311,7 +311,7 @@ def test_scaling_a_stopped_service_only_records_the_count(world: World) -> None:
     calls = list(world.traffic.calls)
     world.traffic.running = False  # it is not needed
     finished = world.perform(actions.scale(3))
-    assert finished.text == "web is stopped, and will start with 3 replicas: conductor service start --id web"
+    assert finished.text == "web is stopped; to start it with 3 replicas, run conductor service start --id web"
     assert (finished.services[0].changed, world.traffic.calls) == (True, calls)
     assert (world.store.wanted("web").scale, world.store.wanted("web").stopped is not None) == (3, True)
     entry = world.recorder.history[-1]
@@ -772,7 +772,7 @@ def test_a_plan_needs_no_lock(world: World) -> None:
     assert {planned.text, stopped.text} == {"plan only; nothing was changed"}
     notices = [event.text for event in world.recorder.events if isinstance(event, Notice)]
     busy = re.compile(
-        rf"web is being changed by process {os.getpid()} \(test\), which has held the lock of the service since \S+; the plan is for its current state"
+        rf"web is being changed by process {os.getpid()} \(test\), which has held the service's lock since \S+; the plan is for its current state"
     )
     assert len(list(filter(busy.fullmatch, notices))) == 2
     assert world.running() == {"r1": 2}

@@ -189,7 +189,7 @@ def test_files_that_nginx_rejects_change_nothing(world: World) -> None:
         before = world.store.wanted("web")
         with pytest.raises(ConductorError) as refused:
             act(world)
-        assert refused.value.sentence.startswith(f"cannot {'end' if began else 'start'} maintenance of web: ")
+        assert refused.value.sentence.startswith(f"cannot {'end' if began else 'start'} maintenance for web: ")
         assert world.store.wanted("web") == before
         assert (answered(world) is not None) is began
         assert world.recorder.history[-1].outcome is Outcome.REFUSED
@@ -270,7 +270,7 @@ def test_a_failed_start_of_maintenance_is_reported_in_words(world: World) -> Non
     world.traffic.fail("switch")
     with pytest.raises(ConductorError) as failed:
         world.perform(actions.maintenance_on("x"))
-    assert failed.value.sentence.startswith("cannot start maintenance of web: ")
+    assert failed.value.sentence.startswith("cannot start maintenance for web: ")
     assert "roll back the start of maintenance of web" in [
         one.text for one in world.recorder.events if isinstance(one, StepStarted)
     ]

@@ -45,7 +45,7 @@ def test_a_deploy_does_not_wait_for_old_replicas(world: World) -> None:
     assert {(one.id, one.grace) for one in retiring} == {(replica, 600.0) for replica in old}
     assert all(began + 600 <= one.until <= world.clock.wall() + 600 for one in retiring)
     assert world.store.journal("web") is None
-    notice = "2 replicas of web may run for 10m more; supervise or the next change will remove them"
+    notice = "2 replicas of web may keep running for another 10m; supervise or the next change will remove them"
     assert notice in [event.text for event in world.recorder.events if isinstance(event, Notice)]
 
 

@@ -32,7 +32,7 @@ def test_without_kazoo_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delitem(__import__("sys").modules, "conductor.sync.zookeeper", raising=False)
     error = run("--from", URL.replace("etcd", "zookeeper")).exception
     assert isinstance(error, ConductorError)
-    assert error.hint == "install Conductor with its extra [zookeeper]: conductor help install"
+    assert error.hint == "install Conductor with the [zookeeper] extra; see conductor help install"
 
 
 def test_the_unit() -> None:

@@ -37,4 +37,4 @@ def test_without_its_libraries_the_error_names_the_extra(monkeypatch: pytest.Mon
     monkeypatch.delitem(sys.modules, "conductor.web.server", raising=False)
     error = CliRunner().invoke(command, []).exception
     assert isinstance(error, ConductorError)
-    assert error.hint == "install Conductor with its extra [web]: conductor help install"
+    assert error.hint == "install Conductor with the [web] extra; see conductor help install"

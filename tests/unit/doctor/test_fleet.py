@@ -77,7 +77,7 @@ def test_the_loss_of_one_of_five_managers_leaves_one_to_spare(fleet: HostUnderTe
     change(4, is_reachable=False)(fleet)
     [found] = [one for one in fleet.report().findings if one.check == "fleet-quorum"]
     assert "one more" not in found.why
-    assert found.what == "h5 of the 5 managers do not answer"
+    assert found.what == "1 of 5 managers is not responding: h5"
 
 
 def test_swarm_excludes_live_restore(fleet: HostUnderTest) -> None:

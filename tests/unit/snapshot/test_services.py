@@ -703,7 +703,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         ),
         (
             notes.Busy(pid=7, command="service stop --id web", since="now"),
-            "busy: process 7 (service stop --id web) has held the lock of this service since now",
+            "busy: process 7 (service stop --id web) has held this service's lock since now",
         ),
         (
             notes.Interrupted(action="upgrade", revision="r2", began="now"),

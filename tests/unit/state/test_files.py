@@ -26,7 +26,7 @@ def test_a_missing_file_has_no_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ('{"version": 2, "service": "web"}', "its format is 2, this version of Conductor reads up to 1"),
+        ('{"version": 2, "service": "web"}', "its format is 2; this version of Conductor reads formats up to 1"),
         ('{"version": 1, "service": "we', "it is damaged"),
         ('{"version": 1}', "it is damaged"),
         ("", "it is damaged"),
