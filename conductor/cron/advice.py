@@ -16,13 +16,13 @@ _PID_FILE = re.compile(r"--?pid-?file\b|/run/\S+\.pid\b")
 # Programs that work on a full host, but not in the container of one job.
 _OF_THE_HOST = {
     "flock|setlock|lockf|lockfile|run-one|solo": (
-        "a lock in the container protects nothing, because each run has its own container; "
+        "a lock in the container has no effect, because each run has its own container; "
         "write overlap: skip under cron: in the definition (a lock on a volume works)"
     ),
-    "nohup|setsid": "the container exits with its command; run the command in the foreground",
+    "nohup|setsid": "the container exits when its command does; run the command in the foreground",
     "sudo|su": "the container has its own users; write user: in the definition",
-    "systemctl|service|invoke-rc.d": "no init system runs in the container, so no service can be controlled there",
-    "docker|docker-compose|podman|crontab": "the container has no access to Docker or cron of the host",
+    "systemctl|service|invoke-rc.d": "there is no init system in the container, so services cannot be controlled there",
+    "docker|docker-compose|podman|crontab": "the container cannot access Docker or cron on the host",
 }
 
 
@@ -45,7 +45,7 @@ def on_job(schedule: str, command: str, shell: str) -> Iterator[str]:
     read = tuple(layers(text, shell))
     yield from (sentence for names, sentence in _OF_THE_HOST.items() if runs(names, read))
     if in_background(read):
-        yield "the container exits with its command, which kills commands in the background; remove the &, or add wait"
+        yield "the container exits when its command does, which kills background commands; remove the &, or add wait"
     if _PID_FILE.search(text):
         yield "a pid file in the container is removed with the container; write overlap: skip under cron: in the definition"
     if found := re.search(r"\$\{?(USER|LOGNAME)\b", text):

@@ -15,7 +15,7 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     own_node = "only the replica's node could run it"
     absent = "not supported in a fleet"
     for key, is_set, why in (
-        (("publish",), service.publish is not None, "the ports are those of host.fleet.ports"),
+        (("publish",), service.publish is not None, "the ports come from host.fleet.ports"),
         (("canary",), service.canary is not None, "canary figures cannot be combined across edges"),
         (("stop", "wait"), not service.stop.wait, "supervise does not remove replicas in a fleet"),
         (("before_stop",), service.before_stop is not None, own_node),

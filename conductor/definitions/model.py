@@ -255,7 +255,7 @@ class Service(Section):
     stop: Stop = msgspec.field(default_factory=Stop)
     logging: Logging = msgspec.field(default_factory=Logging)
     memory: ByteSize | None = None
-    cpus: Annotated[float, Meta(gt=0, le=4096, description="a number of processors, for example 1.5")] | None = None
+    cpus: Annotated[float, Meta(gt=0, le=4096, description="a number of CPUs, for example 1.5")] | None = None
     shm_size: ByteSize | None = None
     init: bool = False
     read_only: bool = False

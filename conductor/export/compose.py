@@ -22,9 +22,9 @@ _MISSING = {
     "before_upgrade": "run it with docker-compose run --rm before you upgrade",
     "before_stop": "supported only from Docker Compose 2.30, as pre_stop",
     "console": "run it with docker-compose run --rm",
-    "cron": "Compose has no schedule; write the jobs into a crontab, each with docker-compose run --rm",
+    "cron": "Compose has no scheduler; put the jobs in a crontab, each with docker-compose run --rm",
     "notify": "Compose sends no notifications",
-    "env_file": "Docker Compose 2 reads quotes and ${...} in it differently",
+    "env_file": "Docker Compose 2 interprets quotes and ${...} in it differently",
     **checks_inside("Compose", "healthcheck"),
 }
 

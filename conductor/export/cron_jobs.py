@@ -24,7 +24,7 @@ def cron_jobs(
     if not source.crontab:
         notes.add(source, "cron", "the service has no release on this host, so its jobs are not exported")
         return
-    notes.add(source, "cron", "schedules are in the time zone of the cluster; no output is mailed")
+    notes.add(source, "cron", "schedules are in the cluster's time zone; no output is mailed")
     if cron.overlap == "queue":
         notes.add(source, "cron.overlap", "a job is skipped while its previous run is running")
     settings: dict[str, str] = {}

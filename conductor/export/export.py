@@ -105,7 +105,7 @@ def checks_inside(tool: str, key: str) -> dict[str, str]:
         "health.tcp": inside,
         "health.none": f"{tool} does not wait until a container has run for some time",
         "health.successes": "one success is enough",
-        "health.gate_interval": "the interval is that of running containers",
+        "health.gate_interval": "the interval for running containers is used",
     }
 
 

@@ -24,15 +24,15 @@ _MISSING = {
     "canary": "a Deployment has no canary deploys",
     "nginx.server": "the server block is not exported",
     "stop.signal": "Kubernetes sends the stop signal that the image names, or SIGTERM",
-    "logging": "the nodes of the cluster determine how logs are kept",
+    "logging": "the cluster's nodes determine how logs are kept",
     "init": "Kubernetes has no such option; add an init process to the image",
-    "devices": "a container gets devices from a device plugin of the cluster",
-    "pids_limit": "the nodes of the cluster set this limit",
-    "ulimits": "the nodes of the cluster set these limits",
+    "devices": "containers get devices from a device plugin in the cluster",
+    "pids_limit": "the cluster's nodes set this limit",
+    "ulimits": "the cluster's nodes set these limits",
     "networks": "a pod has one network; other pods are reached by the names of their Services",
     "before_upgrade": "run it as a Job before you apply a new image",
     "console": "run it with kubectl exec or kubectl debug",
-    "cron.generate": "the CronJobs are those of the release, and do not follow the app",
+    "cron.generate": "the CronJobs are fixed at export and do not change with the app",
     "notify": "Kubernetes sends no notifications",
     "health.status": "200 to 399 is healthy",
 }
@@ -218,7 +218,7 @@ class _Manifests:
             elif name == "seccomp":
                 found["seccompProfile"] = {"type": "Unconfined"}
             else:
-                self._add(f"security_opt.{option}", "set it on the nodes of the cluster")
+                self._add(f"security_opt.{option}", "set it on the cluster's nodes")
         capabilities = without_empty(add=one.cap_add, drop=dropped_capabilities(one))
         return without_empty(readOnlyRootFilesystem=one.read_only, capabilities=capabilities) | found
 
@@ -265,7 +265,7 @@ class _Manifests:
             mountPropagation=next((_PROPAGATION[word] for word in sorted(options) if word in _PROPAGATION), None),
         )
         if source.startswith("/"):
-            self._add(f"volumes.{source}", "this is a directory of the node on which the pod runs")
+            self._add(f"volumes.{source}", "this is a directory on the node that runs the pod")
             return mount_target(written), {"hostPath": {"path": source}}, mounted
         claim = re.sub(r"[^a-z0-9-]", "-", source.lower()).strip("-")
         claim = self._names.name(("volume", source), claim)

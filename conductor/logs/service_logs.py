@@ -63,13 +63,13 @@ class ServiceLogs:
             return "" if revisions else f"{service} has never been deployed on this host; waiting for its first deploy"
         if len(found) > 1:
             raise UsageError(f"cannot use --release {wanted}: it matches {', '.join(found)}", "pass the whole revision")
-        known = f"that revision is not known; known revisions: {', '.join(sorted(revisions)) or 'none'}"
+        known = f"there is no such revision; known revisions: {', '.join(sorted(revisions)) or 'none'}"
         if not found and not follow:
             hint = f"show one of them with --release, or all of them: conductor service logs --id {service}"
             raise ConductorError(f"cannot show the logs of {service} at {wanted}: {known}", hint)
         self._exact = bool(found)
         self._revision = found[0] if found else wanted
-        return "" if found else f"no log lines of {service} at {wanted} yet: {known}"
+        return "" if found else f"no log lines for {service} at {wanted} yet: {known}"
 
     def history(self, warn: Warn) -> Iterator[Entry]:
         """Yield the lines that exist now, sorted by time."""

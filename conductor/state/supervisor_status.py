@@ -102,7 +102,7 @@ def read_status(runtime_dir: str, locks: Locks) -> SupervisorStatus | None:
     if status is not None and holder is not None and status.pid == holder.pid:
         return status
     pid, since = (holder.pid, holder.since) if holder else (0, "")
-    return SupervisorStatus(pid=pid, since=since, text="the first pass is not complete")
+    return SupervisorStatus(pid=pid, since=since, text="the first pass has not finished")
 
 
 def published_health(runtime_dir: str, status: SupervisorStatus | None, wall: float) -> Mapping[str, ReplicaStatus]:

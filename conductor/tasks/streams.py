@@ -37,7 +37,7 @@ class Sink:
                 self._closed = True
                 if error.errno != errno.EPIPE:
                     write_stderr(
-                        f"warning: cannot write the task's output: {error.strerror}; the rest of it is dropped"
+                        f"warning: cannot write the task's output: {error.strerror}; the rest is dropped"
                     )
 
 

@@ -164,8 +164,8 @@ def _run(
 def _console(task: Task, definition: Definition) -> Task:
     if not definition.service.console:
         raise ConductorError(
-            f"cannot open a console of {task.service}: its definition has no `console` key",
-            f"add one, for example console: [bin/rails, console], then: conductor service restart --id {task.service}",
+            f"cannot open a console for {task.service}: its definition has no `console` key",
+            f"add one, for example console: [bin/rails, console], then run conductor service restart --id {task.service}",
         )
     return msgspec.structs.replace(task, command=definition.service.console)
 

@@ -127,7 +127,7 @@ class Nginx:
         """Return the version, for example 1.22.1."""
         self._require_binary()
         if not (version := self._binary().version):
-            raise ConductorError(f"cannot read the version of {self._host.binary}: its option -V prints none")
+            raise ConductorError(f"cannot read the version of {self._host.binary}: its -V option prints none")
         return version
 
     def _require_binary(self) -> None:

@@ -171,10 +171,10 @@ class Renderer:
         except Exception as error:
             line = getattr(error, "lineno", None)
             where = f"line {line}: " if line else ""
-            raise UsageError(f"cannot render the maintenance page of {service}: {where}{error}") from error
+            raise UsageError(f"cannot render the maintenance page for {service}: {where}{error}") from error
         if len(page) > MAX_PAGE_CHARACTERS:
             raise UsageError(
-                f"cannot use the maintenance page of {service}: it has more than {MAX_PAGE_CHARACTERS} characters"
+                f"cannot use the maintenance page for {service}: it has more than {MAX_PAGE_CHARACTERS} characters"
             )
         return page.encode("ascii", "xmlcharrefreplace").decode()
 

@@ -70,13 +70,13 @@ class _Host(Collector):
             name, text = "definitions_last_valid_timestamp_seconds", "when the definitions file was last valid"
             yield _gauge(name, text, self._seconds(document.definitions_valid))
         if document.totals.last_pass:
-            name, text = "pass_last_success_timestamp_seconds", "when a pass of supervise last succeeded"
+            name, text = "pass_last_success_timestamp_seconds", "when supervise last completed a pass successfully"
             yield _gauge(name, text, self._seconds(document.totals.last_pass))
         yield _gauge("changes_in_progress", "changes that have not ended", len(document.changes))
-        yield _gauge("memory_available_bytes", "memory of the host that is available", machine.memory_available)
+        yield _gauge("memory_available_bytes", "available memory on the host", machine.memory_available)
         labels = ("directory",)
         disks = [((one.directory,), float(one.free)) for one in machine.disks]
-        yield _family(GaugeMetricFamily, "disk_free_bytes", "free space on a disk of the host", labels, disks)
+        yield _family(GaugeMetricFamily, "disk_free_bytes", "free space on one of the host's disks", labels, disks)
 
     def _jobs(self, found: tuple[JobRow, ...]) -> Iterator[Metric]:
         jobs = {(one.service, one.job, one.schedule): one for one in found}  # equal lines of a crontab are one job
@@ -101,7 +101,7 @@ class _Host(Collector):
 
     def _totals(self, totals: Totals, services: Iterable[ServiceSnapshot]) -> Iterator[Metric]:
         """Yield what is counted since `supervise` started. Zeros are there from the start, so that Prometheus sees each increase."""
-        yield _summary("pass_seconds", "duration of passes of supervise", (), {(): totals.passes})
+        yield _summary("pass_seconds", "duration of supervise passes", (), {(): totals.passes})
         yield _counter("pass_failures", "passes that failed", (), [((), totals.failed_passes)])
         checks = {(one.service,): Sum(count=one.passed + one.failed, seconds=one.seconds) for one in totals.checks}
         yield _summary("health_check_seconds", "duration of health checks", ("service",), checks)
@@ -110,14 +110,14 @@ class _Host(Collector):
         actions = {(one.service, one.action, one.outcome.value): one for one in totals.actions}
         labels = ("service", "action", "outcome")
         durations = {key: one.durations for key, one in actions.items()}
-        yield _summary("action_seconds", "changes, tasks and cron jobs that ended, by outcome", labels, durations)
+        yield _summary("action_seconds", "duration of changes, tasks and cron jobs, by outcome", labels, durations)
         last = [(key, self._seconds(one.last)) for key, one in actions.items()]
         name, text = "action_last_timestamp_seconds", "when an action last ended, by outcome"
         yield _family(GaugeMetricFamily, name, text, labels, last)
         steps = {(name,): one for name, one in totals.steps.items()}
-        yield _summary("change_step_seconds", "duration of the steps of changes", ("step",), steps)
+        yield _summary("change_step_seconds", "duration of change steps", ("step",), steps)
         cut = [((one.service,), totals.cut_requests.get(one.service, 0)) for one in services if one.nginx]
-        yield _counter("drain_cut_requests", "requests that were cut at the deadline of a drain", ("service",), cut)
+        yield _counter("drain_cut_requests", "requests that were cut off at the drain deadline", ("service",), cut)
         yield _summary("lock_wait_seconds", "how long changes waited for locks", (), {(): totals.lock_waits})
 
 
@@ -157,7 +157,7 @@ _SERVICE_GAUGES = (
     _services("restarts", "times that supervise replaced or restarted replicas in the last hour", lambda one: one.restarts),
     _services("broken", "1 if the definition or state is invalid", lambda one: one.condition in BROKEN),
     _services("stopped", "1 if an operator stopped the service", lambda one: one.stopped is not None),
-    _services("paused", "1 if an operator paused the supervision", lambda one: one.paused is not None),
+    _services("paused", "1 if an operator paused supervision", lambda one: one.paused is not None),
     _services("scaled", "1 if an operator scaled the service by hand", lambda one: one.scale is not None),
     _services("drifted", "1 if its definition or its files changed since the release",
               lambda one: any(isinstance(note, Drifted) for note in one.notes)),

@@ -121,7 +121,7 @@ class Source:
             )  # fmt: skip
         return View(
             condition=Condition.OTHER_VERSION,
-            problem=f"{self._path} was written by another version of Conductor: its format is {version}, this page reads {VERSION}",
+            problem=f"{self._path} was written by another version of Conductor: its format is {version}, but this page reads {VERSION}",
             fix=RESTART_BOTH,
         )
 

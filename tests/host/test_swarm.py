@@ -91,7 +91,7 @@ def test_an_image_whose_volume_nothing_is_mounted_at_is_refused(case: Case, swar
     image = case.runtime.image("with-volume:r1")
     assert image is not None
     spec = msgspec.structs.replace(case.replica("serves"), image_id=image.id)
-    with pytest.raises(ConductorError, match="its image has a VOLUME at /data, and nothing is mounted there"):
+    with pytest.raises(ConductorError, match="its image declares a VOLUME at /data, but nothing is mounted there"):
         case.runtime.create(spec)
     case.runtime.create(msgspec.structs.replace(spec, volumes=("data:/data",)))
 

@@ -102,7 +102,7 @@ TROUBLES = {
         ("systemd-run --collect --quiet --unit other python3 -m http.server 8097; "
          "until ss -ltn | grep -q :8097; do sleep 0.05; done; " + edit(DEFINITIONS, "s/8099/8097/")[0],
          edit(DEFINITIONS, "")[1] + "; systemctl stop other"),
-        f"{UPGRADE} --id late", r"bind\(\) to 0.0.0.0:8097 failed", "a port that another program uses",
+        f"{UPGRADE} --id late", r"bind\(\) to 0.0.0.0:8097 failed", "a port that another program is using",
     ),
     "the disk is nearly full": Trouble(
         f"fallocate --length 2100M {STATE}/filler", DOCTOR,

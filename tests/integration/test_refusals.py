@@ -26,7 +26,7 @@ def untouched(host: TestHost, told: str) -> None:
         (
             "web",
             "feature/x",
-            ("cannot use revision 'feature/x': it is not a valid image tag", "write at most 128 letters"),
+            ("cannot use revision 'feature/x': it is not a valid image tag", "use at most 128 letters"),
         ),
         ("web", "-r2", ("cannot use revision '-r2': it is not a valid image tag",)),
         ("web", "", ("cannot use revision '': it is not a valid image tag",)),

@@ -239,7 +239,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "a relative directory": ((*RUN, "--workdir", "tmp", "true"), 125, ("cannot create container web-r1-", "absolute path")),
     "a bad name": ((*RUN, "--name", "a b", "true"), 125, ("cannot create container a b: Invalid container name",)),
     "an image that cannot be pulled": (("run", "--id", "far", "--revision", "r1", "true"), 125, ("cannot pull image 127.0.0.1:1/none:r1",)),
-    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console of web: its definition has no `console` key",)),
+    "a console that is not defined": (("console", "--id", "web"), 125, ("cannot open a console for web: its definition has no `console` key",)),
     "no definitions": ((*RUN, "--config", "/nonexistent", "true"), 125, ("cannot read /nonexistent",)),
 }  # fmt: skip
 
@@ -344,7 +344,7 @@ def test_odd_streams(host: TestHost) -> None:
         assert (line, ended.returncode) == (line, 9), ended.stderr
         assert done.exists()
         assert ended.stdout == (b"1\n" if "head" in line else b"")
-        warned = b"warning: cannot write the task's output: No space left on device; the rest of it is dropped\n"
+        warned = b"warning: cannot write the task's output: No space left on device; the rest is dropped\n"
         assert sorted(ended.stderr.splitlines(keepends=True)) == sorted(
             [*([] if "2>&1" in line else [b"e\n"]), *([warned] if "full" in line else [])]
         )

@@ -36,7 +36,7 @@ def command(*, config: Path, service: str | None) -> None:
     notifier = Notifier(lambda: definitions, context.store, context.clock)
     if notifier.settings(service) is None:
         raise UsageError(
-            f"cannot notify about {service or 'this host'}: notify is not set", "see conductor help notify"
+            f"cannot send a notification about {service or 'this host'}: notify is not set", "see conductor help notify"
         )
     test = Notification(
         event="test", host=host_name(), service=service, when=context.clock.now(), who=current_user()

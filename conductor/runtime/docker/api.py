@@ -134,7 +134,7 @@ class EngineApi:
             ) from error
         if status >= 400 and status not in details.get("tolerated", ()):
             connection.close()
-            raise ConductorError(f"cannot {action}: {error_message(data) or f'{self._product} answered {status}'}")
+            raise ConductorError(f"cannot {action}: {error_message(data) or f'{self._product} returned {status}'}")
         return data
 
     def _decoded(self, data: bytes, action: str, shape: type[T]) -> T:

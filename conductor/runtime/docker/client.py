@@ -78,7 +78,7 @@ class DockerRuntime:
 
     def daemon(self) -> Daemon:
         """Two calls: the settings and the versions."""
-        with self._sdk.errors("cannot read the settings of Docker"):
+        with self._sdk.errors("cannot read Docker's settings"):
             info = read(self._sdk.api.info(), Info)
             version = read(self._sdk.api.version(api_version=False), Version)
         return responses.daemon(info, version, local=self._sdk.is_local, dialect=self._sdk.dialect)

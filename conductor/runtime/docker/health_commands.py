@@ -32,7 +32,7 @@ class HealthCommands:
         began, shown, unknown, made = self._clock.monotonic(), "", False, ""
         try:
             if self._hangs(container):
-                return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} of an earlier check is still running")
+                return CheckResult(ok=False, seconds=0.0, error=f"{command[0]} from an earlier check is still running")
             with self._sdk.errors(f"cannot run {command[0]}"):
                 made = read(self._sdk.api.exec_create(container, list(command)), WithId).id
                 stream = self._sdk.api.exec_start(made, socket=True)

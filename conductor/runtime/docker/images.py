@@ -55,7 +55,7 @@ class Images:
                 progress(pulled.text)
         found = self.find(reference)
         if found is None:
-            raise ConductorError(f"cannot find image {reference} after it was pulled", _pull_hint(reference))
+            raise ConductorError(f"cannot find image {reference} after pulling it", _pull_hint(reference))
         return found
 
     def check_credentials(self, image: str) -> None:

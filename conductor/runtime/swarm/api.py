@@ -62,7 +62,7 @@ class SwarmApi:
 
     def node_id(self) -> str:
         """Return the id of the node whose daemon answers."""
-        action = "read the settings of Docker"
+        action = "read Docker's settings"
         return self._checked(self._call("GET", "/info", action)[1], action, shapes.Info).swarm.node_id
 
     def create_service(self, body: Mapping[str, Any], auth: Mapping[str, str]) -> str | None:

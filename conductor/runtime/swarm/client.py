@@ -113,7 +113,7 @@ class SwarmRuntime(DockerRuntime):
             return made
         found = self._swarm.service(service_name(spec.name))
         if found is None or (found["Spec"].get("Labels") or {}).get(labels.CHANGE) != spec.labels[labels.CHANGE]:
-            raise ConductorError(f"cannot create service {spec.name}: its name is in use")
+            raise ConductorError(f"cannot create service {spec.name}: its name is already in use")
         return str(found["ID"])
 
     def start(self, container: str) -> None:

@@ -48,7 +48,7 @@ class Dictionary:
         answer = self._nginx.status.request("POST", "/live", "".join(f"{encoded(one)}\n" for one in wanted))
         if answer is None or answer[0] != 200:
             own = f": {answer[1].strip()}" if answer and answer[0] in REFUSALS else ""  # otherwise HTML
-            cause = f"nginx answers {answer[0]}{own}" if answer else "nginx is not responding"
+            cause = f"nginx returned {answer[0]}{own}" if answer else "nginx is not responding"
             raise ConductorError(
                 f"cannot set the peers of {', '.join(one.service for one in wanted)}: {cause}",
                 "conductor nginx install",

@@ -27,7 +27,7 @@ http {{
 _HINTS = {
     'unknown directive "lua_shared_dict"': "apt-get install libnginx-mod-http-lua   (or set host.nginx.cutover: reload)",
     "ndk_": "apt-get install --reinstall libnginx-mod-http-ndk   (nginx must load it before its Lua module)",
-    '"conductor_': "give your own lua_shared_dict another name",
+    '"conductor_': "rename your own lua_shared_dict",
     ": is duplicate in ": "move log_by_lua from http {} into your server blocks",
 }
 FINISH = 'package.loaded["conductor.live"].finish()'

@@ -104,7 +104,7 @@ class Reloader:
             self._cancellation.wait(POLL_SECONDS)
         raise ConductorError(
             "cannot verify that nginx loaded the new configuration: no new worker reports it",
-            "read nginx's error log; the usual cause is a port that another program uses",
+            "read nginx's error log; the usual cause is a port that another program is using",
             log.errors(),
         )
 

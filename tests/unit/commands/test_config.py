@@ -138,12 +138,12 @@ def test_notify_delivers_a_test(path: Path) -> None:
         failed = run("notify", *words, text=text, path=path).exception
         assert isinstance(failed, ConductorError)
         assert (failed.sentence, failed.code) == (
-            f"cannot notify about {about}: /bin/sh exited with code 3: no pager",
+            f"cannot send a notification about {about}: /bin/sh exited with code 3: no pager",
             1,
         )
     for words, sentence in (
-        ((), "cannot notify about this host: notify is not set"),
-        (("--id", "job"), "cannot notify about job: notify is not set"),
+        ((), "cannot send a notification about this host: notify is not set"),
+        (("--id", "job"), "cannot send a notification about job: notify is not set"),
     ):
         unset = run("notify", *words, text=text.replace(", notify: [/bin", ", keep: 3} #"), path=path).exception
         assert isinstance(unset, UsageError)

@@ -10,7 +10,7 @@ from conductor.cron.shell_syntax import in_background, layers, problem, runs
 from conductor.cron.table import CrontabError, parse
 
 CUT = r"write \% for a percent sign"
-BACKGROUND = "kills the command in the background"
+BACKGROUND = "kills the background command"
 
 
 def sentence(line: str) -> str:

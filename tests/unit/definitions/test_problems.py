@@ -80,7 +80,7 @@ SENTENCES = [
     (f"{TASK}    order: first-stop", 6, "services.job.order", "must be one of start-first, stop-first"),
     # grammar.py and model.py
     (f"{TASK}    command: bin/web", 6, "services.job.command", "must be a command as a list, for example [bin/web, --fast]"),
-    (f'{TASK}    cpus: "1.5"', 6, "services.job.cpus", "must be a number of processors, for example 1.5, without quotes"),
+    (f'{TASK}    cpus: "1.5"', 6, "services.job.cpus", "must be a number of CPUs, for example 1.5, without quotes"),
     (f"{TASK}    port: 0", 6, "services.job.port", "must be a port number from 1 to 65535"),
     (f"{TASK}    publish: [1]", 6, "services.job.publish", "must be two ports, for example [21000, 21015]"),
     (f"{TASK}    stop: {{signal: SIGTREM}}", 6, "services.job.stop.signal", "must be a signal name, for example SIGTERM or SIGQUIT"),
@@ -95,7 +95,7 @@ SENTENCES = [
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["80;"], names: [a]}}'), 7, "services.web.nginx.server.listen[0]", 'must be a value of nginx\'s listen directive, for example "443 ssl" (no ; { } or quotes)'),
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: ["80"], names: ["a{}"]}}'), 7, "services.web.nginx.server.names[0]", "must be a host name without spaces, ; { } # or quotes"),
     (WEB.replace("nginx: {}", 'nginx: {server: {listen: [], names: [a]}}'), 7, "services.web.nginx.server.listen", "must be a list with at least one value, for example [443 ssl]"),
-    (WEB.replace("web:", "We b:"), 3, "services.We b", "invalid name; expected 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, and not addresses or nginx"),
+    (WEB.replace("web:", "We b:"), 3, "services.We b", "invalid name; expected 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, other than addresses and nginx"),
     (HOST + "{state_dir: /a b}", 3, "host.state_dir", "must be an absolute path of letters, digits and _ . / @ + = , : ~ -"),
     (HOST + "{docker: here}", 3, "host.docker", "must be the address of the Docker daemon: unix:///PATH or tcp://HOST:PORT"),
     ("version: 1", 1, "services", "missing required key; write a mapping of services ({} on a host without services)"),

@@ -105,7 +105,7 @@ def test_following_an_unknown_revision_names_the_known_ones(world: World) -> Non
     assert missing() == "web has never been deployed on this host; waiting for its first deploy"
     world.upgrade("r1", "web")
     assert (missing(), missing(revision="r1"), missing(revision="r")) == ("", "", "")
-    assert missing(revision="x") == ("no log lines of web at x yet: that revision is not known; known revisions: r1")
+    assert missing(revision="x") == ("no log lines for web at x yet: there is no such revision; known revisions: r1")
 
 
 def test_unknown_services_and_services_without_a_release(world: World) -> None:

@@ -107,7 +107,7 @@ def test_failures_are_warnings_and_counted_until_a_success(tmp_path: Path) -> No
     world = world_with(tmp_path, fails)
     found = notifier_of(world)
     for count in (1, 2):
-        assert found.deliver([FAILED]) == ["cannot notify about web: /bin/sh exited with code 7: no pager"]
+        assert found.deliver([FAILED]) == ["cannot send a notification about web: /bin/sh exited with code 7: no pager"]
         failure = world.store.delivery_failure("web")
         assert failure is not None
         assert (failure.failures, failure.problem) == (count, "/bin/sh exited with code 7: no pager")
@@ -121,7 +121,7 @@ def test_a_failed_webhook_beside_a_command(tmp_path: Path) -> None:
     secret.write_text("http://127.0.0.1:1/hunter2")
     world = world_with(tmp_path, {"command": appends_to(tmp_path / "got"), "webhook": {"file": str(secret)}})
     warnings = notifier_of(world).deliver([FAILED])
-    assert warnings == ["cannot notify about web: cannot reach the webhook: Connection refused"]
+    assert warnings == ["cannot send a notification about web: cannot reach the webhook: Connection refused"]
     assert len(received(tmp_path / "got")) == 1
 
 
@@ -130,7 +130,7 @@ def test_the_output_of_a_command_is_shown_without_secrets(tmp_path: Path) -> Non
     world = World(tmp_path, {})
     notify = ["/bin/sh", "-c", "echo hunter2 >&2; exit 1"]
     world.define({"web": {**WEB, "notify": notify, "env": {"PASSWORD": {"file": str(tmp_path / "password")}}}})
-    assert notifier_of(world).deliver([FAILED]) == ["cannot notify about web: /bin/sh exited with code 1: [secret]"]
+    assert notifier_of(world).deliver([FAILED]) == ["cannot send a notification about web: /bin/sh exited with code 1: [secret]"]
 
 
 def test_an_attempt_that_does_not_end_is_abandoned() -> None:
@@ -164,7 +164,7 @@ def test_a_state_directory_that_cannot_be_written_changes_nothing(tmp_path: Path
         raise ConductorError("cannot write: no space left on device")
 
     world.store.record_delivery = full  # type: ignore[method-assign]
-    assert notifier_of(world).deliver([FAILED]) == ["cannot notify about web: /bin/false exited with code 1"]
+    assert notifier_of(world).deliver([FAILED]) == ["cannot send a notification about web: /bin/false exited with code 1"]
 
 
 def test_unusable_settings(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_failures_are_logged_once_until_a_success(host: Host, tmp_path: Path) ->
     for _ in range(3):
         host.sent.put(UNHEALTHY)
     host.sent.wait()
-    line = "web.notify: cannot notify about web: /bin/sh exited with code 1"
+    line = "web.notify: cannot send a notification about web: /bin/sh exited with code 1"
     assert host.lines == [line]
     assert not host.log.has_failures  # `supervise --once` succeeds
     (tmp_path / "fixed").touch()

@@ -77,7 +77,7 @@ def test_a_full_disk_is_reported_once(capfd: pytest.CaptureFixture[str]) -> None
         sink = Sink(full.fileno(), lambda _: None)
         sink.write(b"a")
         sink.write(b"b")
-    warning = "warning: cannot write the task's output: No space left on device; the rest of it is dropped\n"
+    warning = "warning: cannot write the task's output: No space left on device; the rest is dropped\n"
     assert capfd.readouterr().err == warning
 
 

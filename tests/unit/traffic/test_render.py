@@ -115,7 +115,7 @@ def test_the_longest_word_of_a_page_is_within_the_limit_of_nginx() -> None:
 def test_a_page_that_cannot_be_used_is_an_error_with_the_service(template: str) -> None:
     with pytest.raises(UsageError) as failed:
         RENDERER.route(maintained("x", template))
-    assert "maintenance page of web" in failed.value.sentence
+    assert "maintenance page for web" in failed.value.sentence
 
 
 def test_a_server_block() -> None:

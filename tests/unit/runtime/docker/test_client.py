@@ -478,7 +478,7 @@ def test_a_check_that_cannot_be_killed_runs_alone(daemon: Daemon, runtime: Docke
     started = answers_slowly(daemon, running=True)
     runtime.execute(ID, ("true",), 0.1)
     result = runtime.execute(ID, ("true",), 0.1)
-    assert (result.ok, result.error, result.unknown) == (False, "true of an earlier check is still running", False)
+    assert (result.ok, result.error, result.unknown) == (False, "true from an earlier check is still running", False)
     assert len(started) == 1
     daemon.answers["GET /exec/e1/json"] = fails(404)
     runtime.execute(ID, ("true",), 0.1)

@@ -319,4 +319,4 @@ def test_an_error_without_a_message_is_shown_as_it_is(
     daemon.statuses, daemon.damage = {"GET /info": 500}, {"GET /info": body}
     with pytest.raises(ConductorError) as raised:
         runtime[0].daemon()
-    assert raised.value.sentence == f"cannot read the settings of Docker: status 500 {shown}".rstrip()
+    assert raised.value.sentence == f"cannot read Docker's settings: status 500 {shown}".rstrip()

@@ -152,7 +152,7 @@ def test_replicas_that_start_together_share_a_port_so_that_they_run_apart(
 def test_an_image_with_a_volume() -> None:
     made = spec(Service(image="a", volumes=("data:/data",), tmpfs=("/run",)))
     refuse_volumes(Image("sha256:1", "", ("/data/", "/run")), made)
-    with pytest.raises(ConductorError, match="its image has a VOLUME at /cache, and nothing is mounted there"):
+    with pytest.raises(ConductorError, match="its image declares a VOLUME at /cache, but nothing is mounted there"):
         refuse_volumes(Image("sha256:1", "", ("/data", "/cache")), made)
 
 
