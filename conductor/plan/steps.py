@@ -70,10 +70,10 @@ def _gate(transition: Transition) -> str:
 
 
 def _drain(transition: Transition) -> str:
-    what = f"drain old replicas of {transition.service}"
+    limit = duration_text(drain_seconds(transition.definition))
     if transition.action == "maintenance-on":
-        what = f"wait until {transition.service} has no request in progress"
-    return f"{what}, at most {duration_text(drain_seconds(transition.definition))}"
+        return f"wait up to {limit} for requests to {transition.service} to finish"
+    return f"drain old replicas of {transition.service} for up to {limit}"
 
 
 def _canary(transition: Transition, canary: Canary) -> str:
@@ -101,7 +101,8 @@ def _commit(transition: Transition) -> str:
 
 def _retire(transition: Transition) -> str:
     if not transition.remove:
-        return f"wait for {replicas_text(len(transition.new.retiring))} of {transition.service} from earlier deploys"
+        left = replicas_text(len(transition.new.retiring))
+        return f"wait for {left} of {transition.service} from earlier deploys to exit"
     first = "" if transition.stop_first else _before_stop(transition)
     old = f"{replicas_text(len(transition.remove))} of {transition.service}"
     if stops_later(transition.action, transition.old.release) and not transition.stop_first:

@@ -44,7 +44,7 @@ def _demo(environment: Environment, *, clients: int, seconds: float) -> int:
     _title(
         f"2. Upgrade to revision r2 while {clients} clients POST payments over keep-alive connections, without retries:",
         f"   {busy} send one request after another; {idle} pause for {upgrades.IDLE_SECONDS:g} s between requests.",
-        "   On SIGTERM the app exits at once and does not finish its requests.",
+        "   On SIGTERM, the app exits at once without finishing its requests.",
     )
     done = [upgrades.upgrade_under_load(environment, "r2", url, clients=clients, seconds=seconds)]
     _title("3. Upgrade to revision r3, whose health check returns 500. Conductor should roll back to revision r2.")
@@ -52,7 +52,7 @@ def _demo(environment: Environment, *, clients: int, seconds: float) -> int:
     _title("4. Upgrade to revision r4.")
     done.append(upgrades.upgrade_under_load(environment, "r4", url, clients=clients, seconds=seconds))
 
-    _title("Duration of Conductor's steps and of the whole command in seconds, and results of the clients' requests:")
+    _title("Duration in seconds of each Conductor step and of the whole command, and results of the clients' requests:")
     print(f"\n{report.table(done)}\n")
     results = report.results(done, upgrades.reconcile(environment, url))
     for passed, sentence in results:
@@ -67,7 +67,7 @@ def _title(*lines: str) -> None:
 
 def _print_next_steps(environment: Environment, url: str) -> None:
     print(
-        f"\nRevision r4 keeps running. Try:\n"
+        f"\nRevision r4 is still running. Try:\n"
         f"  curl -i {url}/stats\n"
         f"  curl -i -H 'Idempotency-Key: mine-1' -d '{upgrades.PAYMENT}' {url}/payments\n"
         f"  {environment.conductor} service status\n"

@@ -117,7 +117,7 @@ class Environment(NamedTuple):
         until = time.monotonic() + NGINX_SECONDS
         while not listens(port):
             if time.monotonic() > until:
-                raise SetupError(f"cannot start nginx: it does not listen on port {port}; see {log}")
+                raise SetupError(f"cannot start nginx: it is not listening on port {port}; see {log}")
             time.sleep(0.02)
 
 

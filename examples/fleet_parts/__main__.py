@@ -22,15 +22,15 @@ LIMIT_SECONDS = 180.0
 def main() -> int:
     """Run the demo; return 0 if no request was lost in an upgrade, and the loss of a host lost at most one for each client."""
     parser = argparse.ArgumentParser(prog="examples/fleet", description=__doc__)
-    parser.add_argument("--upgrades", type=int, default=6, help="how many (%(default)s)")
-    parser.add_argument("--clients", type=int, default=6, help="on each host; half of them pause (%(default)s)")
+    parser.add_argument("--upgrades", type=int, default=6, help="number of upgrades (%(default)s)")
+    parser.add_argument("--clients", type=int, default=6, help="clients on each host; half of them pause between requests (%(default)s)")
     options = parser.parse_args()
     ensure_app()
     with swarm_hosts(*NODES) as hosts:
         machines = {one.machine.name: one.machine for one in hosts}
         _prepare(machines)
         with _clients(machines, NODES, options.clients) as loads:
-            _title(f"{options.upgrades} upgrades, each on the next host, under load on all three")
+            _title(f"{options.upgrades} upgrades, each on the next host, with load on all three")
             for number in range(options.upgrades):
                 _upgrade(machines[NODES[number % 3]], ("r2", "r1")[number % 2])
             lost = _report(loads)
@@ -79,18 +79,18 @@ def _lose_a_host(machines: dict[str, Machine], clients: int) -> int:
     lost = next(name for name in reversed(NODES) if machines[name].address in served("h1"))
     others = tuple(name for name in NODES if name != lost)
     first, address = machines[others[0]], machines[lost].address
-    _title(f"{lost} loses its power, under load on {' and '.join(others)}")
+    _title(f"{lost} loses power, with load on {' and '.join(others)}")
     with _clients(machines, others, clients) as loads:
         began = time.monotonic()
         machines[lost].power_off(orderly=False)
         first.wait_for(
             lambda: not any(address in served(name) for name in others), "nginx without the host", LIMIT_SECONDS
         )
-        print(f"  no nginx sends requests there after {time.monotonic() - began:.1f} s", flush=True)
+        print(f"  after {time.monotonic() - began:.1f} s, no nginx sends requests to it", flush=True)
         first.wait_for(
             lambda: all(served(name).count("server 10.") == 2 for name in others), "two replicas", LIMIT_SECONDS
         )
-        print(f"  two replicas serve again after {time.monotonic() - began:.1f} s", flush=True)
+        print(f"  two replicas are serving again after {time.monotonic() - began:.1f} s", flush=True)
         lost_requests = _report(loads)
     print(first.run("conductor", "service", "status", "--id", "shop").stdout)
     return int(lost_requests > clients * len(others))

@@ -168,7 +168,7 @@ def test_without_its_script_the_page_is_complete(watched: Watched) -> None:
 def test_an_open_page_outlives_its_server(watched: Watched) -> None:
     watched.open()
     watched.page.process.signal(15)
-    watched.wait(lambda: watched.window.text("#live") == "not connected, trying again", "the loss of the server")
+    watched.wait(lambda: watched.window.text("#live") == "not connected, retrying", "the loss of the server")
     watched.host.define({**SERVICES, "later": SERVICES["worker"]}, host_extra=LOGS)
     document = published_path(str(watched.host.runtime_dir))
     watched.host.wait_for(lambda: '"service":"later"' in document.read_text(), "another service")

@@ -6,7 +6,7 @@ let stamp = document.body.dataset.stamp;
 
 const title = document.title;
 
-// The heading's symbol, so that a tab in the background shows a trouble.
+// The heading's symbol, so that a background tab shows that something is wrong.
 function mark() {
   document.title = `${document.querySelector("h1 span").textContent} ${title}`;
 }
@@ -39,7 +39,7 @@ function connect() {
   events.addEventListener("reload", () => location.reload());
   events.onerror = () => {
     events.close(); // the next connection continues from the latest stamp
-    show("not connected, trying again");
+    show("not connected, retrying");
     setTimeout(connect, 2000);
   };
 }

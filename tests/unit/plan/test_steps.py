@@ -81,7 +81,7 @@ def test_several_services_are_one_list_of_steps() -> None:
                 "gate": "wait for web: each replica must pass 2 checks in a row (/up)",
                 "cutover": "route upstream shop to 2 replicas of web r2",
                 "commit": "record web r2 with 2 replicas",
-                "drain": "drain old replicas of web, at most 9s",
+                "drain": "drain old replicas of web for up to 9s",
                 "retire": "stop and remove 2 replicas of web",
                 "history": "record the change in the history",
             },
@@ -103,7 +103,7 @@ def test_several_services_are_one_list_of_steps() -> None:
             {
                 "cutover": "return 503 for upstream shop",
                 "commit": "record web as stopped",
-                "drain": "drain old replicas of web, at most 9s",
+                "drain": "drain old replicas of web for up to 9s",
                 "retire": "stop and remove 2 replicas of web",
                 "history": "record the change in the history",
             },

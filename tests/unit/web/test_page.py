@@ -78,11 +78,11 @@ def test_the_heading_is_the_worst_that_is_known(site: Site) -> None:
     assert heading(site, "/services/web") == "web: 1 of 2 healthy"
     site.host.runtime.away = True
     site.publish()
-    assert heading(site) == "The last pass of supervise failed"
+    assert heading(site) == "The last supervise pass failed"
     site.clock.ahead = STALE_SECONDS + 1
     assert heading(site).startswith("supervise has not been running since")
     site.write(b"")
-    assert heading(site) == "The state of this host is not known"
+    assert heading(site) == "The state of this host is unknown"
 
 
 def test_each_service_in_trouble_has_its_reason_below_the_heading(site: Site) -> None:
