@@ -225,7 +225,9 @@ def _rolled_back(change_steps: ChangeSteps, transitions: Sequence[Transition], e
         roll_back(change_steps, ended, error.summary if isinstance(error, ConductorError) else "")
     except ConductorError as second:
         failure = second
-    hooks = tuple(f"before_upgrade for {one} has run, and its effects were not undone" for one in change_steps.hooks_ran)
+    hooks = tuple(
+        f"before_upgrade for {one} has run, and its effects were not undone" for one in change_steps.hooks_ran
+    )
     left = (
         (f"containers to remove or start by hand: {', '.join(change_steps.stopping.left_for_operator)}",)
         if change_steps.stopping.left_for_operator

@@ -259,7 +259,9 @@ def _busy(context: Context, service: str) -> str:
     if service not in context.locks.held and context.locks.is_held(service):
         if (holder := context.locks.holder(service)) is None:
             return "busy: another process holds the service's lock"
-        return f"busy: process {holder.pid} ({holder.command}) has held the service's lock since {time_text(holder.since)}"
+        return (
+            f"busy: process {holder.pid} ({holder.command}) has held the service's lock since {time_text(holder.since)}"
+        )
     try:
         interrupted = context.store.journal(service) is not None
     except ConductorError as error:

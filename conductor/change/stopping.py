@@ -115,7 +115,8 @@ class Stopping:
         if signalled:
             record_retiring(self._context, signalled, one.journal.old.live, stop.grace)
             text = f"{replicas_text(len(signalled))} of {one.service} may keep running for another {duration_text(stop.grace)}"
-            self._context.output.emit(Notice(text=f"{text}; supervise or the next change will remove {'it' if len(signalled) == 1 else 'them'}"))
+            them = "it" if len(signalled) == 1 else "them"
+            self._context.output.emit(Notice(text=f"{text}; supervise or the next change will remove {them}"))
 
     def _check(self, yielded: threading.Event) -> None:
         """Raise when the lock must be yielded, and set `yielded` before."""

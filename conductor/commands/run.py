@@ -35,7 +35,9 @@ class RunCommand(click.Command):
     "--pull", cls=CommandLineOnly, is_flag=True,
     help="Pull the image even if it is on this host, because the tag may have moved.",
 )  # fmt: skip
-@click.option("--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time and exit with code 124.")
+@click.option(
+    "--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time and exit with code 124."
+)
 @click.option(
     "-e",
     "--env",

@@ -72,7 +72,9 @@ def problem(text: str, shell: str, *, cut: bool) -> str | None:
         if layer.shell not in _BASH_LIKE and "|&" in layer.plain:
             return f"{layer.shell} does not support |&; write 2>&1 |"
         if _BACKGROUND_AT_END.search(layer.plain):
-            return "the container exits when its command does, which kills the background command; remove the & at the end"
+            return (
+                "the container exits when its command does, which kills the background command; remove the & at the end"
+            )
     return None
 
 

@@ -44,7 +44,9 @@ def environment(service: Service, service_id: str = "") -> dict[str, str | Secre
     read = _Files(service)
     if read.problems:
         what = "the secret and env files" + (f" of {service_id}" if service_id else "")
-        hint = "create or correct these files, then run conductor config check --files, which checks those of all services"
+        hint = (
+            "create or correct these files, then run conductor config check --files, which checks those of all services"
+        )
         raise DefinitionsError(what, read.problems, hint)
     return read.values
 

@@ -63,7 +63,9 @@ class _Made:
             return Result(
                 name, (docker.unreachable(f"Docker did not respond within {duration_text(deadline_seconds)}"),), None
             )
-        return Result(name, tuple(self._found), CheckLate(f"it did not finish within {duration_text(deadline_seconds)}"))
+        return Result(
+            name, tuple(self._found), CheckLate(f"it did not finish within {duration_text(deadline_seconds)}")
+        )
 
 
 def examine(

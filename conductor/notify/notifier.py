@@ -121,7 +121,11 @@ class Notifier:
         attempts = [attempt for one in notifications for attempt in self._attempts(one)]
         run_all(attempts, self.clock)
         self._record(attempts)
-        return [f"cannot send a notification about {one.service or 'this host'}: {one.problem}" for one in attempts if one.problem]
+        return [
+            f"cannot send a notification about {one.service or 'this host'}: {one.problem}"
+            for one in attempts
+            if one.problem
+        ]
 
     def _attempts(self, notification: Notification) -> list[Attempt]:
         settings = self.settings(notification.service)

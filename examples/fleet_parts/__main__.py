@@ -23,7 +23,9 @@ def main() -> int:
     """Run the demo; return 0 if no request was lost in an upgrade, and the loss of a host lost at most one for each client."""
     parser = argparse.ArgumentParser(prog="examples/fleet", description=__doc__)
     parser.add_argument("--upgrades", type=int, default=6, help="number of upgrades (%(default)s)")
-    parser.add_argument("--clients", type=int, default=6, help="clients on each host; half of them pause between requests (%(default)s)")
+    parser.add_argument(
+        "--clients", type=int, default=6, help="clients per host; half of them pause between requests (%(default)s)"
+    )
     options = parser.parse_args()
     ensure_app()
     with swarm_hosts(*NODES) as hosts:

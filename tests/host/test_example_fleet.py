@@ -16,4 +16,4 @@ def test_the_example(images: None) -> None:
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert done.stdout.count(": upgraded shop to ") == 3
-    assert "two replicas serve again after" in done.stdout
+    assert "two replicas are serving again after" in done.stdout

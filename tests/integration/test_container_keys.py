@@ -265,7 +265,9 @@ def test_a_deploy_that_does_not_wait_for_old_replicas(host: TestHost) -> None:
     began = time.monotonic()
     result = host.upgrade("r2", check=True)
     assert time.monotonic() - began < 5
-    assert "1 replica of web may keep running for another 1m; supervise or the next change will remove it" in result.stderr
+    assert (
+        "1 replica of web may keep running for another 1m; supervise or the next change will remove it" in result.stderr
+    )
     host.wait_for(lambda: events(host) == ["quiet", "term"], "the trap of the old worker")
     assert host.revisions() == ["r1", "r2"]
     status = host.conductor("service", "status", "--id", "web", check=True).stdout

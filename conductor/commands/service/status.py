@@ -21,7 +21,9 @@ WATCH_SECONDS = 2.0  # between two snapshots
 @config_option
 @optional_id_option
 @click.option("--probe", is_flag=True, help="Check every replica now, even if supervise is running.")
-@click.option("--watch", is_flag=True, help=f"Redraw every {WATCH_SECONDS:g} seconds until Ctrl-C; requires a terminal.")
+@click.option(
+    "--watch", is_flag=True, help=f"Redraw every {WATCH_SECONDS:g} seconds until Ctrl-C; requires a terminal."
+)
 @json_option
 @schema_option("conductor.snapshot.model:HostSnapshot")
 def command(*, config: Path, service: str | None, probe: bool, watch: bool, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
     help="The revision to deploy: the image tag. Required except with --promote.",
 )  # fmt: skip
 @click.option(
-    "--force", cls=CommandLineOnly, is_flag=True, help="Replace all replicas even if this revision is already live and healthy."
+    "--force", cls=CommandLineOnly, is_flag=True, help="Replace all replicas even if this revision is live and healthy."
 )
 @click.option("--start", cls=CommandLineOnly, is_flag=True, help="Start the service if it is stopped.")
 @click.option(

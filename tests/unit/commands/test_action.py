@@ -131,7 +131,8 @@ def test_a_failed_notification_is_a_warning_and_the_action_is_done(
     assert run_action(upgrade.config, "test", upgrade.run, as_json=True) == 0
     *warnings, last = events(capsys.readouterr().out)
     assert sorted(one["text"] for one in warnings) == [
-        f"cannot send a notification about {service}: /bin/sh exited with code 3: no pager" for service in ("web", "worker")
+        f"cannot send a notification about {service}: /bin/sh exited with code 3: no pager"
+        for service in ("web", "worker")
     ]
     assert (last["event"], last["warnings"]) == ("finished", 3)
 

@@ -130,7 +130,9 @@ def test_the_output_of_a_command_is_shown_without_secrets(tmp_path: Path) -> Non
     world = World(tmp_path, {})
     notify = ["/bin/sh", "-c", "echo hunter2 >&2; exit 1"]
     world.define({"web": {**WEB, "notify": notify, "env": {"PASSWORD": {"file": str(tmp_path / "password")}}}})
-    assert notifier_of(world).deliver([FAILED]) == ["cannot send a notification about web: /bin/sh exited with code 1: [secret]"]
+    assert notifier_of(world).deliver([FAILED]) == [
+        "cannot send a notification about web: /bin/sh exited with code 1: [secret]"
+    ]
 
 
 def test_an_attempt_that_does_not_end_is_abandoned() -> None:
@@ -164,7 +166,9 @@ def test_a_state_directory_that_cannot_be_written_changes_nothing(tmp_path: Path
         raise ConductorError("cannot write: no space left on device")
 
     world.store.record_delivery = full  # type: ignore[method-assign]
-    assert notifier_of(world).deliver([FAILED]) == ["cannot send a notification about web: /bin/false exited with code 1"]
+    assert notifier_of(world).deliver([FAILED]) == [
+        "cannot send a notification about web: /bin/false exited with code 1"
+    ]
 
 
 def test_unusable_settings(tmp_path: Path) -> None:
