@@ -92,7 +92,7 @@ def await_hooks(change: ServiceChange) -> None:
     hook = change.definition.service.before_upgrade
     if hook is not None and hooks(change):
         change.context.output.emit(
-            Notice(text=f"waiting for before_upgrade for {change.service}, which is still running")
+            Notice(text=f"before_upgrade for {change.service} is still running; waiting for it to finish")
         )
         if _follow(change, hook) is None:
             _stop(change)

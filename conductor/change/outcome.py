@@ -41,11 +41,9 @@ def nothing_to_do(context: Context, transitions: Sequence[Transition], text: str
 
 def outcome(transition: Transition) -> str:
     """Return what runs after a transition, as text."""
-    text = f"{transition.service} is running {transition.new.live.revision} with {replicas_text(transition.count)}"
-    if transition.new.stopped is not None:
-        text = f"{transition.service} is stopped"
-    elif unfit := sum(one.id in transition.unfit for one in transition.keep):
-        text += f", {unfit} of them unhealthy"
-    if not transition.new.maintenance:
-        return text
-    return f"{text}{',' * (', ' in text)} and is in maintenance: nginx returns 503"
+    text, comma = f"{transition.service} is stopped", ""
+    if transition.new.stopped is None:
+        text = f"{transition.service} is running {transition.new.live.revision} with {replicas_text(transition.count)}"
+        if unfit := sum(one.id in transition.unfit for one in transition.keep):
+            text, comma = f"{text}, {unfit} of them unhealthy", ","
+    return text + f"{comma} and is in maintenance: nginx returns 503" * bool(transition.new.maintenance)

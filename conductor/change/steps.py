@@ -29,8 +29,8 @@ from conductor.plan.transition import KEEPS_CRONTAB, Transition, stops_later
 from conductor.times import duration_text
 
 UNCHANGED_FILES = (
-    "nginx is not running, so its files are unchanged; once nginx is running, run conductor nginx install, because nginx "
-    "returns 502 or 504 instead of 503 until then"
+    "nginx is not running, so its files are unchanged; once it is running, run conductor nginx install: until then, nginx "
+    "returns 502 or 504 instead of 503"
 )
 RETIRING_POLL_SECONDS = 0.5
 FOREIGN_HINT = "remove the names from the other server block: nginx -T | grep -E 'configuration file|server_name'"
@@ -110,7 +110,7 @@ class ChangeSteps:
         new = {one: one.new() for one in services}
         for one, replicas in new.items():
             if missing := len(one.journal.reserved) - len(replicas):
-                raise GateFailed(f"{replicas_text(missing)} of {one.service} disappeared after the start")
+                raise GateFailed(f"{replicas_text(missing)} of {one.service} disappeared after starting")
         return [
             Candidate(replica, health, health.port or one.definition.service.port, one.redact)
             for one in services
@@ -163,7 +163,7 @@ class ChangeSteps:
                 one.write_ahead(unfit=one.journal.unfit | ended)
         found = self.context.traffic.switch([one.route() for one in self._routed], check_and_record)
         texts = {
-            one: f"requests for {one.name} on {one.address} do not reach {one.service}: another server block answers them"
+            one: f"requests for {one.name} on {one.address} do not reach {one.service}: another server block handles them"
             for one in found
         }
         lost = sorted({one.service for one in found if one.everything})

@@ -29,7 +29,7 @@ def man_page(root: click.Command, manual: Mapping[str, str]) -> str:
     for topic, sections in SECTIONS.items():
         for title, usual in sections.items():
             lines += [f".SH {usual or title.upper()}", *_markdown(_section(manual[topic], title))]
-    lines += [".SH SEE ALSO", ".PP", "The pages of the manual, which \\fBconductor help\\fR \\fITOPIC\\fR prints:"]
+    lines += [".SH SEE ALSO", ".PP", "The manual pages, which \\fBconductor help\\fR \\fITOPIC\\fR prints:"]
     for topic, text in manual.items():
         lines += [".TP", f"\\fB{_roff(topic)}\\fR", _text(text.split("\n")[2])]
     return "\n".join(lines) + "\n"

@@ -43,7 +43,7 @@ def extra_column(command: str) -> str | None:
     first, second = [*command.split(None, 2), "", ""][:2]
     if looks_like_field(first):
         return (
-            f'"{excerpt(first)}" looks like a sixth field, but cron has no seconds and no years; '
+            f'"{excerpt(first)}" looks like a sixth field, but cron has no fields for seconds or years; '
             "write five fields (to run a program of this name, write its path)"
         )
     if second and (

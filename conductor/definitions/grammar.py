@@ -28,7 +28,7 @@ ServiceId = Annotated[
     str,
     matching(
         r"(?!(?:addresses|nginx)$)" + SERVICE_ID[1:-1],
-        "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, other than addresses and nginx",
+        "1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit, but not addresses or nginx",
     ),
 ]
 SingleLine = Annotated[str, matching(r"[^\x00-\x1f\x7f]+", "text on one line")]

@@ -71,7 +71,7 @@ def _health(service: Service, written: Mapping[str, Any]) -> RuleFindings:
             instead = "write host_header" if name.lower() == "host" else "remove it"
             yield ("health", "headers", name), f"Conductor sets this header itself; {instead}"
         elif names[name.lower()] > 1:
-            yield ("health", "headers", name), "the same header is written twice; remove one"
+            yield ("health", "headers", name), "the same header is set twice; remove one"
 
 
 def _port(service: Service, _: Mapping[str, Any]) -> RuleFindings:
@@ -88,7 +88,7 @@ def _port(service: Service, _: Mapping[str, Any]) -> RuleFindings:
     if health is not None and health.port is not None and service.publish is not None:
         yield (
             ("health", "port"),
-            "cannot be combined with publish, which publishes only the port of the service; remove it",
+            "cannot be combined with publish, which publishes only the service's port; remove it",
         )
 
 
@@ -262,7 +262,7 @@ def host_rules(host: Host) -> RuleFindings:
     if subnet.prefixlen > _MAX_PREFIX_LENGTH:
         yield ("network", "subnet"), f"must be a /{_MAX_PREFIX_LENGTH} (16 addresses) or larger"
     elif subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_reserved:
-        yield ("network", "subnet"), "must be a network for hosts, for example 10.213.0.0/20"
+        yield ("network", "subnet"), "must not be a loopback, multicast, link-local or reserved network"
     elif tasks == subnet or not tasks.subnet_of(subnet):
         yield ("network", "tasks"), f"must be a smaller network inside the subnet {subnet}"
     elif gateway in tasks:

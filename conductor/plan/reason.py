@@ -99,7 +99,7 @@ def describe(reason: AnyReason) -> str:
         case Mismatch():
             return _mismatch(reason)
         case WrongTraffic(endpoints):
-            return f"nginx must send requests to these replicas and no others, and does not do so yet: {', '.join(endpoints)}"
+            return f"nginx does not yet send requests to exactly these replicas: {', '.join(endpoints)}"
         case _:
             return _TEXTS[type(reason)]
 
@@ -118,7 +118,7 @@ def _mismatch(reason: Mismatch) -> str:
     counts = [
         (reason.unhealthy, "unhealthy"),
         (reason.exited, "exited"),
-        (reason.other_release, "of another release"),
+        (reason.other_release, "from another release"),
     ]
     parts = [f"{reason.wanted} wanted, {reason.healthy} healthy", *(f"{n} {what}" for n, what in counts if n)]
     return ", ".join(parts)

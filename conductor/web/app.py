@@ -88,7 +88,7 @@ class App:
     def _answer(self, scope: Message) -> Answer:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or _name(hosts[0]) not in HOSTS:
-            return Answer(status=421, body=b"this server answers only for localhost\n")
+            return Answer(status=421, body=b"this server accepts requests only for localhost\n")
         if scope["method"] != "GET":
             return Answer(status=405, body=b"only GET\n")
         path = scope["path"]

@@ -216,7 +216,7 @@ def test_the_upgrade_is_killed_while_it_runs(serving: TestHost, seconds: float, 
     define(serving, hook("/volume/hooks", 0.1))
     after = serving.upgrade("r3", check=True)
     assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
-    assert "waiting for before_upgrade for web, which is still running\n" in after.stderr or not waits
+    assert "before_upgrade for web is still running; waiting for it to finish\n" in after.stderr or not waits
     mine = ran(serving)[before:]
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]
     assert mine[0].last - mine[0].began >= seconds * 0.9
@@ -232,12 +232,12 @@ def test_ctrl_c_while_it_is_waited_for_after_a_crash(serving: TestHost) -> None:
     upgrade.kill()
     waiting = serving.spawn("service", "restart", "--id", "web")
     serving.wait_for(
-        lambda: "waiting for before_upgrade for web, which is still running\n" in waiting.stderr, "the waiting"
+        lambda: "before_upgrade for web is still running; waiting for it to finish\n" in waiting.stderr, "the waiting"
     )
     waiting.signal(signal.SIGINT)
     assert "interrupted" in waiting.wait(3).expect(130).stderr
     assert [c.id for c in serving.containers("web") if c.kind == "hook" and c.state == "running"] == [running]
     told = serving.upgrade("r3", "web", "--skip-hooks", check=True).stderr
-    assert "waiting for before_upgrade for web, which is still running\n" in told
+    assert "before_upgrade for web is still running; waiting for it to finish\n" in told
     assert [span.ended for span in ran(serving)[before:]] == [True]
     nothing_left_behind(serving, "r3")

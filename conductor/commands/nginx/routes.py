@@ -30,7 +30,7 @@ def _route(defined: Definition | None, context: Context, service: str) -> Route 
     if release is not None and committed is None:
         return None  # its route is not changed
     if release is None and context.traffic.serving(service):
-        text = f"{service} is skipped: nginx sends requests to it, but its state file in {context.host.state_dir} is missing"
+        text = f"skipped {service}: nginx sends requests to it, but its state file in {context.host.state_dir} is missing"
         context.output.emit(Notice(text=text))
         return None
     if release is None or committed is None or committed.service.nginx is None:
@@ -47,7 +47,7 @@ def _committed(context: Context, service: str, release: Release) -> Definition |
     try:
         return restore(service, release.definition)
     except ConductorError as error:
-        context.output.emit(Notice(text=f"{service} is skipped: {error.sentence}"))
+        context.output.emit(Notice(text=f"skipped {service}: {error.sentence}"))
         return None
 
 
@@ -61,11 +61,11 @@ def lock_idle(definitions: Definitions, context: Context, locks: contextlib.Exit
         try:
             locks.enter_context(context.locks.hold(service))
         except BusyError as error:
-            context.output.emit(Notice(text=f"{service} is skipped: {error.sentence}"))
+            context.output.emit(Notice(text=f"skipped {service}: {error.sentence}"))
             continue
         if context.store.journal(service) is None:
             idle.append(service)
         else:
-            text = f"{service} is skipped: it has an interrupted change, which the next command on it will recover"
+            text = f"skipped {service}: it has an interrupted change, which the next command on it will recover"
             context.output.emit(Notice(text=text))
     return tuple(idle)

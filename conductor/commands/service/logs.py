@@ -17,7 +17,7 @@ def _pattern(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     try:
         return None if value is None else re.compile(value)
     except re.error as error:
-        raise click.BadParameter(f"{value!r} is not a regular expression: {error}") from error
+        raise click.BadParameter(f"{value!r} is not a valid regular expression: {error}") from error
 
 
 def _tail(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

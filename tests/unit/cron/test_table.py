@@ -82,7 +82,7 @@ SENTENCES = [
     ("61 * * * * x", f"{INVALID_MINUTE} (line: 61 * * * * x)"),
     ("@daily", "no command; write one (line: @daily)"),
     ("@daily %in", "no command before the first %; write one (line: @daily %in)"),
-    ("* * * * * * x", '"*" looks like a sixth field, but cron has no seconds and no years; write five fields (to run a program of this name, write its path) (line: * * * * * * x)'),
+    ("* * * * * * x", '"*" looks like a sixth field, but cron has no fields for seconds or years; write five fields (to run a program of this name, write its path) (line: * * * * * * x)'),
     ("* * * * * root x", '"root" looks like a user, but a user crontab has no user column; remove it (to run a program of this name, write its path) (line: * * * * * root x)'),
     ("TZ=UTC * * * * * x", "cron reads a line that starts with TZ= as one setting; write the setting on its own line"),
     ("* * * * * *x", "cron rejects a command that starts with *; write only five fields before it (line: * * * * * *x)"),

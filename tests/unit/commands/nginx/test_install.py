@@ -94,7 +94,7 @@ def test_a_locked_service_is_skipped(world: World, tmp_path: Path) -> None:
     assert world.traffic.routes == {"shop": ()}
     (notice,) = world.recorder.events
     assert isinstance(notice, Notice)
-    assert notice.text.startswith("web is skipped: cannot lock web: process ")
+    assert notice.text.startswith("skipped web: cannot lock web: process ")
 
 
 def test_a_service_with_an_interrupted_change_is_skipped(world: World) -> None:
@@ -105,7 +105,7 @@ def test_a_service_with_an_interrupted_change_is_skipped(world: World) -> None:
     world.traffic.routes.clear()
     install(world.definitions, world.context())
     assert world.traffic.routes == {"shop": ()}
-    text = "web is skipped: it has an interrupted change, which the next command on it will recover"
+    text = "skipped web: it has an interrupted change, which the next command on it will recover"
     assert world.recorder.events == [Notice(text=text)]
 
 

@@ -10,7 +10,7 @@ from conductor.commands.service.logs import command
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--grep", "("], "is not a regular expression"),
+        (["--grep", "("], "is not a valid regular expression"),
         (["--tail", "-1"], "is neither a number of lines nor all"),
         (["--tail", "ten"], "is neither a number of lines nor all"),
         (["--since", "yesterday"], "is neither a duration such as 10m nor a time"),
