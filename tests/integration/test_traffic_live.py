@@ -828,7 +828,7 @@ def module(on_nginx: NginxHost, text: str) -> None:
 TROUBLE = {
     "no module": ("", "", "libnginx-mod-http-lua"),
     "no lua-resty-core": (None, "lua_package_path '/nowhere/?.lua';", "lua-resty-core"),
-    "a dictionary of the same name": (None, "lua_shared_dict conductor_peers 2m;", "another name"),
+    "a dictionary of the same name": (None, "lua_shared_dict conductor_peers 2m;", "rename your own lua_shared_dict"),
     "a log_by_lua in http": (None, "log_by_lua_block { ngx.log(ngx.INFO, 'x') }", "server blocks"),
 }
 
