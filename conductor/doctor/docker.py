@@ -25,7 +25,7 @@ def unreachable(what: str, hint: str = "") -> Finding:
     return error(
         check=UNREACHABLE,
         what=what,
-        why="no service can be deployed, repaired or inspected, and no task or cron job can run",
+        why="services cannot be deployed, repaired or inspected, and tasks and cron jobs cannot run",
         fix=hint or "check it with systemctl status docker",
     )
 
@@ -48,7 +48,7 @@ def live_restore(host: Examination) -> Iterator[Finding]:
         yield info(
             check="docker-live-restore",
             what="live-restore is off: restarting or upgrading Docker stops every container",
-            why="requests fail until supervise has started the containers again",
+            why="requests fail until supervise has restarted the containers",
             fix='add "live-restore": true to /etc/docker/daemon.json, then run systemctl reload docker',
         )
 
@@ -58,7 +58,7 @@ def disk(host: Examination) -> Iterator[Finding]:
     directory = host.context.runtime.daemon().data_dir
     if directory:
         yield from little_room(
-            host, "docker-disk", directory, "no image can be pulled, and no container can be started"
+            host, "docker-disk", directory, "images cannot be pulled, and containers cannot be started"
         )
 
 

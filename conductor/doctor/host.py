@@ -66,7 +66,7 @@ def files_of_services(host: Examination) -> Iterator[Finding]:
             yield error(
                 check="service-file",
                 what=str(problem),
-                why="no container of the service can be created: upgrades, repairs, tasks and cron jobs fail",
+                why="the service's containers cannot be created: upgrades, repairs, tasks and cron jobs fail",
                 fix=f"create or correct {problem.file}   (conductor config check --files checks it)",
                 service=service,
             )
@@ -201,7 +201,7 @@ def cron(host: Examination) -> Iterator[Finding]:
         for service in defined:
             context.crontabs.check(service)
     except ConductorError as refused:
-        yield _cron("cron-directory", refused.sentence, "no crontab can be installed", refused.hint)
+        yield _cron("cron-directory", refused.sentence, "crontabs cannot be installed", refused.hint)
     if not host.is_cron_running():
         yield _cron(
             "cron-down", "no cron daemon is running", why, "apt-get install cron && systemctl enable --now cron"
@@ -244,7 +244,7 @@ def supervise(host: Examination) -> Iterator[Finding]:
     unit = host.unit(UNIT)
     if unit is None:
         return
-    why = "no service will start after a reboot"
+    why = "services will not start after a reboot"
     if not unit.installed:
         fix = f"conductor supervise --print-unit >/etc/systemd/system/{UNIT} && systemctl enable --now {UNIT}"
         yield _supervise("supervise-unit", f"{UNIT} is not installed", why, fix)

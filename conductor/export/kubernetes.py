@@ -23,7 +23,7 @@ _MISSING = {
     "publish": "a Service has its own address",
     "canary": "a Deployment has no canary deploys",
     "nginx.server": "the server block is not exported",
-    "stop.signal": "Kubernetes sends the stop signal that the image names, or SIGTERM",
+    "stop.signal": "Kubernetes sends the stop signal set in the image, or SIGTERM",
     "logging": "the cluster's nodes determine how logs are kept",
     "init": "Kubernetes has no such option; add an init process to the image",
     "devices": "containers get devices from a device plugin in the cluster",
@@ -202,7 +202,7 @@ class _Manifests:
         headers = {"Host": health.host_header} if health.host_header else {}
         for name, value in health.headers.items():
             if isinstance(value, SecretRef):
-                self._add(f"health.headers.{name}", "the headers of a probe cannot be secrets")
+                self._add(f"health.headers.{name}", "probe headers cannot be secrets")
             else:
                 headers[name] = value
         listed = [{"name": name, "value": value} for name, value in headers.items()]

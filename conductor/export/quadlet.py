@@ -38,9 +38,9 @@ def export(sources: Sequence[Source]) -> Export:
         if not source.service.count:
             notes.add(source, "count", "a service without replicas has no unit")
         if source.service.port and not source.service.publish:
-            notes.add(source, "port", "no port is published; containers get any address of Podman's network")
+            notes.add(source, "port", "no port is published; containers get arbitrary addresses on Podman's network")
         if not re.match(r"[^/]*[.:][^/]*/|localhost/", source.service.image):
-            notes.add(source, "image", "Podman looks for a name without a registry only among the host's own images")
+            notes.add(source, "image", "Podman looks up a name without a registry only among the host's own images")
         if "" in (source.service.command or ()):
             notes.add(source, "command", "Podman 5.4 drops an empty word and all words after it")
         if any(isinstance(one, Mount) and ":" in one.source + one.target for one in source.service.volumes):

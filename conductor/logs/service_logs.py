@@ -62,7 +62,7 @@ class ServiceLogs:
         if not wanted:
             return "" if revisions else f"{service} has never been deployed on this host; waiting for its first deploy"
         if len(found) > 1:
-            raise UsageError(f"cannot use --release {wanted}: it matches {', '.join(found)}", "pass the whole revision")
+            raise UsageError(f"cannot use --release {wanted}: it matches {', '.join(found)}", "use the full revision")
         known = f"there is no such revision; known revisions: {', '.join(sorted(revisions)) or 'none'}"
         if not found and not follow:
             hint = f"show one of them with --release, or all of them: conductor service logs --id {service}"

@@ -42,7 +42,7 @@ def write_last_definitions(last: LastDefinitions) -> None:
 def read_last_definitions(state_dir: Path) -> LastDefinitions | None:
     """Return the contents of the file, or None when it does not exist. Raise an error that names a damaged file."""
     path = _path(state_dir)
-    repair = f"run rm {path}: supervise creates it when it next reads a valid definitions file"
+    repair = f"run rm {path}: supervise recreates it when it next reads a valid definitions file"
     found = files.read(path, _File, repair=repair)
     if found is None:
         return None

@@ -139,7 +139,7 @@ class Store:
     def addresses(self) -> Addresses:
         """Return the reserved addresses; read and written under the `addresses` lock."""
         path = self.directory / "addresses.json"
-        repair = f"run rm {path} while no change is in progress: the next change creates it, and skips addresses in use"
+        repair = f"run rm {path} while no change is in progress: the next change recreates it, and skips addresses in use"
         return files.read(path, Addresses, repair=repair) or Addresses()
 
     def write_addresses(self, addresses: Addresses) -> None:
@@ -167,7 +167,7 @@ class Store:
     def pulled(self, service: str) -> PulledImages:
         """Return the images that Conductor pulled for a service; read and written under the `IMAGES` lock."""
         path = self._pulled(service)
-        repair = f"run rm {path}: the next upgrade creates it, and gc never removes the images recorded in it"
+        repair = f"run rm {path}: the next upgrade recreates it, and gc never removes the images recorded in it"
         return files.read_own(path, PulledImages, service, repair=repair) or PulledImages(service=service)
 
     def write_pulled(self, pulled: PulledImages) -> None:
@@ -183,7 +183,7 @@ class Store:
     def job(self, service: str, job: str) -> JobResult | None:
         """Return the last result of a cron job, if any."""
         path = self.directory / "jobs" / service / f"{job}.json"
-        return files.read_own(path, JobResult, service, repair=f"run rm {path}: the next run of the job creates it")
+        return files.read_own(path, JobResult, service, repair=f"run rm {path}: the job's next run recreates it")
 
     def write_job(self, result: JobResult) -> None:
         """Replace the last result of a cron job."""
@@ -214,7 +214,7 @@ class Store:
     def collected(self) -> str:
         """Return when `supervise` last removed garbage (RFC 3339, UTC), or an empty text."""
         path = self.directory / "gc.json"
-        found = files.read(path, _Collected, repair=f"run rm {path}: the next daily gc of supervise creates it")
+        found = files.read(path, _Collected, repair=f"run rm {path}: supervise's next daily gc recreates it")
         return found.at if found else ""
 
     def write_collected(self, at: str) -> None:
@@ -224,7 +224,7 @@ class Store:
     def reported(self) -> dict[str, dict[ReportableCondition, Reported]]:
         """Return, by service, the conditions that `supervise` has reported and that are not healed."""
         path = self.directory / "reported.json"
-        found = files.read(path, _AllReported, repair=f"run rm {path}: supervise creates it, and reports again")
+        found = files.read(path, _AllReported, repair=f"run rm {path}: supervise recreates it, and reports again")
         return found.services if found else {}
 
     def write_reported(self, reported: Mapping[str, dict[ReportableCondition, Reported]]) -> None:
@@ -234,7 +234,7 @@ class Store:
     def delivery_failure(self, service: str) -> DeliveryFailure | None:
         """Return the latest deliveries of notifications about a service if they failed."""
         path = self._delivery(service)
-        return files.read(path, DeliveryFailure, repair=f"run rm {path}: the next failed delivery creates it")
+        return files.read(path, DeliveryFailure, repair=f"run rm {path}: the next failed delivery recreates it")
 
     def record_delivery(self, service: str, at: str, problem: str) -> None:
         """Count a failed delivery. Without a `problem`, end the count."""

@@ -97,7 +97,7 @@ def read_status(runtime_dir: str, locks: Locks) -> SupervisorStatus | None:
         return None
     holder = locks.holder(SUPERVISE_LOCK)
     path = status_path(runtime_dir)
-    repair = f"run rm {path}: supervise creates it when its status next changes, and systemctl restart conductor-supervise at once"
+    repair = f"run rm {path}: supervise recreates it when its status next changes, or at once after systemctl restart conductor-supervise"
     status = files.read(path, SupervisorStatus, repair=repair)
     if status is not None and holder is not None and status.pid == holder.pid:
         return status

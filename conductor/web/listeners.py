@@ -21,7 +21,7 @@ def inherited() -> list[socket.socket]:
     found = [socket.socket(fileno=number) for number in range(FIRST, FIRST + count)]
     for one in found:
         if one.family != socket.AF_UNIX:
-            _require_loopback(one.getsockname()[0], "the socket of systemd")
+            _require_loopback(one.getsockname()[0], "the socket from systemd")
     return found
 
 

@@ -62,7 +62,7 @@ def test_no_permission_on_dockers_socket(serving: TestHost) -> None:
         told = failed(
             serving.upgrade("r2", preexec_fn=without_the_right_to_any_file), 1,
             f"cannot upgrade web: cannot reach Docker at unix://{path}: permission denied\n",
-            "run as root or as a member of the group docker", UNSEEN,
+            "run as root or as a member of the docker group", UNSEEN,
         )  # fmt: skip
         assert "is Docker running?" not in told
         assert "systemctl" not in told

@@ -174,7 +174,7 @@ def unreachable(base_url: str, error: OSError) -> ConductorError:
     product, unit = product_at(base_url)
     cannot = f"cannot reach {product} at {base_url}"
     if isinstance(error, PermissionError):
-        return RuntimeDenied(f"{cannot}: permission denied", "run as root or as a member of the group docker")
+        return RuntimeDenied(f"{cannot}: permission denied", "run as root or as a member of the docker group")
     if error.errno in {errno.ENOENT, errno.ECONNREFUSED}:
         hint = f"start it with systemctl start {unit}   (or correct host.docker)"
         return RuntimeUnavailable(f"{cannot}: {product} is not running", hint)

@@ -207,7 +207,7 @@ class SwarmRuntime(DockerRuntime):
     def execute(self, container: str, command: tuple[str, ...], timeout_seconds: float) -> CheckResult:
         """Only in a replica on this node."""
         try:
-            local, cause = self._local_running(container), f"service {container} does not run on this node"
+            local, cause = self._local_running(container), f"service {container} is not running on this node"
         except ConductorError as error:
             local, cause = None, error.sentence
         if local is None:
@@ -280,7 +280,7 @@ class SwarmRuntime(DockerRuntime):
         if PINNED in service.labels and (nodes := set(service.lost_nodes).difference(self._gone)):
             id_, name, node = service.labels[labels.SERVICE], service.found["Spec"]["Name"], min(nodes)
             raise ConductorError(
-                f"cannot {verb} service {name}: it may still run on node {node}, which is down; once {node} is switched off, run "
+                f"cannot {verb} service {name}: it may still be running on node {node}, which is down; once {node} is switched off, run "
                 f"conductor service restart --id {id_} --node-is-gone {node}"
             )
 
@@ -290,7 +290,7 @@ class SwarmRuntime(DockerRuntime):
         Swarm also removes a task that waits to be started: one that it leaves behind never starts.
         """
         state = ContainerState(
-            running=False, exit_code=None, out_of_memory=False, address="", error="stopped; its exit code is not known"
+            running=False, exit_code=None, out_of_memory=False, address="", error="stopped; its exit code is unknown"
         )
         began = self._clock.monotonic()
         while now := self._service(service.found["ID"]):
