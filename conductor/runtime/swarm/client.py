@@ -280,8 +280,8 @@ class SwarmRuntime(DockerRuntime):
         if PINNED in service.labels and (nodes := set(service.lost_nodes).difference(self._gone)):
             id_, name, node = service.labels[labels.SERVICE], service.found["Spec"]["Name"], min(nodes)
             raise ConductorError(
-                f"cannot {verb} service {name}: it may still be running on node {node}, which is down; once {node} is switched off, run "
-                f"conductor service restart --id {id_} --node-is-gone {node}"
+                f"cannot {verb} service {name}: it may still be running on node {node}, which is down; "
+                f"once {node} is switched off, run conductor service restart --id {id_} --node-is-gone {node}"
             )
 
     def _await_end(self, service: Service, task: Any, seconds: float) -> ContainerState:
