@@ -33,10 +33,10 @@ def _one_line(_ctx: click.Context, _param: click.Parameter, value: str | None) -
 @click.argument("state", type=click.Choice(["on", "off"]))
 @action_options
 def command(common: ActionOptions, *, service: str, message: str | None, state: str) -> int:
-    """Start or end maintenance: nginx returns 503 with a maintenance page.
+    """Start or end maintenance (503 with a maintenance page).
 
-    The containers keep running, and supervise keeps replacing failed ones. Maintenance lasts until it is turned off, even
-    after an upgrade or a reboot. To show your own page, see "conductor help maintenance".
+    While nginx returns the page, the containers keep running, and supervise keeps replacing failed ones. Maintenance lasts
+    until it is turned off, even after an upgrade or a reboot. To show your own page, see "conductor help maintenance".
     """
     from conductor.change.actions import maintenance_off, maintenance_on
 
