@@ -152,7 +152,7 @@ class Gate:
         bad = [one for one in self._attempts if one.failed]
         first = next((one for one in bad if one.exited), None) or max(bad, key=_seconds)
         answers = health_rules.summary(first.results)
-        last = answers[-1] if answers else "no health check was completed"
+        last = answers[-1] if answers else "no health check completed"
         cause = str(first.state) if first.exited else f"was not healthy after {duration_text(_seconds(first))}: {last}"
         details = tuple(line for one in self._attempts for line in self._describe(one))
         replica = first.candidate.replica

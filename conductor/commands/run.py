@@ -91,8 +91,8 @@ def command(
     The container has the service's image, environment, secrets, volumes, network, user and limits. Options must
     come before COMMAND; all words after it are passed to the command.
 
-    The exit code is that of the command, or 124 if it timed out, 125 if Conductor could not run it, 126 if it is not
-    executable, and 127 if it does not exist.
+    The exit code is that of the command. It is 124 if the command timed out, 125 if Conductor could not run it, 126 if it is
+    not executable, and 127 if it does not exist.
     """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context

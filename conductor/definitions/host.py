@@ -22,7 +22,7 @@ class Network(Section):
 class HostNginx(Section):
     """The paths of the host's nginx, and how a cutover changes its upstreams.
 
-    `prefix` is the directory of nginx's option `-p`; without it, that of the running nginx, or the built-in one.
+    `prefix` is the directory for nginx's `-p` option; the default is that of the running nginx, or the one built into the binary.
     """
 
     include_dir: PlainPath = "/etc/nginx/conductor.d"
@@ -35,14 +35,14 @@ class HostNginx(Section):
 
 
 class HostCron(Section):
-    """The directory of installed crontabs, and the command that their lines run."""
+    """The directory for installed crontabs, and the command that they run."""
 
     dir: PlainPath = "/etc/cron.d"
     command: PlainPath = "/usr/local/bin/conductor"
 
 
 class HostSupervise(Section):
-    """What `supervise` does about removed services and changed definitions, and how many services may be starting at once."""
+    """How `supervise` handles removed services and changed definitions, and how many services may be starting at once."""
 
     undefined: Literal["keep", "stop"] = "keep"
     drift: Literal["show", "apply"] = "show"
@@ -61,13 +61,13 @@ class HostGc(Section):
 
 
 class HostWeb(Section):
-    """What `supervise` publishes for `conductor web` beyond the state of the host. `logs`: the latest log lines of each service."""
+    """What `supervise` publishes for `conductor web` beyond the host's state. `logs`: each service's latest log lines."""
 
     logs: bool = False
 
 
 class HostFleet(Section):
-    """The host is a manager of a Swarm, whose managers share their services. Each replica has one of these ports, on its node."""
+    """The host is a Swarm manager, and all managers run the same services. Each replica gets one of these ports on its node."""
 
     ports: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21999]")]
 
@@ -76,9 +76,9 @@ NotifyEvent = Literal["succeeded", "failed", "rolled-back", "unhealthy", "healed
 
 
 class Notify(Section):
-    """The command and the webhook that receive notifications, and the events that they receive.
+    """The command and the webhook that receive notifications, and the events that are sent to them.
 
-    An attempt to deliver one ends after `timeout`.
+    `timeout` limits each delivery.
     """
 
     command: Command | None = None

@@ -47,16 +47,16 @@ from conductor.definitions.section import SecretRef, Section, byte_size, percent
 
 
 class EnvFile(Section):
-    """An env file in Docker's format. With `secret`, all its values are secrets, not only those that look like secrets."""
+    """An env file in Docker's format. With `secret`, all its values are secrets; otherwise, only those that look like secrets."""
 
     path: AbsolutePath
     secret: bool = False
 
 
 class Stop(Section):
-    """The signal that stops a container, and the time it has before it is killed.
+    """The signal that stops a container, and the time that the container then has before it is killed.
 
-    Without `wait`, a deploy does not wait for old replicas: `supervise` removes them when they have exited or the time is over.
+    Without `wait`, a deploy does not wait for old replicas: `supervise` removes them once they have exited or the time is over.
     """
 
     signal: SignalName = "SIGTERM"
@@ -74,7 +74,7 @@ class Logging(Section):
 class Health(Section):
     """The health check of a container: exactly one of `path`, `command`, `tcp` and `none`.
 
-    Without `port`, the port of the service is checked.
+    Without `port`, the service's port is checked.
     """
 
     path: Annotated[str, matching(r"/[!-~]*", 'a path that starts with "/" and has no spaces')] | None = None
@@ -98,7 +98,7 @@ class Health(Section):
 
 
 class Tls(Section):
-    """The certificate and key files of a server block."""
+    """The certificate and key files for a server block."""
 
     certificate: PlainPath
     key: PlainPath
@@ -139,11 +139,10 @@ class Server(Section):
 class Nginx(Section):
     """How nginx routes to the service. Without `upstream`, the service id is the upstream name.
 
-    `balance` chooses a replica for each request: each in turn, or the one with the fewest requests in progress. With
-    `slow_start`, which needs `host.nginx.cutover: live`, the share of a replica that joins others rises to its full share over
-    this time.
+    `balance` sets how nginx chooses a replica for each request: each in turn, or the one with the fewest requests in progress.
+    `slow_start`, which requires `host.nginx.cutover: live`, is the time over which a new replica reaches its full share.
 
-    `maintenance_page` is the file with a Jinja2 template of the HTML page that answers requests in maintenance.
+    `maintenance_page` is a file with a Jinja2 template for the HTML page that nginx returns during maintenance.
     """
 
     upstream: Name | None = None
@@ -155,7 +154,7 @@ class Nginx(Section):
 
 
 class Canary(Section, rename={"for_": "for"}):
-    """The first part of an upgrade: new replicas get a `share` of the requests for the time `for`.
+    """The first part of an upgrade: new replicas get a `share` of the requests for the time in `for`.
 
     Once the new replicas have answered 100 requests, the upgrade is rolled back if their error rate is above `max_errors` and
     above that of the old replicas, or if the 95th percentile of their response times is more than `max_latency` times that of
@@ -176,7 +175,7 @@ class Hook(Section):
 
 
 class StopHook(Section):
-    """A command that runs inside each replica before its stop signal, for example to take no more jobs."""
+    """A command that runs inside each replica before its stop signal, for example to stop taking jobs."""
 
     command: Command
     timeout: Period = period(10)
@@ -204,7 +203,7 @@ class BindOptions(Section):
 
 
 class VolumeOptions(Section):
-    """Options of a mount of type volume. With `nocopy`, a new volume begins empty, without the image's files."""
+    """Options of a mount of type volume. With `nocopy`, a new volume starts empty, without the image's files."""
 
     nocopy: bool = False
 
@@ -221,14 +220,14 @@ class Mount(Section):
 
 
 class JoinedNetwork(Section):
-    """An existing network that containers join besides Conductor's own. Other containers find them by the `aliases`."""
+    """An existing network that containers join besides Conductor's own. Other containers can reach them by the `aliases`."""
 
     name: NetworkName
     aliases: tuple[Name, ...] = ()
 
 
 class Dns(Section):
-    """The name servers of a container, the domains it searches, and options of its resolver (`resolv.conf`)."""
+    """A container's name servers, search domains and resolver options (`resolv.conf`)."""
 
     servers: tuple[SingleLine, ...] = ()
     search: tuple[Annotated[str, matching(r"[A-Za-z0-9_.-]+", "a domain name")], ...] = ()
@@ -236,7 +235,7 @@ class Dns(Section):
 
 
 class Service(Section):
-    """One service of the host."""
+    """One service on the host."""
 
     image: ImageName
     count: Count = 1
@@ -283,7 +282,7 @@ class Service(Section):
 
 
 class File(Section, kw_only=True):
-    """A definitions file: the services of this host. `defaults` are merged under every service."""
+    """A definitions file: the services of this host. `defaults` are merged into every service."""
 
     version: Annotated[Literal[1], Meta(description="1, the only supported format")]
     host: Host = msgspec.field(default_factory=Host)

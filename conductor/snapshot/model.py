@@ -15,7 +15,7 @@ VERSION = 1  # of the JSON document
 class ReplicaSnapshot(ReplicaRow, frozen=True, kw_only=True):
     """One replica. `started` is when its container last started (RFC 3339, UTC). `memory` and `memory_limit` are in bytes.
 
-    Each is None when it is not known: the container does not run, or its cgroup cannot be read (`memory` is None then). Without
+    Each is None when it is unknown: the container is not running, or its cgroup cannot be read (then `memory` is None). Without
     a limit, only `memory_limit` is None. `routed`: nginx sends requests to it; None when the service is not behind nginx.
     """
 
@@ -26,11 +26,11 @@ class ReplicaSnapshot(ReplicaRow, frozen=True, kw_only=True):
 
 
 class RouteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What nginx does for one service: its state, the number of endpoints that it sends requests to (None: not known), and at
+    """What nginx does for one service: its state, the number of endpoints that it sends requests to (None: unknown), and at
     how many of them a replica is `running`.
 
-    With 0 endpoints it returns 503. `cutover` is how requests are switched to other replicas, `pending` says that the
-    definitions file chooses another way, from the next `conductor nginx install` on.
+    With 0 endpoints, nginx returns 503. `cutover` is how requests are switched to other replicas. `pending`: the definitions
+    file sets a different way, which takes effect at the next `conductor nginx install`.
     """
 
     state: TrafficState
@@ -48,12 +48,12 @@ class CronSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
-    """One service. `revision` is the wanted one, `live_revisions` are those of its running replicas.
+    """One service. `revision` is the wanted one; `live_revisions` are those of its running replicas.
 
-    `deployed` is when the live release was committed, and `last_change` the latest change; each is None when the latest part
-    of the history does not have it. `restarts` is how often `supervise` replaced or started replicas in the last hour; Docker
+    `deployed` is when the live release was committed, and `last_change` the latest change; each is None when it is not in the
+    latest part of the history. `restarts` is how often `supervise` replaced or started replicas in the last hour; Docker
     itself restarts none. `nginx` is None when the service is not behind nginx, `cron` when no crontab is installed.
-    `edges` exist in a fleet only.
+    `edges` exists only in a fleet.
     """
 
     replicas: tuple[ReplicaSnapshot, ...] = ()
@@ -67,7 +67,7 @@ class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
 
 
 class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON document of `service status`. `time` is when it was made (RFC 3339, UTC), `nginx` the state of nginx."""
+    """The JSON document of `service status`. `time` is when it was created (RFC 3339, UTC), `nginx` the state of nginx."""
 
     version: int = VERSION
     time: str
@@ -89,7 +89,7 @@ class JobState(StrEnum):
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     """One installed job. `next_run` (None for `@reboot`) and `began` are RFC 3339 in UTC; `began` is empty if it has
     never run. `failures` counts the failed runs since the last successful one. `output` is the end of the last run's output,
-    or the error when it is damaged. With `image_missing`, the image of the job's release is not on this host, so the
+    or the error if the result is damaged. With `image_missing`, the image of the job's release is not on this host, so the
     next run must pull it."""
 
     service: str

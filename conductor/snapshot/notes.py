@@ -37,7 +37,7 @@ class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):
 
 
 class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
-    """A newer version of Conductor stored the live release. This version does not know these keys of its definition."""
+    """A newer version of Conductor stored the live release. This version ignores these keys of its definition."""
 
     keys: tuple[str, ...]
 
@@ -46,7 +46,7 @@ class UnknownKeys(Note, frozen=True, tag="unknown-keys"):
 
 
 class DamagedState(Note, frozen=True, tag="damaged-state"):
-    """A state file of the service cannot be read. `error` and `hint` are those of the failed read."""
+    """A state file of the service cannot be read. `error` and `hint` describe the failed read."""
 
     error: str
     hint: str
@@ -71,7 +71,7 @@ class Stopped(Note, frozen=True, tag="stopped"):
 
 
 class Paused(Note, frozen=True, tag="paused"):
-    """An operator paused the supervision of the service."""
+    """An operator paused supervision of the service."""
 
     service: str
     hold: Hold
@@ -82,7 +82,7 @@ class Paused(Note, frozen=True, tag="paused"):
 
 
 class InMaintenance(Note, frozen=True, tag="maintenance"):
-    """An operator put the service into maintenance: nginx answers every request with 503."""
+    """An operator put the service into maintenance: nginx returns 503 for every request."""
 
     service: str
     hold: Hold
@@ -107,7 +107,7 @@ class Scaled(Note, frozen=True, tag="scaled"):
 
 
 class Busy(Note, frozen=True, tag="busy"):
-    """Another process holds the lock of the service."""
+    """Another process holds the service's lock."""
 
     pid: int
     command: str
@@ -125,7 +125,7 @@ class Busy(Note, frozen=True, tag="busy"):
 
 
 class Interrupted(Note, frozen=True, tag="interrupted"):
-    """A change of the service was interrupted and is not recovered yet."""
+    """A change to the service was interrupted and has not been recovered yet."""
 
     action: ChangeAction
     revision: str
@@ -144,7 +144,7 @@ class Interrupted(Note, frozen=True, tag="interrupted"):
 
 
 class Drifted(Note, frozen=True, tag="drifted"):
-    """The definition in the file, or another file that the live release was made from, has changed."""
+    """The definition in the file, or another file that the live release uses, has changed since the release."""
 
     service: str
     changed: tuple[Drift, ...]
@@ -190,7 +190,7 @@ class TrafficNotAnswering(Note, frozen=True, tag="traffic-not-answering"):
 
 
 class SuperviseDown(Note, frozen=True, tag="supervise-down"):
-    """Replicas are missing, and no `supervise` runs that would start them."""
+    """Replicas are missing, and `supervise` is not running, which would start them."""
 
     service: str
 
@@ -209,7 +209,7 @@ class MissingImage(Note, frozen=True, tag="missing-image"):
 
 
 class MissingCrontab(Note, frozen=True, tag="missing-crontab"):
-    """The live release has a crontab with this number of jobs, and its file is not installed."""
+    """The live release has a crontab with this number of jobs, but its file is not installed."""
 
     service: str
     path: str
@@ -242,7 +242,7 @@ class FailingJobs(Note, frozen=True, tag="failing-jobs"):
 
 
 class CronCommandMissing(Note, frozen=True, tag="cron-command-missing"):
-    """The service has cron jobs, and the host does not have the program that they run. `problem` is a sentence with the
+    """The service has cron jobs, but the program that they run is missing on the host. `problem` is a sentence with the
     command that creates it."""
 
     problem: str

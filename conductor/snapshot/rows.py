@@ -15,7 +15,7 @@ VERSION = 1  # of the JSON document
 
 
 class ServiceCondition(StrEnum):
-    """The condition of a service. If several apply, it is the first one."""
+    """The condition of a service. If several apply, the first one is used."""
 
     DAMAGED_STATE = "damaged-state"
     UNDEFINED = "undefined"
@@ -33,7 +33,7 @@ class ServiceCondition(StrEnum):
 
 
 class CheckOutcome(StrEnum):
-    """The health of one replica: what `supervise` published, or the result of one check made now. `NOT_CHECKED`: the replica
+    """The health of one replica: what `supervise` published, or the result of a check made now. `NOT_CHECKED`: the replica
     is not running or has no health check."""
 
     HEALTHY = "healthy"
@@ -44,8 +44,8 @@ class CheckOutcome(StrEnum):
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One replica, checked by the definition of the live release. `created` is RFC 3339 in UTC; `answer` is that of a failed
-    check, without secrets."""
+    """One replica, checked as the live release's definition requires. `created` is RFC 3339 in UTC; `answer` is the result of a
+    failed check, without secrets."""
 
     id: str
     name: str
@@ -75,8 +75,8 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `wanted` is the wanted number of replicas, `running` counts running ones of the live release, `healthy`
-    those of them that are healthy. `scale` is the count set by an operator, `paused` a pause that is not over, `maintenance`
+    """One service. `wanted` is how many replicas there should be, `running` how many of the live release are running, and
+    `healthy` how many of these are healthy. `scale` is the count set by an operator, `paused` a pause that is not over, `maintenance`
     who began it and when, with the message as `reason`."""
 
     service: str

@@ -22,7 +22,7 @@ SUPERVISE_LOCK = "supervise.loop"  # held while `supervise` runs; no service id 
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. Decide from `reason`; `text` is the same as human-readable text.
+    """One service. Scripts should use `reason`; `text` is the same in human-readable form.
 
     `until` is when the next action is due (RFC 3339, UTC), if any. `attempts` counts repairs, successful
     ones too, since the service was last healthy for `RESET_SECONDS` or changed by a command. `last_attempt` is when the latest repair ended (RFC 3339, UTC) and `change` the latest committed change.
@@ -54,7 +54,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The health of one running replica. `answer` is that of the last check if it failed, without secrets."""
+    """The health of one running replica. `answer` is the result of the last check if it failed, without secrets."""
 
     condition: Condition
     answer: str = ""
