@@ -190,7 +190,7 @@ class TrafficNotAnswering(Note, frozen=True, tag="traffic-not-answering"):
 
 
 class SuperviseDown(Note, frozen=True, tag="supervise-down"):
-    """Replicas are missing, and `supervise` is not running, which would start them."""
+    """Replicas are missing, and `supervise`, which would start them, is not running."""
 
     service: str
 

@@ -76,8 +76,8 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One service. `wanted` is how many replicas there should be, `running` how many of the live release are running, and
-    `healthy` how many of these are healthy. `scale` is the count set by an operator, `paused` a pause that is not over, `maintenance`
-    who began it and when, with the message as `reason`."""
+    `healthy` how many of these are healthy. `scale` is the count set by an operator, `paused` a pause that is not over,
+    `maintenance` who began it and when, with the message as `reason`."""
 
     service: str
     revision: str | None = None
@@ -94,7 +94,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def count(self) -> str:
-        """How many of the wanted replicas are healthy, for people: `1/2`."""
+        """How many replicas are healthy out of those wanted, as text: `1/2`."""
         return f"{self.healthy}/{self.wanted}"
 
     def describe(self) -> str:
