@@ -1,28 +1,28 @@
--- Chooses a replica for each request to a service, and counts the requests in progress (cutover: live). One file, which
--- nginx's workers load by its path.
--- ID.conf calls `balance` with the peers that are on disk; a later generation in the dictionary comes first. Each
--- worker counts under its own pid, so that the counts of a killed worker can be told from the others.
--- `balance` and `finish` have no loop in what most requests need: LuaJIT then compiles them as a whole.
+-- Chooses a replica for each request to a service, and counts the requests in progress (cutover: live). nginx's workers
+-- load this file by its path.
+-- ID.conf calls `balance` with the peers that are on disk; a later generation in the dictionary takes precedence. Each
+-- worker counts under its own pid, so that a killed worker's counts can be distinguished from the others.
+-- `balance` and `finish` have no loops on the path of most requests, so LuaJIT compiles them as a whole.
 
 local balancer = require "ngx.balancer"
 
 local ngx = ngx
 local var = ngx.var
 local peers = ngx.shared.conductor_peers -- by service: its peers, as JSON
-local EPOCH = " epoch" -- a number beside the services, which changes with any of them
--- By "PID NUMBER": how many are in progress; with " peer" after that: "SERVICE GENERATION IP:PORT". nginx reads a key
--- several times for each request, so it is short.
+local EPOCH = " epoch" -- the key of a number that changes whenever the peers of any service change
+-- By "PID NUMBER": how many are in progress; by the same key plus " peer": "SERVICE GENERATION IP:PORT". Keys are short,
+-- because nginx reads one several times for each request.
 local requests = ngx.shared.conductor_requests
 local pid = ngx.worker.pid()
-local sets = {} -- by service: its peers as this worker used them last
+local sets = {} -- by service: its peers as this worker last used them
 local peer_of = {} -- by entry in the request variable, "NUMBER,"
-local numbered = 0 -- peers of this worker
+local numbered = 0 -- how many peers this worker has numbered
 local replicas = setmetatable({}, { __mode = "v" }) -- by "IP:PORT": this worker's requests in progress
 local STATS_SECONDS = 30 * 86400 -- longer than any canary
 local LEAST_SHARE = 0.1 -- of a replica at the beginning of its slow start
 local live = {}
 
--- A peer that was not in the set `before` starts slowly. What a worker uses first is not new.
+-- A peer that was not in the set `before` starts slowly. The peers in a worker's first set are not new.
 local function list_of(text, set, before, group)
     local list = { position = pid }
     for address, host, port in text:gmatch('"((%d+%.%d+%.%d+%.%d+):(%d+))"') do
@@ -34,7 +34,7 @@ local function list_of(text, set, before, group)
         peer.since = before and (before.since[address] or ngx.now()) or 0
         set.since[address] = peer.since
         peer_of[peer.entry] = peer
-        requests:set(peer.key, 0) -- a worker before this one may have had its pid
+        requests:set(peer.key, 0) -- an earlier worker may have had the same pid
         requests:set(peer.key .. " peer", table.concat({ set.service, set.generation, address }, " "))
         list[#list + 1] = peer
     end
@@ -45,7 +45,7 @@ local function generation_of(text)
     return tonumber(text:match('"generation":(%d+)')) or 0
 end
 
--- A split has the peers of a canary.
+-- A split contains the peers of a canary.
 local function parse(text, service, before)
     local old, new, percent = text:match('^(.-)"split":{"endpoints":(.-),"percent":([%d.]+)')
     local set = { service = service, generation = generation_of(text), since = {}, due = 0 }
@@ -96,7 +96,7 @@ local function share_of(peer, slow_start)
     return math.max(LEAST_SHARE, math.min(share, 1))
 end
 
--- Return the next peer in turn that is not in `except`, or with `least` the one with the fewest requests for its share.
+-- Return the next peer in turn that is not in `except`, or, with `least`, the one with the fewest requests for its share.
 local function choose_in(list, except, options)
     local best, least
     for _ = 1, #list do
@@ -117,8 +117,8 @@ local function choose_in(list, except, options)
     return best
 end
 
--- A canary gets at most its share; another attempt of a request goes to any peer that was not tried. nginx allows one
--- more attempt when a kept connection has failed: it goes to a peer that accepted one.
+-- A canary gets at most its share; a further attempt of a request goes to any peer that has not been tried. nginx allows
+-- one more attempt if a keepalive connection failed: it goes to a peer that had accepted a connection.
 local function choose(set, tried, refused, options)
     local first, second = set.old, set.new
     if second and not tried then
@@ -147,8 +147,8 @@ local function release(peer)
     end
 end
 
--- Count an answer during a canary, with its time in a bucket of 1.1 to the power of N milliseconds, or an attempt that
--- failed without an answer.
+-- Count a response during a canary, with its time in a bucket of 1.1 to the power of N milliseconds, or an attempt that
+-- failed without a response.
 local function measure(peer, is_error, seconds)
     local set = peer.set
     if not peer.group or sets[set.service] ~= set then
@@ -165,7 +165,7 @@ local function measure(peer, is_error, seconds)
     end
 end
 
--- The peer is counted before the epoch is compared: after a cutover, either the count shows the request, or the
+-- The peer is counted before the epoch is compared: after a cutover, either the count includes the request, or the
 -- request sees the cutover and chooses again.
 local function is_current(set)
     return peers:get(EPOCH) == set.epoch
@@ -188,13 +188,13 @@ local function hold(service, on_disk, tried, refused, options)
     end
 end
 
--- nginx writes " : " after the attempts from before a redirect.
+-- nginx writes " : " after the attempts that preceded a redirect.
 local function attempts(variable)
     local text = (variable or ""):gsub(" : $", "")
     return (text:match(".* : (.*)") or text):gmatch("[^, ]+")
 end
 
--- Return the addresses to which attempts of this request failed, those of them that did not connect, and the last one.
+-- Return the addresses at which attempts of this request failed, those that refused the connection, and the last one.
 local function failed_addresses()
     local tried, refused, last = {}, {}, nil
     local connect_time = attempts(var.upstream_connect_time)
@@ -206,7 +206,7 @@ local function failed_addresses()
     return tried, refused, last
 end
 
--- Choose for any attempt: even a later one, one with options or in a canary, or one before this worker has the peers.
+-- Choose for any attempt, including a later one, one with options or in a canary, or one before this worker has the peers.
 local function balance_any(service, on_disk, options)
     local entries = var.conductor_held
     local tried, refused, failed
@@ -236,8 +236,8 @@ local function balance_any(service, on_disk, options)
     end
 end
 
--- Called for each attempt of a request. Without a peer, nginx uses the server of the upstream, which returns 503.
--- A request variable has an entry for each peer of a request and its subrequests: unlike `ngx.ctx`, it survives a
+-- Called for each attempt of a request. Without a peer, nginx uses the server in the upstream, which returns 503.
+-- A request variable contains an entry for each peer of a request and its subrequests: unlike `ngx.ctx`, it survives a
 -- redirect.
 function live.balance(service, on_disk, options)
     local set = sets[service]
@@ -280,7 +280,7 @@ local function finish_each(entries)
     end
 end
 
--- Called at the end of each request of this nginx.
+-- Called at the end of each request to this nginx.
 function live.finish()
     local entries = var.conductor_held
     if entries == "" or ngx.is_subrequest then
@@ -316,7 +316,7 @@ local function set_peers(lines)
         local done, cause = peers:safe_set(service, text)
         if not done then
             failure = cause
-            peers:safe_set(service, before) -- without memory for the text, nginx has deleted the one before
+            peers:safe_set(service, before) -- if memory was insufficient, nginx has deleted the previous text
         end
     end
     peers:incr(EPOCH, 1, 0)
@@ -331,8 +331,8 @@ local function exists(worker)
     return file and file:close()
 end
 
--- Print the requests in progress and what was measured, and delete what workers have left that are gone, and what was
--- measured before the present generation.
+-- Print the requests in progress and the measurements. Delete the entries of workers that are gone, and measurements of
+-- earlier generations.
 local function say_requests()
     local gone = {}
     for _, key in ipairs(requests:get_keys(0)) do
@@ -356,7 +356,7 @@ local function say_requests()
     end
 end
 
--- Answers on Conductor's private socket: POST sets peers, GET shows them and the requests in progress.
+-- Handles requests on Conductor's private socket: POST sets peers, GET prints them and the requests in progress.
 function live.control()
     if ngx.req.get_method() == "POST" then
         ngx.req.read_body()
