@@ -194,7 +194,7 @@ local function attempts(variable)
     return (text:match(".* : (.*)") or text):gmatch("[^, ]+")
 end
 
--- Return the addresses at which attempts of this request failed, those that refused the connection, and the last one.
+-- Return the addresses where attempts of this request failed, those that could not be reached, and the last one.
 local function failed_addresses()
     local tried, refused, last = {}, {}, nil
     local connect_time = attempts(var.upstream_connect_time)
@@ -206,7 +206,7 @@ local function failed_addresses()
     return tried, refused, last
 end
 
--- Choose for any attempt, including a later one, one with options or in a canary, or one before this worker has the peers.
+-- Choose for any attempt, even a later one, one with options or in a canary, or one before this worker has the peers.
 local function balance_any(service, on_disk, options)
     local entries = var.conductor_held
     local tried, refused, failed
