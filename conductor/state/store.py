@@ -139,7 +139,9 @@ class Store:
     def addresses(self) -> Addresses:
         """Return the reserved addresses; read and written under the `addresses` lock."""
         path = self.directory / "addresses.json"
-        repair = f"run rm {path} while no change is in progress: the next change recreates it, and skips addresses in use"
+        repair = (
+            f"run rm {path} while no change is in progress: the next change recreates it, and skips addresses in use"
+        )
         return files.read(path, Addresses, repair=repair) or Addresses()
 
     def write_addresses(self, addresses: Addresses) -> None:

@@ -30,7 +30,9 @@ def _route(defined: Definition | None, context: Context, service: str) -> Route 
     if release is not None and committed is None:
         return None  # its route is not changed
     if release is None and context.traffic.serving(service):
-        text = f"skipped {service}: nginx sends requests to it, but its state file in {context.host.state_dir} is missing"
+        text = (
+            f"skipped {service}: nginx sends requests to it, but its state file in {context.host.state_dir} is missing"
+        )
         context.output.emit(Notice(text=text))
         return None
     if release is None or committed is None or committed.service.nginx is None:

@@ -18,8 +18,8 @@ from conductor.traffic.status_server import StatusServer
     [
         ('[emerg] unknown directive "lua_shared_dict" in x.conf:1', "apt-get install libnginx-mod-http-lua"),
         ('[emerg] dlopen() "x.so" failed (x.so: undefined symbol: ndk_set_var_value)', "libnginx-mod-http-ndk"),
-        ('[emerg] lua_shared_dict "conductor_peers" is already defined as "conductor_peers"', "rename your own lua_shared_dict"),
-        ('[emerg] the size 2 of shared memory zone "conductor_peers" conflicts with', "rename your own lua_shared_dict"),
+        ('[emerg] lua_shared_dict "conductor_peers" is already defined as "conductor_peers"', "rename your own"),
+        ('[emerg] the size 2 of shared memory zone "conductor_peers" conflicts with', "rename your own"),
         ("[emerg] 12#12: is duplicate in x.conf:1", "server blocks"),
         ("[emerg] something else in /etc/nginx/conductor.d/_conductor.conf:1", "as before"),
     ],
