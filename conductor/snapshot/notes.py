@@ -119,9 +119,7 @@ class Busy(Note, frozen=True, tag="busy"):
         return cls(pid=holder.pid, command=holder.command, since=holder.since)
 
     def _describe(self) -> str:
-        return (
-            f"busy: process {self.pid} ({self.command}) has held this service's lock since {time_text(self.since)}"
-        )
+        return f"busy: process {self.pid} ({self.command}) has held this service's lock since {time_text(self.since)}"
 
 
 class Interrupted(Note, frozen=True, tag="interrupted"):

@@ -36,9 +36,7 @@ class Sink:
             except OSError as error:
                 self._closed = True
                 if error.errno != errno.EPIPE:
-                    write_stderr(
-                        f"warning: cannot write the task's output: {error.strerror}; the rest is dropped"
-                    )
+                    write_stderr(f"warning: cannot write the task's output: {error.strerror}; the rest is dropped")
 
 
 def pump_input(stream: socket.socket) -> bool:

@@ -222,7 +222,10 @@ WARNINGS = [
     ),
     ("* * * * * nohup bin/x", "the container exits when its command does; run the command in the foreground"),
     ("* * * * * sudo -u app bin/x", "the container has its own users; write user: in the definition"),
-    ("* * * * * systemctl restart x", "there is no init system in the container, so services cannot be controlled there"),
+    (
+        "* * * * * systemctl restart x",
+        "there is no init system in the container, so services cannot be controlled there",
+    ),
     ("* * * * * docker exec web x", "the container cannot access Docker or cron on the host"),
     (
         "* * * * * bin/x --pidfile x",
