@@ -70,7 +70,7 @@ HELP = {
     "service": "Deploy, change and inspect services.",
     "cron": "Install, remove and list crontabs.",
     "nginx": "Write the files that the host's nginx includes.",
-    "config": "Check, print, export and synchronize the definitions file.",
+    "config": "Check, print, export and copy the definitions file.",
 }
 TASKS = {"run", "console"}
 TASK_NOT_RUN = 125  # their exit code when Conductor fails; any other is that of the task

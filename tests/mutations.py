@@ -89,7 +89,7 @@ ACTIONS = [
     ),
     ("change.py", "one.write_ahead()", "write the intent ahead"),
     ("recover.py", "await_hooks(one)", "wait for a hook that still runs"),
-    ("recover.py", "roll_back(steps, Outcome.RECOVERED_BACK)", "roll back an uncommitted change in a recovery"),
+    ("recover.py", "roll_back(steps, Outcome.RECOVERED_ROLLED_BACK)", "roll back an uncommitted change in a recovery"),
     ("recover.py", "steps.resume()", "complete the commit and the cutover in a recovery"),
     ("recover.py", "steps.drain()", "drain in a recovery"),
     ("recover.py", "steps.retire()", "retire the old replicas in a recovery"),

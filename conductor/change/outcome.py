@@ -43,7 +43,8 @@ def outcome(transition: Transition) -> str:
     """Return what runs after a transition, as text."""
     text, comma = f"{transition.service} is stopped", ""
     if transition.new.stopped is None:
-        text = f"{transition.service} is running {transition.new.live.revision} with {replicas_text(transition.count)}"
+        verb = "is running" if transition.count else "is at"
+        text = f"{transition.service} {verb} {transition.new.live.revision} with {replicas_text(transition.count)}"
         if unfit := sum(one.id in transition.unfit for one in transition.keep):
             text, comma = f"{text}, {unfit} of them unhealthy", ","
     return text + f"{comma} and is in maintenance: nginx returns 503" * bool(transition.new.maintenance)

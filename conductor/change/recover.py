@@ -110,7 +110,7 @@ def _recover(context: Context, journal: Journal) -> None:
         if committed:
             _finish(steps)
         else:
-            roll_back(steps, Outcome.RECOVERED_BACK)
+            roll_back(steps, Outcome.RECOVERED_ROLLED_BACK)
     except Interrupted:
         raise
     except ConductorError as error:

@@ -24,7 +24,7 @@ UNITS = {"unit": "conductor-web.service", "socket": "conductor-web.socket"}
 )
 @click.option(
     "--runtime-dir", type=click.Path(path_type=Path), default=RUNTIME_DIR, show_default=True,
-    help="host.runtime_dir from the definitions file, where supervise publishes the host's state.",
+    help="The directory where supervise publishes the host's state: host.runtime_dir in the definitions file.",
 )  # fmt: skip
 @click.option("--print-unit", cls=CommandLineOnly, is_flag=True, help="Print a systemd unit file and exit.")
 @click.option("--print-socket", cls=CommandLineOnly, is_flag=True, help="Print a systemd socket unit file and exit.")

@@ -72,7 +72,7 @@ class HostFleet(Section):
     ports: Annotated[tuple[Port, Port], Meta(description="two ports, for example [21000, 21999]")]
 
 
-NotifyEvent = Literal["succeeded", "failed", "rolled-back", "unhealthy", "healed", "backing-off"]
+NotifyEvent = Literal["succeeded", "failed", "interrupted", "unhealthy", "healed", "backing-off"]
 
 
 class Notify(Section):
@@ -83,7 +83,7 @@ class Notify(Section):
 
     command: Command | None = None
     webhook: WebhookUrl | SecretRef | None = None
-    on: tuple[NotifyEvent, ...] = ("failed", "rolled-back", "unhealthy", "healed", "backing-off")
+    on: tuple[NotifyEvent, ...] = ("failed", "interrupted", "unhealthy", "healed", "backing-off")
     timeout: Period = period(10)
 
 

@@ -127,7 +127,7 @@ def line(event: Event) -> str:
             return event.text
         case Removed():
             of = f" of {event.service}" if event.service else ""
-            return f"{'gc':>8}  removed {event.kind} {event.name}{of} (up to {size_text(event.bytes)})"
+            return f"{'gc':>8}  removed {event.kind} {event.name}{of} (frees up to {size_text(event.bytes)})"
         case _:
             raise TypeError(f"no text for {event!r}")
 

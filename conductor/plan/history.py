@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     ROLLED_BACK = "rolled-back"  # it failed
     INTERRUPTED = "interrupted"  # by a signal, and rolled back
     RECOVERED = "recovered"  # finished by another process after its own was killed
-    RECOVERED_BACK = "recovered-back"  # rolled back by another process
+    RECOVERED_ROLLED_BACK = "recovered-rolled-back"  # rolled back by another process
     STARTED = "started"  # detached, or the lock was yielded; its end is not recorded
     FAILED = "failed"  # a task that could not run, or an action of `supervise` that is no change
     TIMED_OUT = "timed-out"
@@ -26,9 +26,14 @@ class Outcome(StrEnum):
     OVERDUE = "overdue"  # a task that was removed because it did not end
     NEVER_STARTED = "never-started"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Outcome | None":
+        """Read the name that an earlier version wrote."""
+        return cls.RECOVERED_ROLLED_BACK if value == "recovered-back" else None
+
 
 FINISHED = {Outcome.DONE, Outcome.RECOVERED}
-RECOVERIES = {Outcome.RECOVERED, Outcome.RECOVERED_BACK}
+RECOVERIES = {Outcome.RECOVERED, Outcome.RECOVERED_ROLLED_BACK}
 
 HistoryAction = (
     ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove", "gc"]

@@ -20,8 +20,8 @@ OUTCOMES: Mapping[Outcome, NotifyEvent] = {
     Outcome.RECOVERED: "succeeded",
     Outcome.REFUSED: "failed",
     Outcome.ROLLED_BACK: "failed",
-    Outcome.INTERRUPTED: "rolled-back",
-    Outcome.RECOVERED_BACK: "rolled-back",
+    Outcome.INTERRUPTED: "interrupted",
+    Outcome.RECOVERED_ROLLED_BACK: "interrupted",
 }
 # A repair is part of `unhealthy`, `backing-off` and `healed`.
 CHANGES: frozenset[HistoryAction] = frozenset(

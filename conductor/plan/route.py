@@ -12,18 +12,18 @@ from conductor.plan.release import Maintenance
 class TrafficState(StrEnum):
     """The condition of the traffic layer. `NOT_LOADED`: it is running, but without the routes that Conductor wrote.
     `NOT_ANSWERING`: it is running with them, but does not answer, as one that has no connections left.
-    `NOT_INSTALLED`: it is not running, and Conductor's files, without which it may not start, are missing."""
+    `FILES_MISSING`: it is not running, and Conductor's files, without which it may not start, are missing."""
 
     RUNNING = "running"
     NOT_LOADED = "not-loaded"
     NOT_ANSWERING = "not-answering"
     DOWN = "down"
-    NOT_INSTALLED = "not-installed"
+    FILES_MISSING = "files-missing"
 
     @property
     def is_down(self) -> bool:
         """True when the traffic layer is not running."""
-        return self in {TrafficState.DOWN, TrafficState.NOT_INSTALLED}
+        return self in {TrafficState.DOWN, TrafficState.FILES_MISSING}
 
 
 class Way(StrEnum):
@@ -38,7 +38,7 @@ NO_ANSWER_FIX = "look for the cause in nginx's error log, for example too few wo
 TRAFFIC_FIXES = {
     TrafficState.NOT_LOADED: "conductor nginx install",
     TrafficState.DOWN: "systemctl start nginx",
-    TrafficState.NOT_INSTALLED: "conductor nginx install && systemctl start nginx",
+    TrafficState.FILES_MISSING: "conductor nginx install && systemctl start nginx",
 }  # the command that makes it run with Conductor's routes
 
 

@@ -66,7 +66,7 @@ def _start(transition: Transition) -> str:
 
 def _gate(transition: Transition) -> str:
     health = transition.definition.service.health
-    return health_rules.requirement(health) if health else "started"
+    return health_rules.requirement(health) if health else "each replica must start"
 
 
 def _drain(transition: Transition) -> str:

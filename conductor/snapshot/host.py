@@ -97,7 +97,7 @@ def _service(
         **{field: getattr(row, field) for field in ServiceRow.__struct_fields__ if field not in {"notes", "replicas"}},
         notes=(*row.notes, *(one for one in damaged if one not in row.notes)),
         replicas=tuple(_replica(context, one, serving) for one in row.replicas),
-        live_revisions=tuple(dict.fromkeys(one.revision for one in row.replicas if one.is_running)),
+        running_revisions=tuple(dict.fromkeys(one.revision for one in row.replicas if one.is_running)),
         deployed=past.deployed,
         restarts=past.restarts,
         last_change=past.last,

@@ -48,7 +48,7 @@ class CronSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
-    """One service. `revision` is the wanted one; `live_revisions` are those of its running replicas.
+    """One service. `revision` is the one that should be running; `running_revisions` are those of its running replicas.
 
     `deployed` is when the live release was committed, and `last_change` the latest change; each is None when it is not in the
     latest part of the history. `restarts` is how often `supervise` replaced or started replicas in the last hour; Docker
@@ -57,7 +57,7 @@ class ServiceSnapshot(ServiceRow, frozen=True, kw_only=True):
     """
 
     replicas: tuple[ReplicaSnapshot, ...] = ()
-    live_revisions: tuple[str, ...] = ()
+    running_revisions: tuple[str, ...] = ()
     deployed: str | None = None
     restarts: int = 0
     last_change: LastChange | None = None

@@ -20,7 +20,7 @@ SHORT = 12  # characters of a revision and of a container's id
 UNKNOWN = "?"
 _OUTCOMES = {
     Outcome.RECOVERED: "interrupted, then completed",
-    Outcome.RECOVERED_BACK: "interrupted, then rolled back",
+    Outcome.RECOVERED_ROLLED_BACK: "interrupted, then rolled back",
 }
 NOT_FOUND = "unknown (not in the latest part of the history)"
 SUPERVISE_DOWN = f"{NOT_RUNNING}, so failed containers are not replaced; run {START_SUPERVISE}"
@@ -48,8 +48,8 @@ def _service(service: ServiceSnapshot, now: str, width: int) -> Iterator[str]:
 
 
 def _facts(service: ServiceSnapshot, now: str) -> Iterator[tuple[str, str]]:
-    if service.live_revisions not in {(), (service.revision,)}:
-        yield "running", ", ".join(service.live_revisions)
+    if service.running_revisions not in {(), (service.revision,)}:
+        yield "running", ", ".join(service.running_revisions)
     if service.revision is not None:
         yield "deployed", _ago(service.deployed, now) if service.deployed else NOT_FOUND
         yield "changed", _change(service.last_change, now) if service.last_change else NOT_FOUND

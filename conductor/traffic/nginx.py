@@ -197,7 +197,7 @@ class Nginx:
     def down_state(self) -> TrafficState:
         """Return the state of an nginx that is not running. It cannot start without the files that server blocks include."""
         installed = Path(self._host.include_dir, "server.inc").exists()
-        return TrafficState.DOWN if installed else TrafficState.NOT_INSTALLED
+        return TrafficState.DOWN if installed else TrafficState.FILES_MISSING
 
     def _running(self) -> int | None:
         """Return the master of the worker that answers, or the only master with this configuration file."""

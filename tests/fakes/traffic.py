@@ -71,7 +71,7 @@ class FakeTraffic:
 
     def state(self) -> TrafficState:
         if not self.running:
-            return TrafficState.DOWN if self.installed else TrafficState.NOT_INSTALLED
+            return TrafficState.DOWN if self.installed else TrafficState.FILES_MISSING
         if not self.answering:
             return TrafficState.NOT_ANSWERING
         return TrafficState.RUNNING if self.loaded else TrafficState.NOT_LOADED

@@ -20,8 +20,8 @@ Results of injecting kills and failures into actions.
 
 Each row is one series of tests with Docker and nginx on the test machine. Each test
 runs the action and injects one fault, for example at the fourth request to Docker. The
-next upgrade or `conductor supervise --once` then recovers the services, in turn; after
-every third kill, a reboot is simulated first.
+services are then recovered, alternately by the next upgrade and by
+`conductor supervise --once`; after every third kill, a reboot is simulated first.
 
 `points` is the number of different places chosen for a fault, `faults` the number of
 faults injected, and `possible` the number of faults that could have been injected. A

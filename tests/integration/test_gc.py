@@ -55,7 +55,7 @@ def test_disk_use_stays_flat_and_what_is_not_conductors_stays(host: TestHost, re
         before = image_bytes(host, registry)
         gone = str(api.inspect_image(f"{registry.image}:v3")["Id"])
         last = host.upgrade("v5", check=True)
-        assert f"removed image {registry.image}:v3 of web (up to " in last.stderr
+        assert f"removed image {registry.image}:v3 of web (frees up to " in last.stderr
         assert image_bytes(host, registry) == pytest.approx(before, abs=2**16)
         with pytest.raises(docker.errors.ImageNotFound):
             api.inspect_image(gone)

@@ -219,7 +219,7 @@ def test_a_clock_that_cannot_be_stopped_again(host: TestHost) -> None:
         assert journal is not None
         between.trouble = ()
         host.conductor("service", "start", "--id", "clock", check=True)
-    assert [e["outcome"] for e in host.history() if e.get("change") == journal["change"]][-1] == "recovered-back"
+    assert [e["outcome"] for e in host.history() if e.get("change") == journal["change"]][-1] == "recovered-rolled-back"
     assert [(c.id, c.state) for c in host.containers("clock")] == [(old.id, "running")]
     assert overlaps(spans(clock_log(host))) == []
 

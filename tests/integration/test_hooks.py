@@ -215,7 +215,7 @@ def test_the_upgrade_is_killed_while_it_runs(serving: TestHost, seconds: float, 
         serving.wait_for(lambda: ran(serving)[-1].ended, "its end")
     define(serving, hook("/volume/hooks", 0.1))
     after = serving.upgrade("r3", check=True)
-    assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
+    assert ("r2", "recovered-rolled-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
     assert "before_upgrade for web is still running; waiting for it to finish\n" in after.stderr or not waits
     mine = ran(serving)[before:]
     assert [(span.revision, span.ended) for span in mine] == [("r2", True), ("r3", True)]

@@ -50,7 +50,7 @@ def test_while_containers_start(serving: TestHost) -> None:
     upgrade = begin(serving)
     kill_when(serving, upgrade, lambda: len(serving.containers("web")) == 2, "the new container to exist")
     assert serving.get().revision == "r1"
-    recovered_by_the_next(serving, "recovered-back")
+    recovered_by_the_next(serving, "recovered-rolled-back")
 
 
 def test_at_the_gate(serving: TestHost) -> None:
@@ -58,7 +58,7 @@ def test_at_the_gate(serving: TestHost) -> None:
     upgrade = begin(serving)
     kill_when(serving, upgrade, lambda: serving.revisions() == ["r1", "r2"], "the gate")
     assert serving.get().revision == "r1"
-    recovered_by_the_next(serving, "recovered-back")
+    recovered_by_the_next(serving, "recovered-rolled-back")
 
 
 @pytest.mark.by_reload
@@ -74,7 +74,7 @@ def test_after_the_rename_of_nginxs_files(serving: TestHost) -> None:
     assert serving.get().revision == "r1"
     serving.nginx.reload()
     serving.wait_for(lambda: serving.get().revision == "r2", "the reload by another program")
-    recovered_by_the_next(serving, "recovered-back")
+    recovered_by_the_next(serving, "recovered-rolled-back")
 
 
 @pytest.mark.by_reload
@@ -92,7 +92,7 @@ def test_after_the_reload_before_the_commit(serving: TestHost, uploading: Upload
     upload = uploading()
     upload.finish_after(DRAIN_SECONDS)
     time.sleep(0.2)
-    recovered_by_the_next(serving, "recovered-back")
+    recovered_by_the_next(serving, "recovered-rolled-back")
     assert upload.result(10).revision == "r2"
 
 
@@ -143,7 +143,7 @@ def test_the_recovery_is_killed_too(serving: TestHost, uploading: Uploading, com
     kill_when(serving, second, lambda: ", was interrupted: " in second.stderr, "the recovery")
     if upload is not None:
         upload.finish_after(DRAIN_SECONDS)
-    recovered_by_the_next(serving, "recovered" if committed else "recovered-back")
+    recovered_by_the_next(serving, "recovered" if committed else "recovered-rolled-back")
     assert upload is None or upload.result(10).revision == "r1"
 
 
@@ -154,7 +154,7 @@ def test_a_container_of_the_interrupted_change_is_gone_already(serving: TestHost
     kill_when(serving, upgrade, lambda: serving.revisions() == ["r1", "r2"], "the gate")
     (new,) = [c for c in serving.containers("web") if c.revision == "r2"]
     serving.daemon.api.remove_container(new.id, force=True)
-    recovered_by_the_next(serving, "recovered-back")
+    recovered_by_the_next(serving, "recovered-rolled-back")
 
 
 def test_the_first_deployment_is_killed(host: TestHost) -> None:

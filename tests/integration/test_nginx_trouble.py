@@ -158,7 +158,7 @@ def test_a_port_of_the_operators_that_another_program_has(serving: TestHost) -> 
         kinds = [note["kind"] for row in json.loads(status.stdout)["services"] for note in row["notes"]]
         assert "interrupted" in kinds
     serving.upgrade("r3", check=True)
-    assert ("r2", "recovered-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
+    assert ("r2", "recovered-rolled-back") in [(entry["to"], entry["outcome"]) for entry in serving.history()]
     nothing_left_behind(serving, "r3")
 
 

@@ -85,9 +85,19 @@ def test_ctrl_c_while_more_are_not_healthy_yet(web: TestHost) -> None:
 
 ONE, NONE = ("scale", "--count", "1"), ("scale", "--count", "0")
 KILLED = {
-    "scale at the gate": (("scale", "--count", "3"), lambda host: len(host.revisions()) == 3, "recovered-back", ONE),
-    "rollback at the gate": (("rollback",), lambda host: host.revisions() == ["r2", "r3"], "recovered-back", ONE),
-    "restart at the gate": (("restart",), lambda host: host.revisions() == ["r3", "r3"], "recovered-back", ONE),
+    "scale at the gate": (
+        ("scale", "--count", "3"),
+        lambda host: len(host.revisions()) == 3,
+        "recovered-rolled-back",
+        ONE,
+    ),
+    "rollback at the gate": (
+        ("rollback",),
+        lambda host: host.revisions() == ["r2", "r3"],
+        "recovered-rolled-back",
+        ONE,
+    ),
+    "restart at the gate": (("restart",), lambda host: host.revisions() == ["r3", "r3"], "recovered-rolled-back", ONE),
     "stop at the drain": (("stop",), lambda host: (host.wanted() or {})["stopped"], "recovered", ("stop",)),
     "scale at the drain": (
         ("scale", "--count", "0"),

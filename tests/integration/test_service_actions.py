@@ -148,7 +148,7 @@ def test_an_upgrade_that_starts_a_stopped_service(web: TestHost) -> None:
     nothing_left_behind(web, "r2")
     service(web, "scale", "--count", "0", check=True)
     service(web, "stop", check=True)
-    done(web.upgrade("r2", "web", "--start"), "web is running r2 with 0 replicas")
+    done(web.upgrade("r2", "web", "--start"), "web is at r2 with 0 replicas")
     assert (web.wanted() or {})["stopped"] is None
 
 

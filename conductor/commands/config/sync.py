@@ -32,7 +32,7 @@ INSTALL_HINT = "install Conductor with the [zookeeper] extra; see conductor help
 @click.option("--watch", is_flag=True, help="Keep running, and write the file whenever the key changes.")
 @click.option("--print-unit", cls=CommandLineOnly, is_flag=True, help="Print a systemd unit file for --watch and exit.")
 def command(*, config: Path, url: str, credentials: Path | None, watch: bool, print_unit: bool) -> None:
-    """Write the definitions file from etcd, Consul or ZooKeeper.
+    """Copy the definitions file from etcd, Consul or ZooKeeper.
 
     An invalid value is not written; the current file stays in place. This command deploys nothing.
     """

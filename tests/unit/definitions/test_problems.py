@@ -125,7 +125,7 @@ SENTENCES = [
     (f"{TASK}    notify: page-me", 6, "services.job.notify", "must be a command as a list, for example [bin/web, --fast]"),
     (f"{TASK}    notify: {{webhook: hooks.example}}", 6, "services.job.notify.webhook", "must be an http:// or https:// URL without a user name, or {file: PATH} if the URL is a secret"),
     (f"{TASK}    notify: {{webhook: \"https://u:hunter2@hooks.example\"}}", 6, "services.job.notify.webhook", "must be an http:// or https:// URL without a user name, or {file: PATH} if the URL is a secret"),
-    (f"{TASK}    notify: {{command: [x], on: [fail]}}", 6, "services.job.notify.on[0]", "must be one of succeeded, failed, rolled-back, unhealthy, healed, backing-off"),
+    (f"{TASK}    notify: {{command: [x], on: [fail]}}", 6, "services.job.notify.on[0]", "must be one of succeeded, failed, interrupted, unhealthy, healed, backing-off"),
     # rules.py, for services
     (f"{TASK}    notify: {{timeout: 5s}}", 6, "services.job.notify", "must have a command, a webhook or both, for example {command: [/usr/local/bin/page-me]}"),
     (f"{TASK}    notify: {{command: [x], timeout: 2m}}", 6, "services.job.notify.timeout", "must be at most 60s"),

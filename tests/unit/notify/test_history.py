@@ -86,13 +86,13 @@ def test_an_interrupted_upgrade_is_rolled_back(world: NotifiedWorld) -> None:
     world.cancellation.stop_at = 2
     with pytest.raises(ConductorError):
         world.upgrade("r1", "web")
-    assert world.ends() == [("rolled-back", "upgrade", Outcome.INTERRUPTED)]
+    assert world.ends() == [("interrupted", "upgrade", Outcome.INTERRUPTED)]
 
 
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ("switch", ("rolled-back", "upgrade", Outcome.RECOVERED_BACK)),
+        ("switch", ("interrupted", "upgrade", Outcome.RECOVERED_ROLLED_BACK)),
         ("drain", ("succeeded", "upgrade", Outcome.RECOVERED)),
     ],
 )

@@ -48,11 +48,11 @@ def test_the_document_is_delivered(tmp_path: Path) -> None:
     assert received(tmp_path / "got") == [msgspec.to_builtins(FAILED)]
 
 
-@pytest.mark.parametrize("event", ["succeeded", "failed", "rolled-back", "unhealthy", "healed", "backing-off", "test"])
+@pytest.mark.parametrize("event", ["succeeded", "failed", "interrupted", "unhealthy", "healed", "backing-off", "test"])
 @pytest.mark.parametrize(
     ("chosen", "events"),
     [
-        (None, {"failed", "rolled-back", "unhealthy", "healed", "backing-off"}),
+        (None, {"failed", "interrupted", "unhealthy", "healed", "backing-off"}),
         (["succeeded"], {"succeeded"}),
         ([], set()),
     ],

@@ -52,12 +52,12 @@ EVENTS: list[tuple[Event, str, str]] = [
     (
         Removed(kind="image", service="web", name="shop:r1", bytes=164_000_000),
         "removed",
-        "      gc  removed image shop:r1 of web (up to 164.0 MB)",
+        "      gc  removed image shop:r1 of web (frees up to 164.0 MB)",
     ),
     (
         Removed(kind="history", service="", name="history.000001.jsonl", bytes=1500),
         "removed",
-        "      gc  removed history history.000001.jsonl (up to 1.5 kB)",
+        "      gc  removed history history.000001.jsonl (frees up to 1.5 kB)",
     ),
     (
         Failed(error="cannot X: cause", details=("detail",), hint="do Y", exit_code=1),

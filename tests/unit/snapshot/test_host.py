@@ -67,7 +67,7 @@ def test_a_routed_service(world: World) -> None:
     deployed = world.clock.now()
     world.clock.advance(HOUR)
     web = services(world)["web"]
-    assert (web.revision, web.live_revisions, web.deployed, web.restarts) == ("r1", ("r1",), deployed, 0)
+    assert (web.revision, web.running_revisions, web.deployed, web.restarts) == ("r1", ("r1",), deployed, 0)
     assert web.nginx == RouteSnapshot(state=TrafficState.RUNNING, endpoints=2, running=2)
     assert web.last_change is not None
     change = web.last_change
@@ -106,7 +106,7 @@ def test_a_replica_that_has_exited(world: World) -> None:
     world.runtime.exit(world.replicas("worker")[0].id)
     worker = services(world)["worker"]
     (one,) = worker.replicas
-    assert (one.state, one.memory, one.started, worker.live_revisions) == ("exited", None, None, ())
+    assert (one.state, one.memory, one.started, worker.running_revisions) == ("exited", None, None, ())
 
 
 def test_requests_to_a_replica_that_has_exited_are_counted_apart(world: World) -> None:

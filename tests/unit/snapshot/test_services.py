@@ -588,7 +588,7 @@ def test_a_service_behind_a_traffic_layer_that_is_down_is_not_ok(host: Host) -> 
     host.replicas.pop(0)
     row = host.rows()["web"]
     assert row.condition is ServiceCondition.MISSING
-    assert row.notes == (notes.TrafficDown(state=TrafficState.NOT_INSTALLED), notes.SuperviseDown(service="web"))
+    assert row.notes == (notes.TrafficDown(state=TrafficState.FILES_MISSING), notes.SuperviseDown(service="web"))
 
 
 @pytest.mark.parametrize(
@@ -732,7 +732,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
             "nginx is not running, so no requests reach the service; run systemctl start nginx",
         ),
         (
-            notes.TrafficDown(state=TrafficState.NOT_INSTALLED),
+            notes.TrafficDown(state=TrafficState.FILES_MISSING),
             (
                 "nginx is not running, so no requests reach the service; "
                 "run conductor nginx install && systemctl start nginx"

@@ -29,7 +29,7 @@ ROW = ServiceSnapshot(
         REPLICA, id="ab12" * 16, name=REPLICA.name[:-1] + "2", health=CheckOutcome.UNHEALTHY, answer="status 503",
         memory=None, started=None, routed=False,
     )),
-    live_revisions=(SHA,), deployed="2026-01-01T09:00:10.000Z",
+    running_revisions=(SHA,), deployed="2026-01-01T09:00:10.000Z",
     last_change=LastChange(
         action="repair", outcome=Outcome.DONE, at="2026-01-04T09:55:00.000Z", who="root", seconds=4.21, from_=SHA, to=SHA,
         reason="2 wanted, 1 healthy, 1 exited",
@@ -117,7 +117,7 @@ def test_short_names_fit_80_columns() -> None:
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"live_revisions": ("r1", "r2")}, "  running   r1, r2"),
+        ({"running_revisions": ("r1", "r2")}, "  running   r1, r2"),
         ({"deployed": None}, "  deployed  unknown (not in the latest part of the history)"),
         ({"last_change": None}, "  changed   unknown (not in the latest part of the history)"),
         (
@@ -125,7 +125,7 @@ def test_short_names_fit_80_columns() -> None:
             "  changed   0s ago: upgrade to 279d9035886d by ada, rolled back",
         ),
         (
-            {"last_change": LastChange(action="restart", outcome=Outcome.RECOVERED_BACK, at=NOW)},
+            {"last_change": LastChange(action="restart", outcome=Outcome.RECOVERED_ROLLED_BACK, at=NOW)},
             "  changed   0s ago: restart, interrupted, then rolled back",
         ),
         ({"nginx": RouteSnapshot(state=TrafficState.DOWN, endpoints=2, running=2)}, "  nginx     not running"),
@@ -170,7 +170,7 @@ def test_other_facts(fields: dict[str, Any], line: str) -> None:
 
 def test_a_service_that_was_never_deployed_has_one_line() -> None:
     nothing: dict[str, Any] = {
-        "revision": None, "replicas": (), "live_revisions": (), "deployed": None, "last_change": None, "nginx": None,
+        "revision": None, "replicas": (), "running_revisions": (), "deployed": None, "last_change": None, "nginx": None,
         "cron": None, "restarts": 0, "healthy": 0, "condition": ServiceCondition.NEVER_DEPLOYED,
     }  # fmt: skip
     assert lines(**nothing) == ["gocardless_app_production  -  0/2  never deployed"]

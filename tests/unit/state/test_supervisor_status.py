@@ -56,7 +56,7 @@ WEB = ServiceStatus(
             "nginx is not running, so no requests reach the services behind it: systemctl start nginx",
         ),
         (
-            TrafficState.NOT_INSTALLED,
+            TrafficState.FILES_MISSING,
             (
                 "nginx is not running, so no requests reach the services behind it: "
                 "conductor nginx install && systemctl start nginx"

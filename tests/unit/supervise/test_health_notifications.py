@@ -243,7 +243,7 @@ def test_changes_that_supervise_ends_are_reported_and_repairs_are_not(host: Any)
     exit_one(host)
     run_passes(host, 30.0)
     assert [(one.event, one.action, one.outcome) for one in host.notifications if one.action] == [
-        ("rolled-back", "upgrade", Outcome.RECOVERED_BACK)
+        ("interrupted", "upgrade", Outcome.RECOVERED_ROLLED_BACK)
     ]
     assert "repair" in {entry.action for entry in host.history()}
 

@@ -232,7 +232,7 @@ def test_an_interrupted_change_is_recovered(host: Any) -> None:
     host.run_pass()
     assert host.store.journal("web") is None
     assert ids(host) == before
-    assert outcomes(host) == [("upgrade", Outcome.RECOVERED_BACK)]
+    assert outcomes(host) == [("upgrade", Outcome.RECOVERED_ROLLED_BACK)]
     assert host.lines[0] == "web: recover started: a change was interrupted"
 
 

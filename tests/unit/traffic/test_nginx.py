@@ -78,7 +78,7 @@ def test_a_pid_file_that_names_no_master_means_that_nginx_does_not_run(
     ("installed", "state", "hint"),
     [
         (True, TrafficState.DOWN, "systemctl start nginx"),
-        (False, TrafficState.NOT_INSTALLED, "conductor nginx install && systemctl start nginx"),
+        (False, TrafficState.FILES_MISSING, "conductor nginx install && systemctl start nginx"),
     ],
 )
 def test_without_conductors_files_nginx_must_not_be_started_first(

@@ -13,7 +13,7 @@ def test_nginx_that_does_not_run_is_shown(down: bool) -> None:
     assert (traffic_problem(TrafficState.DOWN) in text) is down
 
 
-@pytest.mark.parametrize("state", [TrafficState.NOT_LOADED, TrafficState.NOT_INSTALLED])
+@pytest.mark.parametrize("state", [TrafficState.NOT_LOADED, TrafficState.FILES_MISSING])
 def test_nginx_that_has_not_loaded_conductors_files_is_not_only_called_down(state: TrafficState) -> None:
     status = SupervisorStatus(pid=1, since="", text="", traffic_down=True, traffic=state)
     assert traffic_problem(state) in _text(status)
