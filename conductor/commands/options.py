@@ -68,7 +68,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     """Return new options `--verbose` and `--quiet`."""
     texts = {
         "verbose": "Print each Docker call with its duration on stderr.",
-        "quiet": "Print only errors on stderr, plus warnings if the exit code is not 0.",
+        "quiet": "Print only failures on stderr.",
     }
     return tuple(
         click.Option(

@@ -66,7 +66,7 @@ class RunCommand(click.Command):
     "docker_wait",
     callback=duration,
     metavar="DURATION",
-    help="Wait up to this long for Docker to start. A cron job waits 60s by default; other tasks do not wait.",
+    help="Wait up to this long for Docker to start. Default: 60s for a cron job (5m for @reboot), 0 for other tasks.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND...")
 def command(

@@ -29,8 +29,8 @@ TOOLS = ("compose", "kubernetes", "quadlet")
 def command(*, config: Path, tool: str, service: str | None, revision: str | None, output: Path | None) -> None:
     """Print the definitions in another tool's format.
 
-    The output is a Compose file, Kubernetes manifests or Quadlet units. Settings that are not exported, or exported with
-    differences, are listed on stderr and at the top of each file. Secrets are references, never values.
+    The output is a Compose file, Kubernetes manifests or Quadlet units. Settings that cannot be exported, or that
+    behave differently there, are listed on stderr and at the top of each file. Secrets are references, never values.
     """
     from importlib import import_module
 

@@ -66,8 +66,8 @@ def command(
 ) -> int:
     """Show the output of a service's replicas.
 
-    Lines are sorted by time. This includes recently removed replicas, of which Conductor keeps the last 2,000 lines each.
-    Secrets are replaced, and control characters are escaped.
+    Lines are sorted by time. Recently removed replicas are included: Conductor keeps the last 2,000 lines of each. Secrets
+    are replaced, and control characters are escaped.
     """
     from conductor.logs.follow import Follower
     from conductor.logs.printed import LogPrinter

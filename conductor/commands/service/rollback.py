@@ -18,7 +18,8 @@ from conductor.commands.variables import CommandLineOnly
 def command(common: ActionOptions, *, ids: tuple[str, ...], revision: str | None) -> int:
     """Return to an earlier release.
 
-    The release runs with its own definition and image. The image is pulled only if it was removed from the host.
+    The release runs with its own definition and image, but with the current count. The image is pulled only if it was removed
+    from the host.
     """
     from conductor.change.actions import rollback
 
