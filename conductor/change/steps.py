@@ -33,7 +33,9 @@ UNCHANGED_FILES = (
     "returns 502 or 504 instead of 503"
 )
 RETIRING_POLL_SECONDS = 0.5
-FOREIGN_HINT = "remove the names from the other server block: nginx -T | grep -E 'configuration file|server_name'"
+FOREIGN_HINT = (
+    "remove the names from the other server block; to find it, run nginx -T | grep -E 'configuration file|server_name'"
+)
 
 
 class ChangeSteps:

@@ -51,7 +51,7 @@ def summary(page: str) -> str:
 def _contents(known: dict[str, str]) -> str:
     width = max(map(len, known))
     lines = [f"  {topic:{width}}  {summary(page)}" for topic, page in known.items()]
-    foot = "Run conductor help TOPIC to print a page, or conductor COMMAND --help to list options."
+    foot = "Run conductor help TOPIC for a page, or conductor COMMAND --help for options."
     return "\n".join(["Manual topics:", "", *lines, "", foot, ""])
 
 

@@ -55,9 +55,9 @@ def problem(line: str) -> str | None:
     if name == "LOGNAME":
         return "cron sets LOGNAME itself and ignores this value; remove the line"
     if name == "SHELL" and not _PATH.fullmatch(value):
-        return "SHELL must be the path of a shell, without arguments; write for example SHELL=/bin/bash"
+        return "SHELL must be the path of a shell, without arguments; write, for example, SHELL=/bin/bash"
     if name == "HOME" and not value.startswith("/"):
-        return "HOME must be an absolute path; write for example HOME=/app"
+        return "HOME must be an absolute path; write, for example, HOME=/app"
     if value != _written_value(found):
         removed = f"quotes and trailing blanks inside the quotes of {excerpt(name)}"
         return f"cron also removes {removed}; write a value without them"

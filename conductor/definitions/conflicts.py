@@ -17,12 +17,14 @@ def conflicts(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, st
     routed = [definition for definition in definitions if definition.service.nginx]
     for definition in routed:
         if definition.upstream.lower().startswith(_RESERVED_PREFIX):
-            sentence = f'must not start with "{_RESERVED_PREFIX}", which is reserved; write another name'
+            sentence = f'must not start with "{_RESERVED_PREFIX}", which is reserved; use another name'
             yield definition.id, ("nginx", "upstream"), sentence
     upstreams = ((definition.upstream.lower(), definition.id) for definition in routed)
-    yield from _duplicates(upstreams, ("nginx", "upstream"), "is also the upstream of {}; write another name")
+    yield from _duplicates(upstreams, ("nginx", "upstream"), "is also the upstream of {}; use another name")
     names = ((name, definition.id) for definition in routed for name in dict.fromkeys(_server_names(definition)))
-    yield from _duplicates(names, ("nginx", "server"), "has the same listen and name as {}; change one of them")
+    yield from _duplicates(
+        names, ("nginx", "server"), "has the same listen address and server name as {}; change one of them"
+    )
 
 
 def _overlaps(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, str]]:
@@ -30,7 +32,7 @@ def _overlaps(definitions: Iterable[Definition]) -> Iterator[tuple[str, Path, st
     ranges = [(one.id, *one.service.publish) for one in definitions if one.service.publish]
     for (service, low, high), (other, other_low, other_high) in permutations(ranges, 2):
         if low <= other_high and other_low <= high:
-            sentence = f"overlaps [{other_low}, {other_high}] of {other}; write another range"
+            sentence = f"overlaps [{other_low}, {other_high}] of {other}; use another range"
             yield service, ("publish",), sentence
 
 

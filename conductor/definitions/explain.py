@@ -76,7 +76,7 @@ def describe(kind: Any) -> str:
     if base is tuple:
         return f"a list of {len(get_args(kind))}" if Ellipsis not in get_args(kind) else "a list, for example [a, b]"
     if _is_struct(base):
-        return f"a mapping of {', '.join(_fields(base))}" if len(_fields(base)) < 10 else "a mapping"
+        return f"a mapping with the keys {', '.join(_fields(base))}" if len(_fields(base)) < 10 else "a mapping"
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
     return names.get(base, "a duration" if base is Seconds else "a value")
 

@@ -13,7 +13,7 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     """Yield (path, sentence) for each key that needs one host, or that Swarm does not have."""
     health = service.health
     own_node = "only the replica's node could run it"
-    absent = "not supported in a fleet"
+    absent = "Swarm has no such option"
     for key, is_set, why in (
         (("publish",), service.publish is not None, "the ports come from host.fleet.ports"),
         (("canary",), service.canary is not None, "canary figures cannot be combined across edges"),
@@ -22,14 +22,18 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
         (("devices",), bool(service.devices), absent),
         (("security_opt",), bool(service.security_opt), absent),
         (("health", "command"), health is not None and health.command is not None, f"{own_node}; write path or tcp"),
-        (("health", "port"), health is not None and health.port not in {None, service.port}, "only port is published"),
+        (
+            ("health", "port"),
+            health is not None and health.port not in {None, service.port},
+            "only the service's port is published",
+        ),
     ):
         if is_set:
             yield key, f"cannot be used in a fleet: {why}"
     for index, volume in enumerate(service.volumes):
         source = volume if isinstance(volume, str) else volume.source
         if source.startswith("/") and service.order != "stop-first":
-            why = "a host path differs between nodes, and a replica can move; order: stop-first keeps a service on one node"
+            why = "a host path can have different contents on each node, and a replica can move; order: stop-first keeps a service on one node"
             yield ("volumes", index), f"cannot be used in a fleet: {why}"
     for index, written in enumerate(service.tmpfs):
         names = {option.partition("=")[0] for option in tmpfs_mount(written)[1].split(",") if option}

@@ -44,7 +44,7 @@ Name = Annotated[
     ),
 ]
 # Docker's own rule: apps read names such as ConnectionStrings:Default.
-EnvName = Annotated[str, matching(r"[^=\s\x00-\x1f\x7f]+", "a name without = and spaces")]
+EnvName = Annotated[str, matching(r"[^=\s\x00-\x1f\x7f]+", "a name without = or spaces")]
 LabelName = Annotated[
     str, matching(r"(?!conductor\.)[!-~]+", 'a label name that does not start with "conductor.", which is reserved')
 ]
@@ -69,7 +69,7 @@ ImageName = Annotated[
     matching(
         r"(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/)?"
         r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)*",
-        "an image name in lower case without tag or digest, for example registry.example.com/shop "
+        "an image name in lower case without a tag or digest, for example registry.example.com/shop "
         '(Conductor adds ":REVISION")',
     ),
 ]

@@ -102,7 +102,7 @@ def _publish(service: Service, _: Mapping[str, Any]) -> RuleFindings:
         yield ("publish",), f"must start with the lower port; write [{high}, {low}]"
     elif high - low + 1 < needed:
         has = f"has {high - low + 1} ports, but an upgrade with count {service.count} needs {needed}"
-        yield ("publish",), f"{has}; write a larger range"
+        yield ("publish",), f"{has}; use a larger range"
 
 
 def _memory(service: Service, _: Mapping[str, Any]) -> RuleFindings:
@@ -188,17 +188,17 @@ def _server(service: Service, _: Mapping[str, Any]) -> RuleFindings:
     if encrypted and server.tls is None:
         yield path, "required because listen has ssl; write certificate and key"
     if server.tls is not None and not encrypted:
-        yield path, 'has no effect because listen has no ssl; write for example listen: ["443 ssl"]'
+        yield path, 'has no effect because listen has no ssl; write, for example, listen: ["443 ssl"]'
     yield from _redirect(server)
 
 
 def _redirect(server: Server) -> RuleFindings:
     path, own = ("nginx", "server", "ssl_redirect"), {socket(listen): listen for listen in server.listen}
     if server.ssl_redirect and not server.redirect_listen:
-        yield path, 'has no effect because no address in listen has ssl; write for example listen: ["443 ssl"]'
+        yield path, 'has no effect because no address in listen has ssl; write, for example, listen: ["443 ssl"]'
     for address in map(socket, server.redirect_listen):
         if address in own:
-            yield path, f'needs {address}; remove "{own[address]}" from listen'
+            yield path, f'adds its own listener on {address}; remove "{own[address]}" from listen'
     if server.acme_webroot is not None and not server.ssl_redirect:
         yield (
             ("nginx", "server", "acme_webroot"),

@@ -77,7 +77,7 @@ def room_for_images(host: Examination) -> Iterator[Finding]:
             check="image-room",
             what=f"the next revisions of all services may need {size(needed)}; {directory} has {size(room.free)} free",
             why="an upgrade keeps the live image until the end; without space for both, the pull fails",
-            fix="conductor gc   (if that is not enough: docker system df shows what images use)",
+            fix="conductor gc   (if that is not enough: docker system df shows the space used by images)",
         )
 
 

@@ -22,7 +22,7 @@ def quorum(host: Examination) -> Iterator[Finding]:
         yield warning(
             check="fleet-quorum",
             what=down or f"the fleet has only {len(managers)} manager{'s' * (len(managers) != 1)}",
-            why="without more than half of the managers, nothing can be changed"
+            why="without a majority of the managers, nothing can be changed"
             + ("; if one more fails, all changes stop" if spare < 1 else ""),
             fix="docker node ls   (start what is down, or docker node promote NODE: use three or five managers)",
         )
@@ -54,11 +54,13 @@ def edges(host: Examination) -> Iterator[Finding]:
             late = [one for one in host.context.traffic.edges(service) if not one.confirmed]
             if late:
                 cause = f": {late[0].error}" if late[0].error else ""
+                edges = f"edge{'s' * (len(late) > 1)} {', '.join(one.name for one in late)}"
+                have, their = ("have", "their") if len(late) > 1 else ("has", "its")
                 yield error(
                     check="fleet-unconfirmed",
                     service=service,
-                    what=f"edge {', '.join(one.name for one in late)} has not confirmed the {late[0].step}{cause}",
-                    why="its nginx may send requests to replicas that are gone, and the next deploy fails",
+                    what=f"{edges} {have} not confirmed the {late[0].step}{cause}",
+                    why=f"{their} nginx may send requests to replicas that are gone, and the next deploy fails",
                     fix="systemctl status conductor-supervise   (on that edge)",
                 )
 

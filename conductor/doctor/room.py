@@ -18,7 +18,7 @@ def little_room(host: Examination, check: str, directory: str, why: str) -> Iter
             check=check,
             what=f"{size(room.free)} free on the disk that holds {directory}",
             why=why if full else f"once the disk is full, {why}",
-            fix="conductor gc   (if that is not enough: docker system df shows what images use, du -xh / what files use)",
+            fix="conductor gc   (if that is not enough: docker system df shows the space used by images, du -xh / that used by files)",
         )
 
 

@@ -14,6 +14,7 @@ from conductor.snapshot.jobs import job_rows
 from conductor.snapshot.notes import Note
 from conductor.snapshot.past import read_past
 from conductor.snapshot.rows import ServiceCondition, ServiceRow
+from conductor.snapshot.service_notes import repair_command
 from conductor.snapshot.state_notes import current_pause, read_notes, supervisor_statuses
 from conductor.state.locks import Locks
 from conductor.state.supervisor_status import ServiceStatus
@@ -22,7 +23,6 @@ from conductor.times import time_text
 DAY_SECONDS = 86400.0  # a pause that is older and has no end was probably forgotten
 KEEPS_EXITING = 3  # restarts in the last hour
 UNLESS_SUPERVISED = "(not needed while supervise is running)"
-REPAIR = f"conductor supervise --once   {UNLESS_SUPERVISED}"
 
 
 def states(host: Examination) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def _of_note(host: Examination, service: str, note: Note) -> Iterator[Finding]:
             fix = note.hint or "restore the file from a backup"
             yield error(check="damaged-state", service=service, what=note.error, why=why, fix=fix)
         case notes.Interrupted():
-            why, fix = "containers of both releases may be running", REPAIR
+            why, fix = "containers of both releases may be running", _repair(host)
             if paused := _paused_in_change(host, service):
                 why += f", and supervise does not recover it while {paused} is paused"
                 fix = f"conductor supervise resume --id {paused}   (recovers it, and ends the pause)"
@@ -114,10 +114,10 @@ def replicas(host: Examination) -> Iterator[Finding]:
     for row in host.rows():
         busy = _is_busy(host.context.locks, row)
         if not (busy and row.condition is ServiceCondition.SURPLUS):  # old and new replicas run
-            yield from _of_condition(row)
+            yield from _of_condition(host, row)
         for note in row.notes:
             if isinstance(note, notes.Stray) and not busy:
-                why = "they use memory, and do not belong to the live release"
+                why = "they use memory and CPU time"
                 yield warning(
                     check="stray-container",
                     service=row.service,
@@ -144,7 +144,7 @@ def replicas(host: Examination) -> Iterator[Finding]:
                 )
 
 
-def _of_condition(row: ServiceRow) -> Iterator[Finding]:
+def _of_condition(host: Examination, row: ServiceRow) -> Iterator[Finding]:
     status = f"conductor service status --id {row.service}"
     match row.condition:
         case ServiceCondition.MISSING:
@@ -160,8 +160,8 @@ def _of_condition(row: ServiceRow) -> Iterator[Finding]:
                 check="replica-surplus",
                 service=row.service,
                 what=_counts(row),
-                why="they use memory and CPU time",
-                fix=REPAIR,
+                why="the extra replicas use memory and CPU time",
+                fix=_repair(host),
             )
         case ServiceCondition.UNDEFINED if row.running:
             why = "its containers keep running, but it cannot be upgraded"
@@ -175,6 +175,10 @@ def _of_condition(row: ServiceRow) -> Iterator[Finding]:
             )
         case _:
             return
+
+
+def _repair(host: Examination) -> str:
+    return f"{repair_command(host.context.host)}   {UNLESS_SUPERVISED}"
 
 
 def _counts(row: ServiceRow) -> str:
@@ -220,7 +224,7 @@ def routes(host: Examination) -> Iterator[Finding]:
                 service=row.service,
                 what=what,
                 why="these requests fail or are retried",
-                fix=REPAIR,
+                fix=_repair(host),
             )
         if unused := healthy - serving:
             what = f"nginx sends no requests to the healthy replicas at {_listed(unused)}"
@@ -229,7 +233,7 @@ def routes(host: Examination) -> Iterator[Finding]:
                 service=row.service,
                 what=what,
                 why="the other replicas must handle all requests",
-                fix=REPAIR,
+                fix=_repair(host),
             )
 
 
@@ -261,15 +265,17 @@ def leftover_tasks(host: Examination) -> Iterator[Finding]:
         if is_due(one, wall) and abandoned(host.context, one):
             what = f"the task container {one.name} was left behind"
             why = "its `conductor run` process was killed, so it stays until supervise or a later change removes it"
-            yield warning(check="leftover-task", service=one.service, what=what, why=why, fix=REPAIR)
+            yield warning(check="leftover-task", service=one.service, what=what, why=why, fix=_repair(host))
 
 
 def jobs(host: Examination) -> Iterator[Finding]:
     """No cron job keeps failing."""
     for row in job_rows(host.definitions, host.context):
         if row.failures >= KEEPS_FAILING:
-            what = f"the cron job {row.command} failed {row.failures} times in a row, last at {time_text(row.began)}"
-            why = f"it exited with code {row.exit_code}"
+            what = f"the cron job {row.command} failed {row.failures} times in a row"
+            why = "it is running again now"
+            if row.exit_code is not None:
+                what, why = f"{what}, last at {time_text(row.began)}", f"it exited with code {row.exit_code}"
             fix = f"conductor cron list --id {row.service}   (shows the end of its output)"
             yield warning(check="job-failing", service=row.service, what=what, why=why, fix=fix)
 

@@ -68,7 +68,7 @@ class WrongTraffic(Reason, frozen=True, tag="wrong-traffic"):
 
 
 class Drifted(Reason, frozen=True, tag="drifted"):
-    """The definition, or a file that it names, changed since the release, and `supervise: {drift: apply}` is set."""
+    """The definition, or a file that it names, changed after the last deploy, and `supervise: {drift: apply}` is set."""
 
 
 AnyReason = (
@@ -110,7 +110,7 @@ _TEXTS: dict[type[Reason], str] = {
     Busy: "another command is changing it",
     InterruptedChange: "a change was interrupted",
     Starting: "waiting for replicas to become healthy",
-    Drifted: "the definition, or a file that it names, changed since the release",
+    Drifted: "the definition, or a file that it names, changed after the last deploy",
 }
 
 

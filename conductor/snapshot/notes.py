@@ -150,7 +150,7 @@ class Drifted(Note, frozen=True, tag="drifted"):
     @property
     def problem(self) -> str:
         """What changed, without what to do."""
-        return f"{' and '.join(_CHANGED[one] for one in self.changed)} changed since the release"
+        return f"{' and '.join(_CHANGED[one] for one in self.changed)} changed after the last deploy"
 
     def _describe(self) -> str:
         return f"drifted: {self.problem}; to apply the changes, run conductor service restart --id {self.service}"
@@ -276,12 +276,12 @@ class Unrecorded(Note, frozen=True, tag="unrecorded"):
     @property
     def problem(self) -> str:
         """What is there and what is not, without what to do."""
-        return f"{self.state_dir} has no release of {self.service}, but {self.service} has containers: {', '.join(self.names)}"
+        return f"{self.state_dir} contains no release of {self.service}, but {self.service} has containers: {', '.join(self.names)}"
 
     @property
     def remedy(self) -> str:
         """What to do."""
-        return f"if the file system of {self.state_dir} is not mounted, mount it; otherwise run {self.fix}"
+        return f"if the file system that holds {self.state_dir} is not mounted, mount it; otherwise run {self.fix}"
 
     def _describe(self) -> str:
         return f"{self.problem}; {self.remedy}"

@@ -136,7 +136,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
                 failing = [note.problem for note in self.notes if isinstance(note, notes.FailingJobs)]
                 return ": ".join(["needs attention", *failing])
             case ServiceCondition.MAINTENANCE if self.maintenance:
-                return f"in maintenance since {time_text(self.maintenance.since)}, set by {self.maintenance.who}"
+                return f"in maintenance since {time_text(self.maintenance.since)}, started by {self.maintenance.who}"
             case (
                 ServiceCondition.MAINTENANCE | ServiceCondition.STOPPED | ServiceCondition.PAUSED | ServiceCondition.OK
             ):

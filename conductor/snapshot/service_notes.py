@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from conductor.change.context import Context
+from conductor.definitions.host import Host
 from conductor.definitions.load import Definitions
 from conductor.definitions.model import Definition
 from conductor.plan.release import Wanted
@@ -43,6 +44,11 @@ def service_notes(
     )
 
 
+def repair_command(host: Host) -> str:
+    """Return the command that repairs what `supervise` repairs. In a fleet, only the running `supervise` does."""
+    return "conductor supervise --once" if host.fleet is None else "systemctl start conductor-supervise"
+
+
 def is_live(replica: Replica, wanted: Wanted) -> bool:
     """Return whether a replica is of the live release."""
     return wanted.release is not None and replica.release == wanted.release.id
@@ -61,7 +67,7 @@ def _other_notes(
     if strays := tuple(one.name for one in others if one.id not in is_over):
         yield notes.Stray(names=strays, fix=_removal(wanted))
     if overdue := tuple(one.name for one in others if is_over.get(one.id)):
-        yield notes.Stray(names=overdue, fix="conductor supervise --once")
+        yield notes.Stray(names=overdue, fix=repair_command(context.host))
     if stopping := tuple(one.name for one in others if is_over.get(one.id) is False):
         yield notes.Retiring(names=stopping)
 

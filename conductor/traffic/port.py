@@ -41,7 +41,7 @@ class Draining(msgspec.Struct, frozen=True, kw_only=True):
         workers = f"{self.workers} old nginx worker{'s' * (self.workers != 1)}"
         left = duration_text(self.seconds_left)  # first, because a terminal may cut the line
         if self.edges:
-            return f"{left} left for edge {', '.join(self.edges)}"
+            return f"{left} left for edge{'s' * (len(self.edges) > 1)} {', '.join(self.edges)}"
         return f"{left} left, {requests}, {connections}, {workers}"
 
 

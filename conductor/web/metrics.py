@@ -159,7 +159,7 @@ _SERVICE_GAUGES = (
     _services("stopped", "1 if an operator stopped the service", lambda one: one.stopped is not None),
     _services("paused", "1 if an operator paused supervision", lambda one: one.paused is not None),
     _services("scaled", "1 if an operator scaled the service by hand", lambda one: one.scale is not None),
-    _services("drifted", "1 if its definition or its files changed since the release",
+    _services("drifted", "1 if its definition or its files changed after the last deploy",
               lambda one: any(isinstance(note, Drifted) for note in one.notes)),
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ COLUMNS = ("points", "faults", "possible", "survived", "requests", "lost")
 HEAD = """\
 # Faults
 
-Results of killing Conductor and injecting faults while it works.
+Results of killing Conductor and of injecting faults.
 
 Each row is one series of tests with Docker and nginx on the test machine. Each test
 runs the action and injects one fault, for example at the fourth request to Docker. The

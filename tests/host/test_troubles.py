@@ -147,7 +147,7 @@ TROUBLES = {
         DOCTOR, "paused by .* 2020-01-01T.*debugging", "conductor supervise resume --id shop",
         "conductor supervise resume --id shop",
     ),
-    "the definition changed since the release": trouble(
+    "the definition changed after the last deploy": trouble(
         edit(DEFINITIONS, 's/"BOOT": "0.2"/"BOOT": "0.3"/'), STATUS,
         "definition changed", "restart",
     ),

@@ -65,7 +65,7 @@ def test_its_start_is_shown_until_it_ends(maintained: TestHost) -> None:
     assert OFF_HINT in status
     assert "ada" in status
     listed = host.conductor("service", "list", check=True).stdout
-    assert f"in maintenance since {time_text(found['maintenance']['since'])}, set by ada" in listed
+    assert f"in maintenance since {time_text(found['maintenance']['since'])}, started by ada" in listed
     assert OFF_HINT in host.conductor("doctor").stdout
     done(service(host, "maintenance", "on", *message), "web is already in maintenance with this message; nothing to do")
     service(host, "maintenance", "off").expect(0)

@@ -63,13 +63,19 @@ class Edges:
         while (found := self.confirmation(requests, edges)).missing and not found.failed:
             if self._clock.monotonic() >= until:
                 names = ", ".join(found.missing)
-                hint = f"check supervise on that edge, or continue without it: --without-edge {found.missing[0]}"
-                raise ConductorError(f"cannot {action}: edge {names} did not confirm", hint)
+                hint = f"check supervise there, or continue without an edge: --without-edge {found.missing[0]}"
+                raise ConductorError(
+                    f"cannot {action}: edge{'s' * (len(found.missing) > 1)} {names} did not confirm this step", hint
+                )
             progress(found)
             self._cancellation.wait(POLL_SECONDS)
         if found.failed:
             lines = [(f"edge {edge}: {one.error}", *one.details) for edge, one in found.failed.items()]
-            error = EdgeFailed(f"cannot {action}: edge {', '.join(found.failed)} failed", "", tuple(sum(lines, ())))
+            error = EdgeFailed(
+                f"cannot {action}: edge{'s' * (len(found.failed) > 1)} {', '.join(found.failed)} failed",
+                "",
+                tuple(sum(lines, ())),
+            )
             error.unavailable = any(one.unavailable for one in found.failed.values())
             raise error
         return found

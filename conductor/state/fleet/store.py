@@ -24,6 +24,7 @@ WANTED: Final = "wanted"
 JOURNAL: Final = "journal"
 ADDRESSES: Final = "addresses"  # an object, its lock, and its value
 DIGEST_KEY: Final = "digest-key"
+_TEXTS = {WANTED: "the desired state of {}", JOURNAL: "the journal of {}", ADDRESSES: "the reserved ports"}
 REPAIR = "a newer version of Conductor may have written it: upgrade Conductor on this manager"
 
 
@@ -111,7 +112,7 @@ class FleetStore(Store):
 
     def _shared(self, name: str, value: str, shape: type[T]) -> T | None:
         text = self._values(name).get(value)
-        return files.decode(text.encode(), shape, f"{value} of {name}", REPAIR) if text else None
+        return files.decode(text.encode(), shape, _TEXTS[value].format(name), REPAIR) if text else None
 
     def _share(self, name: str, value: str, content: object) -> None:
         self._leases.write(name, {value: msgspec.json.encode(content).decode()})

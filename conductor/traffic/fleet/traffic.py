@@ -179,5 +179,7 @@ def _cutover(state: _State) -> Cutover:
 
 def _state(cutover: Cutover) -> _State:
     if cutover.implementation != FleetTraffic.implementation:
-        raise ConductorError(f"cannot continue a cutover of {cutover.implementation!r} in a fleet")
+        raise ConductorError(
+            f"cannot continue a cutover that was started with cutover: {cutover.implementation} on a single host"
+        )
     return msgspec.convert(cutover.state, _State)

@@ -197,7 +197,7 @@ def test_an_unreadable_secret_file_refuses_the_change_and_says_what_to_do(
     assert refused.value.sentence.endswith("cannot use the secret and env files of web: 1 problem")
     path = with_files.directory / "password"
     assert refused.value.details[0] == f"{path}: env.PASSWORD: cannot be read: No such file or directory"
-    assert refused.value.hint.endswith("conductor config check --files")
+    assert refused.value.hint.endswith("conductor config check --files, which checks those of all services")
     assert with_files.runtime.snapshot() == before
 
 

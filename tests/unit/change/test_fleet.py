@@ -142,7 +142,7 @@ def test_an_edge_that_does_not_answer_is_named(step: RouteStep, directory: Path)
     """Before the cutover nothing has changed. Later, the next command without it ends the change."""
     world = prepared(directory, SCENARIOS["upgrade"])
     world.silent_from["h2"] = step
-    with pytest.raises(ConductorError, match=f"cannot {action_text(step, ['web'])}: edge h2 did not confirm"):
+    with pytest.raises(ConductorError, match=f"cannot {action_text(step, ['web'])}: edge h2 did not confirm this step"):
         world.upgrade("r2")
     assert world.runtime.lost == []
     if step in {"check", "gate"}:

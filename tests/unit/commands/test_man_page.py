@@ -57,7 +57,7 @@ def test_the_manual_is_a_part_of_it() -> None:
     ]  # fmt: skip
     sections = re.split(r"^\.SH .*\n", PAGE, flags=re.MULTILINE)[1:]
     assert [heading for heading, text in zip(headings, sections, strict=True) if len(text.split()) < 4] == []
-    assert "\n.IP \\(bu 2\n5: busy. The message names the process" in PAGE
+    assert "\n.IP \\(bu 2\n5: busy. The message shows which process" in PAGE
     assert all(f".TP\n\\fB{topic}\\fR\n" in PAGE for topic in pages())
 
 

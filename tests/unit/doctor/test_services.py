@@ -137,14 +137,19 @@ def delete_the_crontab(host: HostUnderTest) -> None:
     (host.world.directory / "cron/conductor-web").unlink()
 
 
-def fail_the_job(host: HostUnderTest, failures: int) -> None:
+def fail_the_job(host: HostUnderTest, failures: int, exit_code: int | None = 3) -> None:
     """Install a crontab with one job that has failed so many times in a row."""
     live = msgspec.structs.replace(host.wanted().live, crontab=f"0 5 * * * {COMMAND}\n")
     host.change_wanted(release=live)
     context = host.world.context()
     context.crontabs.put("web", wrapped(context, live))
     result = JobResult(
-        service="web", job=job_key(COMMAND), revision="r1", began=host.world.clock.now(), exit_code=3, failures=failures
+        service="web",
+        job=job_key(COMMAND),
+        revision="r1",
+        began=host.world.clock.now(),
+        exit_code=exit_code,
+        failures=failures,
     )
     host.world.store.write_job(result)
 
@@ -302,3 +307,9 @@ def test_a_change_that_ends_during_the_examination_is_no_wrong_route(host: HostU
     assert examination.rows()
     host.world.restart()
     assert list(routes(examination)) == []
+
+
+def test_a_failing_job_that_is_running_again_has_no_exit_code_yet(host: HostUnderTest) -> None:
+    fail_the_job(host, 2, exit_code=None)
+    (found,) = (one for one in host.report().findings if one.check == "job-failing")
+    assert (found.what.endswith("2 times in a row"), found.why) == (True, "it is running again now")

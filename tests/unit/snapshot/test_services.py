@@ -604,7 +604,7 @@ def test_a_service_behind_a_traffic_layer_that_is_down_is_not_ok(host: Host) -> 
         (ServiceCondition.TRAFFIC_DOWN, "nginx is not running"),
         (ServiceCondition.NEEDS_ATTENTION, "needs attention"),
         (ServiceCondition.STOPPED, "stopped"),
-        (ServiceCondition.MAINTENANCE, "in maintenance since 2026-01-01T00:00:00Z, set by anna (as root)"),
+        (ServiceCondition.MAINTENANCE, "in maintenance since 2026-01-01T00:00:00Z, started by anna (as root)"),
         (ServiceCondition.OK, "ok"),
     ],
 )
@@ -716,14 +716,14 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.Drifted(service="web", changed=(Drift.DEFINITION,)),
             (
-                "drifted: the definition changed since the release; "
+                "drifted: the definition changed after the last deploy; "
                 "to apply the changes, run conductor service restart --id web"
             ),
         ),
         (
             notes.Drifted(service="web", changed=(Drift.ENVIRONMENT, Drift.TEMPLATE)),
             (
-                "drifted: the contents of secret or env files and the server template changed since the release; "
+                "drifted: the contents of secret or env files and the server template changed after the last deploy; "
                 "to apply the changes, run conductor service restart --id web"
             ),
         ),
@@ -778,11 +778,11 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         ),
         (
             notes.Unrecorded(service="web", names=("a",), state_dir="/s", fix="conductor x"),
-            "/s has no release of web, but web has containers: a; if the file system of /s is not mounted, mount it; otherwise run conductor x",
+            "/s contains no release of web, but web has containers: a; if the file system that holds /s is not mounted, mount it; otherwise run conductor x",
         ),
         (notes.Retiring(names=("a", "b")), "old replicas that are stopping: a, b"),
         (notes.Supervise(status=WAITING), f"supervise: {WAITING}"),
     ],
 )
 def test_texts_of_notes(note: notes.Note, text: str) -> None:
-    assert note.describe() == text
+    assert note.text == text

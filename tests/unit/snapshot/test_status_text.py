@@ -76,7 +76,7 @@ def test_the_nodes_and_edges_of_a_fleet() -> None:
 @pytest.mark.parametrize(
     ("states", "text"),
     [
-        ({"h1": True, "h2": False}, "h1 confirmed the cutover; h2 has not confirmed it"),
+        ({"h1": True, "h2": False}, "h1 confirmed the cutover; h2 has not confirmed the cutover"),
         ({"h1": "no room"}, "h1 failed: no room"),
     ],
 )
@@ -161,7 +161,7 @@ def test_short_names_fit_80_columns() -> None:
             "  nginx     requests go to 3 addresses, but only 2 replicas are running there",
         ),
         ({"cron": CronSnapshot(jobs=1, failing=())}, "  cron      1 job, none failing"),
-        ({"notes": (notes.TrafficDown(),)}, f"  {notes.TrafficDown().describe()}"),
+        ({"notes": (notes.TrafficDown(),)}, f"  {notes.TrafficDown().text}"),
     ],
 )  # fmt: skip
 def test_other_facts(fields: dict[str, Any], line: str) -> None:

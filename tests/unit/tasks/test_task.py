@@ -169,7 +169,7 @@ def test_an_unreadable_secret_file_names_the_service_and_says_what_to_do(command
     with pytest.raises(ConductorError) as refused:
         run(command, Task(service="web", kind="task", command=("true",)))
     assert refused.value.sentence == "cannot use the secret and env files of web: 1 problem"
-    assert refused.value.hint.endswith("conductor config check --files")
+    assert refused.value.hint.endswith("conductor config check --files, which checks those of all services")
 
 
 def test_a_job_that_another_manager_runs_is_left_to_it(command: TaskContext) -> None:

@@ -147,8 +147,8 @@ def test_a_task_joins_its_additional_networks(tmp_path: Path) -> None:
     ("body", "message"),
     [
         ('{"message": "a full disk: unknown"}', "a full disk"),
-        ("no json", "Docker answered 500"),
-        ("[1]", "Docker answered 500"),
+        ("no json", "Docker returned 500"),
+        ("[1]", "Docker returned 500"),
     ],
 )
 def test_an_error_has_the_daemons_message(tmp_path: Path, body: str, message: str) -> None:

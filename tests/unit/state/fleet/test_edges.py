@@ -121,7 +121,7 @@ def test_an_edge_that_was_killed_is_named(seed: int, directory: Path) -> None:
     fleet.turns.run()
     assert fleet.finished == []
     assert fleet.error is not None
-    assert fleet.error.sentence == "cannot check the new replicas of web: edge h2 did not confirm"
+    assert fleet.error.sentence == "cannot check the new replicas of web: edge h2 did not confirm this step"
     assert "--without-edge h2" in fleet.error.hint
 
 
@@ -131,7 +131,7 @@ def test_an_edge_that_fails_is_named_with_its_error(directory: Path) -> None:
     fleet.turns.run()
     assert [step for step, _ in fleet.finished] == ["gate"]
     assert fleet.error is not None
-    assert fleet.error.sentence.startswith("cannot switch nginx for web: edge h")
+    assert fleet.error.sentence.startswith("cannot switch nginx for web: edges h")
     assert fleet.error.details[0].endswith(": nginx is not running")
 
 

@@ -95,7 +95,7 @@ def test_a_newer_or_damaged_state_is_refused(managers: tuple[Manager, Manager], 
     one, other = managers
     one.leases.take("web")
     one.leases.write("web", {"wanted": text})
-    with pytest.raises(ConductorError, match=r"^cannot read wanted of web: "):
+    with pytest.raises(ConductorError, match=r"^cannot read the desired state of web: "):
         other.store.wanted("web")
 
 
