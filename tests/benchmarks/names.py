@@ -3,3 +3,4 @@
 LOST = "lost requests, "
 STEPS = "steps of an upgrade, "
 GROWTH = "growth, "
+SHARES = "time of a command, "

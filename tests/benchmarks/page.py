@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tests.benchmarks.names import GROWTH, LOST, STEPS
+from tests.benchmarks.names import GROWTH, LOST, SHARES, STEPS
 from tests.benchmarks.pictures import embedded, starting
 from tests.support.commands import ROOT
 
 PAGE = ROOT / "conductor" / "manual" / "figures.md"
 HEADING = "## Latest benchmarks\n"
+LOST_TEXT = (
+    "Lost requests, uploads and websockets per upgrade. An abrupt app exits immediately on SIGTERM; a graceful app first "
+    "finishes its requests.\n"
+)
 
 Figures = Mapping[str, Any]
 
@@ -51,17 +55,17 @@ def ratios(figures: Figures) -> Iterator[str]:
             )
             for name, one in found.items()
         )
-        yield _table(("what", "result", "floor", "ratio", "limit"), rows)
+        yield _table(("what", "result", "baseline", "ratio", "limit"), rows)
 
 
 def lost_requests(figures: Figures) -> Iterator[str]:
     if lost := starting(LOST)(figures):
-        yield "Lost requests, uploads and websockets per upgrade:\n"
+        yield LOST_TEXT
         classes = list(next(iter(lost.values()))["lost_per_upgrade"])
         losses = ((name, *(f"{one['lost_per_upgrade'][kind]:g}" for kind in classes)) for name, one in lost.items())
         yield _table(("", *classes), losses)
     if measured := {name: one["latency_ms"] for name, one in lost.items() if one.get("latency_ms")}:
-        yield "99th percentiles of the latency in ms, in the second around the cutovers and before the upgrades:\n"
+        yield "99th percentiles of the latency in ms, in the second around each cutover and in the one before each upgrade:\n"
         classes = list(next(iter(measured.values())))
         p99s = ((name, *(_p99s(one[kind]) for kind in classes)) for name, one in measured.items())
         yield _table(("", *classes), p99s)
@@ -69,7 +73,7 @@ def lost_requests(figures: Figures) -> Iterator[str]:
 
 def steps_of_upgrades(figures: Figures) -> Iterator[str]:
     if steps := starting(STEPS)(figures):
-        yield "Steps of an upgrade in ms, and all of it beside the script of the same calls:\n"
+        yield "Steps of an upgrade in ms, the whole upgrade, and a script that makes the same calls:\n"
         kinds = list(dict.fromkeys(step for one in steps.values() for step in one["steps"]))
         columns = (*kinds, "all", "by hand")
         taken = {name: {**one["steps"], "all": one["all"], **_by_hand(one)} for name, one in steps.items()}
@@ -84,7 +88,7 @@ def steps_of_upgrades(figures: Figures) -> Iterator[str]:
 
 def growth(figures: Figures) -> Iterator[str]:
     if found := starting(GROWTH)(figures):
-        yield "Exponents of growth, fitted to costs by size (1 is linear growth):\n"
+        yield "Fitted exponents of growth (1 means that the cost grows in proportion to the size):\n"
         rows = (
             (
                 name,
@@ -97,11 +101,21 @@ def growth(figures: Figures) -> Iterator[str]:
         yield _table(("cost", "exponent", "limit", "at each size"), rows)
 
 
+def shares(figures: Figures) -> Iterator[str]:
+    if found := starting(SHARES)(figures):
+        yield "Where the time of a command goes, in ms:\n"
+        columns = ("python", "imports", "rest", "all")
+        rows = (
+            (name, *(f"{one[part] * 1000:.0f}" for part in columns), str(one["modules"])) for name, one in found.items()
+        )
+        yield _table(("", "Python startup", "imports", "everything else", "in all", "imported modules"), rows)
+
+
 def _by_hand(figure: Mapping[str, Any]) -> dict[str, float]:
     return {"by hand": figure["by_hand"]} if "by_hand" in figure else {}
 
 
-TABLES = (ratios, lost_requests, steps_of_upgrades, growth)
+TABLES = (ratios, lost_requests, steps_of_upgrades, shares, growth)
 
 
 def _p99s(latency: Mapping[str, Mapping[str, float]]) -> str:

@@ -140,12 +140,15 @@ PICTURES = (
     Picture("figures-ratios.png", "Each ratio as a share of its limit", limited, draw_ratios),
     Picture(
         "figures-lost.png",
-        "Lost requests per upgrade, by way to upgrade and class of client",
+        "Lost requests per upgrade, by upgrade method and class of client",
         starting(LOST),
         draw_lost,
     ),
     Picture(
-        "figures-steps.png", "The steps of an upgrade, beside a script of the same calls", starting(STEPS), draw_steps
+        "figures-steps.png",
+        "The steps of an upgrade, compared with a script that makes the same calls",
+        starting(STEPS),
+        draw_steps,
     ),
-    Picture("figures-growth.png", "The growth of costs, with the exponents of a fit", starting(GROWTH), draw_growth),
+    Picture("figures-growth.png", "Growth of costs, with fitted exponents", starting(GROWTH), draw_growth),
 )

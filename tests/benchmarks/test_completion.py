@@ -29,7 +29,7 @@ def test_against_a_bare_start(figures: Figures, environment: dict[str, str], kin
         f"completion of {kind}",
         lambda: completion_seconds(environment, LINES[kind]),
         bare_start_seconds,
-        of="a bare start of Python",
+        of="bare Python startup",
         pairs=20,
         short_pairs=7,
     )
@@ -43,7 +43,7 @@ def test_revisions_against_a_bare_start(figures: Figures, environment: dict[str,
         "completion of a revision",
         lambda: completion_seconds(environment, line) - DOCKER_SECONDS,
         bare_start_seconds,
-        of="a bare start of Python",
+        of="bare Python startup",
         pairs=20,
         short_pairs=7,
     )

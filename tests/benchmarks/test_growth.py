@@ -26,10 +26,10 @@ def test_cost_does_not_grow_with_the_host(images: None, figures: Figures) -> Non
             found[services] = upgrades(host, rounds)
             steps[services] = step_seconds(host, rounds)
     for services in SERVICES:
-        figures.report(f"{STEPS}beside {services} services", steps=steps[services], all=median(found[services]))
+        figures.report(f"{STEPS}{services} other services", steps=steps[services], all=median(found[services]))
     for services in SERVICES[1:]:
         figures.ratio(
-            f"upgrade beside {services * 2} containers",
+            f"upgrade beside {services * 2} other containers",
             list(zip(found[services], found[0], strict=True)),
             of="the same upgrade alone",
         )

@@ -156,7 +156,7 @@ def test_an_upgrade_against_one_by_reload(images: None, figures: Figures) -> Non
         steps = {way: [line["steps"] for line in host.history()[-len(checks) :]] for way, host in hosts.items()}
     saved = [reload - live for live, reload in zip(found["live"], found["reload"], strict=True)]
     figures.ratio(
-        "live, time that an upgrade saves",
+        "live, time saved per upgrade",
         [(one, ANNOUNCE_SECONDS) for one in saved],
         of="the announcement of a reload",
         live=median(found["live"]),

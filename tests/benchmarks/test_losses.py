@@ -1,4 +1,4 @@
-"""Lost requests per upgrade by class of client, by Conductor and by its peers, with a rude and with a polite app.
+"""Lost requests per upgrade by class of client, by Conductor and by its peers, with an abrupt and with a graceful app.
 
 Each upgrade has 50 clients of each class, an upload, and 5 websockets. The upload and the websockets begin before the
 upgrade and end a second after the first answer of the new revision. What is not installed is skipped by name.
@@ -46,7 +46,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("app", ["rude", "polite"])
+@pytest.mark.parametrize("app", ["abrupt", "graceful"])
 def test_lost_requests(
     images: None, figures: Figures, request: pytest.FixtureRequest, tmp_path: Path, way: str, app: str
 ) -> None:
@@ -62,7 +62,7 @@ def test_lost_requests(
     files = {name: tmp_path / name for name in CLASSES}
     before: list[float] = []  # the middle of the second before each upgrade
     cutovers: list[float] = []
-    with run(app == "polite") as peer, contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+    with run(app == "graceful") as peer, contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         peer.upgrade("r1")
         wait_for_revision(peer.url, "r1")
         loads = {

@@ -16,7 +16,7 @@ def test_pictures_are_small(tmp_path: Path) -> None:
         figures[f"a figure with a long name, number {n}"] = {"of_limit": 0.5 + n / 40}
     for n in range(16):
         classes = ("busy", "idle 0.1 s", "idle 1 s", "idle 2 s", "uploads", "websockets")
-        figures[f"{LOST}way {n}, polite app"] = {"lost_per_upgrade": dict.fromkeys(classes, n * 1.7)}
+        figures[f"{LOST}way {n}, graceful app"] = {"lost_per_upgrade": dict.fromkeys(classes, n * 1.7)}
     for n in range(9):
         steps = dict.fromkeys(("start", "gate", "cutover", "commit", "drain", "retire", "history"), 0.1 * n)
         figures[f"{STEPS}replicas: {n}, boot: 0.3 s"] = {"steps": steps, "all": n + 0.5, "by_hand": n * 0.9}

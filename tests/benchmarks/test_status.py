@@ -35,7 +35,7 @@ def measure(figures: Figures, services: int, each: int, *, pairs: int) -> None:
                     f"service {command}, {services * each} containers",
                     lambda command=command: process_seconds(COMMAND, "service", command, env=environment),
                     lambda: bare_start_seconds() + list_call_seconds(host),
-                    of="a bare start of Python and one list call",
+                    of="bare Python startup and one list call",
                     pairs=pairs,
                     short_pairs=pairs,
                 )

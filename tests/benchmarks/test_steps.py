@@ -1,4 +1,4 @@
-"""The steps of an upgrade beside the script of the same calls: by number of replicas, and by how long the app boots."""
+"""The steps of an upgrade beside the script that makes the same calls: by number of replicas, and by how long the app boots."""
 
 from itertools import cycle
 
@@ -25,7 +25,7 @@ def test_steps_against_the_script(images: None, figures: Figures, replicas: int,
             name,
             lambda: seconds_of(ours, "upgrade", "--revision", next(revisions[ours])),
             lambda: by_hand.upgrade(next(revisions[theirs])),
-            of="a script of the same calls",
+            of="a script that makes the same calls",
             pairs=PAIRS,
         )
         for host in (ours, theirs):

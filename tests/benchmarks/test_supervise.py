@@ -96,7 +96,7 @@ def measure_supervising(figures: Figures, services: int, each: int, *, windows: 
             floor.wait()
             sup.end()
         assert " started: " not in sup.log, sup.log
-    of = "a bare loop of the same checks and list calls"
+    of = "a plain loop with the same checks and list calls"
     figures.ratio(
         f"supervise, {replicas} containers",
         [(one, other) for one, other, *_ in found],
@@ -153,7 +153,7 @@ def test_docker_restarts_a_container(images: None, figures: Figures) -> None:
             host.daemon.api.remove_container(made, force=True)
             found.append((events.of("start", name)[1] - events.of("die", name)[0], own_seconds(host)))
         events.close()
-    figures.ratio("from an exit to the start by restart: always", found, of="docker run alone")
+    figures.ratio("from exit to restart by Docker", found, of="docker run alone")
 
 
 @pytest.mark.short
@@ -195,7 +195,7 @@ def test_time_from_an_exit_to_the_start_of_its_replacement(images: None, figures
             sup.end()
     print("\n".join(odd))
     figures.ratio(
-        "from an exit to the start of its replacement",
+        "from exit to start by supervise",
         list(zip(taken[:exits], own, strict=False)),
         of="docker run alone",
         through_nginx=median(taken[:exits:2]),

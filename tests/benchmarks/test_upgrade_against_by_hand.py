@@ -33,5 +33,5 @@ def test_against_the_script(images: None, figures: Figures) -> None:
             return seconds
 
         figures.compare(
-            "upgrade of 2 replicas", upgrade, script, of="a script of the same calls", pairs=7, short_pairs=3
+            "upgrade of 2 replicas", upgrade, script, of="a script that makes the same calls", pairs=7, short_pairs=3
         )

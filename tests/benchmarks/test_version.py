@@ -18,7 +18,7 @@ def test_against_a_bare_start(figures: Figures) -> None:
         "--version",
         lambda: process_seconds(COMMAND, "--version", env=compiled(os.environ)),
         bare_start_seconds,
-        of="a bare start of Python",
+        of="bare Python startup",
         pairs=30,
         short_pairs=15,
     )
@@ -29,6 +29,6 @@ def test_config_check_against_a_bare_start(figures: Figures, environment: dict[s
         "config check, 50 services",
         lambda: process_seconds(COMMAND, "config", "check", env=environment),
         bare_start_seconds,
-        of="a bare start of Python",
+        of="bare Python startup",
         pairs=20,
     )

@@ -121,7 +121,7 @@ def test_cost_of_the_status_page(images: None, figures: Figures) -> None:
                     f"status page, {path} after a new document",
                     lambda path=path: shown.uncached(path),  # type: ignore[misc]
                     shown.floor,
-                    of="a static file and the parsing of the document",
+                    of="a static file, and parsing the document",
                     pairs=ROUNDS,
                 )
             last = log_path(shown.document, "web")
@@ -147,7 +147,7 @@ def test_cost_of_the_status_page(images: None, figures: Figures) -> None:
         ("status page, publishing with log lines", published),
     ):
         pairs = list(zip(shares, supervising, strict=True))
-        figures.ratio(name, pairs, of="all else that supervise does", unit="of a core")
+        figures.ratio(name, pairs, of="everything else that supervise does", unit="of a core")
     figures.ratio("status page, a pass with open pages", passes, of="a pass without")
     assert memory <= MOST_PAGE_MIB
     assert supervise_memory <= MOST_MIB

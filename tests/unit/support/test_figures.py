@@ -98,20 +98,20 @@ def test_the_file_and_the_page_keep_what_the_same_machine_measured_before(tmp_pa
         figures.ratio(name, [(0.5, 1.0)], of="a floor")
         latency = {"busy": {"around cutovers": {"p99": 12.5}, "steady": {}}}
         figures.report(
-            "lost requests, live, rude app", lost_per_upgrade={"busy": 0.0, "idle 2 s": 1.5}, latency_ms=latency
+            "lost requests, live, abrupt app", lost_per_upgrade={"busy": 0.0, "idle 2 s": 1.5}, latency_ms=latency
         )
         figures.write()
     document = json.loads(file.read_text())
-    assert set(document["figures"]) == {"run", "rollback", "lost requests, live, rude app"}
+    assert set(document["figures"]) == {"run", "rollback", "lost requests, live, abrupt app"}
     assert document["figures"]["run"]["values"] == [0.5]
     text = manual.read_text()
     assert text.startswith("# Figures\n\n## Latest benchmarks\n\n")
     assert text.count("| run | 500 ms | a floor: 1 s | 0.50 | at most 1.10 |\n") == 1
-    assert "|  | busy | idle 2 s |\n| --- | --- | --- |\n| live, rude app | 0 | 1.5 |\n" in text
-    assert "| live, rude app | 12.5 and none |\n" in text
+    assert "|  | busy | idle 2 s |\n| --- | --- | --- |\n| live, abrupt app | 0 | 1.5 |\n" in text
+    assert "| live, abrupt app | 12.5 and none |\n" in text
     file.write_text(json.dumps({**document, "machine": {"cpu": "another"}}))
     figures.write()
-    assert set(json.loads(file.read_text())["figures"]) == {"run", "lost requests, live, rude app"}
+    assert set(json.loads(file.read_text())["figures"]) == {"run", "lost requests, live, abrupt app"}
 
 
 def test_the_page_shows_steps_growth_and_the_pictures_that_have_figures(tmp_path: Path) -> None:
