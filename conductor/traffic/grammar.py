@@ -48,14 +48,14 @@ def everywhere(dump: str) -> list[Directive]:
     """Return all directives of the output of `nginx -T`, in any block, file by file. A block's own directive has no contents."""
     return [
         Directive(words[0], tuple(words[1:]), path)
-        for path, text in files(dump)
-        for words, _depth, _block in _directives(text)
+        for path, directives in _parsed(dump).items()
+        for words, _depth, _block in directives
     ]
 
 
 def servers(dump: str) -> Iterator[list[Directive]]:
     """Yield the directives of each server block of the output of `nginx -T`, with those of the files that it includes."""
-    parsed = {path: list(_directives(text)) for path, text in files(dump)}
+    parsed = _parsed(dump)
     prefix = PurePosixPath(next(iter(parsed))).parent
 
     @functools.cache  # every server block includes the same files
@@ -83,6 +83,11 @@ def servers(dump: str) -> Iterator[list[Directive]]:
                 block += expanded(words, path)
         if block is not None:
             yield block
+
+
+@functools.lru_cache(maxsize=1)  # a long text, of which one command asks several things
+def _parsed(dump: str) -> dict[str, list[tuple[list[str], int, bool]]]:
+    return {path: list(_directives(text)) for path, text in files(dump)}
 
 
 def files(dump: str) -> list[tuple[str, str]]:
