@@ -293,4 +293,4 @@ def _serving(context: Context, service: str, wanted: Wanted) -> str:
         return f"{service} is at revision {live.revision}; its replicas cannot be listed now"
     if wanted.stopped is not None:
         return f"{service} is stopped, at revision {live.revision}"
-    return f"{service} is still running {live.revision}: {replicas_text(running)}"
+    return f"{service} is still running {live.revision} with {replicas_text(running)}"

@@ -46,5 +46,5 @@ def outcome(transition: Transition) -> str:
         verb = "is running" if transition.count else "is at"
         text = f"{transition.service} {verb} {transition.new.live.revision} with {replicas_text(transition.count)}"
         if unfit := sum(one.id in transition.unfit for one in transition.keep):
-            text, comma = f"{text}, {unfit} of them unhealthy", ","
+            text, comma = f"{text}, {'which is' if transition.count == 1 else f'{unfit} of them'} unhealthy", ","
     return text + f"{comma} and is in maintenance: nginx returns 503" * bool(transition.new.maintenance)

@@ -68,7 +68,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     """Return new options `--verbose` and `--quiet`."""
     texts = {
         "verbose": "Print each Docker call with its duration on stderr.",
-        "quiet": "Print only failures on stderr.",
+        "quiet": "Print no progress and no notices on stderr.",
     }
     return tuple(
         click.Option(

@@ -88,7 +88,7 @@ def _cutover(transition: Transition) -> str:
         return f"return 503 for upstream {transition.definition.upstream} (maintenance)"
     if transition.count == 0 or not transition.definition.service.nginx:
         return f"return 503 for upstream {transition.definition.upstream}"
-    return f"route upstream {transition.definition.upstream} to {replicas_text(transition.count)} of {_to(transition)}"
+    return f"route requests for upstream {transition.definition.upstream} to {replicas_text(transition.count)} of {_to(transition)}"
 
 
 def _commit(transition: Transition) -> str:
@@ -96,7 +96,7 @@ def _commit(transition: Transition) -> str:
         return f"record {transition.service} as stopped"
     if transition.action in MAINTENANCE:
         return f"record that {transition.service} is {'' if transition.new.maintenance else 'no longer '}in maintenance"
-    return f"record {_to(transition)} with {replicas_text(transition.count)}"
+    return f"record {_to(transition)} ({replicas_text(transition.count)}) as the live release"
 
 
 def _retire(transition: Transition) -> str:

@@ -48,7 +48,7 @@ TITLES = {
     "kills": """
 ## Conductor is killed
 
-SIGKILL before or after Docker has processed a request, before or after a run of nginx,
+SIGKILL before or after Docker has processed a request, before or after Conductor executes `nginx`,
 or at a `rename`, `fsync`, `unlink` or `kill` (which signals nginx).
 
 """,

@@ -132,7 +132,7 @@ def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
         result = load.stop()
     assert failed.code == 1, failed
     assert "the configuration is missing its moon phase" in failed.stderr
-    assert "api is still running r1: 1 replica" in failed.stderr
+    assert "api is still running r1 with 1 replica" in failed.stderr
     assert result.lost == 0, result
     assert site.containers() == before
 

@@ -176,7 +176,9 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
 def test_a_table_that_is_refused(app: CronHost, table: str, words: tuple[str, ...]) -> None:
     before = lines(app)
     app.print(table)
-    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web is still running r1: 1 replica\n")
+    error = failed(
+        app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web is still running r1 with 1 replica\n"
+    )
     assert "start  " not in error
     assert TOKEN not in error
     assert lines(app) == before
@@ -203,7 +205,9 @@ GENERATE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_a_generator_that_fails(app: CronHost, generate: tuple[str, ...], words: tuple[str, ...]) -> None:
     before = lines(app)
     app.define(*generate)
-    error = failed(app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web is still running r1: 1 replica\n")
+    error = failed(
+        app.host.upgrade("r2"), 1, "cannot upgrade web: ", *words, "web is still running r1 with 1 replica\n"
+    )
     assert "start  " not in error
     assert lines(app) == before
     nothing_left_behind(app.host, "r1")
@@ -216,7 +220,7 @@ def test_ctrl_c_while_the_crontab_is_generated(app: CronHost) -> None:
         lambda: [c for c in app.host.containers() if c.kind == "task" and c.state == "running"], "the generator"
     )
     upgrade.signal(2)
-    failed(upgrade.wait(20), 130, "interrupted", "web is still running r1: 1 replica\n")
+    failed(upgrade.wait(20), 130, "interrupted", "web is still running r1 with 1 replica\n")
     nothing_left_behind(app.host, "r1")
 
 

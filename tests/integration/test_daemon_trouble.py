@@ -107,7 +107,7 @@ def test_a_container_that_cannot_be_made_or_started(
     failed(
         serving.upgrade("r2"), 1,
         f"cannot upgrade web: cannot {verb} container web-r2-", "-1: the disk under the daemon is tired",
-        "\n  web is still running r1: 1 replica\n",
+        "\n  web is still running r1 with 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(serving, "r1")
 
@@ -134,7 +134,7 @@ def test_an_old_container_that_cannot_be_removed_is_left_to_the_operator(
 def test_a_new_container_that_cannot_be_removed_is_reported(serving: TestHost, between: DaemonBetween) -> None:
     """The upgrade and its rollback fail. The error names the container that is left, and the next command removes it."""
     between.trouble = (Trouble(STARTED), Trouble(REMOVED))
-    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web is still running r1: 1 replica")
+    told = failed(serving.upgrade("r2"), 1, "cannot start container web-r2-", "web is still running r1 with 1 replica")
     (left,) = [c for c in serving.containers("web") if c.revision == "r2"]
     assert f"docker rm -f {left.name}" in told
     between.trouble = ()

@@ -12,7 +12,7 @@ from tests.support.host import TestHost, merged
 
 pytestmark = pytest.mark.both_ways
 
-STILL = "\n  web is still running r1: 1 replica\n"
+STILL = "\n  web is still running r1 with 1 replica\n"
 LISTENS = "\n      web r2: listening on 8080\n"
 # For each fault of the app: more health settings, the sentence, and details of the error.
 FAULTS = {

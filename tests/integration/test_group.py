@@ -145,7 +145,7 @@ def test_one_failure_rolls_back_all(host: TestHost) -> None:
     failed(
         upgrade(host, "r8"), 1,
         "cannot upgrade web, worker, clock: ", "worker-r8-", "not healthy after ", "grep exited with code 1",
-        "web is still running r1: 2 replicas", "worker is still running r1: 1 replica\n", "clock is still running r1: 1 replica\n",
+        "web is still running r1 with 2 replicas", "worker is still running r1 with 1 replica\n", "clock is still running r1 with 1 replica\n",
     )  # fmt: skip
     assert {c.id for c in host.containers()} == before
     assert reloads(host) == reloaded

@@ -107,7 +107,7 @@ FAILING: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
 def test_one_that_fails(serving: TestHost, command: list[str], timeout: str, words: tuple[str, ...]) -> None:
     define(serving, command, timeout=timeout)
     result = serving.upgrade("r2")
-    told = failed(result, 1, "cannot upgrade web: ", *words, "web is still running r1: 1 replica\n")
+    told = failed(result, 1, "cannot upgrade web: ", *words, "web is still running r1 with 1 replica\n")
     assert "start  " not in told
     assert TOKEN not in told
     assert result.seconds < 15

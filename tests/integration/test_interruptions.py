@@ -32,7 +32,11 @@ def begin(host: TestHost, *more: str, **popen: Any) -> Spawned:
 def rolled_back(host: TestHost, result: Result, code: int) -> None:
     """Check that the interrupted upgrade was rolled back, and that its error and the history record it."""
     failed(
-        result, code, "error: interrupted\n", "the upgrade of web was rolled back", "web is still running r1: 1 replica"
+        result,
+        code,
+        "error: interrupted\n",
+        "the upgrade of web was rolled back",
+        "web is still running r1 with 1 replica",
     )
     nothing_left_behind(host, "r1")
     last = host.history()[-1]

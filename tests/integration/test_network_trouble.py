@@ -11,7 +11,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind, reservat
 from tests.support.host import TestHost, merged
 from tests.support.images import APP
 
-STILL = "web is still running r1: 1 replica\n"
+STILL = "web is still running r1 with 1 replica\n"
 
 
 def test_the_name_of_a_foreign_network(serving: TestHost) -> None:
@@ -97,7 +97,7 @@ def test_a_network_without_a_free_address(host: TestHost) -> None:
         host.upgrade("r2"), 1,
         f"cannot upgrade web: cannot reserve 4 addresses in {small}: ",
         "widen the range, or wait until old nginx workers have exited",
-        "web is still running r1: 4 replicas",
+        "web is still running r1 with 4 replicas",
     )  # fmt: skip
     assert "roll back the upgrade of web" in told
     nothing_left_behind(host, "r1", count=4)

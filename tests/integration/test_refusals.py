@@ -9,7 +9,7 @@ from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.registry import Registry
 
-STILL = "web is still running r1: 1 replica\n"
+STILL = "web is still running r1 with 1 replica\n"
 
 
 def untouched(host: TestHost, told: str) -> None:

@@ -77,7 +77,7 @@ def test_ctrl_c_while_more_are_not_healthy_yet(web: TestHost) -> None:
     scaling = web.spawn("service", "scale", "--id", "web", "--count", "3")
     web.wait_for(lambda: len(web.revisions()) == 3, "the new ones")
     scaling.signal(signal.SIGINT)
-    failed(scaling.wait(20), 130, "roll back the scale of web", "web is still running r3: 1 replica")
+    failed(scaling.wait(20), 130, "roll back the scale of web", "web is still running r3 with 1 replica")
     assert [c.id for c in web.containers("web")] == [first.id]
     assert (web.wanted() or {})["scale"] is None
     nothing_left_behind(web, "r3")

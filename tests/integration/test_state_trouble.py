@@ -12,7 +12,7 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 
-STILL = "\n  web is still running r1: 1 replica\n"
+STILL = "\n  web is still running r1 with 1 replica\n"
 
 
 @contextlib.contextmanager
