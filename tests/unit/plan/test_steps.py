@@ -92,7 +92,7 @@ def test_several_services_are_one_list_of_steps() -> None:
             {
                 "replace": "stop clock r1, then start 1 replica of clock r2 (live: r1), then wait:"
                 " each replica must run for 5s without exiting",
-                "commit": "record clock r2 with 1 replica",
+                "commit": "record clock r2 (1 replica) as the live release",
                 "retire": "stop and remove 1 replica of clock",
                 "history": "record the change in the history",
             },
@@ -113,7 +113,7 @@ def test_several_services_are_one_list_of_steps() -> None:
             upgrade(JOBS),
             {
                 "generate": "generate the crontab for jobs r2: bin/cron -v",
-                "commit": "record jobs r2 with 0 replicas",
+                "commit": "record jobs r2 (0 replicas) as the live release",
                 "crontab": "install the crontab for jobs",
                 "history": "record the change in the history",
             },
