@@ -68,7 +68,7 @@ def verbosity_options() -> tuple[click.Option, ...]:
     """Return new options `--verbose` and `--quiet`."""
     texts = {
         "verbose": "Print each Docker call with its duration on stderr.",
-        "quiet": "Print no progress and no notices on stderr.",
+        "quiet": "Suppress progress and notices, and a successful command's warnings.",
     }
     return tuple(
         click.Option(

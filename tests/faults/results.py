@@ -28,8 +28,8 @@ faults injected, and `possible` the number of faults that could have been inject
 fault counts as survived if, after the recovery:
 
 - each service runs exactly one release, with the right number of replicas,
-- no container, network, reserved address, journal or nginx file is left over, and no
-  unfinished file if the recovery was an upgrade,
+- no container, network, reserved address, journal or nginx file is left over (and, if
+  the recovery was an upgrade, no partially written file),
 - the history has one entry for each change and agrees with the running release, and
 - clients that continuously sent requests to the web service lost none.
 
