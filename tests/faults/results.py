@@ -48,8 +48,8 @@ TITLES = {
     "kills": """
 ## Conductor is killed
 
-SIGKILL before or after Docker has processed a request, before or after Conductor executes `nginx`,
-or at a `rename`, `fsync`, `unlink` or `kill` (which signals nginx).
+SIGKILL before or after Docker has processed a request, before or after Conductor
+executes `nginx`, or at a `rename`, `fsync`, `unlink` or `kill` (which signals nginx).
 
 """,
     "daemon": """
