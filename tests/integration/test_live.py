@@ -20,6 +20,7 @@ from tests.support.load import Load, SlowUpload
 from tests.support.supervised import Supervised
 from tests.support.websocket import WebSocket
 
+CUT = "the drain reached its deadline of 2s: 5 requests were cut off"
 SETTLE_SECONDS = 0.3  # after the last upgrade, so that late answers of an old revision would show
 CLASSES = {"busy": {"busy": 50, "idle": 0}} | {
     f"idle {seconds} s": {"busy": 0, "idle": 50, "idle_seconds": seconds} for seconds in (0.1, 1.0, 2.0)
@@ -66,9 +67,9 @@ def test_no_client_of_any_class_loses_a_request(host: TestHost, upgrades: int) -
             old = host.revisions()[0]
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", revision)
             host.wait_for(lambda r=revision: host.get().revision == r, f"an answer of {revision}")  # type: ignore[misc]
-            assert [one.echo(b"still here?") for one in sockets] == [b"still here?"] * 5
-            result = upgrade.wait(30).expect(0)
-            assert "the drain reached its deadline of 2s: 5 requests were cut off" in result.stderr
+            heard = [one.echo(b"still here?") for one in sockets]
+            assert heard == [b"still here?"] * 5 or CUT in upgrade.stderr  # only the deadline ends them
+            assert CUT in upgrade.wait(30).expect(0).stderr
             gone[old] = time.time()
             gone.pop(revision, None)
         time.sleep(SETTLE_SECONDS)
@@ -77,7 +78,7 @@ def test_no_client_of_any_class_loses_a_request(host: TestHost, upgrades: int) -
     for name, result in results.items():
         print(name, result)
         assert result.lost == 0, f"{name}: {result}\n{result.told[:10]}"
-        assert [r for r, at in gone.items() if r in result.revisions and result.revisions[r].last > at] == []
+        assert [r for r, at in gone.items() if r in result.revisions and result.revisions[r].asked > at] == []
     assert reloads(host) == before
     assert host.nginx.workers() <= workers  # none was started
     nothing_left_behind(host, revisions[-1], count=2)
@@ -102,7 +103,7 @@ def test_reloads_by_somebody_else_change_no_routing(host: TestHost) -> None:
         result = load.stop()
     print(result)
     assert result.losses.keys() <= {"ended, reused connection"}, f"{result}\n{result.told[:10]}"
-    assert [r for r, at in gone.items() if result.revisions[r].last > at] == []
+    assert [r for r, at in gone.items() if result.revisions[r].asked > at] == []
     nothing_left_behind(host, revisions[-1], count=2)
 
 
@@ -126,7 +127,7 @@ def test_a_killed_nginx_does_not_hold_up_a_drain(host: TestHost, part: str) -> N
             host.nginx.start()
         result = upgrade.wait(30).expect(0)
     assert "warning" not in result.stderr
-    assert float(host.history()[-1]["steps"]["drain"]) < 10
+    assert float(host.history()[-1]["steps"]["drain"]) < 20
     nothing_left_behind(host, "r2")
 
 

@@ -52,7 +52,7 @@ def test_upgrades_under_load_lose_nothing(host: TestHost, traffic: Traffic) -> N
     print(result)
     assert result.lost == 0, f"{result}\n{result.told[:10]}"
     assert set(result.revisions) == {"r1", *revisions}, str(result)
-    too_late = {r: result.revisions[r].last - at for r, at in gone.items() if result.revisions[r].last > at}
+    too_late = {r: result.revisions[r].asked - at for r, at in gone.items() if result.revisions[r].asked > at}
     assert too_late == {}
     nothing_left_behind(host, revisions[-1], count=2)
     assert [line.get("warnings", 0) for line in host.history()] == [0] * (traffic.upgrades + 1)

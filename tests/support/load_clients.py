@@ -225,8 +225,9 @@ class Clients:
                 how = str(broken) if broken else "closed"
                 self._lose(client, self._ended(client), f"{how} after {len(client.buffer)} bytes of answer")
             return
+        at = time.time()  # read first: a pause between the two must not make the request look younger
         now = client.answered = time.monotonic()
-        self.tally.answer(time.time(), client.kind, now - client.started, answer.status, answer.revision)
+        self.tally.answer(at, client.kind, now - client.started, answer.status, answer.revision)
         if client.request is not None and client.request.key is not None and 200 <= answer.status < 300:
             self._acknowledged(client.request.key)
         if answer.closes or not data or client.unsent:
@@ -237,12 +238,12 @@ class Clients:
         return Loss.FRESH if client.fresh else Loss.REUSED
 
     def _lose(self, client: _Client, kind: Loss, detail: str) -> None:
-        now = time.monotonic()
+        at, now = time.time(), time.monotonic()
         if (
             kind is Loss.REUSED
         ):  # a reload is announced for a limited time: a client that idles for longer is not covered
             detail += f", on a connection that was idle for {client.started - client.answered:.2f} s"
-        self.tally.loss(time.time(), client.kind, now - client.started, kind, detail)
+        self.tally.loss(at, client.kind, now - client.started, kind, detail)
         self._drop(client)
         self._next(client, now, pause=PAUSE_AFTER_NO_CONNECTION_SECONDS if kind is Loss.REFUSED else 0.0)
 

@@ -23,11 +23,13 @@ class Loss(enum.StrEnum):
 
 @dataclasses.dataclass
 class Seen:
-    """One revision's answers; times are seconds since the epoch."""
+    """One revision's answers; times are seconds since the epoch. `asked`: when the last of their requests was sent, since
+    a busy client may read an answer long after the server has sent it."""
 
     count: int
     first: float
     last: float
+    asked: float
 
 
 @dataclasses.dataclass
@@ -98,10 +100,11 @@ class Tally:
         name = revision if revision is not None else "(not named)"
         seen = self.revisions.get(name)
         if seen is None:
-            self.revisions[name] = Seen(1, now, now)
+            self.revisions[name] = Seen(1, now, now, now - latency)
         else:
             seen.count += 1
             seen.last = now
+            seen.asked = max(seen.asked, now - latency)
         if 200 <= status < 300:
             self.answered += 1
             self.latencies.append((now, latency))
