@@ -12,13 +12,14 @@ from pathlib import Path
 from tests.support.claims import Claims
 
 BINARY = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "/usr/sbin/nginx"
+WORKERS = 2
 START_SECONDS = 5.0
 STOP_SECONDS = 5.0
 
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")  # in the order in which nginx must load them
 
 CONFIG = """\
-{user}worker_processes 2;
+{user}worker_processes {workers};
 worker_rlimit_nofile 8192;
 pid {dir}/nginx.pid;
 error_log {dir}/error.log notice;
@@ -62,7 +63,9 @@ class PrivateNginx:
         directory.chmod(0o755)
         user = "user www-data;\n" if os.geteuid() == 0 else ""
         log = f"{directory}/access.log" if access_log else "off"
-        self.config.write_text(CONFIG.format(user=user, dir=directory, port=self.own_port, access_log=log))
+        self.config.write_text(
+            CONFIG.format(user=user, workers=WORKERS, dir=directory, port=self.own_port, access_log=log)
+        )
 
     @property
     def pid(self) -> int:
@@ -109,8 +112,8 @@ class PrivateNginx:
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
     def start(self) -> None:
-        """Start it and wait until it answers. It stays in the foreground of a session of its own, so it has no way
-        to outlive `stop` unseen."""
+        """Start it and wait until it answers with all its workers. It stays in the foreground of a session of its own, so
+        it has no way to outlive `stop` unseen."""
         if self.running():
             raise RuntimeError("the private nginx runs already")
         words = [self.binary, "-e", str(self.error_log), "-p", str(self.directory), "-c", str(self.config)]
@@ -122,7 +125,7 @@ class PrivateNginx:
             start_new_session=True,
         )
         until = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not (self._answers() and len(self.workers()) >= WORKERS):
             if not self.running() or time.monotonic() > until:
                 self.stop()
                 raise RuntimeError(f"cannot start the private nginx: {self.test().stderr}{self.log_tail()}")
