@@ -28,23 +28,37 @@ class App:
         assert self.process.stderr is not None
         self.first_line = self.process.stderr.readline().decode()
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=0.5)
+    def connect(self, timeout: float = 10) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
 
-    def ask(self, request: bytes) -> Answer:
-        with self.connect() as sock:
+    def ask(self, request: bytes, timeout: float = 10) -> Answer:
+        with self.connect(timeout) as sock:
             sock.sendall(request)
-            buffer = b""
-            while (answer := read_answer(buffer)) is None:
-                buffer += sock.recv(65536)
-            return answer
+            return read(sock)
 
-    def get(self, path: str) -> Answer:
-        return self.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    def get(self, path: str, timeout: float = 10) -> Answer:
+        return self.ask(request_for(path), timeout)
 
     def close(self) -> None:
         self.process.kill()
         self.process.communicate()
+
+
+def request_for(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+def read(sock: socket.socket) -> Answer:
+    buffer = b""
+    while (answer := read_answer(buffer)) is None:
+        buffer += sock.recv(65536)
+    return answer
+
+
+def begin(sock: socket.socket, path: str) -> None:
+    """Send a request, and return once the app has read it: it is in one piece with a first one, which is answered."""
+    sock.sendall(request_for("/") + request_for(path))
+    read(sock)
 
 
 @pytest.fixture
@@ -94,24 +108,19 @@ def test_upgraded_connections_echo(start: Callable[..., App]) -> None:
 def test_it_is_rude(start: Callable[..., App]) -> None:
     app = start()
     with app.connect() as sock:
-        sock.sendall(b"GET /slow?s=5 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
+        begin(sock, "/slow?s=60")
         app.process.terminate()
-        assert app.process.wait(2) == 0
+        assert app.process.wait(20) == 0
         assert sock.recv(10) == b""
 
 
 def test_it_can_be_polite(start: Callable[..., App]) -> None:
     app = start(POLITE="1")
     with app.connect() as sock:
-        sock.settimeout(3)
-        sock.sendall(b"GET /slow?s=0.4 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
+        begin(sock, "/slow?s=1")
         app.process.terminate()
-        answer = read_answer(sock.recv(65536))
-        assert answer is not None
-        assert answer.closes
-    assert app.process.wait(2) == 0
+        assert read(sock).closes
+    assert app.process.wait(20) == 0
 
 
 @pytest.mark.parametrize(("fault", "status"), [("500", 500), ("redirect", 302)])
@@ -129,7 +138,7 @@ def test_a_fault_of_another_revision_does_not_matter(start: Callable[..., App]) 
 @pytest.mark.parametrize(("fault", "path"), [("hang", "/health"), ("silent", "/")])
 def test_no_answer(start: Callable[..., App], fault: str, path: str) -> None:
     with pytest.raises(TimeoutError):
-        start(FAULT=fault).get(path)
+        start(FAULT=fault).get(path, timeout=0.5)
 
 
 def test_it_never_listens(start: Callable[..., App]) -> None:
@@ -140,7 +149,7 @@ def test_it_never_listens(start: Callable[..., App]) -> None:
 @pytest.mark.parametrize(("fault", "code"), [("exit", 3), ("no-such-fault", 64)])
 def test_it_exits_at_once_and_says_why(start: Callable[..., App], fault: str, code: int) -> None:
     app = start(FAULT=fault)
-    assert app.process.wait(2) == code
+    assert app.process.wait(20) == code
     assert "web r3: " in app.first_line
 
 
