@@ -55,12 +55,13 @@ class Point:
 
 @dataclass
 class Tally:
-    """What a campaign has tried. `reached` counts faults that were applied, `failures` are those that were not survived,
-    `after` counts the exit codes of the action."""
+    """What a campaign has tried. `reached` counts faults that were applied, `missed` are the places of the others, `failures`
+    are those that were not survived, `after` counts the exit codes of the action."""
 
     places: set[str] = field(default_factory=set)
     tried: int = 0
     reached: int = 0
+    missed: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     after: Counter[str] = field(default_factory=Counter)
 
@@ -182,7 +183,10 @@ class Campaign:
         point.arm(self)
         result = self.command(words, point.strace, check=False)
         injected = point.strace and re.search(r"\(INJECTED\)|killed by SIGKILL", self._trace.read_text())
-        self.tally.reached += bool(self.between.disarm() or result.code == -9 or injected)
+        if self.between.disarm() or result.code == -9 or injected:
+            self.tally.reached += 1
+        else:
+            self.tally.missed.append(point.place)
         self.reset_nginx()
         what = f"{point.fault} at {point.place}, then {recover.__name__}"
         try:

@@ -46,11 +46,15 @@ def test_one_release_serves_and_nothing_is_left(images: None, cutover: str, kind
         chosen = min(most, len(points))
         for number in range(chosen):
             campaign.try_point(points[number * len(points) // chosen], kills=kind == "kills")
-    tally, clients = campaign.tally, campaign.clients
+        tally, clients = campaign.tally, campaign.clients
+        allowed = max(2, tally.tried / 10)
+        if len(missed := tally.missed) > allowed:
+            # The longer an action waits, the more often it lists containers: some places exist only on a busy machine.
+            again = {point.place for point in find(campaign)}
+            missed = [place for place in missed if place in again]
     print(f"\n{name}, {cutover}, {kind}: {tally}, {clients}")
     if most == MOST and os.environ.get("CONDUCTOR_RECORD"):
         results.record(kind, f"{name}, {cutover}", tally, clients, possible=len(points))
     assert tally.failures == []
     assert clients.losses == []
-    # The longer an action waits, the more often it lists containers: some points exist only on a busy machine.
-    assert tally.tried - tally.reached <= max(2, tally.tried / 10)
+    assert len(missed) <= allowed, missed
