@@ -62,7 +62,7 @@ def test_a_container_that_never_becomes_healthy(serving: TestHost, fault: str) -
     told = failed(result, 1, *words, STILL)
     assert_matches(sentence, told)
     assert_matches(r"\n  web-r2-\w{8}-1 at [\d.]+:8080: not healthy after ", told)
-    assert result.seconds < 20
+    assert result.seconds < 30  # the longest start timeout
     nothing_left_behind(serving, "r1")
     last = serving.history()[-1]
     assert (last["outcome"], last["from"], last["to"]) == ("rolled-back", "r1", "r2")
@@ -128,10 +128,15 @@ def test_a_container_that_is_killed_for_its_memory(serving: TestHost) -> None:
     serving.define({"web": merged(QUICK, {"command": eats, "memory": "16MiB"})})
     began = time.time()
     told = failed(serving.upgrade("r2"), 1, "\n      hungry\n", STILL)
-    filters = {"type": "container", "event": "oom", "label": f"conductor.instance={serving.instance}"}
-    reported = list(serving.daemon.api.events(since=int(began), until=str(time.time()), filters=filters))
-    why = "was killed: out of memory \\(exit code 137\\)" if reported else "exited with code 137: SIGKILL.*"
-    assert_matches(f"-1 {why}\n", told)
+    filters = {"type": "container", "event": ["oom", "die"], "label": f"conductor.instance={serving.instance}"}
+    events = serving.daemon.api.events(since=int(began), until=str(time.time()), filters=filters, decode=True)
+    at = {event["Action"]: event["timeNano"] for event in events}
+    reason, code_alone = "was killed: out of memory \\(exit code 137\\)", "exited with code 137: SIGKILL.*"
+    if "oom" not in at:
+        reason = code_alone
+    elif at["oom"] > at["die"]:  # Conductor waits a limited time for such an event
+        reason = f"(?:{reason}|{code_alone})"
+    assert_matches(f"-1 {reason}\n", told)
     nothing_left_behind(serving, "r1")
 
 

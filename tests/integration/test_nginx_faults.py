@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
+from tests.support.odd_clients import EarlyBird
 from tests.support.websocket import WebSocket
 
 SLOW_START = merged(QUICK, {"env": {"BOOT": "1"}})
@@ -73,11 +74,12 @@ def kill_nginx(host: TestHost) -> None:
 @pytest.mark.parametrize("step", ["gate", "cutover"])
 def test_nginx_is_killed_during_an_upgrade(serving: TestHost, step: str) -> None:
     """One release serves after nginx has started again, and the next command leaves nothing."""
-    serving.define({"web": SLOW_START}, host_extra={"nginx": {"announce": "1s"}})
-    upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
-    serving.wait_for(lambda: f"{step}  " in upgrade.stderr, f"the step {step}")
-    kill_nginx(serving)
-    result = upgrade.wait(60)
+    serving.define({"web": SLOW_START}, host_extra={"nginx": {"announce": "3s"}})
+    with contextlib.closing(EarlyBird(serving.url())):  # the announce lasts as long as a client is idle
+        upgrade = serving.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
+        serving.wait_for(lambda: f"{step}  " in upgrade.stderr, f"the step {step}")
+        kill_nginx(serving)
+        result = upgrade.wait(60)
     serving.nginx.stop()
     serving.nginx.start()
     failed(result, 1, "nginx")
@@ -117,7 +119,9 @@ def test_long_lived_connections_do_not_pile_up_workers(host: TestHost, upgrades:
             sockets = [stack.enter_context(contextlib.closing(WebSocket(host.url()))) for _ in range(20)]
             assert all(one.echo(b"here") == b"here" for one in sockets)
             host.upgrade(f"r{2 + number % 2}", check=True)
-            assert host.history()[-1]["cut"] == 20
+            entry = host.history()[-1]
+            in_time = sum(map(float, entry["steps"].values())) < LONGEST_SECONDS  # else nginx may have ended some itself
+            assert entry["cut"] == 20 or (not in_time and entry["cut"] < 20), entry
             assert len(host.nginx.workers()) <= workers * (2 + LONGEST_SECONDS)  # an upgrade takes a second and more
             assert host.revisions() == [f"r{2 + number % 2}"]
         host.wait_for(lambda: len(host.nginx.workers()) == workers, "the old workers to end", 60)

@@ -613,15 +613,16 @@ def test_a_job_past_its_deadline_gets_the_stop_signal_before_the_next_run(host: 
 
 
 def test_one_that_waits_in_the_queue_can_be_stopped(host: TestHost) -> None:
-    first = started(host, *cron_run(host, "queue", "python3", "-c", WAITS))
+    first = started(host, *cron_run(host, "queue", "python3", "-c", HEARS))
     second = host.spawn(*cron_run(host, "queue", "echo", "second"))
     host.wait_for(lambda: holds(host, "queues.k1.next"), "a second run in the queue")
     second.signal(signal.SIGTERM)
     second.wait(10).expect(143)
-    for _ in range(3):
+    for n in (2, 3):
         first.signal(signal.SIGTERM)
-        time.sleep(0.2)
-    first.wait(10).expect(137)
+        host.wait_for(lambda n=n: len(first.stdout.splitlines()) == n, "a signal")
+    first.signal(signal.SIGTERM)
+    first.wait(20).expect(137)
 
 
 def test_a_job_that_is_allowed_beside_itself(host: TestHost) -> None:

@@ -104,7 +104,9 @@ def test_what_is_shown(host: TestHost) -> None:
     host.conductor("service", "logs", "--id", "wbe").expect(2)
     host.upgrade("r1", check=True)
     logs = ("service", "logs", "--id", "web")
-    shown = host.conductor(*logs, "--tail", "all", check=True)
+    all_lines = (*logs, "--tail", "all")
+    host.wait_for(lambda: len(host.conductor(*all_lines).stdout.splitlines()) >= 152, "the last line", 30)
+    shown = host.conductor(*all_lines, check=True)
     (name,) = (c.name.removeprefix("web-") for c in host.containers())
     lines = ["the key is [secret]", r"\u001b[31mred", *(f"line {n}" for n in range(1, 151))]
     assert shown.stdout.splitlines() == [f"{name} | {line}" for line in lines]
@@ -119,8 +121,11 @@ def test_what_is_shown(host: TestHost) -> None:
         terminal.until(b"line 150")
         assert f"\x1b[36m{name} | \x1b[0mline 150".encode() in terminal.shown
     host.upgrade("r2", check=True)
-    text = host.conductor(*logs, "--tail", "all").stdout
-    assert re.findall(r"^(r\d)\S+ +\| line 150$", text, re.MULTILINE) == ["r1", "r2"]
+
+    def with_last_line() -> list[str]:
+        return re.findall(r"^(r\d)\S+ +\| line 150$", host.conductor(*all_lines).stdout, re.MULTILINE)
+
+    host.wait_for(lambda: with_last_line() == ["r1", "r2"], "the last lines of both", 30)
 
 
 @pytest.mark.parametrize("follow", [(), ("--follow",)])

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.host import TestHost
-from tests.support.tasks import definition, discard, left, processes, tasks_of
+from tests.support.tasks import definition, discard, left, processes, tasks_of, volume
 from tests.support.terminal import Terminal, children
 
 RUN = ("run", "--id", "web", "-t", "-i")
@@ -36,7 +37,8 @@ print("left the screen")
 @pytest.fixture(scope="module")
 def shared(images: None) -> Iterator[TestHost]:
     with TestHost() as made:
-        made.define({"web": definition(made, console=["sh"])})
+        patient = definition(made, stop={"grace": "60s"})
+        made.define({"web": definition(made, console=["sh"]), "patient": patient})
         made.upgrade("r1", check=True)
         yield made
 
@@ -168,13 +170,19 @@ def test_sighup_of_conductor(host: TestHost) -> None:
 
 
 def test_a_second_sighup_takes_no_grace_away(host: TestHost) -> None:
-    slow = "trap 'echo asked; sleep 0.5; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-    with Terminal(host, *RUN, "sh", "-c", slow) as terminal:
+    go = volume(host) / "go"
+    go.unlink(missing_ok=True)
+    asked = "echo asked; until [ -e /volume/go ]; do sleep 0.05; done; exit 5"
+    waits = f"trap '{asked}' TERM; echo ready; while :; do sleep 0.05; done"
+    run = ("run", "--id", "patient", "--revision", "r1", "-t", "-i", "sh", "-c", waits)
+    with Terminal(host, *run) as terminal:
         raw(host, terminal)
         terminal.signal(signal.SIGHUP)
         terminal.until(b"asked")
         for _ in range(2):
             terminal.signal(signal.SIGHUP)
+        time.sleep(0.5)  # for a kill, which would be wrong
+        go.touch()
         assert terminal.code() == 5
         unharmed(terminal)
 

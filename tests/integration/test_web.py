@@ -7,7 +7,6 @@ import re
 import socket
 import ssl
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -154,10 +153,15 @@ def test_supervise_is_killed_and_started_again_while_a_page_is_open(shown: Shown
 def test_the_process_has_no_child_and_no_connection(shown: Shown) -> None:
     pid = shown.page.process.pid
     assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""
-    links = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
-    assert not [link for link in links if str(link).startswith(str(shown.host.directory / "run"))], (
-        "the document is closed"
-    )
+
+    def is_open() -> bool:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if link.readlink().is_relative_to(shown.host.directory / "run"):
+                    return True
+        return False
+
+    shown.wait(lambda: not is_open(), "the document to be closed")
 
 
 def test_500_connections_and_slow_readers(shown: Shown) -> None:
@@ -181,10 +185,8 @@ def test_a_host_header_of_somebody_else(shown: Shown) -> None:
 
 def test_sigterm_ends_it_although_pages_are_open(shown: Shown) -> None:
     with shown.page.opened():
-        began = time.monotonic()
         shown.page.process.signal(15)
-        shown.page.process.wait(10)
-        assert time.monotonic() - began < 3
+        shown.page.process.wait(10)  # a page stays open for ever
     shown.page.start()
 
 
