@@ -342,7 +342,7 @@ def usage_of_a_running_container(case: Case) -> None:
     assert usage is not None
     assert (usage.memory > 0, usage.memory_limit) == (True, 64 * 2**20)
     assert usage.started is not None
-    assert abs(case.clock.wall() - usage.started) < 5
+    assert abs(case.clock.wall() - usage.started) < 60
     case.runtime.stop(container, 5)
     assert case.runtime.usage(container) is None
 
@@ -364,7 +364,7 @@ def stopping_what_ignores_sigterm(case: Case) -> None:
     container = case.started("ignores-sigterm", stop=Stop(grace=1))
     began = case.clock.monotonic()
     assert case.runtime.stop(container, 1) is True
-    assert 0.9 <= case.clock.monotonic() - began < 5
+    assert 0.9 <= case.clock.monotonic() - began < 10  # the daemon's own default
     state = case.runtime.inspect(container)
     assert state is not None
     assert state.exit_code == 137

@@ -63,7 +63,7 @@ def test_a_bad_revision_is_rolled_back_by_itself_having_seen_at_most_its_share(
     with Load(host.url(), busy=20, idle=20) as load:
         began = time.time()
         result = host.upgrade("r2").expect(1)
-        assert time.time() - began < 45
+        assert time.time() - began < 60
         time.sleep(0.3)
         seen = load.stop()
     print(seen, result.stderr)
@@ -82,7 +82,7 @@ def test_a_good_revision_goes_on_and_loses_nothing(host: TestHost) -> None:
         host.upgrade("r2", check=True)
         seen = load.stop()
     assert seen.lost == 0, f"{seen}\n{seen.told[:10]}"
-    assert 3 <= float(host.history()[-1]["steps"]["canary"]) < 10
+    assert 3 <= float(host.history()[-1]["steps"]["canary"]) < 60
     nothing_left_behind(host, "r2", count=2)
 
 

@@ -57,7 +57,7 @@ def test_a_signal_at_the_gate_rolls_back(serving: TestHost, number: int, code: i
     result = upgrade.wait(20)
     rolled_back(serving, result, code)
     assert "roll back the upgrade of web" in result.stderr
-    assert result.seconds < 10
+    assert result.seconds < 30  # the start timeout
 
 
 def test_more_ctrl_c_do_not_stop_the_rollback(serving: TestHost) -> None:
@@ -113,7 +113,7 @@ def test_a_signal_after_the_commit_is_answered_and_the_upgrade_finishes(
     upgrade = begin(serving)
     serving.wait_for(lambda: "   drain  " in upgrade.stderr, "the drain")
     upgrade.signal(number)
-    serving.wait_for(lambda: "already committed: finishing the change\n" in upgrade.stderr, "the answer", timeout=2)
+    serving.wait_for(lambda: "already committed: finishing the change\n" in upgrade.stderr, "the answer")
     assert upgrade.running()
     assert upload.result(10).revision == "r1"
     result = upgrade.wait(20).expect(0)

@@ -18,7 +18,7 @@ def test_ctrl_c_while_a_registry_is_silent(serving: TestHost) -> None:
         registry.settimeout(20)
         connection, _ = registry.accept()  # the daemon gets no answer
         upgrade.signal(signal.SIGINT)
-        result = upgrade.wait(3)
+        result = upgrade.wait(10)
         connection.close()
     failed(result, 130, "interrupted")
     nothing_left_behind(serving, "r1")
