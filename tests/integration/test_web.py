@@ -275,8 +275,9 @@ def test_prometheus_scrapes_it_and_the_rules_see_prepared_troubles(shown: Shown,
         assert query(port, "ALERTS") == [], "neither a healthy nor an undeployed service raises an alert"
         assert [one for one in dashboard_queries() if query(port, one) is None] == []
         shown.define({**SERVICES, "new": {"count": "many"}})
+        host.conductor("supervise", "pause", "--id", "web", "--reason", "both at once", check=True)
         for one in host.containers("web"):
-            host.daemon.api.pause(one.id)  # Docker cannot start anything in their place at once
+            host.daemon.api.pause(one.id)
         shown.wait(lambda: "web" in firing(port, "ConductorServiceDown"), "ConductorServiceDown")
         shown.wait(lambda: firing(port, "ConductorDefinitionsInvalid"), "ConductorDefinitionsInvalid")
         shown.supervise.kill()
