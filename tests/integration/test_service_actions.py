@@ -35,7 +35,7 @@ def test_rollback_to_the_release_before_it_with_its_own_definition(web: TestHost
         web.upgrade(revision, check=True)
     with web.load(busy=1, idle=9) as load:
         for words, before, to, name in (((), "r4", "r3", "blue"), (("--to", "r2"), "r3", "r2", "red")):
-            done(service(web, "rollback", *words), f"web runs {to} with 1 replica")
+            done(service(web, "rollback", *words), f"web is running {to} with 1 replica")
             assert last(web) == ("rollback", before, to, 1, "done")
             assert colour(web) == {name}
             nothing_left_behind(web, to)
