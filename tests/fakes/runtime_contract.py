@@ -6,7 +6,8 @@ A behaviour that the fake got wrong fails in one of the two, so the fake cannot 
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +27,10 @@ from tests.fakes.runtime import Behaviour
 
 # Each container is one of these: the command for Docker, and what the fake does instead.
 PROGRAMS: dict[str, tuple[tuple[str, ...], Behaviour]] = {
-    "serves": (("sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.05; done"), Behaviour()),
+    "serves": (
+        ("sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"),
+        Behaviour(stdout=("ready",)),
+    ),
     "ignores-sigterm": (
         ("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"),
         Behaviour(ignores_sigterm=True),
@@ -45,7 +49,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], Behaviour]] = {
         Behaviour(exits_after=0.0, stdout=("1%\r2%", "x" * 40000, "no newline")),
     ),
     "prints-and-serves": (
-        ("sh", "-c", "echo one; trap 'exit 143' TERM; while :; do sleep 0.05; done"),
+        ("sh", "-c", "trap 'exit 143' TERM; echo one; while :; do sleep 0.05; done"),
         Behaviour(stdout=("one",)),
     ),
     "missing": (("/nosuch",), Behaviour(start_error="no such file or directory", exit_code=127)),
@@ -69,6 +73,7 @@ class Case(NamedTuple):
     image: str  # a reference
     tag: Callable[[str], None]  # gives the image another reference
     node: str = ""  # the address of the only node of a fleet
+    ports: tuple[int, int] = (28731, 28733)  # first and last for published replicas
 
     def address(self, number: int) -> str:
         """Return an IP of the network."""
@@ -130,6 +135,13 @@ class Case(NamedTuple):
         self.runtime.start(container)
         return container
 
+    def await_ready(self, container: str) -> None:
+        """Wait until a container of `serves` has set its trap. Before that, SIGTERM has no effect on the first process."""
+        until = self.clock.monotonic() + 10
+        while "ready" not in self.runtime.logs(container, 1):
+            assert self.clock.monotonic() < until
+            self.clock.sleep(0.05)
+
     def await_exit(self, container: str) -> None:
         """Wait until a container has exited."""
         until = self.clock.monotonic() + 10
@@ -159,6 +171,7 @@ def life_of_a_replica(case: Case) -> None:
     state = case.runtime.inspect(container)
     assert state is not None
     assert (state.running, state.exit_code, state.out_of_memory) == (True, None, False)
+    case.await_ready(container)
     assert case.runtime.stop(container, 5) is False
     state = case.runtime.inspect(container)
     assert state is not None
@@ -213,12 +226,12 @@ def address_of_a_replica(case: Case) -> None:
 
 @behaviour
 def address_of_a_published_replica(case: Case) -> None:
-    container = case.started("serves", publish=(28731, 28733))
+    container = case.started("serves", publish=case.ports)
     state = case.runtime.inspect(container)
     assert state is not None
-    assert state.address == "127.0.0.1:28731"
-    assert case.runtime.containers().replicas[0].endpoint == "127.0.0.1:28731"
-    other = case.runtime.create(case.replica("serves", 3, publish=(28731, 28733)))
+    assert state.address == f"127.0.0.1:{case.ports[0]}"
+    assert case.runtime.containers().replicas[0].endpoint == state.address
+    other = case.runtime.create(case.replica("serves", 3, publish=case.ports))
     with pytest.raises(ConductorError):
         case.runtime.start(other)
     assert case.runtime.containers().replicas[1].state == "created"
@@ -373,7 +386,7 @@ def stopping_what_ignores_sigterm(case: Case) -> None:
 @behaviour
 def signals(case: Case) -> None:
     container, stubborn = case.started("serves", 2), case.started("ignores-sigterm", 3)
-    case.clock.sleep(0.5)  # until the programs have set their traps
+    case.await_ready(container)  # the other one ignores SIGTERM without its trap, too
     for _ in range(2):
         case.runtime.signal(container, "SIGTERM")
         case.runtime.signal(stubborn, "SIGTERM")
@@ -475,7 +488,7 @@ def capture(case: Case) -> None:
     captured = {}
     for number, program in enumerate(("prints", "prints-and-fails", "missing", "serves")):
         container = case.runtime.create(case.task(program, job=str(number)))
-        captured[program] = case.runtime.capture(container, 2.0, 65536)
+        captured[program] = case.runtime.capture(container, 2.0 if program == "serves" else 20.0, 65536)
     assert captured["prints"] == Captured(stdout=b"one\ntwo\n", stderr=b"three\n", failure="")
     assert (captured["prints-and-fails"].stdout, captured["prints-and-fails"].failure) == (
         b"one\n",
@@ -556,27 +569,31 @@ def ports_for_outgoing_connections(case: Case) -> None:
 def events(case: Case) -> None:
     """Events of replicas only: start, exit and removal."""
     received: list[ContainerEvent] = []
-    listening, done = threading.Event(), threading.Event()
+    earlier: list[str] = []  # containers whose events show that the runtime has begun to send
+    sending, done = threading.Event(), threading.Event()
 
     def listen() -> None:
         with contextlib.suppress(ConductorError):
-            for event in subscribed():
+            for event in case.runtime.events():
+                if event.container in earlier:
+                    sending.set()
+                    continue
                 received.append(event)
                 if not event.exited and event.fewer:
                     done.set()
                     return
 
-    def subscribed() -> Iterator[ContainerEvent]:
-        stream = case.runtime.events()
-        listening.set()
-        return stream
-
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
-    assert listening.wait(5)
-    threading.Event().wait(0.5)  # Docker begins to send some time after the request
+    until = time.monotonic() + 20
+    while not sending.wait(0.1):
+        assert time.monotonic() < until
+        earlier.append(case.runtime.create(case.replica("exits", 3)))
+        case.runtime.start(earlier[-1])
+        case.runtime.remove(earlier[-1])
     case.runtime.start(case.runtime.create(case.task("exits")))
     container = case.started("serves")
+    case.await_ready(container)
     case.runtime.stop(container, 5)
     case.runtime.remove(container)
     assert done.wait(10)

@@ -94,7 +94,7 @@ class Campaign:
         self.command(self._upgrade()).expect(0)
         self._files = self.nginx_files()
         is_routed = "web" in self.scenario.ids and not self.scenario.repairs  # one begins with a replica that is gone
-        self.clients = ClientsOf(self.host.url() if is_routed else None)
+        self.clients = ClientsOf(self.host if is_routed else None)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tests.support.host import TestHost
 from tests.support.load import Load
 
 # By path. The slow requests last longer than a stopped container. They also last longer than the announce of a reload, which
@@ -12,9 +13,9 @@ THINK_SECONDS = 0.02  # between the requests of a client: what is left of the ma
 
 @dataclass
 class ClientsOf:
-    """The clients of a host's URL (None: there are none), which can be ended and begun again. `losses` describes the lost requests."""
+    """The clients of a host (None: there are none), which can be ended and begun again. `losses` describes the lost requests."""
 
-    url: str | None
+    host: TestHost | None
     requests: int = 0
     lost: int = 0
     losses: list[str] = field(default_factory=list)
@@ -22,10 +23,12 @@ class ClientsOf:
 
     def begin(self) -> None:
         """Send requests, if none are sent yet."""
-        if self.url is not None and not self._loads:
+        if self.host is not None and not self._loads:
             for path, clients in CLIENTS.items():
                 headers = {"Connection": "close"} if path else {}
-                load = Load(f"{self.url}{path}", busy=0, idle=clients, idle_seconds=THINK_SECONDS, headers=headers)
+                load = self.host.load(
+                    path=f"/{path}", busy=0, idle=clients, idle_seconds=THINK_SECONDS, headers=headers
+                )
                 self._loads.append(load)
                 load.__enter__()
 

@@ -7,7 +7,6 @@ import pytest
 from tests.host.conftest import COUNTS, MACHINES_OWN, PORTS, SERVICES, found
 from tests.support.cookbook import UNIT, converge
 from tests.support.debs import NEXT, Debs, debs
-from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.site import Site
 
@@ -42,7 +41,7 @@ def test_the_package_is_installed_and_upgraded_by_the_cookbook(site: Site, packa
     pid, before = main_pid(site), site.containers()
     assert converged(site, packages.first.name)["updated"] == []
     assert main_pid(site) == pid
-    with Load(site.url("shop"), busy=10, idle=10) as load:
+    with site.load("shop", busy=10, idle=10) as load:
         assert converged(site, packages.later.name)["updated"] == [PACKAGE]
         assert site.conductor("--version").stdout.split()[1] == NEXT
         assert main_pid(site) != pid

@@ -9,7 +9,6 @@ from tests.host.conftest import COUNTS, PORTS, SERVICES
 from tests.support.cookbook import converge
 from tests.support.footprint import changes, footprint
 from tests.support.host_image import RELEASES, Release
-from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.site import Site, There
 from tests.support.witness import Witness
@@ -110,7 +109,7 @@ def first_deploy(site: Site) -> None:
 def upgrade_and_rollback_under_load(site: Site) -> None:
     """From outside, on the host's address; one call moves both services."""
     site.deployed("r1", COUNTS)
-    with Witness(site.machine.address, site.ports) as witness, Load(site.url("shop"), busy=20, idle=20) as load:
+    with Witness(site.machine.address, site.ports) as witness, site.load("shop", busy=20, idle=20) as load:
         site.upgrade("r2", *COUNTS)
         site.settle({"shop": ("r2", 2), "api": ("r2", 1)})
         site.conductor("service", "rollback", "--id", "shop")
@@ -127,7 +126,7 @@ def upgrade_and_rollback_under_load(site: Site) -> None:
 def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
     site.conductor("service", "upgrade", "--id", "api", "--revision", "r1")
     before = site.containers()
-    with Load(site.url("shop"), busy=10, idle=10) as load:
+    with site.load("shop", busy=10, idle=10) as load:
         failed = site.upgrade("r9", "api", "shop", check=False)  # r9 of api exits as it starts
         result = load.stop()
     assert failed.code == 1, failed

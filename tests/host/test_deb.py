@@ -16,7 +16,6 @@ from tests.support.confinement import tried_from_inside
 from tests.support.cookbook import UNIT, service
 from tests.support.debs import NEXT, Debs, build, debs, repacked
 from tests.support.host_image import Release
-from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.site import Site, load_app
 from tests.support.witness import Witness
@@ -176,8 +175,8 @@ def the_status_page_shows_the_host_and_can_do_nothing(site: Site) -> None:
     assert machine.run("systemctl", "is-active", WEB, check=False).stdout == "inactive\n", (
         "it starts with the first request"
     )
-    machine.wait_for(lambda: '"service":"shop"' in asked(site, "/status.json"), "the published host")
-    assert "services are healthy" in asked(site, "/")
+    machine.wait_for(lambda: "services are healthy" in asked(site, "/"), "the published host")
+    assert '"service":"shop"' in asked(site, "/status.json")
     assert "conductor_service_healthy" in asked(site, "/metrics")
     assert "Permission denied" in asked(site, "/", "--user", "nobody")
     assert machine.run("systemd-analyze", "verify", f"{WEB}.service", f"{WEB}.socket").output == ""
@@ -213,7 +212,7 @@ def the_next_version_is_installed_while_everything_runs(site: Site, packages: De
     task = machine.spawn(
         "conductor", "run", "--id", "shop", "--revision", "r2", "sh", "-c", f"{UNTIL_ALLOWED}; echo done; exit 7"
     )
-    with Witness(machine.address, site.ports) as witness, Load(site.url("shop"), busy=10, idle=10) as load:
+    with Witness(machine.address, site.ports) as witness, site.load("shop", busy=10, idle=10) as load:
         upgrade = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", "r2")
         time.sleep((58 - time.time()) % 60)
         install(site, packages.later.name)
@@ -247,11 +246,13 @@ def ran_in_each_minute(site: Site, last: int) -> bool:
 
 
 def a_task_that_runs_when_the_package_is_removed_ends_as_ever(site: Site) -> None:
-    task = site.machine.spawn("conductor", "run", "--id", "shop", "sh", "-c", "sleep 15; echo done; exit 7")
+    until = UNTIL_ALLOWED.replace("$REVISION", "removed")
+    task = site.machine.spawn("conductor", "run", "--id", "shop", "sh", "-c", f"{until}; echo done; exit 7")
     site.machine.wait_for(lambda: any(one.kind == "task" for one in site.containers("shop")), "the task")
     said = site.machine.run("dpkg", "--remove", "conductor").stderr
     assert "a process still uses it" in said
     assert site.machine.run("systemctl", "is-active", UNIT, check=False).stdout == "inactive\n"
+    site.machine.run("touch", "/srv/shop/removed")
     assert task.communicate(timeout=60)[0] == "done\n"
     assert task.returncode == 7
     assert site.machine.exists(STATE_DIR)
@@ -285,7 +286,7 @@ def test_ten_installations_during_upgrades_under_load(site: Site, building: "Fut
     )
     machine.wait_for(lambda: any(one.kind == "task" for one in site.containers("shop")), "the task")
     began = int(time.time()) // 60 + 1
-    with Witness(machine.address, site.ports) as witness, Load(site.url("shop"), busy=10, idle=10) as load:
+    with Witness(machine.address, site.ports) as witness, site.load("shop", busy=10, idle=10) as load:
         for number in range(10):
             revision = f"r{number % 2 + 2}"
             upgrade = machine.spawn("conductor", "service", "upgrade", "--id", "shop", "--revision", revision)

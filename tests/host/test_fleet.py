@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.load import Load
 from tests.support.managers import NODES, Managers, fleet_managers
 
 pytestmark = pytest.mark.long
@@ -26,7 +25,7 @@ def test_upgrades_from_managers_in_turn_lose_no_request_on_any_edge(managers: Ma
     managers.upgrade("h1", "r1")
     managers.conductor("h1", "service", "upgrade", "--id", "worker", "--revision", "r1")
     with contextlib.ExitStack() as stack:
-        loads = [stack.enter_context(Load(managers.url(node), busy=3, idle=3)) for node in NODES]
+        loads = [stack.enter_context(managers.load(node, busy=3, idle=3)) for node in NODES]
         for number in range(UPGRADES):
             managers.upgrade(NODES[number % 3], ("r2", "r1")[number % 2])
         results = [load.stop() for load in loads]
@@ -158,7 +157,7 @@ def test_replicas_of_a_release_run_on_different_nodes(managers: Managers) -> Non
 def test_an_edge_that_is_stopped_for_ten_seconds_is_waited_for(managers: Managers) -> None:
     managers.upgrade("h1", "r1")
     h2 = managers.machines["h2"]
-    with Load(managers.url("h2"), busy=2, idle=2) as load:
+    with managers.load("h2", busy=2, idle=2) as load:
         h2.run("systemctl", "kill", "--signal=STOP", "conductor-supervise")
         try:
             process = managers.machines["h1"].spawn(
@@ -213,7 +212,7 @@ def test_a_node_that_is_lost_and_returns(managers: Managers, leads: bool) -> Non
     machine, others = managers.machines[lost], [name for name in NODES if name != lost]
     first = managers.machines[others[0]]
     with contextlib.ExitStack() as stack:
-        loads = [stack.enter_context(Load(managers.url(node), busy=CLIENTS, idle=CLIENTS)) for node in others]
+        loads = [stack.enter_context(managers.load(node, busy=CLIENTS, idle=CLIENTS)) for node in others]
         began = time.monotonic()
         machine.power_off(orderly=False)
         for node in others:

@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.fleet import Fleet
 from tests.support.host_image import Release
-from tests.support.load import Load, LoadResult
+from tests.support.load import LoadResult
 from tests.support.machine_network import Ran
 from tests.support.shop_fleet import EXAMPLES, OPERATOR, REVISIONS, WEBS, Shop, prepare, settle
 
@@ -43,9 +43,7 @@ def load_on_each(shop: Shop) -> Iterator[dict[str, LoadResult]]:
     """Run busy and idle clients on every host; their results are available at the end."""
     results: dict[str, LoadResult] = {}
     with contextlib.ExitStack() as stack:
-        loads = {
-            name: stack.enter_context(Load(site.url("shop_web"), busy=6, idle=10)) for name, site in shop.sites.items()
-        }
+        loads = {name: stack.enter_context(site.load("shop_web", busy=6, idle=10)) for name, site in shop.sites.items()}
         yield results
         results.update({name: load.stop() for name, load in loads.items()})
     for name, result in results.items():

@@ -7,7 +7,6 @@ import pytest
 from tests.host.conftest import PORTS, found
 from tests.support.cookbook import converge, service
 from tests.support.host_image import RELEASES, Release
-from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.site import Site
 
@@ -43,7 +42,7 @@ def test_ten_upgrades_lose_nothing_for_any_class_of_client(site: Site) -> None:
     site.deployed("r1", {"shop": 2})
     before = reloads(site)
     loads = {
-        name: Load(site.url("shop"), busy=busy, idle=idle, idle_seconds=seconds)
+        name: site.load("shop", busy=busy, idle=idle, idle_seconds=seconds)
         for name, (busy, idle, seconds) in CLASSES.items()
     }
     for load in loads.values():
@@ -84,7 +83,7 @@ def test_a_reboot_changes_no_routing(site: Site) -> None:
 
 def test_a_canary(site: Site) -> None:
     site.deployed("r5", {"shop": 2})
-    with Load(site.url("shop"), busy=20, idle=20) as load:
+    with site.load("shop", busy=20, idle=20) as load:
         words = ("service", "upgrade", "--id", "shop", "--revision", "r6", "--canary", "20%", "--for", "3s")
         site.conductor(*words)
         result = load.stop()

@@ -7,7 +7,6 @@ from typing import IO
 import pytest
 
 from tests.host.conftest import COUNTS
-from tests.support.load import Load
 from tests.support.site import Site
 from tests.support.witness import Witness
 
@@ -37,7 +36,7 @@ def test_reboot_under_load(site: Site, moment: str) -> None:
     site.settle(expected(old))
     with (
         Witness(machine.address, site.ports) as witness,
-        Load(site.url("shop"), busy=5, idle=5, timeout=3) as load,
+        site.load("shop", busy=5, idle=5, timeout=3) as load,
         machine.spawn(*UPGRADE, new) as upgrade,
     ):
         assert upgrade.stderr is not None

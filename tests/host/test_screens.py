@@ -9,7 +9,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,21 +70,24 @@ class Terminal:
         words = machine.words("env", f"PS1={PROMPT}", "TERM=screen", "sh", stdin=True)
         words.insert(words.index("-i") + 1, "-t")
         self._run("new-session", "-d", "-x", "80", "-y", "200", shlex.join(words))
-        self._wait_for_prompt()
+        self._commands = 0
+        self._wait_for(lambda lines: lines[-1:] == [PROMPT.rstrip()])
 
     def run(self, command: str) -> str:
         """Type a command; return what the terminal shows when it has ended."""
-        self._run("send-keys", "-l", "clear; " + command)
+        self._commands += 1
+        end = f"END{self._commands}"  # a line of its own, which no earlier screen has
+        self._run("send-keys", "-l", f"clear; {command}; echo {end}")
         self._run("send-keys", "Enter")
-        self._wait_for_prompt()
-        return "\n".join(self._lines()[:-1])
+        lines = self._wait_for(lambda lines: end in lines)
+        return "\n".join(lines[: lines.index(end)])
 
-    def _wait_for_prompt(self) -> None:
-        time.sleep(0.5)  # until the command has cleared the screen
+    def _wait_for(self, condition: Callable[[list[str]], bool]) -> list[str]:
         until = time.monotonic() + COMMAND_SECONDS
-        while self._lines()[-1:] != [PROMPT.rstrip()]:
-            assert time.monotonic() < until, self._lines()
+        while not condition(lines := self._lines()):
+            assert time.monotonic() < until, lines
             time.sleep(0.1)
+        return lines
 
     def _lines(self) -> list[str]:
         return self._run("capture-pane", "-p", "-J").rstrip().split("\n")

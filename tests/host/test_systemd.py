@@ -5,7 +5,6 @@ import time
 import pytest
 
 from tests.host.conftest import COUNTS
-from tests.support.load import Load
 from tests.support.site import Site
 from tests.support.witness import Witness
 
@@ -189,7 +188,7 @@ def test_the_wall_clock_jumps(site: Site) -> None:
             time.sleep(7)  # more than one look
             assert site.containers() == before
             said = site.machine.run("journalctl", "-u", UNIT, "-n", "3", "--no-pager").stdout
-            with Load(site.url("api"), busy=2, idle=2):
+            with site.load("api", busy=2, idle=2):
                 site.machine.run(
                     "sh", "-c", "docker kill $(docker ps -q --filter label=conductor.service=shop | head -1)"
                 )

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.host.conftest import COUNTS
-from tests.support.load import Load
 from tests.support.site import Site
 from tests.support.witness import Witness
 
@@ -19,7 +18,7 @@ def test_ten_upgrades_under_load(site: Site) -> None:
 def ten_upgrades_under_load(site: Site) -> None:
     """No client loses a request. One call upgrades both services."""
     site.deployed("r1", COUNTS)
-    with Witness(site.machine.address, site.ports) as witness, Load(site.url("shop"), busy=20, idle=20) as load:
+    with Witness(site.machine.address, site.ports) as witness, site.load("shop", busy=20, idle=20) as load:
         for number in range(UPGRADES):
             site.upgrade(("r2", "r1")[number % 2], *COUNTS)
         result = load.stop()

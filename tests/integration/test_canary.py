@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.aftermath import nothing_left_behind
 from tests.support.host import TestHost
-from tests.support.load import Load, LoadResult
+from tests.support.load import LoadResult
 
 ANY_LATENCY = 1000  # a busy machine may delay the answers of some replicas
 APP = Path(__file__).parents[1] / "support" / "failing_app.py"
@@ -60,7 +60,7 @@ def test_a_bad_revision_is_rolled_back_by_itself_having_seen_at_most_its_share(
     host: TestHost, fault: str, max_latency: float, words: str
 ) -> None:
     deploy(host, fault, **{"for": "60s", "max_latency": max_latency})
-    with Load(host.url(), busy=20, idle=20) as load:
+    with host.load(busy=20, idle=20) as load:
         began = time.time()
         result = host.upgrade("r2").expect(1)
         assert time.time() - began < 60
@@ -78,7 +78,7 @@ def test_a_bad_revision_is_rolled_back_by_itself_having_seen_at_most_its_share(
 
 def test_a_good_revision_goes_on_and_loses_nothing(host: TestHost) -> None:
     deploy(host)
-    with Load(host.url(), busy=20, idle=20) as load:
+    with host.load(busy=20, idle=20) as load:
         host.upgrade("r2", check=True)
         seen = load.stop()
     assert seen.lost == 0, f"{seen}\n{seen.told[:10]}"
@@ -105,7 +105,7 @@ def test_a_killed_canary_is_rolled_back_by_the_next_command(host: TestHost) -> N
     upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
     host.wait_for(lambda: host.get().revision == "r2", "an answer of r2")
     upgrade.kill()
-    with Load(host.url(), busy=20, idle=0) as load:
+    with host.load(busy=20, idle=0) as load:
         told = host.conductor("service", "restart", "--id", "web", check=True).stderr
         seen = load.stop()
     assert "was interrupted: rolling it back" in told

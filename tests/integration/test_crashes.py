@@ -12,7 +12,6 @@ import pytest
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import REVISIONS
-from tests.support.load import Load
 
 pytestmark = pytest.mark.both_ways
 
@@ -29,7 +28,7 @@ def test_killed_at_random_moments(host: TestHost, rounds: int) -> None:
     host.define({"web": SERVICE})
     host.upgrade("r1", check=True)
     revisions = cycle(REVISIONS[1:])
-    with Load(host.url(), busy=5, idle=5) as load:
+    with host.load(busy=5, idle=5) as load:
         aims = AIMS | {"switching": SWITCHING[host.cutover]}
         for turn, (aim, longest) in zip(range(rounds), cycle(aims.items()), strict=False):
             killed, following = next(revisions), next(revisions)
@@ -69,7 +68,7 @@ def test_each_recovery_is_killed_too(host: TestHost) -> None:
     chance = random.Random(SEED)
     host.define({"web": SERVICE})
     host.upgrade("r1", check=True)
-    with Load(host.url(), busy=5, idle=5) as load:
+    with host.load(busy=5, idle=5) as load:
         longest = host.upgrade("r2", check=True).seconds
         for revision in REVISIONS[2:5]:
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", revision)

@@ -13,7 +13,6 @@ from tests.support.commands import Result, Spawned
 from tests.support.daemon import SOCKET
 from tests.support.daemon_between import DaemonBetween, Trouble
 from tests.support.host import TestHost, merged
-from tests.support.load import Load
 from tests.support.spans import hook, overlaps, spans
 
 pytestmark = pytest.mark.both_ways
@@ -80,7 +79,7 @@ def upgrades_under_load(host: TestHost, times: int) -> None:
     host.define(payments(host))
     upgrade(host, "r1").expect(0)
     live = "r1"
-    with Load(host.url(), busy=2, idle=18) as load:
+    with host.load(busy=2, idle=18) as load:
         for n in range(1, times + 1):
             before = reloads(host)
             if n % 3:
@@ -162,7 +161,7 @@ def killed_at_random(host: TestHost, times: int) -> None:
     took = upgrade(host, "r1").expect(0).seconds
     chosen = random.Random(20)
     phases = []
-    with Load(host.url(), busy=1, idle=9) as load:
+    with host.load(busy=1, idle=9) as load:
         for n in range(times):
             revision, after = GOOD[2 * n % 5], GOOD[(2 * n + 1) % 5]
             killed = begin(host, revision)

@@ -16,7 +16,7 @@ from conductor.traffic.peers import Peers, decoded, encoded
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import REVISIONS
-from tests.support.load import Load, SlowUpload
+from tests.support.load import SlowUpload
 from tests.support.supervised import Supervised
 from tests.support.websocket import WebSocket
 
@@ -59,7 +59,7 @@ def test_no_client_of_any_class_loses_a_request(host: TestHost, upgrades: int) -
     revisions = list(islice(cycle(REVISIONS), 1, upgrades + 1))
     gone: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
-        loads = {name: stack.enter_context(Load(host.url(), **clients)) for name, clients in CLASSES.items()}
+        loads = {name: stack.enter_context(host.load(**clients)) for name, clients in CLASSES.items()}
         upload = stack.enter_context(contextlib.closing(SlowUpload(host.url("web", "/upload"))))
         upload.finish_after(20 if upgrades > 1 else 3)
         for revision in revisions:
@@ -91,7 +91,7 @@ def test_reloads_by_somebody_else_change_no_routing(host: TestHost) -> None:
     host.upgrade("r1", check=True)
     revisions = list(islice(cycle(REVISIONS), 1, 11))
     gone: dict[str, float] = {}
-    with Load(host.url(), busy=50, idle=50) as load:
+    with host.load(busy=50, idle=50) as load:
         for number, revision in enumerate(revisions):
             upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", revision)
             time.sleep(0.1 * (number * 7 % 10))  # anywhere in the upgrade
@@ -200,7 +200,7 @@ def test_a_changed_server_block_is_reloaded_and_the_next_upgrade_is_not(host: Te
     host.upgrade("r1", check=True)
     before = reloads(host)
     host.define({"web": merged(QUICK, {"nginx": {"server": {"body_limit": "2MiB"}}})})
-    with Load(host.url(), busy=20, idle=0) as load:
+    with host.load(busy=20, idle=0) as load:
         host.upgrade("r2", check=True)
         assert reloads(host) == before + 1
         host.upgrade("r3", check=True)

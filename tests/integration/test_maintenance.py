@@ -9,7 +9,6 @@ import pytest
 from conductor.times import time_text
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost
-from tests.support.load import Load
 from tests.support.service_actions import done, last, service
 
 OFF_HINT = "conductor service maintenance --id web off"
@@ -31,7 +30,7 @@ def row(host: TestHost) -> dict[str, Any]:
 
 def test_no_request_is_lost_through_a_maintenance_with_an_upgrade(maintained: TestHost) -> None:
     host = maintained
-    with Load(host.url(), busy=5, idle=5) as load:
+    with host.load(busy=5, idle=5) as load:
         done(
             service(host, "maintenance", "on", "--message", "Back at <noon>."),
             "web is running r1 with 1 replica and is in maintenance: nginx returns 503",

@@ -104,7 +104,7 @@ def test_a_network_without_a_free_address(host: TestHost) -> None:
 
 
 def test_a_published_port_that_another_program_has(host: TestHost) -> None:
-    low = three_ports(host)
+    low, _ = host.claims.ports(3)
     host.define({"web": merged(QUICK, {"publish": [low, low + 2]})})
     host.upgrade("r1", check=True)
     with socket.create_server(("127.0.0.1", low + 1)):
@@ -117,16 +117,6 @@ def test_a_published_port_that_another_program_has(host: TestHost) -> None:
         host.upgrade("r2", check=True)  # the cursor has moved on
         nothing_left_behind(host, "r2")
     assert reservations(host) == {}
-
-
-def three_ports(host: TestHost) -> int:
-    """Return the first of three adjacent free ports."""
-    while True:
-        low = host.claims.port()
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in range(low, low + 3):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return low
 
 
 @contextlib.contextmanager

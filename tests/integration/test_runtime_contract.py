@@ -58,7 +58,7 @@ def contract_case(socket: str, api: docker.APIClient) -> Iterator[Case]:
         api.tag(f"{APP}:r1", name, tagged)
 
     try:
-        yield Case(runtime, clock, instance, network, f"{APP}:r1", tag)
+        yield Case(runtime, clock, instance, network, f"{APP}:r1", tag, ports=claims.ports(3))
     finally:
         api.remove_network(instance)
         claims.release()

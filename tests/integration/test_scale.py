@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
-from tests.support.load import Load
 from tests.support.odd_clients import SlowUpload
 from tests.support.service_actions import done, last, service
 
@@ -19,7 +18,7 @@ SLOW_BOOT = merged(QUICK, {"env": {"BOOT": "1.5"}, "health": {"start_timeout": "
 
 
 def test_scale_under_load(web: TestHost) -> None:
-    with Load(web.url(), busy=1, idle=9) as load:
+    with web.load(busy=1, idle=9) as load:
         for words, count in ((("--count", "3"), 3), (("--count", "1"), 1), (("--count", "2"), 2), (("--reset",), 1)):
             done(service(web, "scale", *words), f"web is running r1 with {count} replica{'s' * (count != 1)}")
             assert last(web) == ("scale", "r1", "r1", count, "done")
@@ -41,7 +40,7 @@ def test_scale_stays_over_an_upgrade_and_keeps_the_containers_that_are_there(web
 @pytest.mark.both_ways(short=True)
 def test_scale_to_nothing_and_back_under_load(web: TestHost) -> None:
     """Without replicas nginx returns 503. No request is cut."""
-    with Load(web.url(), busy=1, idle=9) as load:
+    with web.load(busy=1, idle=9) as load:
         service(web, "scale", "--count", "0", check=True)
         nothing_left_behind(web, "r1", count=0)
         done(service(web, "scale", "--reset"), "web is running r1 with 1 replica")

@@ -8,7 +8,6 @@ import pytest
 from tests.support.aftermath import QUICK, failed, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import APP
-from tests.support.load import Load
 from tests.support.odd_clients import SlowUpload
 from tests.support.service_actions import done, last, service
 
@@ -34,9 +33,9 @@ def test_rollback_to_the_release_before_it_with_its_own_definition(web: TestHost
     for revision, name in (("r2", "red"), ("r3", "blue"), ("r4", "green")):
         web.define(painted(name))
         web.upgrade(revision, check=True)
-    with Load(web.url(), busy=1, idle=9) as load:
+    with web.load(busy=1, idle=9) as load:
         for words, before, to, name in (((), "r4", "r3", "blue"), (("--to", "r2"), "r3", "r2", "red")):
-            done(service(web, "rollback", *words), f"web runs {to} with 1 replica")
+            done(service(web, "rollback", *words), f"web is running {to} with 1 replica")
             assert last(web) == ("rollback", before, to, 1, "done")
             assert colour(web) == {name}
             nothing_left_behind(web, to)
@@ -110,7 +109,7 @@ def test_releases_kept(host: TestHost) -> None:
 def test_restart(web: TestHost) -> None:
     (before,) = web.containers("web")
     web.define(painted("red"))
-    with Load(web.url(), busy=1, idle=9) as load:
+    with web.load(busy=1, idle=9) as load:
         done(service(web, "restart"), "web is running r1 with 1 replica")
         counted = load.stop()
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"

@@ -15,7 +15,6 @@ from tests.support.aftermath import nothing_left_behind
 from tests.support.daemon_between import DaemonBetween
 from tests.support.host import TestHost
 from tests.support.images import APP
-from tests.support.load import Load
 from tests.support.load_tally import MOST_LOSSES_TOLD
 from tests.support.supervised import Supervised, cpu_seconds, gaps
 
@@ -111,7 +110,7 @@ def test_all_replicas_are_unhealthy_for_a_shared_cause(sup: Supervised) -> None:
 
     sup.start()
     before = sup.served()
-    with Load(host.url(), busy=4, idle=4) as load:
+    with host.load(busy=4, idle=4) as load:
         sup.set_fault("500")
         host.wait_for(lambda: watched(lambda: "cannot repair web" in sup.log), "a replacement to fail", 20)
         assert sup.served() == before
@@ -130,7 +129,7 @@ def test_one_of_two_is_killed_under_load(sup: Supervised) -> None:
     """Its own requests are lost. Once it has left nginx, no request is lost."""
     sup.start()
     killed, healthy = sup.running()
-    with Load(sup.host.url(), busy=8, idle=8) as load:
+    with sup.host.load(busy=8, idle=8) as load:
         old = sup.host.nginx.workers()
         sup.host.kill(killed.id)
         sup.host.wait_for(lambda: sup.served() == {healthy.address}, "it to leave nginx", 10)
@@ -181,7 +180,7 @@ def test_a_surplus_replica_finishes_its_requests(sup: Supervised) -> None:
     host = sup.host
     host.conductor("service", "scale", "--id", "web", "--count", "3", check=True)
     wanted = json.loads((host.state_dir / "services" / "web.json").read_text())
-    with Load(host.url(path="/slow?s=1"), busy=9, idle=0) as load:
+    with host.load(path="/slow?s=1", busy=9, idle=0) as load:
         (host.state_dir / "services" / "web.json").write_text(json.dumps({**wanted, "scale": None}))
         sup.start()
         sup.wait_until_right(2)

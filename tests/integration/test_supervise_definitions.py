@@ -3,7 +3,6 @@
 import json
 
 from tests.support.aftermath import nothing_left_behind
-from tests.support.load import Load
 from tests.support.supervised import Supervised
 
 APPLY = {"supervise": {"drift": "apply"}}
@@ -30,7 +29,7 @@ def test_a_changed_definition_waits_for_a_deploy_unless_drift_is_apply(sup: Supe
     assert "drifted" in notes(sup)
     spawned.end()
     host.define({"web": changed}, host_extra=APPLY)
-    with Load(host.url(), busy=4, idle=4) as load:
+    with host.load(busy=4, idle=4) as load:
         sup.start()
         host.wait_for(lambda: len(sup.events.of("start")) == 2, f"two new replicas\n{sup.log}")
         sup.wait_until_right(2)

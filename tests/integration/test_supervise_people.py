@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.aftermath import nothing_left_behind
 from tests.support.host import TestHost
-from tests.support.load import Load
 from tests.support.supervised import Supervised
 
 SPACING_SECONDS = 5.0
@@ -106,7 +105,7 @@ def test_supervise_recovers_a_killed_upgrade(sup: Supervised, step: str) -> None
     """The recovery begins within 5 s and ends within the drain deadline and the grace. No request is lost."""
     host = sup.host
     sup.start()
-    with Load(host.url(path="/slow?s=0.3"), busy=8, idle=4) as load:
+    with host.load(path="/slow?s=0.3", busy=8, idle=4) as load:
         upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
         host.wait_for(lambda: re.search(rf"^ *{step}  ", upgrade.stderr, re.MULTILINE), step)
         time.sleep(0.05)

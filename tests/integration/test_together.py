@@ -9,7 +9,6 @@ import pytest
 from tests.support.aftermath import QUICK, nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import REVISIONS
-from tests.support.load import Load
 
 pytestmark = pytest.mark.both_ways
 
@@ -22,7 +21,7 @@ def test_five_services_at_once(host: TestHost) -> None:
     for service in SERVICES:
         host.upgrade("r1", service, check=True)
     with ExitStack() as stack:
-        loads = [stack.enter_context(Load(host.url(service), busy=2, idle=8)) for service in SERVICES]
+        loads = [stack.enter_context(host.load(service, busy=2, idle=8)) for service in SERVICES]
         for revision in ("r2", "r3"):
             started = [
                 host.spawn("service", "upgrade", "--id", service, "--revision", revision) for service in SERVICES
@@ -62,7 +61,7 @@ def test_five_for_the_same_service_that_wait(host: TestHost) -> None:
     host.define({"web": PATIENT})
     host.upgrade("r1", check=True)
     revisions = ("r2", "r3", "r4", "r4", "r4")
-    with Load(host.url(), busy=2, idle=8) as load:
+    with host.load(busy=2, idle=8) as load:
         started = [host.spawn("service", "upgrade", "--id", "web", "--revision", r, "--wait", "2m") for r in revisions]
         results = [upgrade.wait(120).expect(0) for upgrade in started]
         counted = load.stop()

@@ -9,7 +9,7 @@ import pytest
 from tests.support.aftermath import nothing_left_behind
 from tests.support.host import TestHost, merged
 from tests.support.images import REVISIONS
-from tests.support.load import Load, LoadResult
+from tests.support.load import LoadResult
 from tests.support.own_server import UPSTREAM_ONLY, install_own_server
 
 pytestmark = pytest.mark.both_ways
@@ -46,7 +46,7 @@ def test_upgrades_under_load_lose_nothing(host: TestHost, traffic: Traffic) -> N
         install_own_server(host)
     host.upgrade("r1", check=True)
     revisions = list(islice(cycle(REVISIONS), 1, traffic.upgrades + 1))
-    with Load(host.url(), busy=traffic.busy, idle=traffic.idle, idle_seconds=traffic.idle_seconds) as load:
+    with host.load(busy=traffic.busy, idle=traffic.idle, idle_seconds=traffic.idle_seconds) as load:
         gone = upgrade_through(host, revisions)
         result = load.stop()
     print(result)
@@ -78,7 +78,7 @@ def test_published_ports(host: TestHost) -> None:
     host.define({"web": service})
     host.upgrade("r1", check=True)
     used = ports_of(host)
-    with Load(host.url(), busy=5, idle=5) as load:
+    with host.load(busy=5, idle=5) as load:
         for revision in ("r2", "r3"):
             host.upgrade(revision, check=True)
             fresh = ports_of(host)
@@ -115,7 +115,7 @@ def test_503_before_the_first_deployment_and_with_count_0(host: TestHost) -> Non
     assert (host.get().status, host.get().revision) == (200, "r1")
 
     host.define({"web": merged(UPSTREAM_ONLY, {"count": 0})})
-    with Load(host.url(), busy=5, idle=5) as load:
+    with host.load(busy=5, idle=5) as load:
         host.upgrade("r1", check=True)
         result = load.stop()
     print(result)

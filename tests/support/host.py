@@ -22,11 +22,13 @@ from typing import Any
 import docker.errors
 import yaml
 
+from tests.support.announce import announce_seconds
 from tests.support.claims import Claims
 from tests.support.commands import ROOT, Result, Spawned
 from tests.support.daemon import SOCKET, Container, Daemon
 from tests.support.http_answer import Answer
 from tests.support.images import APP
+from tests.support.load import Load
 from tests.support.nginx import PrivateNginx
 from tests.support.odd_clients import EarlyBird
 
@@ -131,6 +133,10 @@ class TestHost:
     def url(self, service: str = "web", path: str = "/") -> str:
         """Return the URL that clients use."""
         return f"http://127.0.0.1:{self.port(service)}{path}"
+
+    def load(self, service: str = "web", path: str = "/", **clients: Any) -> Load:
+        """Return clients that send requests to the service and count the lost ones, except `Loss.IDLE_LONGER`."""
+        return Load(self.url(service, path), announce=announce_seconds(self.config.read_text()), **clients)
 
     # Commands.
 

@@ -4,12 +4,13 @@
 
 or in a test:
 
-    with Load(url) as load:
+    with host.load() as load:
         host.conductor("service", "upgrade", "--id", "web", "--revision", "r2")
         result = load.stop()
     assert result.lost == 0, result
 
 Busy clients have no think time; idle ones use their connection again after it without looking whether it was closed.
+`--announce`, or `load` of a host: a request that a reload cannot save is not counted as lost (see `Loss.IDLE_LONGER`).
 `{key}` in a header or in the body becomes unique per request; keys answered by 2xx are written to `--acknowledged`. The
 time and the seconds of each answer are written to `--latencies` at the end.
 """
@@ -54,6 +55,7 @@ class Load:
         idle: int = 50,
         idle_seconds: float = 0.1,
         timeout: float = 30.0,
+        announce: float | None = None,
         method: str = "POST",
         body: str = "amount=100",
         headers: dict[str, str] | None = None,
@@ -75,6 +77,7 @@ class Load:
         ]
         words += ["--busy", str(busy), "--idle", str(idle), "--idle-seconds", str(idle_seconds)]
         words += ["--timeout", str(timeout), "--seconds", str(seconds), "--tethered"]
+        words += ["--announce", str(announce)] if announce else []
         words += [word for name, value in (headers or {}).items() for word in ("--header", f"{name}: {value}")]
         words += ["--acknowledged", str(acknowledged)] if acknowledged else []
         words += ["--latencies", str(latencies)] if latencies else []
@@ -133,7 +136,7 @@ class Load:
         time.sleep(seconds)
 
     def stop(self) -> LoadResult:
-        """End the load, wait for the requests under way, and count."""
+        """End the load, wait for the requests under way, and count. Prints the result, so that a failed test shows it."""
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._reader is not None
@@ -141,7 +144,9 @@ class Load:
         try:
             self._process.wait(self._timeout + 10)
             self._reader.join()
-            return LoadResult.from_json(self._last_line)
+            result = LoadResult.from_json(self._last_line)
+            print(result)
+            return result
         finally:
             self.__exit__()
 
@@ -212,7 +217,8 @@ def main() -> int:
     """The command; exits 1 when a request was lost."""
     wanted = _arguments()
     parts = urlsplit(wanted.url)
-    settings = Settings(parts.hostname, parts.port or 80, wanted.busy, wanted.idle, wanted.idle_seconds, wanted.timeout)
+    clients_of = (wanted.busy, wanted.idle, wanted.idle_seconds, wanted.timeout, wanted.announce)
+    settings = Settings(parts.hostname, parts.port or 80, *clients_of)
     os.nice(NICE)
     process = _Process(tethered=wanted.tethered)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -237,6 +243,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--idle-seconds", type=float, default=0.1, help="how long they think")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the load lasts")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds until a request counts as lost")
+    parser.add_argument("--announce", type=float, help="how many seconds a reload of the server is announced")
     parser.add_argument("--method", default="POST")
     parser.add_argument("--host", help="the Host header, when it is not the URL's")
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")

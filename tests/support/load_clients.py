@@ -2,6 +2,9 @@
 
 Honest means: no retries; a request on a connection that the server closed while the client was thinking is lost, since
 such a client does not look; `Connection: close` is respected, because a client that was told is to blame itself.
+
+One request is not promised to anybody and is counted apart, if the duration of the announce of a reload is given: the request
+of a client that was idle for at least that long, on a connection that ended without a byte of answer (`Loss.IDLE_LONGER`).
 """
 
 import contextlib
@@ -10,6 +13,7 @@ import heapq
 import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -19,6 +23,7 @@ from tests.support.load_tally import Loss, Tally
 
 TIMEOUT_SWEEP_SECONDS = 0.1
 PAUSE_AFTER_NO_CONNECTION_SECONDS = 0.02  # a refused client comes back as people do, not in a loop
+LAST_DATA_RECEIVED = 52  # offset of tcpi_last_data_recv, in milliseconds, in Linux's struct tcp_info
 
 
 class Request(NamedTuple):
@@ -35,7 +40,8 @@ class MakeRequest(Protocol):
 
 
 class Settings(NamedTuple):
-    """Whom to ask, and as how many."""
+    """Whom to ask, and as how many. `announce`: the seconds for which a reload is announced; None or 0 if it is not, or if
+    the duration is not known."""
 
     host: str
     port: int
@@ -43,18 +49,19 @@ class Settings(NamedTuple):
     idle: int
     idle_seconds: float
     timeout: float
+    announce: float | None = None
 
 
 class _Client:
     """One client and at most one connection."""
 
     __slots__ = (
-        "answered",
         "buffer",
         "busy",
         "connecting",
         "deadline",
         "fresh",
+        "idle_seconds",
         "number",
         "request",
         "sock",
@@ -71,7 +78,7 @@ class _Client:
         self.unsent = b""
         self.turn = 0
         self.started = 0.0
-        self.answered = 0.0  # when the connection's last answer came
+        self.idle_seconds = 0.0  # between the connection's last answer and the request under way
         self.deadline = 0.0
         self.fresh = True  # the request under way is the first on its connection
         self.connecting = False
@@ -148,6 +155,7 @@ class Clients:
         client.started = time.monotonic()
         client.deadline = client.started + self._settings.timeout
         client.fresh = client.sock is None
+        client.idle_seconds = 0.0 if client.sock is None else _silent_seconds(client.sock)
         if client.sock is None:
             client.sock = socket.socket()
             client.sock.setblocking(False)
@@ -226,7 +234,7 @@ class Clients:
                 self._lose(client, self._ended(client), f"{how} after {len(client.buffer)} bytes of answer")
             return
         at = time.time()  # read first: a pause between the two must not make the request look younger
-        now = client.answered = time.monotonic()
+        now = time.monotonic()
         self.tally.answer(at, client.kind, now - client.started, answer.status, answer.revision)
         if client.request is not None and client.request.key is not None and 200 <= answer.status < 300:
             self._acknowledged(client.request.key)
@@ -235,14 +243,16 @@ class Clients:
         self._next(client, now)
 
     def _ended(self, client: _Client) -> Loss:
-        return Loss.FRESH if client.fresh else Loss.REUSED
+        if client.fresh:
+            return Loss.FRESH
+        announce = self._settings.announce
+        is_idle_longer = announce and client.idle_seconds >= announce and not client.buffer
+        return Loss.IDLE_LONGER if is_idle_longer else Loss.REUSED
 
     def _lose(self, client: _Client, kind: Loss, detail: str) -> None:
         at, now = time.time(), time.monotonic()
-        if (
-            kind is Loss.REUSED
-        ):  # a reload is announced for a limited time: a client that idles for longer is not covered
-            detail += f", on a connection that was idle for {client.started - client.answered:.2f} s"
+        if kind in {Loss.REUSED, Loss.IDLE_LONGER}:
+            detail += f", on a connection that was idle for {client.idle_seconds:.2f} s"
         self.tally.loss(at, client.kind, now - client.started, kind, detail)
         self._drop(client)
         self._next(client, now, pause=PAUSE_AFTER_NO_CONNECTION_SECONDS if kind is Loss.REFUSED else 0.0)
@@ -275,3 +285,10 @@ class Clients:
             with contextlib.suppress(OSError):
                 self._drop(client)
         self._epoll.close()
+
+
+def _silent_seconds(sock: socket.socket) -> float:
+    """Return how long ago the last byte arrived here, by the kernel: a client that waits for the processor reads it later."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECEIVED + 4)
+    milliseconds: int = struct.unpack_from("=I", info, LAST_DATA_RECEIVED)[0]
+    return milliseconds / 1000

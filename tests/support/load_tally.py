@@ -11,7 +11,7 @@ MOST_LOSSES_TOLD = 200
 
 
 class Loss(enum.StrEnum):
-    """Why a request counts as lost: its client got no 2xx answer."""
+    """Why a client got no 2xx answer. Such a request counts as lost, except `IDLE_LONGER`."""
 
     SERVER_ERROR = "5xx"
     OTHER_STATUS = "other status"
@@ -19,6 +19,7 @@ class Loss(enum.StrEnum):
     FRESH = "ended, fresh connection"
     REFUSED = "refused"
     TIMEOUT = "timeout"
+    IDLE_LONGER = "idle longer than the announce"  # as `REUSED`, but see `Clients`
 
 
 @dataclasses.dataclass
@@ -34,7 +35,8 @@ class Seen:
 
 @dataclasses.dataclass
 class LoadResult:
-    """A run, counted. `total` is every request that had an outcome: `answered` (2xx) and `lost`, by class in `losses`.
+    """A run, counted. `total` is every request that had an outcome: `answered` (2xx), `lost`, by class in `losses`, and
+    `idle_longer` (`Loss.IDLE_LONGER`).
 
     `timeline` holds per tenth of a second [seconds since `began`, answered, lost, slowest in seconds]; `told` describes
     the first losses one by one; `acknowledged` counts the keys answered by 2xx.
@@ -45,6 +47,7 @@ class LoadResult:
     total: int = 0
     answered: int = 0
     lost: int = 0
+    idle_longer: int = 0
     losses: dict[str, int] = dataclasses.field(default_factory=dict)
     statuses: dict[str, int] = dataclasses.field(default_factory=dict)
     by_client: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
@@ -74,6 +77,7 @@ class LoadResult:
         seen = ", ".join(f"{name}: {s.count}" for name, s in self.revisions.items())
         return (
             f"{self.total} requests in {self.ended - self.began:.1f} s ({self.per_second:.0f}/s), {self.lost} lost ({lost}), "
+            f"{self.idle_longer} {Loss.IDLE_LONGER}, "
             f"median {self.median * 1000:.1f} ms, p99 {self.p99 * 1000:.1f} ms, slowest {self.slowest * 1000:.0f} ms; {seen}"
         )
 
@@ -85,6 +89,7 @@ class Tally:
         self.began = began
         self.answered = 0
         self.lost = 0
+        self.idle_longer = 0
         self.connections = 0
         self.revisions: dict[str, Seen] = {}
         self.losses: Counter[str] = Counter()
@@ -120,9 +125,12 @@ class Tally:
 
     def loss(self, now: float, client: str, latency: float, kind: Loss, detail: str) -> None:
         """A request had no 2xx answer."""
-        self.lost += 1
-        self.losses[kind.value] += 1
-        self._count(now, client, "lost", latency)
+        if kind is Loss.IDLE_LONGER:
+            self.idle_longer += 1
+        else:
+            self.lost += 1
+            self.losses[kind.value] += 1
+            self._count(now, client, "lost", latency)
         if len(self._told) < MOST_LOSSES_TOLD:
             self._told.append(
                 {
@@ -144,7 +152,7 @@ class Tally:
     def result(self, ended: float) -> LoadResult:
         """The document. Revisions that only an error answer named are in it too."""
         ordered = sorted(latency for _, latency in self.latencies)
-        total = self.answered + self.lost
+        total = self.answered + self.lost + self.idle_longer
         rank = len(ordered)
         return LoadResult(
             began=self.began,
@@ -152,6 +160,7 @@ class Tally:
             total=total,
             answered=self.answered,
             lost=self.lost,
+            idle_longer=self.idle_longer,
             losses=dict(self.losses),
             statuses={str(status): count for status, count in sorted(self._statuses.items())},
             by_client={name: dict(counts) for name, counts in self._by_client.items()},

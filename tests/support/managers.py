@@ -5,10 +5,12 @@ import json
 import re
 from collections.abc import Iterator
 
+from tests.support.announce import announce_seconds
 from tests.support.cookbook import converge, service
+from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.machine_network import Ran
-from tests.support.site import load_app
+from tests.support.site import DEFINITIONS, load_app
 from tests.support.swarm import swarm_hosts
 
 PORT = 8081
@@ -57,6 +59,11 @@ class Managers:
     def url(self, node: str) -> str:
         """For clients on this machine."""
         return f"http://{self.machines[node].address}:{PORT}/"
+
+    def load(self, node: str, *, busy: int, idle: int) -> Load:
+        """As `load` of a test host."""
+        announce = announce_seconds(self.machines[node].read(DEFINITIONS))
+        return Load(self.url(node), busy=busy, idle=idle, announce=announce)
 
     def is_leader(self, node: str) -> bool:
         """Whether a manager leads the Swarm."""

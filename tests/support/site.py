@@ -4,11 +4,14 @@ import json
 import time
 from typing import Any, NamedTuple
 
+from tests.support.announce import announce_seconds
 from tests.support.images import APP, REVISIONS
+from tests.support.load import Load
 from tests.support.machine import Machine
 from tests.support.machine_network import Ran
 from tests.support.witness import Seen, ask
 
+DEFINITIONS = "/etc/conductor/services.yml"
 FORMAT = '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
 
 
@@ -40,6 +43,10 @@ class Site:
     def url(self, service: str) -> str:
         """For clients on this machine."""
         return f"http://{self.machine.address}:{self.ports[service]}/"
+
+    def load(self, service: str, **clients: Any) -> Load:
+        """As `load` of a test host."""
+        return Load(self.url(service), announce=announce_seconds(self.machine.read(DEFINITIONS)), **clients)
 
     def ask(self, service: str) -> Seen:
         """One request to a service."""

@@ -28,7 +28,7 @@ from tests.unit.change.test_faults import Prepared, Scenario
 
 EXAMPLES = int(os.environ.get("CONDUCTOR_HOSTILE", "100"))
 often = settings(
-    max_examples=EXAMPLES, deadline=None,
+    max_examples=EXAMPLES, derandomize="CONDUCTOR_HOSTILE" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 DEEP = 5000  # more than Python's recursion limit

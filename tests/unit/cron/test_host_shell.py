@@ -147,7 +147,7 @@ def run(shell: list[str], commands: list[str], directory: Path) -> Iterator[list
         yield [next(fields) for _ in range(int(number))]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(
         st.text(

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from conductor.definitions.load import Definitions, load
 
@@ -19,8 +18,3 @@ def read(tmp_path: Path) -> Callable[[str], Definitions]:
         return load(path)
 
     return read_text
-
-
-# A slow run on a busy machine must not fail a test.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")

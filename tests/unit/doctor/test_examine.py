@@ -10,16 +10,35 @@ import pytest
 
 from conductor.doctor.docker import reachable
 from conductor.doctor.examination import Examination
-from conductor.doctor.examine import CHECKS, Check, examine
+from conductor.doctor.examine import CHECKS, DEADLINE_SECONDS, Check, examine
 from conductor.doctor.finding import Finding, Report, error, info, warning
 from conductor.errors import ConductorError
 from conductor.output.tables import as_document
 from conductor.runtime.port import RuntimeDenied
+from tests.fakes.runtime import FakeClock
 from tests.unit.doctor.conftest import HostUnderTest
 
 ERROR = error(check="e", what="w", why="y", fix="f", service="web")
 WARNING = warning(check="w", what="w", why="y", fix="f")
 INFO = info(check="i", what="w", why="y", fix="f")
+
+
+class Late(FakeClock):
+    """A clock on which the deadline passes once this many checks were waited for."""
+
+    def __init__(self, waited_for: int) -> None:
+        super().__init__()
+        self._calls_in_time = 1 + waited_for  # the first call begins the time until the deadline
+
+    def monotonic(self) -> float:
+        self._calls_in_time -= 1
+        return 0.0 if self._calls_in_time >= 0 else DEADLINE_SECONDS
+
+
+def with_context(host: HostUnderTest, **more: object) -> Examination:
+    """Return an examination whose context has these parts."""
+    made = host.examination()
+    return dataclasses.replace(made, context=msgspec.structs.replace(made.context, **more))
 
 
 def check(*findings: Finding, raises: Exception | None = None) -> Check:
@@ -66,13 +85,18 @@ def test_a_check_that_fails_is_a_finding_and_hides_no_other(host: HostUnderTest,
 
 
 def test_a_check_that_hangs_is_a_finding(host: HostUnderTest) -> None:
-    end = threading.Event()
+    hanging, end = threading.Event(), threading.Event()
 
     def hangs(_host: Examination) -> Iterator[Finding]:
         yield WARNING
+        hanging.set()
         end.wait()
 
-    report = examine(host.examination(), [hangs, check(ERROR)], deadline_seconds=0.1)
+    def passes(_host: Examination) -> Iterator[Finding]:
+        hanging.wait()
+        yield ERROR
+
+    report = examine(with_context(host, clock=Late(1)), [passes, hangs])
     end.set()
     assert [one.check for one in report.findings] == ["e", "check-failed", "w"]
 
@@ -105,9 +129,8 @@ def test_a_docker_that_hangs_is_unreachable(host: HostUnderTest) -> None:
         end.wait()
         yield ERROR
 
-    made = host.examination()
-    examination = dataclasses.replace(made, context=msgspec.structs.replace(made.context, runtime=Hanging()))
-    report = examine(examination, [reachable, needs_docker, check(WARNING)], deadline_seconds=0.1)
+    examination = with_context(host, runtime=Hanging(), clock=Late(1))
+    report = examine(examination, [check(WARNING), reachable, needs_docker])
     end.set()
     assert ([one.check for one in report.findings], report.skipped) == (["docker-unreachable", "w"], 1)
 

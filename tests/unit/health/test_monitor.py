@@ -115,6 +115,7 @@ def test_a_single_success_does_not_make_it_healthy(apps: Apps) -> None:
 def test_a_starting_replica_has_its_start_timeout(apps: Apps) -> None:
     apps.answers["i1"] = iter([False] * 6)
     apps.always["i2"] = False
+    apps.hangs = {"i1", "i2"}  # until both were seen starting
     began = time.monotonic()
     apps.monitor.watch([target(1, starting=True), target(2, starting=True)])
     assert [apps.monitor.condition(n) for n in ("i1", "i2", "i3")] == [
@@ -122,6 +123,8 @@ def test_a_starting_replica_has_its_start_timeout(apps: Apps) -> None:
         Condition.STARTING,
         Condition.HEALTHY,
     ]
+    apps.hangs = set()
+    apps.released.set()
     apps.becomes("i1", Condition.HEALTHY)
     apps.becomes("i2", Condition.UNHEALTHY)
     assert time.monotonic() - began >= HEALTH.start_timeout
@@ -150,9 +153,11 @@ def test_a_replica_that_is_watched_again_starts_anew_at_the_same_rate(apps: Apps
         apps.monitor.watch([])
         apps.monitor.watch([target(1)])
     assert apps.monitor.condition("i1") == Condition.HEALTHY
+    began = time.monotonic()
     before = len(apps.checked["i1"])
-    time.sleep(10 * HEALTH.interval)
-    assert len(apps.checked["i1"]) - before <= 11
+    apps.checks("i1", before + 10)
+    checks = len(apps.checked["i1"]) - before
+    assert checks <= (time.monotonic() - began) / HEALTH.interval + 1
 
 
 def test_checks_that_hang_delay_no_other(apps: Apps) -> None:
@@ -210,24 +215,27 @@ def test_checks_are_spread_over_the_interval(apps: Apps) -> None:
 def test_conclusive_once_no_start_timeout_runs(apps: Apps) -> None:
     apps.always["i1"] = False
     assert apps.monitor.is_conclusive
-    apps.monitor.watch([target(1, Health(path="/up", interval=0.05, start_timeout=0.1, timeout=0.1), starting=True)])
+    slow = Health(path="/up", interval=0.05, start_timeout=30.0, timeout=0.1)
+    apps.monitor.watch([target(1, slow, starting=True)])
     assert not apps.monitor.is_conclusive
+    apps.monitor.watch([target(1, msgspec.structs.replace(slow, start_timeout=0.1), starting=True)])
     apps.wait(lambda: apps.monitor.is_conclusive, "the start timeout to pass")
 
 
 def test_the_last_checks_are_kept_and_all_are_counted(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conductor.health.monitor.RECENT_CHECKS", 4)
-    apps.answers["i1"] = iter([True, True, False, True, False])
+
+    def answers() -> Iterator[bool]:
+        yield from (True, True, False, True, False)
+        apps.hangs.add("i1")  # the check after the next
+        yield True
+
+    apps.answers["i1"] = answers()
     apps.unknown.add("i2")
     apps.monitor.watch([target(1), target(2)])
-    apps.wait(lambda: len(apps.checked.get("i1", [])) >= 5, "five checks")
-    apps.wait(
-        lambda: apps.monitor.recent().get("i1", "").endswith("-+-") or "-+-+" in apps.monitor.recent().get("i1", ""),
-        "the end",
-    )
+    apps.wait(lambda: apps.monitor.recent().get("i1") == "-+-+", "the last four of six checks")
     apps.wait(lambda: apps.monitor.recent().get("i2") == "????", "checks that could not be made")
-    assert len(apps.monitor.recent()["i1"]) == 4
     totals = apps.monitor.totals()["web"]
-    assert (totals.passed >= 3, totals.failed, totals.seconds) == (True, 2, 0.0)
+    assert (totals.passed, totals.failed, totals.seconds) == (4, 2, 0.0)
     apps.monitor.watch([])
     assert (apps.monitor.recent(), apps.monitor.totals()) == ({}, {})

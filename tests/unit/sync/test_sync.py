@@ -79,10 +79,10 @@ class Answers:
         return answer
 
 
-def followed(path: Path, source: Answers) -> list[str]:
+def followed(path: Path, source: Answers, clock: FakeClock | None = None) -> list[str]:
     reported: list[str] = []
     with pytest.raises(End):
-        follow(source, ADDRESS, path, FakeClock(), lambda what: reported.append(str(what)))
+        follow(source, ADDRESS, path, clock or FakeClock(), lambda what: reported.append(str(what)))
     return reported
 
 
@@ -91,6 +91,13 @@ def test_each_version_is_applied_once(path: Path) -> None:
     assert followed(path, source) == [f"wrote {path}: 1 service"] * 2
     assert source.seen == [None, "1", "1", "2"]
     assert path.read_bytes() == OTHER
+
+
+def test_the_key_is_read_twice_a_second(path: Path) -> None:
+    """Also while the store is down, so that a change arrives soon after its restart."""
+    clock, down = FakeClock(), ConductorError("cannot read x: refused")
+    followed(path, Answers(Found(GOOD, "1"), None, down, down, Found(OTHER, "2"), None), clock)
+    assert clock.monotonic() == pytest.approx(6 * 0.5)
 
 
 def test_a_broken_version_is_reported_once(path: Path) -> None:
