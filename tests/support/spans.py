@@ -4,8 +4,8 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
-# A hook that writes such lines and ends after so many seconds.
-HOOK = 'say() { echo "$(date +%s.%N) $(cat /etc/hostname) $1 $REVISION" >>"$log"; }; log=$0; seconds=$1; say start; sleep "$seconds"; say end'
+# A hook that writes such lines before and after a line of shell.
+HOOK = 'say() { echo "$(date +%s.%N) $(cat /etc/hostname) $1 $REVISION" >>"$log"; }; log=$0; wait=$1; say start; eval "$wait"; say end'
 
 
 class Span(NamedTuple):
@@ -19,7 +19,12 @@ class Span(NamedTuple):
 
 def hook(path: str, seconds: float) -> list[str]:
     """The command of a hook that notes its start and its end in the file `path`."""
-    return ["sh", "-c", HOOK, path, f"{seconds:g}"]
+    return ["sh", "-c", HOOK, path, f"sleep {seconds:g}"]
+
+
+def hook_until(path: str, go: str) -> list[str]:
+    """The command of such a hook that ends once the file `go` exists."""
+    return ["sh", "-c", HOOK, path, f"while [ ! -e {go} ]; do sleep 0.05; done"]
 
 
 def spans(path: Path) -> list[Span]:
