@@ -1,5 +1,6 @@
 """`conductor run`: a command in the container of a service, with exact streams and exit code, and nothing left behind."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ from tests.support.tasks import (
 
 MIB = 2**20
 DEAF = "trap '' TERM; while :; do sleep 0.05; done"
+UNTIL_GO = "while [ ! -e /volume/go ]; do sleep 0.05; done"
 WAITS = "import time; print('ready', flush=True); time.sleep(60)"
 
 
@@ -494,10 +496,15 @@ def test_kill_9_leaves_its_labelled_container_and_nothing_else(host: TestHost) -
 
 
 def test_secrets_are_shown_nowhere(host: TestHost) -> None:
-    said = 'echo "$TOKEN"; echo "it is $TOKEN!" >&2; echo ready; sleep 1'
+    said = f'echo "$TOKEN"; echo "it is $TOKEN!" >&2; echo ready; {UNTIL_GO}'
+    (volume(host) / "go").unlink(missing_ok=True)
     running = started(host, *RUN, "--job", "shows", "-e", f"ALSO={SECRET[::-1]}", "sh", "-c", said)
-    command_lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    command_lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # the process has exited
+            command_lines.append(path.read_bytes())
     (task,) = tasks_of(host)
+    (volume(host) / "go").touch()
     ended = running.wait(20).expect(0)
     assert sorted(ended.output.split("\n")) == sorted([SECRET, f"it is {SECRET}!", "ready", ""])
     assert not any(SECRET.encode() in line for line in command_lines)
@@ -573,7 +580,7 @@ def test_a_job_that_skips_beside_another_run(host: TestHost) -> None:
 
 
 def test_a_job_that_queues(host: TestHost) -> None:
-    until_go = "echo ready; while [ ! -e /volume/go ]; do sleep 0.05; done; date +%s%N"
+    until_go = f"echo ready; {UNTIL_GO}; date +%s%N"
     (volume(host) / "go").unlink(missing_ok=True)
     first = started(host, *cron_run(host, "queue", "sh", "-c", until_go))
     second = host.spawn(*cron_run(host, "queue", "sh", "-c", "date +%s%N"))
