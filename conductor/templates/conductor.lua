@@ -10,8 +10,8 @@ local ngx = ngx
 local var = ngx.var
 local peers = ngx.shared.conductor_peers -- by service: its peers, as JSON
 local EPOCH = " epoch" -- the key of a number that changes whenever the peers of any service change
--- By "PID NUMBER": how many are in progress; by the same key plus " peer": "SERVICE GENERATION IP:PORT". Keys are short,
--- because nginx reads one several times for each request.
+-- By "PID NUMBER": how many are in progress; by the same key plus " peer": "SERVICE GENERATION IP:PORT". Keys are
+-- short, because nginx reads one several times for each request.
 local requests = ngx.shared.conductor_requests
 local pid = ngx.worker.pid()
 local sets = {} -- by service: its peers as this worker last used them
@@ -96,7 +96,8 @@ local function share_of(peer, slow_start)
     return math.max(LEAST_SHARE, math.min(share, 1))
 end
 
--- Return the next peer in turn that is not in `except`, or, with `least`, the one with the fewest requests for its share.
+-- Return the next peer in turn that is not in `except`, or, with `least`, the one with the fewest requests for its
+-- share.
 local function choose_in(list, except, options)
     local best, least
     for _ = 1, #list do
@@ -117,8 +118,8 @@ local function choose_in(list, except, options)
     return best
 end
 
--- A canary gets at most its share; a further attempt of a request goes to any peer that has not been tried. nginx allows
--- one more attempt if a keepalive connection failed: it goes to a peer that had accepted a connection.
+-- A canary gets at most its share; a further attempt of a request goes to any peer that has not been tried. nginx
+-- allows one more attempt if a keepalive connection failed: it goes to a peer that had accepted a connection.
 local function choose(set, tried, refused, options)
     local first, second = set.old, set.new
     if second and not tried then
