@@ -67,7 +67,7 @@ def command(
     """Show the output of a service's replicas.
 
     Lines are sorted by time. Recently removed replicas are included: Conductor keeps the last 2,000 lines of each. Secrets
-    are replaced, and control characters are escaped.
+    are redacted, and control characters are escaped.
     """
     from conductor.logs.follow import Follower
     from conductor.logs.printed import LogPrinter
