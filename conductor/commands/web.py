@@ -31,7 +31,7 @@ UNITS = {"unit": "conductor-web.service", "socket": "conductor-web.socket"}
 def command(*, listen: str, runtime_dir: Path, print_unit: bool, print_socket: bool) -> int:
     """Serve the status page, /status.json and /metrics.
 
-    This process shows what supervise publishes. Under systemd, it runs without privileges. To start it by hand, run it as root.
+    This command serves what supervise publishes. Under systemd, it runs without privileges. To start it by hand, run it as root.
     """
     if print_unit or print_socket:
         print_unit_file(UNITS["unit" if print_unit else "socket"], runtime_dir)

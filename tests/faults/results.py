@@ -66,7 +66,7 @@ One request never gets a response. Conductor waits for 60 s.
 
 """,
     "disk": """
-## The disk refuses a write
+## Write errors
 
 A `rename` or `fsync` fails with EIO or ENOSPC, or a `write` to a file, a socket or the
 terminal fails with EIO.

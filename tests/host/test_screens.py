@@ -22,7 +22,7 @@ from tests.support.site import Site, load_app
 
 PAGE = ROOT / "conductor" / "manual" / "screens.md"
 HEAD = """\
-# Screens
+# Example output
 
 What the most important commands print.
 

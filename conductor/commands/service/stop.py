@@ -16,9 +16,9 @@ from conductor.commands.service.action import ActionOptions, action_options, run
 )
 @action_options
 def command(common: ActionOptions, *, ids: tuple[str, ...], reason: str) -> int:
-    """Drain and stop a service until it is started again.
+    """Drain and stop a service.
 
-    nginx returns 503 for the service. The service stays stopped after a reboot.
+    nginx returns 503 for the service. It stays stopped, even after a reboot, until you start it.
     """
     from conductor.change.actions import stop
 
