@@ -106,7 +106,7 @@ TROUBLES = {
     ),
     "the disk is nearly full": Trouble(
         f"fallocate --length 2100M {STATE}/filler", DOCTOR,
-        f"MiB free on the disk that holds {STATE}", "du -xh / what files use",
+        f"MiB free on the disk that holds {STATE}", "du -xh / that used by files",
         f"rm {STATE}/filler",
     ),
     "the registry login has expired": Trouble(

@@ -90,7 +90,7 @@ def upgrades_under_load(host: TestHost, times: int) -> None:
                 revision = list(BROKEN)[n // 3 % 3]
                 told = failed(upgrade(host, revision), 1, f": {BROKEN[revision][0]}-{revision}-")
                 for service in IDS:
-                    assert f"{service} is still running {live}: {COUNTS[service]} replica" in told
+                    assert f"{service} is still running {live} with {COUNTS[service]} replica" in told
             assert reloads(host) - before == (1 if n % 3 and host.cutover == "reload" else 0), told
             all_at(host, live)
         counted = load.stop()

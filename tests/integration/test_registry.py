@@ -64,7 +64,7 @@ def test_a_tag_that_is_not_there(host: TestHost, registry: DockerRegistry) -> No
     host.upgrade("v1", env=login, check=True)
     failed(
         host.upgrade("v2", env=login), 1,
-        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web is still running v1: 1 replica\n",
+        f"cannot pull image {registry.image}:v2: ", "manifest unknown", HINT, "web is still running v1 with 1 replica\n",
     )  # fmt: skip
     nothing_left_behind(host, "v1")
 
@@ -135,7 +135,7 @@ def cut_in_the_middle(host: TestHost, registry: DockerRegistry, size: int, *, pa
         host.wait_for(lambda: "Retrying in " in pulling.stderr, "the daemon to try again")
         pulling.signal(signal.SIGINT)
         told = failed(pulling.wait(20), 130, "interrupted")
-    assert "web is still running v1: 1 replica\n" in told
+    assert "web is still running v1 with 1 replica\n" in told
     nothing_left_behind(host, "v1")
     failed(host.upgrade("v2", env=login), 1, "refused")
     registry.start()

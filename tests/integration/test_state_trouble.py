@@ -126,7 +126,7 @@ NEWER = '{"version": 99, "service": "web"}'
         ('{"version": 1, "serv', "it is damaged ("),
         ("", "it is damaged ("),
         ("[]", "it is damaged ("),
-        (NEWER, "its format is 99, "),
+        (NEWER, "its format is 99; "),
     ],
     ids=["cut off", "empty", "another shape", "newer"],
 )

@@ -163,8 +163,8 @@ def test_paused_and_resumed(sup: Supervised) -> None:
     sup.holds_for(1.0, lambda: len(sup.running()) == 1)
     host.conductor("supervise", "pause", "--id", "web", "--reason", "short", "--for", "2s", check=True)
     sup.wait_until_right(2, timeout=15)
-    (row,) = service_rows(host)
-    assert (row.get("paused"), row["notes"]) == (None, [])
+    host.wait_for(lambda: service_rows(host)[0]["notes"] == [], "the end of the repair")
+    assert service_rows(host)[0].get("paused") is None
     entries = [(line["action"], line["outcome"]) for line in host.history() if line["action"] in {"pause", "resume"}]
     assert entries == [("pause", "done"), ("resume", "done"), ("pause", "done"), ("pause", "done")]
 
