@@ -112,9 +112,11 @@ def _record(context: Context, transition: Transition, count: int, began: float) 
             to=new.live.revision, count=0,
         )
     )  # fmt: skip
+    start = f"conductor service start --id {transition.service}"
     return Finished(
-        text=f"{transition.service} is stopped; to start it with {replicas_text(count)}, run "
-        f"conductor service start --id {transition.service}",
+        text=f"{transition.service} is stopped; to start it with {replicas_text(count)}, run {start}"
+        if count
+        else f"{transition.service} is stopped, and its count is now 0",
         seconds=context.clock.monotonic() - began,
         services=(result(transition, changed=True),),
     )

@@ -24,7 +24,8 @@ VERSION = 1  # of the JSON document
 def command(*, config: Path, plan_only: bool, as_json: bool) -> int:
     """Remove images, logs and other files that are no longer needed.
 
-    Images that a rollback, a crontab or any container needs are kept, and so are images that Conductor did not pull.
+    Images that a rollback, a crontab or any container needs are kept, and so are images that were not
+    pulled for a release.
     """
     if plan_only:
         _print_plan(query_context(config, "gc --plan")[1], as_json=as_json)

@@ -18,7 +18,18 @@ from conductor.definitions.tree import Finding, Node, child_key, plain
 
 def convert(value: Any, kind: Any) -> Any:
     """Return a plain value as the model's type. Raise `msgspec.ValidationError` if it does not fit."""
-    return msgspec.convert(value, kind, strict=True, dec_hook=lambda leaf, written: leaf.parse(written))
+    return msgspec.convert(
+        _with_names_of_today(value), kind, strict=True, dec_hook=lambda leaf, written: leaf.parse(written)
+    )
+
+
+def _with_names_of_today(value: Any) -> Any:
+    """Return a service or a host with today's name of an event that an earlier version of Conductor may have stored."""
+    notify = value.get("notify") if isinstance(value, dict) else None
+    if not isinstance(notify, dict) or not isinstance(notify.get("on"), list):
+        return value
+    events = ["interrupted" if one == "rolled-back" else one for one in notify["on"]]
+    return {**value, "notify": {**notify, "on": events}}
 
 
 def explain(node: Node, kind: Any, *, partial: bool = False) -> Iterator[Finding]:
@@ -76,7 +87,11 @@ def describe(kind: Any) -> str:
     if base is tuple:
         return f"a list of {len(get_args(kind))}" if Ellipsis not in get_args(kind) else "a list, for example [a, b]"
     if _is_struct(base):
-        return f"a mapping with the keys {', '.join(_fields(base))}" if len(_fields(base)) < 10 else "a mapping"
+        return (
+            f"a mapping with the key{'s' * (len(_fields(base)) > 1)} {', '.join(_fields(base))}"
+            if len(_fields(base)) < 10
+            else "a mapping"
+        )
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
     return names.get(base, "a duration" if base is Seconds else "a value")
 

@@ -13,7 +13,7 @@ def fleet_refusals(service: Service) -> Iterator[tuple[Path, str]]:
     """Yield (path, sentence) for each key that needs one host, or that Swarm does not have."""
     health = service.health
     own_node = "only the replica's node could run it"
-    absent = "Swarm has no such option"
+    absent = "Conductor does not pass this option to Swarm"
     for key, is_set, why in (
         (("publish",), service.publish is not None, "the ports come from host.fleet.ports"),
         (("canary",), service.canary is not None, "canary figures cannot be combined across edges"),

@@ -51,18 +51,16 @@ def edges(host: Examination) -> Iterator[Finding]:
         return
     for service in host.readable:
         if was_routed(host.context.store.wanted(service)) and host.context.store.journal(service) is None:
-            late = [one for one in host.context.traffic.edges(service) if not one.confirmed]
-            if late:
-                cause = f": {late[0].error}" if late[0].error else ""
-                edges = f"edge{'s' * (len(late) > 1)} {', '.join(one.name for one in late)}"
-                have, their = ("have", "their") if len(late) > 1 else ("has", "its")
-                yield error(
-                    check="fleet-unconfirmed",
-                    service=service,
-                    what=f"{edges} {have} not confirmed the {late[0].step}{cause}",
-                    why=f"{their} nginx may send requests to replicas that are gone, and the next deploy fails",
-                    fix="systemctl status conductor-supervise   (on that edge)",
-                )
+            for one in host.context.traffic.edges(service):
+                if not one.confirmed:
+                    cause = f": {one.error}" if one.error else ""
+                    yield error(
+                        check="fleet-unconfirmed",
+                        service=service,
+                        what=f"edge {one.name} has not confirmed the {one.step}{cause}",
+                        why="its nginx may send requests to replicas that are gone, and the next deploy fails",
+                        fix="systemctl status conductor-supervise   (on that edge)",
+                    )
 
 
 def exposed(host: Examination) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from conductor.plan.transition import was_routed
 from conductor.snapshot import notes
 from conductor.snapshot.host import HOUR_SECONDS
 from conductor.snapshot.jobs import job_rows
+from conductor.snapshot.model import JobState
 from conductor.snapshot.notes import Note
 from conductor.snapshot.past import read_past
 from conductor.snapshot.rows import ServiceCondition, ServiceRow
@@ -273,7 +274,9 @@ def jobs(host: Examination) -> Iterator[Finding]:
     for row in job_rows(host.definitions, host.context):
         if row.failures >= KEEPS_FAILING:
             what = f"the cron job {row.command} failed {row.failures} times in a row"
-            why = "it is running again now"
+            why = {JobState.RUNNING: "it is running again", JobState.LOST: "its last run was killed"}.get(
+                row.state, "its last result is unknown"
+            )
             if row.exit_code is not None:
                 what, why = f"{what}, last at {time_text(row.began)}", f"it exited with code {row.exit_code}"
             fix = f"conductor cron list --id {row.service}   (shows the end of its output)"

@@ -48,14 +48,14 @@ def everywhere(dump: str) -> list[Directive]:
     """Return all directives of the output of `nginx -T`, in any block, file by file. A block's own directive has no contents."""
     return [
         Directive(words[0], tuple(words[1:]), path)
-        for path, directives in _parsed(dump).items()
+        for path, directives in _parsed(dump)
         for words, _depth, _block in directives
     ]
 
 
 def servers(dump: str) -> Iterator[list[Directive]]:
     """Yield the directives of each server block of the output of `nginx -T`, with those of the files that it includes."""
-    parsed = _parsed(dump)
+    parsed = dict(_parsed(dump))
     prefix = PurePosixPath(next(iter(parsed))).parent
 
     @functools.cache  # every server block includes the same files
@@ -86,8 +86,8 @@ def servers(dump: str) -> Iterator[list[Directive]]:
 
 
 @functools.lru_cache(maxsize=1)  # a long text, of which one command asks several things
-def _parsed(dump: str) -> dict[str, list[tuple[list[str], int, bool]]]:
-    return {path: list(_directives(text)) for path, text in files(dump)}
+def _parsed(dump: str) -> list[tuple[str, list[tuple[list[str], int, bool]]]]:
+    return [(path, list(_directives(text))) for path, text in files(dump)]
 
 
 def files(dump: str) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from tests.support.load_tally import Loss, Tally
 
 TIMEOUT_SWEEP_SECONDS = 0.1
 PAUSE_AFTER_NO_CONNECTION_SECONDS = 0.02  # a refused client comes back as people do, not in a loop
+CLOSE_WAIT = 8  # the state of a connection that the other side has closed, in tcpi_state
 LAST_DATA_RECEIVED = 52  # offset of tcpi_last_data_recv, in milliseconds, in Linux's struct tcp_info
 
 
@@ -58,6 +59,7 @@ class _Client:
     __slots__ = (
         "buffer",
         "busy",
+        "closed_before",
         "connecting",
         "deadline",
         "fresh",
@@ -78,6 +80,7 @@ class _Client:
         self.unsent = b""
         self.turn = 0
         self.started = 0.0
+        self.closed_before = False  # the connection, by the server, before the request under way was sent
         self.idle_seconds = 0.0  # between the connection's last answer and the request under way
         self.deadline = 0.0
         self.fresh = True  # the request under way is the first on its connection
@@ -155,7 +158,9 @@ class Clients:
         client.started = time.monotonic()
         client.deadline = client.started + self._settings.timeout
         client.fresh = client.sock is None
-        client.idle_seconds = 0.0 if client.sock is None else _silent_seconds(client.sock)
+        client.closed_before, client.idle_seconds = (
+            (False, 0.0) if client.sock is None else _idle_connection(client.sock)
+        )
         if client.sock is None:
             client.sock = socket.socket()
             client.sock.setblocking(False)
@@ -246,7 +251,7 @@ class Clients:
         if client.fresh:
             return Loss.FRESH
         announce = self._settings.announce
-        is_idle_longer = announce and client.idle_seconds >= announce and not client.buffer
+        is_idle_longer = announce and client.closed_before and client.idle_seconds >= announce and not client.buffer
         return Loss.IDLE_LONGER if is_idle_longer else Loss.REUSED
 
     def _lose(self, client: _Client, kind: Loss, detail: str) -> None:
@@ -287,8 +292,11 @@ class Clients:
         self._epoll.close()
 
 
-def _silent_seconds(sock: socket.socket) -> float:
-    """Return how long ago the last byte arrived here, by the kernel: a client that waits for the processor reads it later."""
+def _idle_connection(sock: socket.socket) -> tuple[bool, float]:
+    """Return whether the server has closed the connection, and how long ago its last byte arrived here.
+
+    The kernel knows both: a client that waits for the processor reads them later.
+    """
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECEIVED + 4)
     milliseconds: int = struct.unpack_from("=I", info, LAST_DATA_RECEIVED)[0]
-    return milliseconds / 1000
+    return info[0] == CLOSE_WAIT, milliseconds / 1000

@@ -1,13 +1,20 @@
 """What every unit test leaves as it was."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A slow run on a busy machine must not fail a test, and a failure must be there again in the next run.
-settings.register_profile("unit", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# A slow run on a busy machine must not fail a test, and a failure must be there again in the next run. New examples are
+# tried where the hostile texts are random too.
+settings.register_profile(
+    "unit",
+    deadline=None,
+    derandomize="CONDUCTOR_HOSTILE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("unit")
 
 

@@ -63,7 +63,8 @@ class Edges:
         while (found := self.confirmation(requests, edges)).missing and not found.failed:
             if self._clock.monotonic() >= until:
                 names = ", ".join(found.missing)
-                hint = f"check supervise there, or continue without an edge: --without-edge {found.missing[0]}"
+                without = " ".join(f"--without-edge {one}" for one in found.missing)
+                hint = f"check supervise there, or run the command again with {without}"
                 raise ConductorError(
                     f"cannot {action}: edge{'s' * (len(found.missing) > 1)} {names} did not confirm this step", hint
                 )

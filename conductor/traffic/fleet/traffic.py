@@ -180,6 +180,6 @@ def _cutover(state: _State) -> Cutover:
 def _state(cutover: Cutover) -> _State:
     if cutover.implementation != FleetTraffic.implementation:
         raise ConductorError(
-            f"cannot continue a cutover that was started with cutover: {cutover.implementation} on a single host"
+            f"cannot continue a cutover of another traffic layer ({cutover.implementation}) in a fleet"
         )
     return msgspec.convert(cutover.state, _State)

@@ -69,7 +69,9 @@ def own_files(changes: Mapping[str, ServiceFile]) -> tuple[str, ...]:
 def state_of(cutover: Cutover) -> ReloadState:
     """Return the state of a cutover of nginx, by a reload or without one."""
     if cutover.implementation not in {"reload", "live"}:
-        raise ConductorError("cannot continue a cutover that was started in a fleet")
+        raise ConductorError(
+            f"cannot continue a cutover of another traffic layer ({cutover.implementation}) on a single host"
+        )
     return msgspec.convert(cutover.state, ReloadState)
 
 

@@ -170,6 +170,17 @@ def test_the_digest_is_fixed(read: Read) -> None:
     assert read(text).service("a").digest == "daa5869fbe7d974d"
 
 
+def test_the_earlier_name_of_an_event_is_read_in_a_stored_definition() -> None:
+    written = {
+        "image": "shop",
+        "health": {"none": True},
+        "notify": {"webhook": "https://a.test/", "on": ["rolled-back"]},
+    }
+    notify = restore("web", written).service.notify
+    assert isinstance(notify, Notify)
+    assert notify.on == ("interrupted",)
+
+
 def test_a_stored_definition_is_restored() -> None:
     for definition in load(EXAMPLE).services.values():
         written = json.loads(json.dumps(definition.written))

@@ -51,6 +51,22 @@ def test_an_answer_that_is_cut_or_wrong_is_lost_however_long_the_client_was_idle
     assert (result.losses, result.idle_longer) == ({kind: 1}, 0)
 
 
+def test_a_request_that_the_server_has_read_is_lost_however_long_the_client_was_idle(
+    server: Callable[[Serve], Server],
+) -> None:
+    def serve(sock: socket.socket, number: int) -> None:
+        request(sock)
+        sock.sendall(OK)
+        if number > 1:
+            polite(sock, number)
+        else:
+            request(sock)
+            sock.close()
+
+    result = load(server(serve).port, turns=5, busy=0, idle=1, idle_seconds=0.1, announce=0.05)
+    assert (result.losses, result.idle_longer) == ({"ended, reused connection": 1}, 0)
+
+
 def test_a_client_that_waits_for_the_processor_is_idle(server: Callable[[Serve], Server]) -> None:
     """Its answer has arrived, but it reads the answer only after the announce."""
     starved, closed = threading.Event(), threading.Event()
