@@ -111,7 +111,7 @@ state_dir_option = click.option(
 )
 ids_option = click.option(
     "--id", "ids", metavar="ID", multiple=True, required=True, cls=CommandLineOnly, shell_complete=candidates.services,
-    help="The service. Repeat the option to change several services as one change.",
+    help="The service. Repeat the option to change several services together.",
 )  # fmt: skip
 id_option = click.option(
     "--id", "service", metavar="ID", multiple=True, callback=_only_one, required=True, cls=CommandLineOnly, shell_complete=candidates.services,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @ids_option
 @click.option(
     "--node-is-gone", "nodes_gone", metavar="NODE", multiple=True, cls=CommandLineOnly,
-    help="In a fleet, let a service with order: stop-first leave a node that is down. First make sure that nothing is still running on that node.",
+    help="In a fleet, move a service with order: stop-first off a node that is down. First make sure that nothing is still running on that node.",
 )  # fmt: skip
 @action_options
 def command(common: ActionOptions, *, ids: tuple[str, ...], nodes_gone: tuple[str, ...]) -> int:
