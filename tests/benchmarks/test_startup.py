@@ -14,11 +14,12 @@ from tests.support.host import TestHost
 
 ROUNDS = 15
 IMPORT_ALL = """
-import contextlib, gc, importlib, sys
+import contextlib, gc, importlib, os, sys
 gc.set_threshold(50_000)  # as `conductor` does
 for name in sys.argv[1:]:
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
+os._exit(0)  # likewise
 """
 
 
