@@ -110,7 +110,6 @@ class Figures:
         line = (
             f"{name}: {page.shown(statistics.median(values), unit)}, {of} {page.shown(statistics.median(floors), unit)}: "
             f"{ratio:.2f} times ({bound}; median of {len(values)}), {page.shown(more, unit, '+')}"
-            f"{'' if bound.is_final else f'; the ratio plus a third is {ratio * A_THIRD_MORE:.2f}'}"
         )
         print(f"\n{line}")
         for key, value in reported.items():
