@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_pictures_are_small(tmp_path: Path) -> None:
     figures: dict[str, Any] = {}
     for n in range(30):
-        figures[f"a figure with a long name, number {n}"] = {"of_limit": 0.5 + n / 40}
+        figures[f"a figure with a long name, number {n}"] = {"of_limit": 0.5 + n / 40, "origin": "an aim"}
     for n in range(16):
         classes = ("busy", "idle 0.1 s", "idle 1 s", "idle 2 s", "uploads", "websockets")
         figures[f"{LOST}way {n}, graceful app"] = {"lost_per_upgrade": dict.fromkeys(classes, n * 1.7)}

@@ -132,7 +132,7 @@ def test_the_page_shows_steps_growth_and_the_pictures_that_have_figures(tmp_path
     assert shown == ["figures-steps.png", "figures-growth.png"]
 
 
-def test_ratios_with_a_limit_are_drawn_with_the_worst_one_last() -> None:
+def test_ratios_with_an_aim_are_drawn_with_the_worst_one_last() -> None:
     figures = measured(1.0)
     figures.ratio("rollback", [(0.5, 1.0)], of="a floor")
     figures.ratio("live, cutover and drain", [(1.0, 1.0)], of="a floor")
