@@ -51,13 +51,13 @@ def edges(host: Examination) -> Iterator[Finding]:
         return
     for service in host.readable:
         if was_routed(host.context.store.wanted(service)) and host.context.store.journal(service) is None:
-            for one in host.context.traffic.edges(service):
-                if not one.confirmed:
-                    cause = f": {one.error}" if one.error else ""
+            for edge in host.context.traffic.edges(service):
+                if not edge.confirmed:
+                    cause = f": {edge.error}" if edge.error else ""
                     yield error(
                         check="fleet-unconfirmed",
                         service=service,
-                        what=f"edge {one.name} has not confirmed the {one.step}{cause}",
+                        what=f"edge {edge.name} has not confirmed the {edge.step}{cause}",
                         why="its nginx may send requests to replicas that are gone, and the next deploy fails",
                         fix="systemctl status conductor-supervise   (on that edge)",
                     )
