@@ -24,7 +24,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
         msgspec.structs.force_setattr(self, "text", self._describe())
 
     def _describe(self) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of note has its own
 
 
 class InvalidDefinition(Note, frozen=True, tag="invalid-definition"):

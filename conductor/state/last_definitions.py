@@ -74,7 +74,7 @@ def _path(state_dir: Path) -> Path:
 
 
 def _plain(value: object) -> object:
-    """Return a duration in seconds."""
+    """Return a duration in seconds. msgspec asks for this error for any other type that it does not know."""
     if isinstance(value, float):
         return float(value)
     raise NotImplementedError

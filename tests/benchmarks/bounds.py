@@ -10,7 +10,7 @@ class Origin(enum.StrEnum):
     """Where a bound comes from."""
 
     AIM = "an aim"
-    QUIET = "the worse of two quiet runs, plus a third"
+    QUIET = "at most the worse of two quiet runs plus a third"
 
 
 class Bound(NamedTuple):
@@ -34,10 +34,10 @@ class Bound(NamedTuple):
 
 BOUNDS = {
     "--version": Bound(2),
-    "completion of a command": Bound(2.69, Origin.QUIET),
-    "completion of an id": Bound(4.84, Origin.QUIET),
-    "completion of a revision": Bound(5.21, Origin.QUIET),
-    "completion of an option": Bound(2.63, Origin.QUIET),
+    "completion of a command": Bound(2.60, Origin.QUIET),
+    "completion of an id": Bound(4.70, Origin.QUIET),
+    "completion of a revision": Bound(5.10, Origin.QUIET),
+    "completion of an option": Bound(2.60, Origin.QUIET),
     "config check, 50 services": Bound(5.20, Origin.QUIET),
     "from exit to restart by Docker": Bound(1.92, Origin.QUIET),
     "from exit to start by supervise": Bound(1.2),
@@ -66,7 +66,7 @@ BOUNDS = {
     "run, 20 at once, CPU time": Bound(7.50, Origin.QUIET),
     "service list, 20 containers": Bound(5.97, Origin.QUIET),
     "service list, 200 containers": Bound(5.09, Origin.QUIET),
-    "service status, 20 containers": Bound(6.18, Origin.QUIET),
+    "service status, 20 containers": Bound(5.40, Origin.QUIET),
     "service status, 200 containers": Bound(6.06, Origin.QUIET),
     "status page, / after a new document": Bound(2.56, Origin.QUIET),
     "status page, /metrics after a new document": Bound(3.11, Origin.QUIET),

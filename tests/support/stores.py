@@ -40,10 +40,11 @@ class Server:
         return f"{self.kind}://127.0.0.1:{self.port}/{KEY}"
 
     def words(self) -> list[str]:
+        """The command of the server. Each store has its own."""
         raise NotImplementedError
 
     def answers(self) -> None:
-        """Raise while the server is not responding."""
+        """Raise while the server is not responding. Each store has its own."""
         raise NotImplementedError
 
     def start(self) -> None:

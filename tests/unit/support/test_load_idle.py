@@ -12,6 +12,14 @@ from tests.support.load_clients import Request
 from tests.unit.support.conftest import ASK, OK, OK_CLOSE, Serve, Server, keep_answering, load, polite, request
 
 
+def answer_once(sock: socket.socket, number: int) -> None:
+    """Answer one request on the first connection, and all on the others."""
+    request(sock)
+    sock.sendall(OK)
+    if number > 1:
+        polite(sock, number)
+
+
 @pytest.mark.parametrize(
     ("announce", "lost", "idle_longer"), [(None, 1, 0), (0.0, 1, 0), (30.0, 1, 0), (0.05, 0, 1)],
     ids=["unknown", "no announce", "idle for less", "idle for longer"],
@@ -19,13 +27,7 @@ from tests.unit.support.conftest import ASK, OK, OK_CLOSE, Serve, Server, keep_a
 def test_only_a_client_that_was_idle_for_the_announce_is_counted_apart(
     server: Callable[[Serve], Server], announce: float | None, lost: int, idle_longer: int
 ) -> None:
-    def serve(sock: socket.socket, number: int) -> None:
-        request(sock)
-        sock.sendall(OK)
-        if number > 1:
-            polite(sock, number)
-
-    result = load(server(serve).port, turns=3, busy=0, idle=1, idle_seconds=0.1, announce=announce)
+    result = load(server(answer_once).port, turns=3, busy=0, idle=1, idle_seconds=0.1, announce=announce)
     assert (result.lost, result.idle_longer) == (lost, idle_longer)
     assert result.total == result.answered + 1
     assert f"{lost} lost" in str(result)
@@ -55,11 +57,8 @@ def test_a_request_that_the_server_has_read_is_lost_however_long_the_client_was_
     server: Callable[[Serve], Server],
 ) -> None:
     def serve(sock: socket.socket, number: int) -> None:
-        request(sock)
-        sock.sendall(OK)
-        if number > 1:
-            polite(sock, number)
-        else:
+        answer_once(sock, number)
+        if number == 1:
             request(sock)
             sock.close()
 
