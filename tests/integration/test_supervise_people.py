@@ -13,6 +13,7 @@ from tests.support.host import TestHost
 from tests.support.supervised import Supervised
 
 SPACING_SECONDS = 5.0
+DRAIN_SECONDS = 5.0  # the deadline in the definition of `Supervised`
 
 
 def service_rows(host: TestHost) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ def test_supervise_does_not_act_during_an_upgrade(sup: Supervised) -> None:
     ],
 )
 def test_supervise_recovers_a_killed_upgrade(sup: Supervised, step: str) -> None:
-    """No request is lost."""
+    """The drain ends within its deadline. No request is lost."""
     host = sup.host
     sup.start()
     with host.load(path="/slow?s=0.3", busy=8, idle=4) as load:
@@ -116,6 +117,8 @@ def test_supervise_recovers_a_killed_upgrade(sup: Supervised, step: str) -> None
         counted = load.stop()
     assert counted.lost == 0, f"{counted}\n{counted.told[:10]}"
     assert len({c.revision for c in after}) == 1
+    (entry,) = (one for one in host.history() if one["action"] == "upgrade" and one["to"] == "r2")
+    assert entry.get("steps", {}).get("drain", 0.0) < DRAIN_SECONDS + 1.0, entry
     nothing_left_behind(host, after[0].revision, count=2)
 
 
