@@ -69,7 +69,7 @@ COMMANDS = {
 HELP = {
     "service": "Deploy, change and inspect services.",
     "cron": "Install, remove and list crontabs.",
-    "nginx": "Write the files that the host's nginx includes.",
+    "nginx": "Install and show the files that the host's nginx includes.",
     "config": "Check, print, export and copy the definitions file.",
 }
 TASKS = {"run", "console"}

@@ -102,7 +102,7 @@ module ConductorCookbook
     def id_problems(item)
       return [] if item['id'].match?(ID)
 
-      [problem(:services, item['id'], 'id', 'must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit')]
+      [problem(:services, item['id'], 'id', 'must be 1 to 63 lower-case letters, digits, _ and -, starting with a letter or digit')]
     end
 
     def runs_on_problems(item)

@@ -107,7 +107,7 @@ def command(
     if timeout == 0:
         raise UsageError("cannot use --timeout 0: it must be longer than 0")
     if not _JOB.fullmatch(job):
-        raise UsageError(f"cannot use job key {job!r}: it may have at most 64 letters, digits, - and _")
+        raise UsageError(f"cannot use job key {job!r}: it must consist of at most 64 letters, digits, - and _")
     task = Task(
         service=service,
         kind="cron" if job else "task",

@@ -10,6 +10,9 @@ from conductor.errors import UsageError
 
 def usage_error(error: click.ClickException) -> UsageError:
     """Return the error to report."""
+    if isinstance(error, click.BadOptionUsage):  # a missing value, or one that a flag does not take
+        cause = re.sub(r"^Option '.*?' ", "it ", error.message.rstrip("."))
+        return UsageError(f"cannot use {error.option_name}: {cause}")
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is None:
         return UsageError(error.format_message())
@@ -33,9 +36,10 @@ def _name(param: click.Parameter) -> str:
     """Return an option as it is written, or the possible values of an argument."""
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
-    return (
-        " or ".join(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else param.human_readable_name
-    )
+    if not isinstance(param.type, click.Choice):
+        return param.human_readable_name
+    *others, last = map(str, param.type.choices)
+    return f"{', '.join(others)} or {last}"
 
 
 def _usage(param: click.Parameter, context: click.Context) -> str:

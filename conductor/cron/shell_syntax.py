@@ -12,7 +12,7 @@ from typing import NamedTuple
 _BASH_LIKE = frozenset({"bash", "ksh", "zsh"})
 _POSIX = frozenset({"sh", "dash", "ash"}) | _BASH_LIKE
 _OPENERS = {
-    "'": "a single quote", '"': "a double quote", "$'": "a quote", "`": "a backquote", "$(": "$(", "${": "${", "(": "(",
+    "'": "single quotes", '"': "double quotes", "$'": "quotes", "`": "backquotes", "$(": "$(", "${": "${", "(": "(",
 }  # fmt: skip
 _CLOSERS = {"'": "'", '"': '"', "$'": "'", "`": "`", "$(": ")", "${": "}", "(": ")"}
 # For each construct in which a shell reads no commands: the constructs that can begin inside it.

@@ -118,10 +118,11 @@ def _whole_text(lines: list[bytes]) -> Iterator[Finding]:
         yield Finding(MAX_LINES + 1, f"cron accepts at most {MAX_LINES} lines; remove lines, or move jobs into scripts")
     returns = [number for number, line in enumerate(lines, 1) if line.endswith(b"\r")]
     if returns:
-        more = f", as do {len(returns) - 1} more lines" if len(returns) > 1 else ""
+        also = len(returns) - 1
+        more = f" (also on {also} more line{'s' * (also != 1)})" if also else ""
         yield Finding(
             returns[0],
-            rf"line ends in a carriage return (\r\n){more}, which cron reads as part of the line; end lines with \n",
+            rf"ends in a carriage return (\r\n), which cron reads as part of the line{more}; end lines with \n",
         )
 
 

@@ -210,7 +210,7 @@ def cron(host: Examination) -> Iterator[Finding]:
         yield warning(
             check="cron-elsewhere",
             what=f"host.cron.dir is {settings.dir}",
-            why=f"Debian's cron reads only {CRON_READS}",
+            why=f"Debian's cron reads {CRON_READS} instead",
             fix=f"set host.cron.dir to {CRON_READS}, then run conductor cron install for each service",
         )
     if not os.access(settings.command, os.X_OK):
@@ -269,7 +269,7 @@ def notifications(host: Examination) -> Iterator[Finding]:
             check="notify-unusable",
             service=service,
             what=problem,
-            why="its notifications fail",
+            why="notifications cannot be delivered",
             fix=f"correct it, then run {try_it}{f' --id {service}' if service else ''}",
         )
     store = host.context.store

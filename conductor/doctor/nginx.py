@@ -60,7 +60,7 @@ def configuration(host: Examination) -> Iterator[Finding]:
         yield error(
             check="nginx-configuration",
             what=refused.sentence,
-            why="nginx cannot reload or start, so no service behind nginx can be upgraded",
+            why="no service behind nginx can be upgraded, and an nginx that rejects its configuration cannot start after a reboot",
             fix=refused.hint or "fix what nginx -t reports",
         )
         return

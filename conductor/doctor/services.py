@@ -149,7 +149,7 @@ def _of_condition(host: Examination, row: ServiceRow) -> Iterator[Finding]:
     status = f"conductor service status --id {row.service}"
     match row.condition:
         case ServiceCondition.MISSING:
-            why = "the service is running too few containers"
+            why = "too few containers of the service are running"
             fix = f"conductor service start --id {row.service}   {UNLESS_SUPERVISED}"
             yield error(check="replica-missing", service=row.service, what=_counts(row), why=why, fix=fix)
         case ServiceCondition.UNHEALTHY:
@@ -265,7 +265,7 @@ def leftover_tasks(host: Examination) -> Iterator[Finding]:
     for one in host.context.runtime.containers().tasks:
         if is_due(one, wall) and abandoned(host.context, one):
             what = f"the task container {one.name} was left behind"
-            why = "its `conductor run` process was killed, so it stays until supervise or a later change removes it"
+            why = "its `conductor run` process was killed, so the container stays until supervise or a later change removes it"
             yield warning(check="leftover-task", service=one.service, what=what, why=why, fix=_repair(host))
 
 

@@ -107,7 +107,7 @@ def describe(reason: AnyReason) -> str:
 _TEXTS: dict[type[Reason], str] = {
     AsWanted: "no action needed",
     NeverDeployed: "never deployed on this host",
-    Busy: "another command is changing it",
+    Busy: "another command is changing the service",
     InterruptedChange: "a change was interrupted",
     Starting: "waiting for replicas to become healthy",
     Drifted: "the definition, or a file that it names, changed after the last deploy",

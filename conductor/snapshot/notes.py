@@ -89,7 +89,7 @@ class InMaintenance(Note, frozen=True, tag="maintenance"):
 
     def _describe(self) -> str:
         off = f"conductor service maintenance --id {self.service} off"
-        return f"put into maintenance by {_hold(self.hold)}; nginx returns 503; to end it, run {off}"
+        return f"put into maintenance by {_hold(self.hold)}; nginx returns 503; to end maintenance, run {off}"
 
 
 class Scaled(Note, frozen=True, tag="scaled"):

@@ -78,7 +78,7 @@ def edges_text(edges: Sequence[EdgeState]) -> str:
     """Return what the edges have confirmed."""
     confirmed = ", ".join(one.name for one in edges if one.confirmed)
     waiting = [
-        f"{one.name} {f'failed: {one.error}' if one.error else 'has not confirmed the cutover'}"
+        f"{one.name} {f'failed: {one.error}' if one.error else f'has not confirmed the {one.step}'}"
         for one in edges
         if not one.confirmed
     ]

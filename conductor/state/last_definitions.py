@@ -49,7 +49,7 @@ def read_last_definitions(state_dir: Path) -> LastDefinitions | None:
     try:
         return LastDefinitions(host=convert(found.host, Host), services=found.services, deployed=found.deployed)
     except msgspec.ValidationError as error:
-        raise ConductorError(f"cannot read {path}: {error}") from error
+        raise ConductorError(f"cannot read {path}: it is damaged ({error})", repair) from error
 
 
 def restored_definitions(path: Path, state_dir: Path) -> Definitions | None:

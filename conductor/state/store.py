@@ -75,7 +75,7 @@ class Store:
         repair = (
             f"restore the file from a backup; without one, run rm {path}, then conductor service upgrade --id {service} "
             "--revision REV: its containers keep serving until the upgrade replaces them, but the releases kept for rollback, "
-            "and any count, stop or pause set by an operator, are lost"
+            "and any count, stop, pause or maintenance set by an operator, are lost"
         )
         return files.read_own(path, Wanted, service, repair=repair) or Wanted(service=service)
 

@@ -136,7 +136,7 @@ class Edge:
             if self._clock.monotonic() >= until:
                 bad = next(one for one in replicas if one.id in failing)
                 result = self._health.check(bad, health, redaction(route.definition.service))
-                raise ConductorError(f"{route.service} at {bad.address} cannot be reached from this edge: {result}")
+                raise ConductorError(f"{route.service} at {bad.address} fails its check from this edge: {result}")
             self._clock.sleep(AGAIN_SECONDS)
 
     def _drain(self, request: RouteRequest, requests: Mapping[str, RouteRequest]) -> RouteAnswer:

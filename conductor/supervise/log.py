@@ -54,7 +54,7 @@ class SupervisorLog:
 
     def yielded(self, service: str, action: Action) -> None:
         """Report that an action stopped, because another command waits for the lock or `supervise` ends."""
-        self.info(f"{service}: {action.name} stopped: a command waits for the lock, or supervise is exiting")
+        self.info(f"{service}: {action.name} stopped: a command is waiting for the lock, or supervise is exiting")
 
     def warned(self, service: str, warning: Warned) -> None:
         """Report a warning of an action; an equal one in a row once."""

@@ -91,7 +91,7 @@ class _Host(Collector):
         yield gauge("last_seconds", "duration of the job's last run", lambda one: one.seconds)
         yield gauge("last_exit_code", "exit code of the job's last run", lambda one: one.exit_code)
         yield gauge("failures", "failed runs since the last successful one", lambda one: one.failures)
-        yield gauge("lost", "1 if the last run started and its end was not recorded",
+        yield gauge("lost", "1 if the last run started, but its end was not recorded",
                     lambda one: one.state is JobState.LOST)  # fmt: skip
         yield gauge("skipped", "runs skipped because the previous run had not ended", lambda one: one.skipped)
         yield gauge("image_missing", "1 if the image of the job's release is not on this host",

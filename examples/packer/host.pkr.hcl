@@ -1,4 +1,4 @@
-# Builds an image of a host that serves as soon as it boots: packer build -var revision=… -only=amazon-ebs.host .
+# Builds a host image that serves requests as soon as it boots: packer build -var revision=… -only=amazon-ebs.host .
 #
 # Conductor deploys on the build machine, so the image contains the stopped containers. When a host of this image boots,
 # `conductor supervise` starts them again, without a deploy or a registry.

@@ -295,7 +295,7 @@ def test_a_changed_host_section_changes_the_drop_in_and_restarts_supervise() -> 
         ),
         (
             changed("conductor_services", "..", runs_on={"roles": ["app"]}, secrets=["services.yml"]),
-            ["data bag conductor_services, item ..: id: must be 1 to 63 of a-z, "],
+            ["data bag conductor_services, item ..: id: must be 1 to 63 lower-case letters, "],
         ),
         (
             changed("conductor_services", "shop_web", env=["RAILS_ENV=production"]),

@@ -112,7 +112,7 @@ def test_no_room_for_the_image(host: TestHost, registry: DockerRegistry) -> None
         for _ in range(2):
             told = failed(host.upgrade("v1", env=login), 1, f"cannot pull image {registry.image}:v1: ")
             assert "no space left on device\n" in told
-            assert "free space on the disk that holds Docker's images" in told
+            assert "free up space on the disk that holds Docker's images" in told
             assert "web has never been deployed on this host and is not running" in told
         host.wait_for(lambda: shutil.disk_usage(small.data).used < 16 * 2**20, "the daemon to remove what had no room")
     assert host.history()[-1]["outcome"] == "refused"

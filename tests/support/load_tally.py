@@ -73,11 +73,12 @@ class LoadResult:
         return json.dumps(dataclasses.asdict(self))
 
     def __str__(self) -> str:
-        lost = ", ".join(f"{count} {kind}" for kind, count in self.losses.items()) or "none"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.losses.items())
+        lost = f"{self.lost} lost" + (f" ({kinds})" if kinds else "")
+        idle_longer = f"{self.idle_longer} {Loss.IDLE_LONGER}, " if self.idle_longer else ""
         seen = ", ".join(f"{name}: {s.count}" for name, s in self.revisions.items())
         return (
-            f"{self.total} requests in {self.ended - self.began:.1f} s ({self.per_second:.0f}/s), {self.lost} lost ({lost}), "
-            f"{self.idle_longer} {Loss.IDLE_LONGER}, "
+            f"{self.total} requests in {self.ended - self.began:.1f} s ({self.per_second:.0f}/s), {lost}, {idle_longer}"
             f"median {self.median * 1000:.1f} ms, p99 {self.p99 * 1000:.1f} ms, slowest {self.slowest * 1000:.0f} ms; {seen}"
         )
 

@@ -74,7 +74,7 @@ class Supervised:
         """True once `supervise` has stopped an action on a service because a command waited for its lock."""
         return (
             re.search(
-                rf"^{service}: \S+ stopped: a command waits for the lock, or supervise is exiting$",
+                rf"^{service}: \S+ stopped: a command is waiting for the lock, or supervise is exiting$",
                 self.log,
                 re.MULTILINE,
             )

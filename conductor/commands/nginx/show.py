@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 @click.command("show")
 @config_option
 @click.option(
-    "--check", cls=CommandLineOnly, is_flag=True, help="Print nothing; exit with 1 if a file is missing or differs."
+    "--check", cls=CommandLineOnly, is_flag=True, help="Print nothing; exit with code 1 if a file is missing or differs."
 )
 def command(*, config: Path, check: bool) -> int:
     """Print the files that nginx install writes.
 
-    Each file is marked as up to date, missing, different or edited by hand.
+    The heading of each file says whether it is up to date, is missing, differs or was edited by hand.
     """
     from conductor.commands.nginx.routes import routes
     from conductor.output.streams import write_stdout

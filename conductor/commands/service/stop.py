@@ -18,7 +18,7 @@ from conductor.commands.service.action import ActionOptions, action_options, run
 def command(common: ActionOptions, *, ids: tuple[str, ...], reason: str) -> int:
     """Drain and stop a service.
 
-    nginx returns 503 for the service. It stays stopped, even after a reboot, until you start it.
+    nginx returns 503 for the service, which stays stopped, even after a reboot, until you start it.
     """
     from conductor.change.actions import stop
 

@@ -16,7 +16,7 @@ from conductor.runtime.docker.sdk import Sdk, messages
 from conductor.runtime.docker.shapes import InspectedImage, ListedContainer, ListedImage, PullMessage, WithId, read
 
 TICK_SECONDS = 0.1  # between two progress calls of a silent pull, which may raise to stop it
-_SPACE_HINT = "free space on the disk that holds Docker's images (conductor gc; docker system df shows what uses it), then run the command again"
+_SPACE_HINT = "free up space on the disk that holds Docker's images (conductor gc; docker system df shows what uses the space), then run the command again"
 
 
 class Images:

@@ -22,7 +22,7 @@ REFUSED = {
     "no time": (("--timeout", "0", "true"), "cannot use --timeout 0: it must be longer than 0"),
     "a job key that is a path": (
         ("--job", "../x", "true"),
-        "cannot use job key '../x': it may have at most 64 letters, digits, - and _",
+        "cannot use job key '../x': it must consist of at most 64 letters, digits, - and _",
     ),
     "a variable without a name": (("-e", "=x", "true"), "cannot set a variable: its name is missing"),
 }

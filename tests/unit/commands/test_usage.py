@@ -32,6 +32,9 @@ from conductor.commands.options import state_dir_option
             "service maintenance --id web",
             "cannot run conductor service maintenance: on or off is missing\n  add on or off",
         ),
+        ("completion", "cannot run conductor completion: bash, zsh or fish is missing\n  add bash, zsh or fish"),
+        ("service upgrade --id", "cannot use --id: it requires an argument"),
+        ("gc --plan=x", "cannot use --plan: it does not take a value"),
         ("service maintenance --id web onn", "invalid argument: 'onn' is not one of 'on', 'off'"),
         (
             "service status --id web api worker",

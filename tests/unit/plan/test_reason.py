@@ -29,7 +29,7 @@ TEXTS = [
     (NeverDeployed(), "never deployed on this host"),
     (Paused(HOLD), "paused by ada: leap day"),
     (Paused(UNTIL), "paused by ada until 2024-02-29T11:00:00Z: leap day"),
-    (Busy(), "another command is changing it"),
+    (Busy(), "another command is changing the service"),
     (Unreadable("cannot read web.json: damaged"), "cannot read web.json: damaged"),
     (InterruptedChange(), "a change was interrupted"),
     (Starting(), "waiting for replicas to become healthy"),

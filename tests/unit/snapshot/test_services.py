@@ -367,7 +367,7 @@ def test_the_status_of_supervise(host: Host, runs: bool) -> None:
 def test_a_service_that_was_busy_for_supervise_has_no_note(host: Host) -> None:
     """Its lock shows whether it still is; the next pass publishes only up to 5 s later."""
     host.deploy("web", 2)
-    write_status(host, web=ServiceStatus(reason=Busy(), text="another command is changing it"))
+    write_status(host, web=ServiceStatus(reason=Busy(), text="another command is changing the service"))
     with host.locks.hold(SUPERVISE_LOCK):
         assert host.rows()["web"].notes == ()
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from conductor.output.printable import memory_text
-from conductor.plan.edges import EdgeState
+from conductor.plan.edges import EdgeState, RouteStep
 from conductor.plan.history import Outcome
 from conductor.plan.route import TrafficState, Way
 from conductor.snapshot import notes
@@ -74,15 +74,16 @@ def test_the_nodes_and_edges_of_a_fleet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "text"),
+    ("step", "states", "text"),
     [
-        ({"h1": True, "h2": False}, "h1 confirmed the cutover; h2 has not confirmed the cutover"),
-        ({"h1": "no room"}, "h1 failed: no room"),
+        ("cutover", {"h1": True, "h2": False}, "h1 confirmed the cutover; h2 has not confirmed the cutover"),
+        ("drain", {"h1": True, "h2": False}, "h1 confirmed the drain; h2 has not confirmed the drain"),
+        ("cutover", {"h1": "no room"}, "h1 failed: no room"),
     ],
 )
-def test_edges_that_have_not_confirmed(states: dict[str, bool | str], text: str) -> None:
+def test_edges_that_have_not_confirmed(step: RouteStep, states: dict[str, bool | str], text: str) -> None:
     edges = [
-        EdgeState(name=name, step="cutover", confirmed=found is True, error=found if isinstance(found, str) else "")
+        EdgeState(name=name, step=step, confirmed=found is True, error=found if isinstance(found, str) else "")
         for name, found in states.items()
     ]
     assert edges_text(edges) == text

@@ -151,7 +151,7 @@ def test_a_crontab_that_is_being_generated_does_not_delay_a_waiting_command(cron
         cron.runtime.capture, cron.runtime.remove = capture_while_a_command_waits, remove_and_report
         cron.run_pass()
         assert removed.is_set()
-    assert cron.lines[-1] == "cron: apply-drift stopped: a command waits for the lock, or supervise is exiting"
+    assert cron.lines[-1] == "cron: apply-drift stopped: a command is waiting for the lock, or supervise is exiting"
     assert ended != [False]
 
 

@@ -119,7 +119,7 @@ def test_wordings() -> None:
     assert lines == [
         "web: recover started: a change was interrupted",
         "web: repair done",
-        "web: repair stopped: a command waits for the lock, or supervise is exiting",
+        "web: repair stopped: a command is waiting for the lock, or supervise is exiting",
         "web: this is a bug in Conductor: KeyError: 'port'",
     ]
 

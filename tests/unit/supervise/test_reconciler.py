@@ -283,7 +283,7 @@ def test_a_repair_yields_to_a_waiting_command(host: Any) -> None:
     with (host.directory / "run" / "locks" / "web.waiting.lock").open("a") as waiting:
         host.runtime.create = create_while_a_command_waits
         host.run_pass()
-    assert host.lines[-1] == "web: repair stopped: a command waits for the lock, or supervise is exiting"
+    assert host.lines[-1] == "web: repair stopped: a command is waiting for the lock, or supervise is exiting"
     assert host.store.journal("web") is not None
     assert host.store.journal("web").action == "repair"
 
@@ -414,7 +414,7 @@ def test_a_repair_yields_while_a_replica_takes_long_to_stop(host: Any, fails: bo
         host.run_pass()
         assert not yielded.is_set()
         yielded.set()
-    assert host.lines[-1] == "worker: repair stopped: a command waits for the lock, or supervise is exiting"
+    assert host.lines[-1] == "worker: repair stopped: a command is waiting for the lock, or supervise is exiting"
     assert host.store.journal("worker").action == "repair"
 
 

@@ -401,7 +401,7 @@ def test_an_endpoint_that_one_edge_cannot_reach_changes_nothing(seed: int, direc
     fleet.turns.run()
     [error] = fleet.errors
     assert (error.sentence, fleet.counts["done"]) == ("cannot check the new replicas of web: edge h3 failed", 2)
-    assert "web at 10.0.1.1:81 cannot be reached from this edge" in error.details[0]
+    assert "web at 10.0.1.1:81 fails its check from this edge" in error.details[0]
     assert all("undo" not in edge.traffic.calls for edge in fleet.edges.values())
 
 
