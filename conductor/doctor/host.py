@@ -201,7 +201,7 @@ def cron(host: Examination) -> Iterator[Finding]:
         for service in defined:
             context.crontabs.check(service)
     except ConductorError as refused:
-        yield _cron("cron-directory", refused.sentence, "crontabs cannot be installed", refused.hint)
+        yield _cron("cron-directory", refused.sentence, "services with cron jobs cannot be upgraded", refused.hint)
     if not host.is_cron_running():
         yield _cron(
             "cron-down", "no cron daemon is running", why, "apt-get install cron && systemctl enable --now cron"
@@ -216,7 +216,7 @@ def cron(host: Examination) -> Iterator[Finding]:
     if not os.access(settings.command, os.X_OK):
         fix = f"ln -s $(command -v conductor) {settings.command}   (or set host.cron.command)"
         yield _cron(
-            "cron-command", f"{settings.command} is not an executable file", f"{why}: the crontabs run this file", fix
+            "cron-command", f"{settings.command} is not an executable file", f"{why}, because the crontabs run this file", fix
         )
     for path in paths:
         found = path.stat()

@@ -106,7 +106,7 @@ class Nginx:
         try:
             done = subprocess.run(words, capture_output=True, timeout=CHECK_SECONDS, check=False, text=True)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConductorError(f"cannot run {self._host.binary}: {error}") from error
+            raise ConductorError(f"cannot run {self._host.binary}: {_cause(error)}") from error
         return done.stderr if done.returncode else ""
 
     def check_in_place(self) -> Checked:
@@ -242,7 +242,7 @@ class Nginx:
                 words = [self._host.binary, "-V"]
                 done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False)
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise ConductorError(f"cannot run {self._host.binary} -V: {error}") from error
+                raise ConductorError(f"cannot run {self._host.binary} -V: {_cause(error)}") from error
             version = next(iter(re.findall(r"nginx/([\d.]+)", done.stderr)), "")
             self._described = Binary(version, dict(re.findall(r"--([a-z-]+)=(\S+)", done.stderr)))
         return self._described
@@ -254,6 +254,12 @@ class Nginx:
             os.kill(master, signal.SIGHUP)
         except OSError as error:
             raise ConductorError(f"cannot signal nginx's master {master}: {error.strerror}") from error
+
+
+def _cause(error: OSError | subprocess.TimeoutExpired) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"it did not finish within {duration_text(error.timeout)}"
 
 
 def _first_error(words: list[str]) -> str:

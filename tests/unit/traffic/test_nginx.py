@@ -57,6 +57,14 @@ def test_a_binary_that_is_not_installed_has_no_version(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
+def test_a_binary_that_cannot_be_run_is_an_error_with_its_cause_alone(tmp_path: Path) -> None:
+    binary = program(tmp_path, "")
+    binary.chmod(0o644)
+    with pytest.raises(ConductorError) as raised:
+        Nginx(HostNginx(binary=str(binary)), StatusServer(tmp_path / "status.sock", tmp_path)).version()
+    assert raised.value.sentence == f"cannot run {binary} -V: Permission denied"
+
+
 @pytest.mark.parametrize(
     "pid",
     [None, "", "text", "\udcff\udcfe", "²", str(os.getpid()), str(2**22 + 1)],
