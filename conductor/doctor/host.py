@@ -216,7 +216,10 @@ def cron(host: Examination) -> Iterator[Finding]:
     if not os.access(settings.command, os.X_OK):
         fix = f"ln -s $(command -v conductor) {settings.command}   (or set host.cron.command)"
         yield _cron(
-            "cron-command", f"{settings.command} is not an executable file", f"{why}, because the crontabs run this file", fix
+            "cron-command",
+            f"{settings.command} is not an executable file",
+            f"{why}, because the crontabs run this file",
+            fix,
         )
     for path in paths:
         found = path.stat()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 @click.command("show")
 @config_option
 @click.option(
-    "--check", cls=CommandLineOnly, is_flag=True, help="Print nothing; exit with code 1 if a file is missing or differs."
+    "--check",
+    cls=CommandLineOnly,
+    is_flag=True,
+    help="Print nothing; exit with code 1 if a file is missing or differs.",
 )
 def command(*, config: Path, check: bool) -> int:
     """Print the files that nginx install writes.

@@ -43,7 +43,9 @@ def command(*, config: Path, service: str | None, probe: bool, watch: bool, as_j
     if watch and as_json:
         raise UsageError("cannot combine --watch with --json", "run conductor service status --json repeatedly")
     if watch and not can_redraw(sys.stdout):
-        raise UsageError("cannot use --watch: standard output is not a terminal that can redraw lines", "leave out --watch")
+        raise UsageError(
+            "cannot use --watch: standard output is not a terminal that can redraw lines", "leave out --watch"
+        )
     definitions, context = query_context(config, "service status")
     if watch:
         watch_host(
