@@ -689,7 +689,7 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         (
             notes.InMaintenance(service="web", hold=HOLD),
             (
-                "put into maintenance by anna (as root) at 2026-01-01T00:00:00Z: a move; nginx returns 503; to end it, "
+                "put into maintenance by anna (as root) at 2026-01-01T00:00:00Z: a move; nginx returns 503; to end maintenance, "
                 "run conductor service maintenance --id web off"
             ),
         ),
