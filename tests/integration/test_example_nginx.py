@@ -71,7 +71,7 @@ def curl(shop: Shop, *words: str, port: int) -> str:
 
 def test_before_the_first_deploy_it_returns_503_and_redirects_to_tls(shop: Shop) -> None:
     assert curl(shop, f"https://{NAME}:{shop.tls}/", port=shop.tls).split()[1] == "503"
-    assert curl(shop, f"http://{NAME}:{shop.plain}/a?b=c", port=shop.plain) == f"1.1 301 https://{NAME}/a?b=c"
+    assert curl(shop, f"http://{NAME}:{shop.plain}/a?b=c", port=shop.plain) == f"1.1 308 https://{NAME}/a?b=c"
 
 
 def test_upgrades_lose_no_request_over_tls(shop: Shop) -> None:
