@@ -19,6 +19,8 @@ class BuildPy(build_py):
 
     def run(self) -> None:
         """Copy the package and write the commit into the copy."""
+        if not self.editable_mode:  # an earlier build of another commit leaves its commit and removed files there
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         if not self.editable_mode:
             write_commit(Path(self.build_lib))

@@ -32,6 +32,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(repository: Path) -> Path:
+    """`build/` still has the files of an earlier commit: one file more, and its commit in a file that has not changed since."""
+    earlier = repository / "build" / "lib" / "conductor"
+    earlier.mkdir(parents=True)
+    (earlier / "removed_since.py").touch()
+    text = (repository / "conductor" / "__init__.py").read_text()
+    (earlier / "__init__.py").write_text(text.replace('COMMIT = ""', f'COMMIT = "{"0" * 40}"'))
     pip("wheel", "--no-deps", "--wheel-dir", str(repository.parent), str(repository))
     [built] = repository.parent.glob("conductor-*.whl")
     return built
@@ -49,16 +55,18 @@ def pinned() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def test_every_file_of_the_package_is_in_the_wheel(repository: Path, wheel: Path) -> None:
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("conductor/")}
+def test_the_wheel_has_the_files_of_the_commit_and_no_other(repository: Path, wheel: Path) -> None:
+    files = zipfile.ZipFile(wheel)
+    names = {name for name in files.namelist() if name.startswith("conductor/")}
     assert names == set(git(repository, "ls-files", "conductor").splitlines())
+    assert f'COMMIT = "{git(repository, "rev-parse", "HEAD")}"' in files.read("conductor/__init__.py").decode()
     assert git(repository, "status", "--porcelain") == ""
 
 
 @pytest.mark.long
 def test_pipx_installs_it_with_the_pinned_versions(repository: Path, tmp_path: Path) -> None:
     """The commands are those of the manual."""
-    run_block("install", "pip wheel ", repository, tmp_path)
+    run_block("install", "rm -f conductor-", repository, tmp_path)
     command = tmp_path / "bin" / "conductor"
     commit = git(repository, "rev-parse", "--short=12", "HEAD")
     printed = subprocess.run([command, "--version"], cwd="/", capture_output=True, text=True, check=True).stdout
