@@ -26,6 +26,7 @@ from conductor.plan.steps import replicas_text
 from conductor.plan.transition import (
     Transition,
     after_rollback,
+    image_changed,
     maintain,
     refuse_stopped,
     replace,
@@ -148,7 +149,7 @@ def restart(context: Context, current: CurrentState) -> Transition:
         raise ConductorError(
             f"cannot restart {current.wanted.service}: it is not defined, or its definition is invalid"
         )
-    if live.image != f"{definition.service.image}:{live.revision}":
+    if image_changed(live, definition):
         raise ConductorError(
             f"cannot restart {definition.id}: its image changed from {live.image} to {definition.service.image}",
             f"conductor service upgrade --id {definition.id} --revision {live.revision}",

@@ -16,7 +16,7 @@ from conductor.definitions.scalars import Secret
 from conductor.errors import ConductorError
 from conductor.plan.release import Release, Wanted
 from conductor.plan.replica import Replica
-from conductor.plan.transition import Drift, drifted
+from conductor.plan.transition import Drift, drifted, image_changed
 from conductor.state.store import Store
 
 
@@ -44,7 +44,9 @@ class ReleaseFiles:
         live = wanted.release
         if defined is None or live is None:
             return ()
-        found = (Drift.DEFINITION,) if drifted(wanted, defined) else ()
+        found: tuple[Drift, ...] = ()
+        if drifted(wanted, defined):
+            found = (Drift.IMAGE if image_changed(live, defined) else Drift.DEFINITION,)
         if released is None or not any(one.release == live.id for one in replicas):
             return found
         return (*found, *self.changed(live, released))

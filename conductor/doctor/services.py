@@ -131,8 +131,7 @@ def replicas(host: Examination) -> Iterator[Finding]:
                 yield error(check="state-missing", service=row.service, what=note.problem, why=why, fix=note.remedy)
             if isinstance(note, notes.Drifted):  # here, because changed files are drift only for existing replicas
                 why = "the service runs without the change"
-                fix = f"conductor service restart --id {row.service}"
-                yield warning(check="drifted", service=row.service, what=note.problem, why=why, fix=fix)
+                yield warning(check="drifted", service=row.service, what=note.problem, why=why, fix=note.fix)
             if isinstance(note, notes.MissingImage):
                 why = "a replacement container, a task or a cron job fails if the image cannot be pulled"
                 fix = f"docker pull {note.image}"

@@ -22,7 +22,8 @@ KEEPS_CRONTAB: Collection[ChangeAction] = {"scale", "repair", *MAINTENANCE}
 class Drift(StrEnum):
     """What has changed since the release."""
 
-    DEFINITION = "definition"
+    IMAGE = "image"  # its name; the revision is the release's
+    DEFINITION = "definition"  # anything else in it
     ENVIRONMENT = "environment"  # the contents of secret and env files
     TEMPLATE = "template"
 
@@ -127,6 +128,12 @@ def drifted(wanted: Wanted, defined: Definition) -> bool:
         return False
     follows_file = {"count": None, "notify": None}
     return {**wanted.release.definition, **follows_file} != {**defined.written, **follows_file}
+
+
+def image_changed(release: Release, defined: Definition) -> bool:
+    """True when the definition names another image than the release runs. Only an upgrade applies that: whether the new image
+    has the revision is not known."""
+    return release.image != f"{defined.service.image}:{release.revision}"
 
 
 def new_release(definition: Definition, revision: str, image_id: str, change: str, *, digest: str = "") -> Release:

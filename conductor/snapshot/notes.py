@@ -137,7 +137,7 @@ class Interrupted(Note, frozen=True, tag="interrupted"):
     def _describe(self) -> str:
         return (
             f"the {noun(self.action)}{to_revision(self.action, self.revision)}, started {time_text(self.began)}, was interrupted; "
-            "the next command on this service will recover it"
+            "supervise or the next command on this service will recover it"
         )
 
 
@@ -146,17 +146,26 @@ class Drifted(Note, frozen=True, tag="drifted"):
 
     service: str
     changed: tuple[Drift, ...]
+    revision: str = ""
 
     @property
     def problem(self) -> str:
         """What changed, without what to do."""
         return f"{' and '.join(_CHANGED[one] for one in self.changed)} changed after the last deploy"
 
+    @property
+    def fix(self) -> str:
+        """The command that applies the changes."""
+        if Drift.IMAGE in self.changed:
+            return f"conductor service upgrade --id {self.service} --revision {self.revision}"
+        return f"conductor service restart --id {self.service}"
+
     def _describe(self) -> str:
-        return f"drifted: {self.problem}; to apply the changes, run conductor service restart --id {self.service}"
+        return f"drifted: {self.problem}; to apply the changes, run {self.fix}"
 
 
 _CHANGED = {
+    Drift.IMAGE: "the image in the definition",
     Drift.DEFINITION: "the definition",
     Drift.ENVIRONMENT: "the contents of secret or env files",
     Drift.TEMPLATE: "the server template",

@@ -56,7 +56,7 @@ def state_notes(
     yield from _job_notes(context, wanted.service)
     yield from _supervise_notes(wanted, status)
     if drift := ReleaseFiles(context.store).drift(wanted, defined, released, replicas):
-        yield notes.Drifted(service=wanted.service, changed=drift)
+        yield notes.Drifted(service=wanted.service, revision=wanted.live.revision, changed=drift)
 
 
 def current_pause(context: Context, wanted: Wanted) -> Hold | None:

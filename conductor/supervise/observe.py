@@ -18,7 +18,7 @@ from conductor.plan.reconcile import Condition, Observation, ReplicaHealth
 from conductor.plan.release import Wanted
 from conductor.plan.replica import Containers, Replica
 from conductor.plan.route import TrafficState
-from conductor.plan.transition import wanted_count
+from conductor.plan.transition import image_changed, wanted_count
 
 # After an exit event the list still shows the replica as running for 50 ms and more, and `inspect` answers only once Docker
 # has cleaned up, up to 1 s under load (both measured with Docker events). After this time the list is right in any case.
@@ -209,6 +209,8 @@ class Observer:
         if settings.undefined == "stop" and wanted.service not in definitions.ids:
             count_from = None
         follows = defined if settings.drift == "apply" and wanted.stopped is None else None
+        if follows and wanted.release and image_changed(wanted.release, follows):
+            follows = None  # an upgrade has to apply it
         routed = definition is not None and definition.service.nginx is not None
         paused = wanted.paused
         return Observation(

@@ -22,6 +22,7 @@ from tests.support.witness import Witness
 
 INSTALLED = "/opt/conductor/deb"
 WEB = "conductor-web"
+SYNC = "conductor-sync"
 UNTIL_ALLOWED = "until [ -e /srv/$REVISION ]; do sleep 0.1; done"
 DEFINITIONS = {
     "version": 1,
@@ -128,8 +129,8 @@ def place(package: str) -> str:
     return f"{INSTALLED}/{package.split('_')[1]}"
 
 
-def main_pid(site: Site) -> str:
-    return site.machine.run("systemctl", "show", "--value", "--property", "MainPID", UNIT).stdout.strip()
+def main_pid(site: Site, unit: str = UNIT) -> str:
+    return site.machine.run("systemctl", "show", "--value", "--property", "MainPID", unit).stdout.strip()
 
 
 def runs_from(site: Site, pid: str) -> str:
@@ -167,6 +168,11 @@ def an_operator_sets_the_host_up(site: Site) -> None:
     machine.run("touch", "/srv/shop/r1")
     site.upgrade("r1", "shop", "jobs")
     machine.wait_for(lambda: found(machine) <= MACHINES_OWN, f"doctor to find only {MACHINES_OWN}")
+    store = "consul://127.0.0.1:1/conductor/web1"  # nothing listens there
+    machine.put(
+        f"/etc/systemd/system/{SYNC}.service", site.conductor("config", "sync", "--from", store, "--print-unit").stdout
+    )
+    machine.run("systemctl", "enable", "--now", SYNC)
 
 
 def the_status_page_shows_the_host_and_can_do_nothing(site: Site) -> None:
@@ -217,6 +223,7 @@ def the_next_version_is_installed_while_everything_runs(site: Site, packages: De
         time.sleep((58 - time.time()) % 60)
         install(site, packages.later.name)
         assert (version(site), runs_from(site, main_pid(site))) == (NEXT, f"{new}/bin/python3")
+        assert runs_from(site, main_pid(site, SYNC)) == f"{new}/bin/python3"
         assert list(load.so_far()["revisions"]) == ["r1"]
         machine.run("touch", "/srv/shop/r2")
         told = upgrade.communicate(timeout=60)[1]
@@ -251,7 +258,7 @@ def a_task_that_runs_when_the_package_is_removed_ends_as_ever(site: Site) -> Non
     site.machine.wait_for(lambda: any(one.kind == "task" for one in site.containers("shop")), "the task")
     said = site.machine.run("dpkg", "--remove", "conductor").stderr
     assert "a process still uses it" in said
-    assert site.machine.run("systemctl", "is-active", UNIT, check=False).stdout == "inactive\n"
+    assert site.machine.run("systemctl", "is-active", UNIT, SYNC, check=False).stdout == "inactive\ninactive\n"
     site.machine.run("touch", "/srv/shop/removed")
     assert task.communicate(timeout=60)[0] == "done\n"
     assert task.returncode == 7

@@ -155,7 +155,7 @@ def test_changed_files_of_the_live_release_are_drift(host: Host) -> None:
     deploy_from_files(host, host.store.make_digest_key())
     assert host.rows()["web"].notes == ()
     (host.directory / "key").write_text("another")
-    assert host.rows()["web"].notes == (notes.Drifted(service="web", changed=(Drift.ENVIRONMENT,)),)
+    assert host.rows()["web"].notes == (notes.Drifted(service="web", revision="r1", changed=(Drift.ENVIRONMENT,)),)
     (host.directory / "server.j2").write_text("server { }\n")
     [row] = document(list(host.rows("web").values()))["services"]
     assert row["notes"][0]["kind"] == "drifted"
@@ -316,10 +316,16 @@ def test_a_changed_definition_and_other_replicas_are_notes(host: Host) -> None:
     assert (row.condition, row.notes) == (
         ServiceCondition.OK,
         (
-            notes.Drifted(service="web", changed=(Drift.DEFINITION,)),
+            notes.Drifted(service="web", revision="r1", changed=(Drift.DEFINITION,)),
             notes.Stray(names=("web2",), fix="conductor service start --id web"),
         ),
     )
+
+
+def test_a_changed_image_needs_an_upgrade(host: Host) -> None:
+    host.deploy("web", 2)
+    host.define(web=WEB.replace("image: x", "image: y") % (host.directory / "key"))
+    assert host.rows()["web"].notes == (notes.Drifted(service="web", revision="r1", changed=(Drift.IMAGE,)),)
 
 
 def test_an_undefined_service_is_shown_while_something_is_left_of_it(host: Host) -> None:
@@ -707,24 +713,31 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         ),
         (
             notes.Interrupted(action="upgrade", revision="r2", began="now"),
-            "the upgrade to r2, started now, was interrupted; the next command on this service will recover it",
+            "the upgrade to r2, started now, was interrupted; supervise or the next command on this service will recover it",
         ),
         (
             notes.Interrupted(action="scale", revision="r2", began="now"),
-            "the scale, started now, was interrupted; the next command on this service will recover it",
+            "the scale, started now, was interrupted; supervise or the next command on this service will recover it",
         ),
         (
-            notes.Drifted(service="web", changed=(Drift.DEFINITION,)),
+            notes.Drifted(service="web", revision="r1", changed=(Drift.DEFINITION,)),
             (
                 "drifted: the definition changed after the last deploy; "
                 "to apply the changes, run conductor service restart --id web"
             ),
         ),
         (
-            notes.Drifted(service="web", changed=(Drift.ENVIRONMENT, Drift.TEMPLATE)),
+            notes.Drifted(service="web", revision="r1", changed=(Drift.ENVIRONMENT, Drift.TEMPLATE)),
             (
                 "drifted: the contents of secret or env files and the server template changed after the last deploy; "
                 "to apply the changes, run conductor service restart --id web"
+            ),
+        ),
+        (
+            notes.Drifted(service="web", revision="r1", changed=(Drift.IMAGE,)),
+            (
+                "drifted: the image in the definition changed after the last deploy; "
+                "to apply the changes, run conductor service upgrade --id web --revision r1"
             ),
         ),
         (

@@ -333,6 +333,20 @@ def test_a_changed_definition_is_applied(host: Any) -> None:
     assert outcomes(host) == [("restart", Outcome.DONE)]
 
 
+def test_a_changed_image_is_left_to_an_upgrade(host: Any) -> None:
+    path = host.directory / "services.yml"
+    document = yaml.safe_load(path.read_text())
+    document["host"]["supervise"] = {"drift": "apply"}
+    document["services"]["web"]["image"] = "another/app"
+    path.write_text(yaml.safe_dump(document))
+    before = ids(host)
+    host.supervise()
+    host.run_passes(30.0)
+    assert ids(host) == before
+    assert outcomes(host) == []
+    assert "web" not in host.status().services
+
+
 def test_a_changed_secret_file_is_applied_once(host: Any) -> None:
     password = host.directory / "password"
     password.write_text("apple\n")
