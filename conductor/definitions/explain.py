@@ -58,7 +58,7 @@ def without_unknown(node: Node, kind: Any) -> tuple[Node, list[str]]:
     kinds = (
         dict.fromkeys(value, get_args(kind)[1])
         if base is dict
-        else {name: field.type for name, field in _fields(base).items()}
+        else {name: field.type for name, field in fields_of(base).items()}
     )
     unknown = [inner.key for name, inner in value.items() if name not in kinds]
     known: dict[str, Node] = {}
@@ -88,8 +88,8 @@ def describe(kind: Any) -> str:
         return f"a list of {len(get_args(kind))}" if Ellipsis not in get_args(kind) else "a list, for example [a, b]"
     if _is_struct(base):
         return (
-            f"a mapping with the key{'s' * (len(_fields(base)) > 1)} {', '.join(_fields(base))}"
-            if len(_fields(base)) < 10
+            f"a mapping with the key{'s' * (len(fields_of(base)) > 1)} {', '.join(fields_of(base))}"
+            if len(fields_of(base)) < 10
             else "a mapping"
         )
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
@@ -114,12 +114,13 @@ def _is_struct(base: Any) -> bool:
 
 
 @cache
-def _fields(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
+def fields_of(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """Return the fields by their names in the file. msgspec evaluates the annotations of all fields at each call."""
     return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
 def _struct(node: Node, inside: dict[str, Node], struct: type[msgspec.Struct], *, partial: bool) -> Iterator[Finding]:
-    fields = _fields(struct)
+    fields = fields_of(struct)
     for name, inner in inside.items():
         if name in fields:
             yield from explain(inner, fields[name].type, partial=partial)

@@ -32,7 +32,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Seconds | ByteSize | Percent):
         return value.text
     if isinstance(value, msgspec.Struct):
-        pairs = ((one.encode_name, getattr(value, one.name)) for one in msgspec.structs.fields(value))
+        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        pairs = ((encoded, getattr(value, name)) for encoded, name in names)
         return {name: _plain(inner) for name, inner in pairs if inner is not None}
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from conductor.definitions.explain import fields_of
 from conductor.definitions.model import EnvFile, Health, Service
 from conductor.definitions.rules import health_kinds
 
@@ -150,7 +151,7 @@ def _is_set(value: Any, key: str) -> bool:
     for name in key.split("."):
         if value is None:
             return False
-        field = next(one for one in msgspec.structs.fields(type(value)) if one.encode_name == name)
+        field = fields_of(value.__class__)[name]
         value = getattr(value, field.name)
     if field is None or field.default is not msgspec.NODEFAULT:
         return field is not None and value != field.default

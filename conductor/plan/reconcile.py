@@ -169,7 +169,7 @@ def updated(state: RetryState, observation: Observation, now: float) -> RetrySta
         change=change,
         healthy_since=healthy_since,
         repair=repair,
-        remove=state.remove.reset() if _repair(observation) is None else state.remove,
+        remove=state.remove.reset() if state.remove.count and _repair(observation) is None else state.remove,
         recover=state.recover if observation.interrupted else Attempts(),
         apply_drift=state.apply_drift if observation.drift == state.drift else state.apply_drift.reset(),
         drift=observation.drift,

@@ -134,7 +134,7 @@ def write(path: Path, value: object) -> None:
 
 def with_unknown(value: msgspec.Struct, stored: object) -> dict[str, Any]:
     """Return the stored form of `value`, with the keys of `stored` that its type does not have: a newer version wrote them."""
-    known = {field.encode_name for field in msgspec.structs.fields(value)}
+    known = value.__struct_encode_fields__
     unknown = {key: one for key, one in stored.items() if key not in known} if isinstance(stored, dict) else {}
     return {**msgspec.to_builtins(value), **unknown}
 

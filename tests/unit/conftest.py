@@ -1,5 +1,6 @@
 """What every unit test leaves as it was."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unit")
+
+
+def pytest_collection_finish() -> None:
+    """Exclude thousands of collected tests from each later garbage collection; some tests run one themselves."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

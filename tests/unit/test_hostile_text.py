@@ -48,8 +48,13 @@ def services(count: int, text: str) -> str:
     return HEAD + "services:\n" + "".join(f"  s{number}: {text}\n" for number in range(count))
 
 
+def million_json_values() -> str:
+    """Made by the test that needs it, as this takes long and each worker of pytest imports this module."""
+    return '{"version": 1, "services": {"web": {"env": {' + ",".join(f'"A{n}": 1' for n in range(10**6)) + "}}}}"
+
+
 TOUCHED = "/tmp/conductor-was-here"
-DEFINITIONS: dict[str, str | bytes] = {
+DEFINITIONS: dict[str, str | bytes | Callable[[], str]] = {
     "aliases of lists": "a0: &a0 [x]\n" + aliases(lambda n: f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n"),
     "aliases of mappings": "a0: &a0 {a: 1}\n" + aliases(lambda n: f"a{n}: &a{n} {{b: *a{n - 1}, c: *a{n - 1}}}\n"),
     "merge keys": "a0: &a0 {a: 1}\n" + aliases(lambda n: f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}\n"),
@@ -66,7 +71,7 @@ DEFINITIONS: dict[str, str | bytes] = {
     "10 MB of quotes": "'" * 10**7,
     "10 MB of comments": "#" * 10**7,
     "a million values": f"{HEAD}services: [{'a,' * 10**6}]",
-    "a million JSON values": '{"version": 1, "services": {"web": {"env": {' + ",".join(f'"A{n}": 1' for n in range(10**6)) + "}}}}",
+    "a million JSON values": million_json_values,
     "a tag that runs a command": f"{HEAD}services: !!python/object/apply:os.system ['touch {TOUCHED}']",
     "tags of other types": f"{HEAD}services: !!binary aGVsbG8=\nhost: !!set {{a}}\ndefaults: !!omap [a: 1]",
     "tags of wrong types": "version: !!int x\nservices: !!map x\nhost: !!seq {a: 1}\ndefaults: !!str {a: 1}",
@@ -167,7 +172,8 @@ LARGE = {
 
 @pytest.mark.parametrize("name", [*DEFINITIONS, *(pytest.param(name, marks=pytest.mark.long) for name in LARGE)])
 def test_definitions(clean: Clean, name: str) -> None:
-    text = {**DEFINITIONS, **LARGE}[name]
+    found = {**DEFINITIONS, **LARGE}[name]
+    text = found() if callable(found) else found
     clean.config.write_bytes(text if isinstance(text, bytes) else text.encode())
     clean.run("config", "check", codes=frozenset({2}))
     if len(text) < 10**5:

@@ -1,5 +1,6 @@
 """Every file of examples/ is named in a test, or belongs to a directory that a test uses as a whole."""
 
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -28,6 +29,7 @@ def files_of_examples() -> list[str]:
     return [line.removeprefix("examples/") for line in listed.stdout.splitlines() if (ROOT / line).exists()]
 
 
+@functools.cache
 def sources_of_tests() -> dict[str, str]:
     found = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
     return {name: text for name, text in found.items() if ROOT / name != Path(__file__)}

@@ -266,7 +266,7 @@ def schema_of(kind: str, version: str) -> jsonschema.Draft202012Validator:
 def definitions_of(directory: Path) -> referencing.Registry[Any]:
     contents = json.loads((directory / "_definitions.json").read_text())
     resource = referencing.Resource.from_contents(contents, referencing.jsonschema.DRAFT202012)
-    return referencing.Registry().with_resource("_definitions.json", resource)
+    return referencing.Registry().with_resource("_definitions.json", resource).crawl()  # once, not at each reference
 
 
 @pytest.mark.parametrize("version", [pytest.param(OLDEST, marks=pytest.mark.long), NEWEST])
