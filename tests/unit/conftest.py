@@ -3,7 +3,7 @@
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,9 +19,15 @@ settings.register_profile(
 settings.load_profile("unit")
 
 
-def pytest_collection_finish() -> None:
-    """Exclude thousands of collected tests from each later garbage collection; some tests run one themselves."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """No garbage is collected until all tests are there. Later collections, some by tests themselves, leave them out."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
