@@ -289,6 +289,8 @@ class Campaign:
         if self.scenario.repairs:
             self.host.daemon.api.remove_container(self.host.containers("web")[0].id, force=True)
             time.sleep(SPACING_SECONDS)
+        if self.scenario.needs_earlier:
+            self.command(self._upgrade())
         if len(self.scenario.counts) > 1:  # else the action has nothing to do after a finished one
             self.command(("service", "scale", "--id", "web", "--reset"))
         return self.scenario.action(next(self._revisions))

@@ -22,6 +22,7 @@ class Scenario:
     action: Callable[[str], tuple[str, ...]]
     counts: tuple[int, ...] = (2,)  # of `web`, before or after the action
     repairs: bool = False  # a replica is removed before the action
+    needs_earlier: bool = False  # an upgrade precedes the action: one rollback after the other runs out of releases
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ SCENARIOS = {
     "upgrade of a worker": Scenario({"worker": WORKER}, upgrade_of("worker")),
     "upgrade of a web service and a worker": Scenario({"web": WEB, "worker": WORKER}, upgrade_of("web", "worker")),
     "upgrade with order: stop-first": Scenario({"worker": {**WORKER, "order": "stop-first"}}, upgrade_of("worker")),
-    "rollback": Scenario({"web": WEB}, lambda _: ("service", "rollback", "--id", "web")),
+    "rollback": Scenario({"web": WEB}, lambda _: ("service", "rollback", "--id", "web"), needs_earlier=True),
     "scale": Scenario({"web": WEB}, lambda _: ("service", "scale", "--id", "web", "--count", "3"), (2, 3)),
     "repair": Scenario({"web": WEB}, lambda _: ("supervise", "--once"), repairs=True),
 }
