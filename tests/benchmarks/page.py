@@ -65,7 +65,7 @@ def lost_requests(figures: Figures) -> Iterator[str]:
         losses = ((name, *(f"{one['lost_per_upgrade'][kind]:g}" for kind in classes)) for name, one in lost.items())
         yield _table(("", *classes), losses)
     if measured := {name: one["latency_ms"] for name, one in lost.items() if one.get("latency_ms")}:
-        yield "99th percentiles of the latency in ms, in the second around each cutover and in the one before each upgrade:\n"
+        yield "99th percentiles of the latency in ms, within half a second of each cutover, and during the last second before each upgrade:\n"
         classes = list(next(iter(measured.values())))
         p99s = ((name, *(_p99s(one[kind]) for kind in classes)) for name, one in measured.items())
         yield _table(("", *classes), p99s)

@@ -79,7 +79,7 @@ def command(
     """Deploy a revision without downtime.
 
     The new replicas must be healthy before nginx sends requests to them. Then the old replicas finish their requests and
-    are removed; "conductor help nginx" lists the requests that can still be lost. If a step before the commit fails, Conductor rolls the upgrade back, and the previous release keeps serving.
+    are removed; "conductor help nginx" lists the requests that can still be lost. If a step fails before the new release is recorded, Conductor rolls the upgrade back, and the previous release keeps serving.
     """
     from conductor.change import upgrade as upgrades
     from conductor.definitions.grammar import REVISION
