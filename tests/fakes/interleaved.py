@@ -18,19 +18,23 @@ from conductor.errors import ConductorError
 from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import HistoryEntry
+from conductor.plan.journal import Journal
+from conductor.plan.release import Wanted
 from conductor.plan.tasks import Task
 from conductor.state.history import History
 from conductor.state.locks import NGINX_SECONDS, Locks
+from conductor.state.store import Store
 from conductor.tasks.context import TaskContext
 from conductor.tasks.task import run
 from tests.fakes.runtime import FakeCancellation, FakeClock, FakeHealth
 from tests.fakes.traffic import FakeTraffic
 from tests.fakes.turns import Turns
-from tests.fakes.world import WatchedRuntime
+from tests.fakes.world import WatchedRuntime, WorldStore
 from tests.unit.supervise.conftest import SupervisedHost
 
 PASS_SECONDS = 0.3  # between two passes of `supervise`; events wake the real one as often
 RESTART_SECONDS = 0.5  # after `supervise` was killed
+PAUSE_SECONDS = (0.1, 3.0)  # an upgrade fits in
 
 
 class TurnsClock(FakeClock):
@@ -65,12 +69,12 @@ class Actor:
         self._process = host.turns.process() if host.turns.has(self._thread) else ""
         self._one = threading.Lock()
 
-    def step(self, seconds: float | None = None) -> None:
-        """Give others a turn, or end here if the process is killed."""
+    def step(self, seconds: float | None = None, *, call: str = "") -> None:
+        """Give others a turn before a call of this name, or end here if the process is killed."""
         if self._process:
             with self._one:
                 self._host.count_step(self._process)
-                self._host.turns.turn(seconds, self._thread)
+                self._host.turns.turn(self._host.pause(self._process, call) if seconds is None else seconds, self._thread)
 
 
 class Stepped:
@@ -90,7 +94,7 @@ class Stepped:
             return found
 
         def call(*arguments: Any, **named: Any) -> Any:
-            self._actor.step()
+            self._actor.step(call=name)
             with self._around(name):
                 return found(*arguments, **named)
 
@@ -118,13 +122,14 @@ class SteppedCancellation(FakeCancellation):
 
 class JudgingRuntime(WatchedRuntime):
     """Records in `bad` what must never happen: a replica of a `single` beside one of another release, requests of a service that
-    go to another one, an address that is given out twice, a task that is ended while it runs, an image that was removed while it
-    was needed."""
+    go to another one, an address that is given out twice, a task that is removed before it has ended, an image that was removed
+    while it was needed, a repair that replaces a running replica of the live release."""
 
-    def __init__(self, clock: FakeClock, traffic: FakeTraffic, single: frozenset[str]) -> None:
+    def __init__(self, clock: FakeClock, traffic: FakeTraffic, single: frozenset[str], store: Store) -> None:
         super().__init__(clock, traffic)
         self.bad: list[str] = []
         self._single = single
+        self._store = store
 
     def create(self, spec: ContainerSpec) -> str:
         if spec.image_id not in {image.id for image in self.images.values()}:
@@ -135,6 +140,8 @@ class JudgingRuntime(WatchedRuntime):
         return super().create(spec)
 
     def start(self, container: str) -> None:
+        if container not in self._containers:
+            self.bad.append(f"{container} was removed before it was started")
         super().start(container)
         running = [one for one in self.snapshot().replicas if one.running]
         this = next((one for one in running if one.id == container), None)
@@ -152,15 +159,46 @@ class JudgingRuntime(WatchedRuntime):
 
     def stop(self, container: str, grace_seconds: float) -> bool:
         self._check_task(container)
+        self._check_repair(container)
         return super().stop(container, grace_seconds)
 
     def remove(self, container: str) -> None:
         self._check_task(container)
+        self._check_repair(container)
         super().remove(container)
 
     def _check_task(self, container: str) -> None:
         running = (one for one in self.snapshot().tasks if one.id == container and one.state == "running")
         self.bad += [f"task {one.name} was ended" for one in running]
+
+    def _check_repair(self, container: str) -> None:
+        """Record a running replica of the live release that a repair removes although it also starts replicas."""
+        replicas = self.snapshot().replicas
+        for one in replicas:
+            journal = self._store.journal(one.service) if one.id == container and one.running else None
+            if journal and journal.action == "repair" and one.release == journal.old.live.id:
+                started = [other for other in replicas if other.change == journal.change]
+                self.bad += [f"{one.name} was replaced by a repair"] * bool(started and one not in started)
+
+
+class RecordingStore(WorldStore):
+    """A store that records in `begun` the service and the change of each journal that was written, and in `bad` each wanted state
+    that replaces the crontab of the same release by an older one."""
+
+    def __init__(self, directory: Path, clock: FakeClock) -> None:
+        super().__init__(directory, clock)
+        self.begun: set[tuple[str, str]] = set()
+        self.bad: list[str] = []
+
+    def write_journal(self, journal: Journal) -> None:
+        super().write_journal(journal)
+        self.begun.add((journal.service, journal.change))
+
+    def write_wanted(self, wanted: Wanted) -> None:
+        old, new = self.wanted(wanted.service).release, wanted.release
+        if old and new and old.id == new.id and new.crontab < old.crontab:  # the texts have numbers
+            self.bad.append(f"{new.crontab} replaces {old.crontab}")
+        super().write_wanted(wanted)
 
 
 class Daemon:
@@ -168,7 +206,7 @@ class Daemon:
 
     def __init__(self, host: "InterleavedHost", actor: Actor) -> None:
         self._runtime: Any = Stepped(host.runtime, actor)
-        self._host = host
+        self._host, self._actor = host, actor
 
     def has_network(self, name: str) -> bool:
         return name in self._host.runtime.networks
@@ -186,22 +224,30 @@ class Daemon:
             raise
 
     def start(self, container: str, _command: str) -> None:
+        self._actor.step(self._host.task_start_seconds)
         self._runtime.start(container)
 
 
 class InterleavedHost(SupervisedHost):
-    """`begin` adds processes, `run` interleaves them. `killed` are the processes that were killed."""
+    """`begin` adds processes, `run` interleaves them. `killed` are the processes that were killed.
+
+    `pauses` is how often a process, by the first word of its name, pauses for long before a call, as on a busy host.
+    `task_start_seconds` is how long the start of a task takes.
+    """
 
     def __init__(self, directory: Path, services: dict[str, dict[str, Any]], seed: int) -> None:
         self.turns = Turns(seed)
         self.killed: set[str] = set()
+        self.pauses: dict[tuple[str, str], float] = {}
+        self.task_start_seconds = 0.0
         self._steps_left: dict[str, int] = {}
         self._supervisors = 0
         super().__init__(directory, services)
         self.clock = TurnsClock(self.turns)
+        self.store: RecordingStore = RecordingStore(directory / "state", self.clock)
         jumping = TurnsClock(self.turns, jumps=True)  # the runtime sleeps under its lock
         single = frozenset(name for name, one in services.items() if one.get("order") == "stop-first")
-        self.runtime: JudgingRuntime = JudgingRuntime(jumping, self.traffic, single)
+        self.runtime: JudgingRuntime = JudgingRuntime(jumping, self.traffic, single, self.store)
         self.health = FakeHealth(jumping, self.runtime)
 
     def define(self, services: dict[str, dict[str, Any]], **more: Any) -> None:
@@ -241,8 +287,13 @@ class InterleavedHost(SupervisedHost):
             **stepped,
         )
 
-    def run_task(self, service: str) -> int:
-        """`conductor run --detach`."""
+    def pause(self, process: str, call: str) -> float | None:
+        """Return how long a process pauses before a call; None: as long as before most calls."""
+        random, often = self.turns.random, self.pauses.get((process.partition(" ")[0], call), 0.0)
+        return random.uniform(*PAUSE_SECONDS) if random.random() < often else None
+
+    def run_task(self, service: str, timeout: float) -> int:
+        """`conductor run --detach`, with the deadline of a run that is not detached and was killed."""
         actor = Actor(self)
         context = TaskContext(
             definitions=self.definitions,
@@ -254,7 +305,7 @@ class InterleavedHost(SupervisedHost):
             cancellation=SteppedCancellation(self.clock, actor),  # type: ignore[arg-type]
             command=self.turns.process(),
         )
-        return run(context, Task(service=service, kind="task", command=("true",), detach=True))
+        return run(context, Task(service=service, kind="task", command=("true",), timeout=timeout, detach=True))
 
     def begin(self, process: str, work: Callable[[], None], *, after: float, steps: int | None = None) -> None:
         """Add a process that begins after some seconds, and is killed at its step number `steps`."""
@@ -271,7 +322,7 @@ class InterleavedHost(SupervisedHost):
 
         def work() -> None:
             self.supervise()
-            self.in_progress._pool = TurnsPool(self.turns, process)  # type: ignore[assignment]
+            self.in_progress._pool = TurnsPool(self, process)  # type: ignore[assignment]
             while True:
                 self.begin_pass(reload=False)
                 self.turns.turn(PASS_SECONDS)
@@ -315,10 +366,10 @@ class InterleavedHost(SupervisedHost):
 
 
 class TurnsPool:
-    """Runs the actions of `supervise` in threads that have turns."""
+    """Runs the actions of `supervise` in threads that have turns. A pause before `submit` delays the thread, as the start limit does."""
 
-    def __init__(self, turns: Turns, process: str) -> None:
-        self._turns, self._process = turns, process
+    def __init__(self, host: InterleavedHost, process: str) -> None:
+        self._host, self._process = host, process
 
     def submit(self, work: Callable[[], None]) -> Future[None]:
         future: Future[None] = Future()
@@ -330,5 +381,6 @@ class TurnsPool:
                 future.set_exception(error)
                 raise
 
-        self._turns.add(self._process, call, background=True)
+        delay = self._host.pause(self._process, "submit")
+        self._host.turns.add(self._process, call, background=True, after=delay or 0.0)
         return future

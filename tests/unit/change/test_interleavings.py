@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,20 +29,32 @@ from tests.fakes.world import WEB, WORKER
 
 SERVICES: dict[str, dict[str, Any]] = {
     "web": {**WEB, "cron": {"generate": ["bin/generate-cron"]}},
-    "api": {**WEB, "count": 1},
+    "api": {**WEB, "count": 1, "cron": {"generate": ["bin/generate-cron"]}},
     "clock": {**WORKER, "order": "stop-first"},
 }
 REVISIONS = ("r1", "r2", "r4", "r5")
 SICK = "r3"
 CHANGES = {"upgrade", "rollback", "restart", "start", "stop", "scale", "repair"}
 # How often each command is chosen: all of them, or those that compete for images, addresses, and tasks.
+FOR_IMAGES, FOR_REPAIRS = (6, 1, 0, 0, 0, 0, 0, 0, 3), (4, 0, 2, 0, 0, 2, 0, 6, 0)
 WEIGHTS = (
     (6, 2, 2, 1, 2, 2, 2, 1, 2),
-    (6, 1, 0, 0, 0, 0, 0, 0, 6),
     (2, 0, 6, 1, 2, 4, 0, 0, 0),
     (2, 0, 0, 0, 0, 0, 6, 2, 4),
+    *(2 * (FOR_IMAGES, FOR_REPAIRS)),
 )
-SEEDS = range(40)
+SPREADS = (0.05, 0.3)
+REPAIR_SECONDS = 6.0  # between commands, for a repair beside each
+SETTLED_SECONDS = 60.0  # `supervise` repairs nothing right after the start of a replica
+# Between what a process reads and what it does: the needs of all services and the removal of an image; the list of containers,
+# the wanted states, and an action.
+PAUSES = {
+    FOR_IMAGES: {("gc", "local_images"): 0.5, ("upgrade", "write_journal"): 0.9},
+    FOR_REPAIRS: {("supervise", "services"): 0.4, ("supervise", "submit"): 0.5},
+}
+TASK_START_SECONDS = (0.0, 0.0, 0.0, 300.0)
+TASK_SECONDS, TASK_TIMEOUT = 5.0, 20.0  # with the grace and all delays, still less than the slow start
+SEEDS = range(49)
 MORE_SEEDS = range(1000, 1000 + int(os.environ.get("CONDUCTOR_INTERLEAVINGS", "3000")))
 
 
@@ -50,32 +63,49 @@ class Interleaving:
 
     def __init__(self, seed: int, directory: Path) -> None:
         self.random = Random(seed)
-        services = self.random.sample(sorted(SERVICES), self.random.randint(1, 3))
-        self.host = host = InterleavedHost(directory, {name: SERVICES[name] for name in services}, seed)
+        self.weights = WEIGHTS[seed % len(WEIGHTS)]
+        for_images, for_repairs = self.weights is FOR_IMAGES, self.weights is FOR_REPAIRS
+        services = self.random.sample(sorted(SERVICES), self.random.randint(1 + for_images, 3))
+        defined = {name: SERVICES[name] for name in services}
+        self.host = host = InterleavedHost(directory, defined, seed)
         for revision in (*REVISIONS, SICK):
             host.runtime.publish_image(f"shop:{revision}")
         host.runtime.behave(f"sha256:shop:{SICK}", Behaviour(healthy=False, exits_after=None), kind="service")
         for service in services:
-            host.runtime.behave(service, Behaviour(exits_after=5.0), kind="task")
-        host.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job",)))
-        self.services = services
+            host.runtime.behave(service, Behaviour(exits_after=TASK_SECONDS), kind="task")
+        host.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=("* * * * * bin/job 00",)))
+        self.services, self.changed, self.revisions = services, services, (*REVISIONS, SICK)
+        self.jobs = 0
         self.commands: dict[str, str] = {}
         self.ended: dict[str, Finished | ConductorError | int] = {}
-        if self.random.random() < 0.7:
+        if for_images:  # those of the first service, which nothing needs any more, are here, and others upgrade to them
+            host.define(defined, gc={"after_upgrade": False})
+            self.changed, self.revisions = services[1:], REVISIONS[:1]
+            for revision, service in product(REVISIONS, services):
+                host.upgrade(revision, service)
+        elif for_repairs or self.random.random() < 0.7:
             host.upgrade("r1", *services)
-        number = self.random.randint(3, 10)
-        self.weights = self.random.choice(WEIGHTS)
-        for one in range(number):
-            self.add(one, after=self.random.uniform(0.0, 0.3 * number))
-        self.supervised = self.random.random() < 0.7
+        host.clock.advance(SETTLED_SECONDS)
+        host.pauses = PAUSES.get(self.weights, {})
+        host.task_start_seconds = self.random.choice(TASK_START_SECONDS)
+        number = self.random.randint(6 if for_images else 3, 10)
+        spread = self.random.choice(SPREADS) * (1 if for_repairs else number)  # in which commands begin
+        times = [self.random.uniform(0.0, spread) + one * REPAIR_SECONDS * for_repairs for one in range(number)]
+        for one, after in enumerate(times):
+            self.add(one, after=after)
+        self.supervised = for_repairs or self.random.random() < 0.7
         if self.supervised:
             deaths = [self.random.randint(1, 200) for _ in range(self.random.randint(0, 3))]
-            host.begin_supervise(deaths)
-        for one in range(self.random.randint(0, 2) if self.supervised else 0):
-            host.begin(f"exit {one}", host.exit_one, after=self.random.uniform(0.0, 0.3 * number))
+            host.begin_supervise(deaths, after=host.task_start_seconds)
+        exits = number if for_repairs else 2
+        for after in self.random.sample(times, self.random.randint(0, exits) if self.supervised else 0):
+            after += host.task_start_seconds - self.random.uniform(0.0, 0.5)
+            host.begin(f"exit {after}", host.exit_one, after=max(0.0, after))
 
     def add(self, number: int, *, after: float) -> None:
         name, call = self.command()
+        if name != "run":
+            after += self.host.task_start_seconds
         process = f"{name} #{number}"
         self.commands[process] = name
 
@@ -89,10 +119,10 @@ class Interleaving:
         self.host.begin(process, work, after=after, steps=steps)
 
     def command(self) -> tuple[str, Callable[[], Any]]:
-        host, one = self.host, self.random.choice(self.services)
-        some = self.random.sample(self.services, self.random.randint(1, len(self.services)))
+        host, one = self.host, self.random.choice(self.changed)
+        some = self.random.sample(self.changed, self.random.randint(1, len(self.changed)))
         wait = self.random.choice((0.0, 300.0))
-        revision = self.random.choice((*REVISIONS, SICK))
+        revision = self.random.choice(self.revisions)
         start, count = self.random.random() < 0.3, self.random.randint(0, 3)
         calls: dict[str, Callable[[], Any]] = {
             "upgrade": lambda: host.upgrade(revision, *some, wait_seconds=wait, start=start),
@@ -101,12 +131,18 @@ class Interleaving:
             "stop": lambda: host.perform(actions.stop(""), one, wait_seconds=wait),
             "start": lambda: host.perform(actions.start, *some, wait_seconds=wait),
             "restart": lambda: host.perform(actions.restart, *some, wait_seconds=wait),
-            "run": lambda: host.run_task(one),
-            "cron install": lambda: install(host.context(), host.definitions, one, None, wait),
+            "run": lambda: host.run_task(one, TASK_TIMEOUT),
+            "cron install": lambda: self.install_crontab(one, wait),
             "gc": lambda: collect(host.context(), frozenset(Kind)),
         }
         name = self.random.choices(list(calls), self.weights)[0]
         return name, calls[name]
+
+    def install_crontab(self, service: str, wait_seconds: float) -> Finished:
+        """`cron install`, after the app has got another job."""
+        self.jobs += 1
+        self.host.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=(f"* * * * * bin/job {self.jobs:02}",)))
+        return install(self.host.context(), self.host.definitions, service, None, wait_seconds)
 
     def run(self) -> None:
         """Run all, recover what was interrupted, and check. Without `supervise`, the next commands alone must recover it."""
@@ -121,6 +157,7 @@ class Interleaving:
         """Assert what must be true once everything has ended."""
         host, entries = self.host, self.host.entries()
         assert host.runtime.bad == []
+        assert host.store.bad == []
         assert host.runtime.lost == []
         for service in self.services:
             self.check_service(service)
@@ -130,6 +167,7 @@ class Interleaving:
         for change in {one.change for one in entries if one.change}:
             outcomes = [one.outcome in FINISHED for one in entries if one.change == change]
             assert len(set(outcomes)) == 1, f"change {change} is finished for one service and not for another"
+        assert host.store.begun <= {(one.service, one.change) for one in entries}, "a change has no entry"
         assert host.store.addresses().reserved == {}
         assert not tasks_end or host.runtime.snapshot().tasks == ()
         locks = host.context().locks
@@ -154,6 +192,8 @@ class Interleaving:
             crontab = host.crontab(service)
             assert (crontab is None) == bool(wanted.stopped)
             assert crontab is None or f"--revision {wanted.live.revision} " in crontab
+            if not any(process.startswith("cron install") for process in host.killed):  # between its two writes
+                assert crontab is None or wanted.live.crontab.removeprefix("* * * * * ").strip() in crontab
 
     def check_history(self, service: str, entries: list[HistoryEntry]) -> None:
         """Replayed, the changes of the history lead to the live release."""
