@@ -110,6 +110,7 @@ class Mutant(NamedTuple):
 
 ON_NGINX = "tests/integration/test_announced_reloads.py"
 POWER_LOSS = "tests/unit/change/test_power_loss.py"
+MODEL, STALE = "tests/unit/change/test_interleavings.py", "tests/unit/supervise/test_stale_observations.py"
 LEASES, RACES = "tests/unit/state/fleet/test_leases.py", "tests/unit/state/fleet/test_races.py"
 PASSES = "tests/unit/supervise/test_fleet.py"
 EDGE, ORDERS = "tests/unit/supervise/test_edge.py", "tests/unit/traffic/fleet/test_interleavings.py"
@@ -154,6 +155,38 @@ PROTECTIONS = [
         "announced = files.remove(self._flag)",
     ),
     Mutant("traffic/reload/reloader.py", "before = living", "the reload of another program", (ON_NGINX,)),
+    Mutant(
+        "change/garbage.py", "with context.locks.hold(IMAGES):", "the lock of the images while one is removed", (MODEL,),
+        "with contextlib.nullcontext():",
+    ),
+    Mutant(
+        "change/upgrade.py", "until_recorded.enter_context(context.locks.share(IMAGES, IMAGES_SECONDS))",
+        "the lock of the images while one is chosen", (MODEL,),
+    ),
+    Mutant(
+        "change/cleanup.py", "if state.running is not overdue:", "the check of a task before its clean-up", (MODEL,),
+        "if False:",
+    ),
+    Mutant(
+        "change/cleanup.py", "return state if overdue or context.clock.age(state.since) >= after else None",
+        "the time that the clean-up leaves a task", (MODEL,), "return state",
+    ),
+    Mutant(
+        "supervise/act.py",
+        "if context.store.wanted(service) != observation.wanted or context.store.journal(service) is not None:",
+        "the check of the wanted state before an action of supervise", (STALE,),
+        "if context.store.journal(service) is not None:",
+    ),
+    Mutant(
+        "supervise/act.py",
+        "if context.store.wanted(service) != observation.wanted or context.store.journal(service) is not None:",
+        "the check of the journal before an action of supervise", (STALE,),
+        "if context.store.wanted(service) != observation.wanted:",
+    ),
+    Mutant(
+        "supervise/act.py", "if not _is_as_observed(replicas, observation, action):",
+        "the check of the replicas before an action of supervise", (STALE,), "if False:",
+    ),
     Mutant(
         "plan/lease.py", "if lease is None or lease.token != token:", "the refusal of a late holder of a lease", (RACES,),
         "if lease is None:",
@@ -201,7 +234,6 @@ PROTECTIONS = [
     ),
 ]  # fmt: skip
 # The same protections, each noticed by the campaign of faults, its models, or another fault on the real parts.
-MODEL = "tests/unit/change/test_interleavings.py"
 CAMPAIGN = "tests/faults/test_campaign.py::test_one_release_serves_and_nothing_is_left"
 KILLS = f"{CAMPAIGN}[reload-short-upgrade-of-a-web-service-kills]"
 BY_CAMPAIGN = {
@@ -213,6 +245,7 @@ BY_CAMPAIGN = {
     "the proof of a reload": KILLS,
     "the announcement": KILLS,
     "the quarantine of addresses": "tests/integration/test_drain.py",
+    "a file of the include directory that Conductor did not write": KILLS,
     "a temporary file that Conductor did not write": KILLS,
 }
 MUTANTS = [

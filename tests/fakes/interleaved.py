@@ -74,7 +74,9 @@ class Actor:
         if self._process:
             with self._one:
                 self._host.count_step(self._process)
-                self._host.turns.turn(self._host.pause(self._process, call) if seconds is None else seconds, self._thread)
+                self._host.turns.turn(
+                    self._host.pause(self._process, call) if seconds is None else seconds, self._thread
+                )
 
 
 class Stepped:

@@ -17,7 +17,7 @@ from itertools import cycle
 
 from conductor.plan.history import FINISHED
 from tests.faults.clients import ClientsOf
-from tests.faults.scenarios import Scenario, upgrade_of
+from tests.faults.scenarios import WEB, Scenario, upgrade_of
 from tests.support.aftermath import OPERATORS_FILE, held_locks, nothing_left_behind
 from tests.support.commands import Result
 from tests.support.daemon_between import DaemonBetween, Fault, Place, places
@@ -72,6 +72,7 @@ class Campaign:
     def __init__(self, scenario: Scenario, cutover: str) -> None:
         self.scenario = scenario
         self._cutover = cutover
+        self._operators_files = (OPERATORS_FILE, *([f"{scenario.taken}.conf"] if scenario.taken else []))
         self._stack = contextlib.ExitStack()
         self._revisions = cycle(REVISIONS)
         self.tally = Tally()
@@ -86,12 +87,18 @@ class Campaign:
         binary = self._wrapped / "nginx"
         binary.write_text(WRAPPER.format(dir=self._wrapped, binary=self.host.nginx.binary))
         binary.chmod(0o755)
+        taken = self.scenario.taken
         self.host.define(
-            self.scenario.services, host_extra={"docker": self.between.url, "nginx": {"binary": str(binary)}}
+            {**self.scenario.services, **({taken: WEB} if taken else {})},
+            host_extra={"docker": self.between.url, "nginx": {"binary": str(binary)}},
         )
-        (self.host.nginx.include_dir / OPERATORS_FILE).write_text(OPERATORS_TEXT)
+        for name in self._operators_files:
+            (self.host.nginx.include_dir / name).write_text(OPERATORS_TEXT)
         self.command(self._upgrade()).expect(0)
         self.command(self._upgrade()).expect(0)
+        if taken:
+            self.command(upgrade_of(taken)(next(self._revisions)), check=False).expect(1)
+            assert self._operators_texts() == {OPERATORS_TEXT}
         self._files = self.nginx_files()
         is_routed = "web" in self.scenario.ids and not self.scenario.repairs  # one begins with a replica that is gone
         self.clients = ClientsOf(self.host if is_routed else None)
@@ -267,7 +274,7 @@ class Campaign:
             nothing_left_behind(self.host, revision, service, count=running, unfinished=unfinished)
         assert len({*revisions.values()}) == 1, f"releases of different revisions: {revisions}"
         assert self.nginx_files() == self._files, f"{self.nginx_files()} instead of {self._files}"
-        assert (self.host.nginx.include_dir / OPERATORS_FILE).read_text() == OPERATORS_TEXT
+        assert self._operators_texts() == {OPERATORS_TEXT}
         assert held_locks(self.host) == []
         assert len(self.host.daemon.networks()) == 1
 
@@ -305,6 +312,10 @@ class Campaign:
         """Count the runs of nginx from 0, and kill at one of them."""
         (self._wrapped / "runs").write_text("0\n")
         (self._wrapped / "kill").write_text(f"{kill}\n")
+
+    def _operators_texts(self) -> set[str]:
+        """Return the texts of the files that an operator wrote, one of them under the name that Conductor would use."""
+        return {(self.host.nginx.include_dir / name).read_text() for name in self._operators_files}
 
     def nginx_files(self) -> set[str]:
         return {path.name for path in self.host.nginx.include_dir.iterdir()}

@@ -23,6 +23,7 @@ class Scenario:
     counts: tuple[int, ...] = (2,)  # of `web`, before or after the action
     repairs: bool = False  # a replica is removed before the action
     needs_earlier: bool = False  # an upgrade precedes the action: one rollback after the other runs out of releases
+    taken: str = ""  # a service under whose file name the operator has a file, so that nothing of it is deployed
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ def upgrade_of(*services: str) -> Callable[[str], tuple[str, ...]]:
 
 
 SCENARIOS = {
-    "upgrade of a web service": Scenario({"web": WEB}, upgrade_of("web")),
+    "upgrade of a web service": Scenario({"web": WEB}, upgrade_of("web"), taken="taken"),
     "upgrade of a worker": Scenario({"worker": WORKER}, upgrade_of("worker")),
     "upgrade of a web service and a worker": Scenario({"web": WEB, "worker": WORKER}, upgrade_of("web", "worker")),
     "upgrade with order: stop-first": Scenario({"worker": {**WORKER, "order": "stop-first"}}, upgrade_of("worker")),

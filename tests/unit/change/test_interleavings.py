@@ -37,11 +37,14 @@ SICK = "r3"
 CHANGES = {"upgrade", "rollback", "restart", "start", "stop", "scale", "repair"}
 # How often each command is chosen: all of them, or those that compete for images, addresses, and tasks.
 FOR_IMAGES, FOR_REPAIRS = (6, 1, 0, 0, 0, 0, 0, 0, 3), (4, 0, 2, 0, 0, 2, 0, 6, 0)
+FOR_TASKS = (2, 0, 0, 0, 0, 0, 6, 2, 4)
 WEIGHTS = (
     (6, 2, 2, 1, 2, 2, 2, 1, 2),
     (2, 0, 6, 1, 2, 4, 0, 0, 0),
-    (2, 0, 0, 0, 0, 0, 6, 2, 4),
-    *(2 * (FOR_IMAGES, FOR_REPAIRS)),
+    FOR_TASKS,
+    FOR_REPAIRS,
+    FOR_IMAGES,
+    FOR_IMAGES,
 )
 SPREADS = (0.05, 0.3)
 REPAIR_SECONDS = 6.0  # between commands, for a repair beside each
@@ -52,9 +55,9 @@ PAUSES = {
     FOR_IMAGES: {("gc", "local_images"): 0.5, ("upgrade", "write_journal"): 0.9},
     FOR_REPAIRS: {("supervise", "services"): 0.4, ("supervise", "submit"): 0.5},
 }
-TASK_START_SECONDS = (0.0, 0.0, 0.0, 300.0)
+TASK_START_SECONDS = (0.0, 300.0)
 TASK_SECONDS, TASK_TIMEOUT = 5.0, 20.0  # with the grace and all delays, still less than the slow start
-SEEDS = range(49)
+SEEDS = range(48)
 MORE_SEEDS = range(1000, 1000 + int(os.environ.get("CONDUCTOR_INTERLEAVINGS", "3000")))
 
 
@@ -87,7 +90,7 @@ class Interleaving:
             host.upgrade("r1", *services)
         host.clock.advance(SETTLED_SECONDS)
         host.pauses = PAUSES.get(self.weights, {})
-        host.task_start_seconds = self.random.choice(TASK_START_SECONDS)
+        host.task_start_seconds = self.random.choice(TASK_START_SECONDS) if self.weights is FOR_TASKS else 0.0
         number = self.random.randint(6 if for_images else 3, 10)
         spread = self.random.choice(SPREADS) * (1 if for_repairs else number)  # in which commands begin
         times = [self.random.uniform(0.0, spread) + one * REPAIR_SECONDS * for_repairs for one in range(number)]
@@ -98,9 +101,9 @@ class Interleaving:
             deaths = [self.random.randint(1, 200) for _ in range(self.random.randint(0, 3))]
             host.begin_supervise(deaths, after=host.task_start_seconds)
         exits = number if for_repairs else 2
-        for after in self.random.sample(times, self.random.randint(0, exits) if self.supervised else 0):
-            after += host.task_start_seconds - self.random.uniform(0.0, 0.5)
-            host.begin(f"exit {after}", host.exit_one, after=max(0.0, after))
+        for at in self.random.sample(times, self.random.randint(0, exits) if self.supervised else 0):
+            after = max(0.0, at - self.random.uniform(0.0, 0.5)) + host.task_start_seconds
+            host.begin(f"exit {after}", host.exit_one, after=after)
 
     def add(self, number: int, *, after: float) -> None:
         name, call = self.command()
@@ -141,7 +144,9 @@ class Interleaving:
     def install_crontab(self, service: str, wait_seconds: float) -> Finished:
         """`cron install`, after the app has got another job."""
         self.jobs += 1
-        self.host.runtime.behave("generate-cron", Behaviour(exits_after=0.0, stdout=(f"* * * * * bin/job {self.jobs:02}",)))
+        self.host.runtime.behave(
+            "generate-cron", Behaviour(exits_after=0.0, stdout=(f"* * * * * bin/job {self.jobs:02}",))
+        )
         return install(self.host.context(), self.host.definitions, service, None, wait_seconds)
 
     def run(self) -> None:

@@ -23,14 +23,20 @@ def pause(host: SupervisedHost) -> None:
 
 def interrupted_change(host: SupervisedHost) -> None:
     """An upgrade that was killed before it created its first replica: replicas and wanted state stay the same."""
-    host.runtime.fail("create", error=LockYielded())
+    host.runtime.fail("used_addresses", error=LockYielded())
     with pytest.raises(LockYielded):
         host.upgrade("r2")
+    assert host.store.journal("web") is not None
 
 
 def vanished_replica(host: SupervisedHost) -> None:
     """The wanted state and the journal stay the same."""
     host.runtime.vanish(max(one.id for one in host.replicas()))
+
+
+def exited_replica(host: SupervisedHost) -> None:
+    """The repair would keep it."""
+    host.runtime.exit(max(one.id for one in host.replicas()))
 
 
 def act_on(host: SupervisedHost, observed: HostObservation) -> None:
@@ -45,7 +51,7 @@ def state(host: Any) -> tuple[object, ...]:
     return host.store.wanted("web"), host.store.journal("web"), host.replicas(), host.traffic.routes["web"]
 
 
-@pytest.mark.parametrize("change", [pause, interrupted_change, vanished_replica])
+@pytest.mark.parametrize("change", [pause, interrupted_change, vanished_replica, exited_replica])
 def test_a_service_that_has_changed_since_the_pass_is_left_as_it_is(
     host: SupervisedHost, change: Callable[[SupervisedHost], None]
 ) -> None:
