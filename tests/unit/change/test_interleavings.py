@@ -55,7 +55,7 @@ PAUSES = {
     FOR_IMAGES: {("gc", "local_images"): 0.5, ("upgrade", "write_journal"): 0.9},
     FOR_REPAIRS: {("supervise", "services"): 0.4, ("supervise", "submit"): 0.5},
 }
-TASK_START_SECONDS = (0.0, 300.0)
+TASK_START_SECONDS = 300.0
 TASK_SECONDS, TASK_TIMEOUT = 5.0, 20.0  # with the grace and all delays, still less than the slow start
 SEEDS = range(48)
 MORE_SEEDS = range(1000, 1000 + int(os.environ.get("CONDUCTOR_INTERLEAVINGS", "3000")))
@@ -90,7 +90,7 @@ class Interleaving:
             host.upgrade("r1", *services)
         host.clock.advance(SETTLED_SECONDS)
         host.pauses = PAUSES.get(self.weights, {})
-        host.task_start_seconds = self.random.choice(TASK_START_SECONDS) if self.weights is FOR_TASKS else 0.0
+        host.task_start_seconds = TASK_START_SECONDS if self.weights is FOR_TASKS else 0.0
         number = self.random.randint(6 if for_images else 3, 10)
         spread = self.random.choice(SPREADS) * (1 if for_repairs else number)  # in which commands begin
         times = [self.random.uniform(0.0, spread) + one * REPAIR_SECONDS * for_repairs for one in range(number)]
