@@ -138,7 +138,7 @@ def draw_growth(plt: Any, selected: Selected) -> Any:
 
 
 PICTURES = (
-    Picture("figures-ratios.png", "Each ratio as a share of its limit, where that is an aim", limited, draw_ratios),
+    Picture("figures-ratios.png", "Ratios whose limits are aims, each as a share of its limit", limited, draw_ratios),
     Picture(
         "figures-lost.png",
         "Lost requests per upgrade, by upgrade method and class of client",

@@ -24,8 +24,10 @@ services are then recovered, alternately by the next upgrade and by
 `conductor supervise --once`; after every third kill, a reboot is simulated first.
 
 `points` is the number of different places chosen for a fault, `faults` the number of
-faults injected, and `possible` the number of faults that could have been injected. A
-fault counts as survived if, after the recovery:
+faults injected, and `possible` the number of faults that could have been injected.
+`faults` is lower than `points` if an action did not reach a chosen place, and higher if
+several kinds of fault were injected at one place. A fault counts as survived if, after
+the recovery:
 
 - each service runs exactly one release, with the right number of replicas,
 - no container, network, reserved address, journal or nginx file is left over (and, if

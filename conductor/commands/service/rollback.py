@@ -16,7 +16,7 @@ from conductor.commands.variables import CommandLineOnly
 )  # fmt: skip
 @action_options
 def command(common: ActionOptions, *, ids: tuple[str, ...], revision: str | None) -> int:
-    """Return to an earlier release.
+    """Return to a retained release.
 
     The release runs with its own definition and image, but with the current count. The image is pulled only if it was removed
     from the host.

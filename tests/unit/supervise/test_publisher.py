@@ -255,8 +255,12 @@ def test_a_broken_definitions_file_is_published(host: SupervisedHost) -> None:
 
 def test_the_end_of_supervise_is_published(host: SupervisedHost) -> None:
     assert published(host).ended == ""
-    host.publisher.end()
-    assert msgspec.json.decode(document(host).read_bytes(), type=Published).ended == host.clock.now()
+    host.publisher.end()  # waits only briefly
+    until = time.monotonic() + 20
+    while not (ended := msgspec.json.decode(document(host).read_bytes(), type=Published).ended):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert ended == host.clock.now()
 
 
 def test_a_file_that_cannot_be_written_is_reported_once_and_stops_nothing(host: SupervisedHost) -> None:
