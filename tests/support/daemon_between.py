@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -32,10 +32,11 @@ class Trouble(NamedTuple):
 
 class Fault(NamedTuple):
     """What happens to one request: its sender is killed, its connection cut, the answer is 500, comes late, ends in the middle or
-    never comes. `done`: after the daemon has done what was requested."""
+    never comes, or `first` is called before it is passed on. `done`: after the daemon has done what was requested."""
 
-    kind: Literal["kill", "cut", "500", "delay", "truncate", "hang"]
+    kind: Literal["kill", "cut", "500", "delay", "truncate", "hang", "call"]
     done: bool = False
+    first: Callable[[], None] = lambda: None
 
 
 DELAY_SECONDS = 2.0
@@ -67,8 +68,9 @@ class DaemonBetween:
     `arm` chooses one request.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, daemon: str = SOCKET) -> None:
         self.url = f"unix://{path}"
+        self.daemon = daemon
         self.trouble: tuple[Trouble, ...] = ()
         self.calls: list[str] = []
         self.hang = threading.Event()  # cleared: requests are read and not answered until it is set
@@ -91,7 +93,7 @@ class DaemonBetween:
             place, self._place = self._place, None
             return place is not None and place in places(self.calls)
 
-    def take(self, call: str) -> Fault | None:
+    def take(self, call: str, body: bytes) -> Fault | None:
         """Record a request; return its fault."""
         with self._lock:
             self.calls.append(call)
@@ -119,9 +121,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class _Daemon(http.client.HTTPConnection):
+    def __init__(self, url: str) -> None:
+        super().__init__("localhost", timeout=120)
+        self._url = url
+
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(SOCKET.removeprefix("unix://"))
+        self.sock.connect(self._url.removeprefix("unix://"))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -134,11 +140,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        fault = self.server.between.take(f"{self.command} {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        fault = self.server.between.take(f"{self.command} {self.path}", body)
         self.server.between.hang.wait(300)
         if fault is not None and fault.kind == "delay":
             time.sleep(DELAY_SECONDS)
+            fault = None
+        if fault is not None and fault.kind == "call":
+            fault.first()
             fault = None
         if fault is not None:
             self._apply(fault, self._pass_on(body) if fault.done else None)
@@ -184,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         """Each piece as it comes, until either side has enough."""
-        connection = _Daemon("localhost", timeout=120)
+        connection = _Daemon(self.server.between.daemon)
         connection.request(self.command, self.path, headers=dict(self.headers.items()))
         answer = connection.getresponse()
         self.send_response(answer.status)
@@ -205,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
 
     def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = _Daemon("localhost", timeout=120)
+        connection = _Daemon(self.server.between.daemon)
         connection.request(self.command, self.path, body, dict(self.headers.items()))
         answer = connection.getresponse()
         content = answer.read()
@@ -217,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         """An answer that comes bit by bit, or a connection that is no longer HTTP: byte for byte, both ways."""
         self.close_connection = True
         with socket.socket(socket.AF_UNIX) as daemon:
-            daemon.connect(SOCKET.removeprefix("unix://"))
+            daemon.connect(self.server.between.daemon.removeprefix("unix://"))
             daemon.sendall(self.raw_requestline + bytes(self.headers) + body)
             threading.Thread(target=_pump, args=(self.connection, daemon), daemon=True).start()
             _pump(daemon, self.connection)
