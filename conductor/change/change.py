@@ -212,7 +212,7 @@ def _unfinished(transitions: Sequence[Transition], error: BaseException) -> Base
     return OperatorError(
         f"{text}, but the {noun(transitions[0].action)} is not finished: {error.sentence}",
         FINISH_HINT,
-        error.details,
+        tuple(filter(None, (*error.details, error.hint))),
     )
 
 

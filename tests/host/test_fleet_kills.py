@@ -11,9 +11,10 @@ from tests.support.managers import NODES, Managers, fleet_managers
 pytestmark = pytest.mark.long
 # In their order. The edges are asked to check, to pass the gate, to switch and to drain.
 WRITES = (
-    "lock shop", "check shop", "journal shop", "addresses addresses", "create", "create 2", "start", "start 2", "gate shop",
-    "cutover shop", "wanted shop", "drain shop", "stop", "stop 2", "record the exit", "remove", "remove 2", "history shop",
-    "addresses addresses 2", "unlock shop",
+    "lock shop", "check shop", "journal shop", "addresses addresses", "create", "create 2", "start", "start 2",
+    "journal shop 4", "journal shop 5", "gate shop", "journal shop 6", "cutover shop", "journal shop 7", "wanted shop",
+    "drain shop", "journal shop 9", "stop", "stop 2", "record the exit", "remove", "remove 2", "addresses addresses 2",
+    "history shop", "journal shop 11", "unlock shop",
 )  # fmt: skip
 REVISIONS = itertools.cycle(("r2", "r3", "r4", "r5", "r1"))
 RECOVERY_SECONDS = 120.0

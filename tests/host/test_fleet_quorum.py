@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from conductor.errors import OperatorError
 from tests.support import no_quorum
 from tests.support.daemon_between import Fault
 from tests.support.managers import NODES, Managers, fleet_managers
@@ -50,12 +51,12 @@ def test_quorum_is_lost_at_a_step_of_an_upgrade(managers: Managers, step: str, l
         out, err = process.communicate(timeout=COMMAND_SECONDS)
         no_quorum.restore(machines)
         print(f"exit code {process.returncode}", err)
-        assert process.returncode in {0, 1, 3}, (out, err)
+        assert process.returncode in {0, 1, OperatorError.exit_code}, (out, err)
         if process.returncode == 0:
             managers.machines["h1"].wait_for(lambda: managers.all_reachable("h1"), "the managers", 120)
             assert managers.left(revision) == []
         else:
-            managers.settle(revision if process.returncode == 3 else before, RECOVERY_SECONDS)
+            managers.settle(revision if process.returncode == OperatorError.exit_code else before, RECOVERY_SECONDS)
         results = [load.stop() for load in loads]
     assert [one.lost for one in results] == [0, 0, 0], results
 

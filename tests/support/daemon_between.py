@@ -214,11 +214,10 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
 
     def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = _Daemon(self.server.between.daemon)
-        connection.request(self.command, self.path, body, dict(self.headers.items()))
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
+        with contextlib.closing(_Daemon(self.server.between.daemon)) as connection:
+            connection.request(self.command, self.path, body, dict(self.headers.items()))
+            answer = connection.getresponse()
+            content = answer.read()
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
         return answer.status, kept, content
 

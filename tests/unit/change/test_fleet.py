@@ -142,8 +142,11 @@ def test_an_edge_that_does_not_answer_is_named(step: RouteStep, directory: Path)
     """Before the cutover nothing has changed. Later, the next command without it ends the change."""
     world = prepared(directory, SCENARIOS["upgrade"])
     world.silent_from["h2"] = step
-    with pytest.raises(ConductorError, match=f"cannot {action_text(step, ['web'])}: edge h2 did not confirm this step"):
+    with pytest.raises(
+        ConductorError, match=f"cannot {action_text(step, ['web'])}: edge h2 did not confirm this step"
+    ) as named:
         world.upgrade("r2")
+    assert "--without-edge h2" in "\n".join((named.value.hint, *named.value.details))
     assert world.runtime.lost == []
     if step in {"check", "gate"}:
         assert_right(world, {"web": {"r1": 2}}, without=("h2",))
