@@ -81,7 +81,7 @@ def examine(
         one.thread.join(max(0.0, until - clock.monotonic()))
     results = [one.result(deadline_seconds) for one in made]
     findings = [finding for one in results for finding in one.findings]
-    without_docker = any(finding.check == docker.UNREACHABLE for finding in findings)
+    without_docker = any(finding.check in {docker.UNREACHABLE, "fleet-manager"} for finding in findings)
     skipped = [one for one in results if without_docker and isinstance(one.error, NEED_DOCKER)]
     not_root = [one for one in results if not examination.is_root and is_denied(one.error)]  # `host.caller` reports it
     findings += _failures(one for one in results if one not in [*skipped, *not_root])

@@ -6,9 +6,23 @@ from collections.abc import Iterator
 from conductor.doctor.examination import Examination
 from conductor.doctor.finding import Finding, error, warning
 from conductor.plan.transition import was_routed
+from conductor.runtime.port import NotManager
 from conductor.times import duration_text
 
 CLOCK_SECONDS = 5.0
+
+
+def manager(host: Examination) -> Iterator[Finding]:
+    """This host is a manager."""
+    try:
+        host.nodes()
+    except NotManager as refused:
+        yield error(
+            check="fleet-manager",
+            what="this host is not a manager of a Docker Swarm, but the definitions have host.fleet",
+            why="nothing can be deployed, repaired or inspected",
+            fix=refused.hint,
+        )
 
 
 def quorum(host: Examination) -> Iterator[Finding]:
@@ -97,4 +111,4 @@ def _is_public(address: str) -> bool:
         return False
 
 
-CHECKS = (quorum, edges, exposed, clocks)
+CHECKS = (manager, quorum, edges, exposed, clocks)

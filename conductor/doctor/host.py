@@ -16,6 +16,7 @@ from conductor.doctor.finding import Finding, error, warning
 from conductor.doctor.room import little_room
 from conductor.errors import ConductorError, is_denied
 from conductor.notify.notifier import Notifier, unusable
+from conductor.runtime.port import RuntimeUnavailable
 from conductor.state.last_definitions import read_last_definitions
 from conductor.state.supervisor_status import NOT_RUNNING, START_SUPERVISE, SUPERVISE_LOCK, read_status
 from conductor.times import time_text
@@ -175,9 +176,12 @@ def state_files(host: Examination) -> Iterator[Finding]:
         lambda: read_last_definitions(Path(context.host.state_dir)),
         lambda: read_status(context.host.runtime_dir, context.locks),
     )
+    unavailable: RuntimeUnavailable | None = None
     for read in reads:
         try:
             read()
+        except RuntimeUnavailable as silent:  # the state of a fleet, which is not damaged
+            unavailable = silent
         except ConductorError as refused:
             if is_denied(refused) and not host.is_root:  # `caller` reports it
                 continue
@@ -187,6 +191,8 @@ def state_files(host: Examination) -> Iterator[Finding]:
                 why="Conductor does not act on a damaged file, so changes and repairs fail",
                 fix=refused.hint or "restore the file from a backup",
             )
+    if unavailable is not None:
+        raise unavailable
 
 
 def cron(host: Examination) -> Iterator[Finding]:

@@ -56,6 +56,10 @@ class RuntimeUnavailable(ConductorError):  # noqa: N818 (a state that callers wa
     """The runtime is not responding."""
 
 
+class NotManager(RuntimeUnavailable):
+    """The host is not a manager of a fleet, so nothing of the fleet can be read or changed there."""
+
+
 class LogUnreadable(ConductorError):  # noqa: N818 (a property of the logging driver)
     """The container's logging driver cannot read logs."""
 

@@ -64,6 +64,7 @@ def test_a_crash_loop_is_noticed_at_once(managers: Managers) -> None:
     assert process.returncode == 1, err
     exits = [moment for node in NODES for moment in exit_times(managers, node, min(writes.values()))]
     seconds = min(moment for name, moment in writes.items() if name in {"stop", "remove"}) - min(exits)
+    print({name: round(moment - min(exits), 2) for name, moment in writes.items()})
     print(f"noticed {seconds:.2f} s after the first exit; {len(exits)} exits")
     assert seconds <= NOTICED_SECONDS
     assert managers.left("r1") == []

@@ -10,7 +10,7 @@ from conductor.clock import Clock
 from conductor.errors import ConductorError
 from conductor.runtime.docker.api import Details, EngineApi
 from conductor.runtime.docker.shapes import MalformedResponse, Shape, read
-from conductor.runtime.port import RuntimeUnavailable
+from conductor.runtime.port import NotManager, RuntimeUnavailable
 from conductor.runtime.swarm import shapes
 
 T = TypeVar("T")
@@ -18,9 +18,18 @@ CALL_SECONDS = 3.0  # of one request: a manager without a leader answers none
 TOTAL_SECONDS = 60.0  # of one call: the election of another leader took up to 20 s
 RETRY_SECONDS = 0.2
 CONFLICT, NOT_FOUND, SERVER_ERROR, UNAVAILABLE = 409, 404, 500, 503
-# Constants of Swarm's source: a write that names an old version, and a manager without a leader. Neither has a code of its own.
+# Constants of Swarm's source, which have no codes of their own: a write that names an old version; a manager without a leader, a
+# leader that is one no more, and one that the manager which was asked cannot reach; a host that is no manager.
 _OUT_OF_SEQUENCE: Final = "update out of sequence"
-_NO_LEADER: Final = "swarm does not have a leader"
+_NO_LEADER: Final = (
+    "swarm does not have a leader", "no elected cluster leader", "node lost leader status", "node is stopped",
+    "rpc error: code = Unavailable",
+)  # fmt: skip
+_NO_MANAGER: Final = "not a swarm manager"
+NEEDS_MANAGER: Final = (
+    "host.fleet needs a manager of a Docker Swarm: run docker swarm init, or docker swarm join with a manager's token; Docker "
+    "refuses both while live-restore is on in /etc/docker/daemon.json"
+)
 
 
 class SwarmApi:
@@ -155,11 +164,14 @@ class SwarmApi:
                 error = late
             else:
                 text = _message(answer) if status >= SERVER_ERROR else ""
-                if not text or (status in tolerated and _NO_LEADER not in text):
+                waits = any(one in text for one in _NO_LEADER)
+                if not text or (status in tolerated and not waits):
                     return status, answer
-                error = ConductorError(f"cannot {action}: {text}")
-                if _NO_LEADER not in text:
-                    raise error
+                if _NO_MANAGER in text:
+                    raise NotManager(f"cannot {action}: this host is not a manager of a Docker Swarm", NEEDS_MANAGER)
+                if not waits:
+                    raise ConductorError(f"cannot {action}: {text}")
+                error = RuntimeUnavailable(f"cannot {action}: {text}")
             if self._clock.monotonic() >= until:
                 raise error
             self._clock.sleep(RETRY_SECONDS)

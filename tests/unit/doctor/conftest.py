@@ -1,7 +1,7 @@
 """A healthy host in memory, and everything that a row of a table may break."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,7 @@ class HostUnderTest:
         self.unit: Unit | None = Unit(installed=True, enabled=True, active=True)
         self.unusable: ConductorError | None = None
         self.nodes: list[Node] = []
+        self.list_nodes: Callable[[], Sequence[Node]] = lambda: tuple(self.nodes)
         self.supervising = contextlib.ExitStack()
         locks = Locks(directory / "run" / "locks", "supervise", self.world.clock, self.world.cancellation)
         self.supervising.enter_context(locks.hold(SUPERVISE_LOCK))
@@ -56,7 +57,7 @@ class HostUnderTest:
             is_cron_running=lambda: self.is_cron_running,
             room=lambda path: None if path in self.unseen else Room(100 * GIB, 0, self.free.get(path, 50 * GIB)),
             unusable=self.unusable,
-            nodes=lambda: tuple(self.nodes),
+            nodes=self.list_nodes,
         )
 
     def report(self) -> Report:

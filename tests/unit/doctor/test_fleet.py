@@ -9,6 +9,7 @@ from conductor.definitions.host import HostFleet
 from conductor.doctor.finding import Severity
 from conductor.plan.edges import EdgeState
 from conductor.plan.node import Node
+from conductor.runtime.port import NotManager
 from tests.fakes.traffic import FakeTraffic
 from tests.unit.doctor.conftest import HostUnderTest, Row, causes_its_finding
 
@@ -83,3 +84,16 @@ def test_the_loss_of_one_of_five_managers_leaves_one_to_spare(fleet: HostUnderTe
 def test_swarm_excludes_live_restore(fleet: HostUnderTest) -> None:
     fleet.world.runtime.settings.update(keeps_containers=False)
     assert "docker-live-restore" not in {one.check for one in fleet.report().findings}
+
+
+def test_on_a_host_that_is_no_manager_only_that_is_reported(fleet: HostUnderTest) -> None:
+    """Each check of the fleet fails there, and no file is damaged."""
+
+    def refuse(*_: object) -> Any:
+        raise NotManager("cannot list nodes: this host is not a manager of a Docker Swarm", "docker swarm init")
+
+    fleet.world.store.addresses = refuse  # type: ignore[method-assign]
+    fleet.list_nodes = refuse
+    checks = {one.check for one in fleet.report().findings}
+    assert "fleet-manager" in checks
+    assert not checks & {"damaged-state", "check-failed", "fleet-quorum"}

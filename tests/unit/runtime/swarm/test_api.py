@@ -7,7 +7,7 @@ import pytest
 
 from conductor.errors import ConductorError
 from conductor.runtime.docker.api import EngineApi
-from conductor.runtime.port import RuntimeUnavailable
+from conductor.runtime.port import NotManager, RuntimeUnavailable
 from conductor.runtime.swarm.api import TOTAL_SECONDS, SwarmApi
 from tests.fakes.runtime import FakeClock
 
@@ -65,6 +65,22 @@ def test_a_leader_is_awaited() -> None:
     assert 6 < manager.clock.monotonic() < 7
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rpc error: code = Unknown desc = raft: failed to process the request: node lost leader status",
+        "rpc error: code = Unknown desc = raft: failed to process the request: node is stopped",
+        "rpc error: code = Unknown desc = raft: no elected cluster leader",
+        "rpc error: code = Unavailable desc = transport is closing",
+    ],
+)
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_request_that_a_leader_has_not_ended_is_repeated(text: str, status: int) -> None:
+    swarm, _ = api((200, SERVICE), (status, {"message": text}), (200, {}))
+    swarm.update_service("s1", "change web", lambda _: None)
+    assert api((status, {"message": text}), (200, [node("h1")]))[0].nodes() == {"h1": node("h1")}
+
+
 def test_nodes_that_can_run_a_task() -> None:
     states = [("ready", "active"), ("down", "active"), ("ready", "drain"), ("ready", "active")]
     nodes = [node(str(number), *words) for number, words in enumerate(states)]
@@ -74,7 +90,7 @@ def test_nodes_that_can_run_a_task() -> None:
 @pytest.mark.parametrize("answer", [NO_LEADER, late()], ids=["a refusal", "silence"])
 def test_the_wait_for_a_leader_ends(answer: Any) -> None:
     swarm, manager = api(answer)
-    with pytest.raises(ConductorError, match=r"^cannot list nodes: "):
+    with pytest.raises(RuntimeUnavailable, match=r"^cannot list nodes: "):
         swarm.nodes()
     assert TOTAL_SECONDS <= manager.clock.monotonic() < TOTAL_SECONDS + 4
 
@@ -84,6 +100,16 @@ def test_other_errors_are_raised_at_once(error: Any) -> None:
     swarm, manager = api(error)
     with pytest.raises(ConductorError):
         swarm.nodes()
+    assert len(manager.requests) == 1
+
+
+def test_a_host_that_is_no_manager() -> None:
+    swarm, manager = api((503, {"message": 'This node is not a swarm manager. Use "docker swarm init" or …'}))
+    with pytest.raises(
+        NotManager, match=r"^cannot list nodes: this host is not a manager of a Docker Swarm$"
+    ) as refused:
+        swarm.nodes()
+    assert "live-restore" in refused.value.hint
     assert len(manager.requests) == 1
 
 
