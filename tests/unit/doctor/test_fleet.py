@@ -42,11 +42,19 @@ def late(host: HostUnderTest) -> None:
     traffic.states = (EdgeState(name="h2", step="cutover", confirmed=False, error="no room"),)
 
 
+def no_manager(host: HostUnderTest) -> None:
+    def refuse() -> Any:
+        raise NotManager("cannot list nodes: this host is not a manager of a Docker Swarm", "docker swarm init")
+
+    host.list_nodes = refuse
+
+
 def no_edges(host: HostUnderTest) -> None:
     host.nodes[:] = [msgspec.structs.replace(one, is_edge=False) for one in host.nodes]
 
 
 ROWS = {
+    "no manager": Row("fleet-manager", Severity.ERROR, no_manager),
     "a manager does not answer": Row("fleet-quorum", Severity.WARNING, change(2, is_reachable=False)),
     "two managers": Row("fleet-quorum", Severity.WARNING, lambda host: host.nodes.pop()),
     "no edge": Row("fleet-edge", Severity.ERROR, no_edges),
@@ -88,12 +96,8 @@ def test_swarm_excludes_live_restore(fleet: HostUnderTest) -> None:
 
 def test_on_a_host_that_is_no_manager_only_that_is_reported(fleet: HostUnderTest) -> None:
     """Each check of the fleet fails there, and no file is damaged."""
-
-    def refuse(*_: object) -> Any:
-        raise NotManager("cannot list nodes: this host is not a manager of a Docker Swarm", "docker swarm init")
-
-    fleet.world.store.addresses = refuse  # type: ignore[method-assign]
-    fleet.list_nodes = refuse
+    no_manager(fleet)
+    fleet.world.store.addresses = fleet.list_nodes  # type: ignore[method-assign,assignment]
     checks = {one.check for one in fleet.report().findings}
     assert "fleet-manager" in checks
     assert not checks & {"damaged-state", "check-failed", "fleet-quorum"}
