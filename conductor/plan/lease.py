@@ -1,7 +1,9 @@
 """The lock of one object that the managers of a fleet share: a lease that its holder renews (pure).
 
 No time is compared between hosts. A manager takes the lease of another one only after its own successful reads have shown the
-same lease for `LEASE_SECONDS`. While nothing can be read, nothing can be written either, so that time does not count.
+same lease for `LEASE_SECONDS`. While nothing can be read, nothing can be written either, so that time does not count. A new leader
+can be read for some seconds before anything can be written, so a write of the manager itself must have succeeded meanwhile, with
+enough time after it for the holder's next renewal.
 """
 
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from conductor.json_text import decode
 
 LEASE_SECONDS = 5.0
 RENEWAL_SECONDS = 1.0  # between two renewals
+AFTER_WRITE_SECONDS = 3.5  # of these, after the write: a renewal that is not answered is repeated after 3 s
 LONGEST_STEP_SECONDS = 1.0  # that counts between two reads: of a longer gap it is not known what could be read
 LOCK: Final = "lock"
 WAITER: Final = "waiter"
@@ -43,23 +46,34 @@ class LeaseLostError(ConductorError):
 
 class Watch(msgspec.Struct, frozen=True):
     """For how many `seconds` successful reads, the last one at `at`, have shown the same lease. `renewed`: an earlier read
-    showed another one, so a process was there to write it."""
+    showed another one, so a process was there to write it. `writable`: this manager has written the object meanwhile."""
 
     lease: Lease
     at: float
     seconds: float = 0.0
     renewed: bool = False
+    writable: bool = False
 
     def after(self, lease: Lease, at: float) -> "Watch":
         """Return the watch after one more read."""
         if lease != self.lease:
             return Watch(lease, at, renewed=True)
         seconds = self.seconds + min(at - self.at, LONGEST_STEP_SECONDS)
-        return Watch(lease, at, seconds, self.renewed)
+        return Watch(lease, at, seconds, self.renewed, self.writable)
+
+    def after_write(self) -> "Watch":
+        """Return the watch after a write of this manager."""
+        seconds = min(self.seconds, LEASE_SECONDS - AFTER_WRITE_SECONDS)
+        return Watch(self.lease, self.at, seconds, self.renewed, writable=True)
+
+    @property
+    def needs_write(self) -> bool:
+        """True when the lease may be taken soon if a write succeeds now."""
+        return not self.writable and self.seconds >= LEASE_SECONDS - AFTER_WRITE_SECONDS
 
     @property
     def is_expired(self) -> bool:
-        """True when the lease may be taken."""
+        """True when the lease seems to have no holder any more; it may be taken if this manager has also written the object."""
         return self.seconds >= LEASE_SECONDS
 
 

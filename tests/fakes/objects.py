@@ -9,11 +9,12 @@ from conductor.state.fleet.objects import StoredObject
 
 
 class FakeObjects:
-    """Implements `Objects`. `turn` is called before each call; `away`: no leader answers."""
+    """Implements `Objects`. `turn` is called before each call; `away`: no leader answers; `read_only`: one was
+    just elected."""
 
     def __init__(self, turn: Callable[[], None] = lambda: None) -> None:
         self.turn = turn
-        self.away = False
+        self.away = self.read_only = False
         self.writes = 0
         self._lock = threading.Lock()
         self._objects: dict[str, StoredObject] = {}
@@ -28,7 +29,7 @@ class FakeObjects:
         return tuple(sorted(self._objects.values(), key=lambda one: one.name))
 
     def create(self, name: str, values: Values) -> bool:
-        self._begin()
+        self._begin_write()
         with self._lock:
             if name in self._objects:
                 return False
@@ -38,7 +39,7 @@ class FakeObjects:
             return True
 
     def write(self, found: StoredObject, values: Values) -> bool:
-        self._begin()
+        self._begin_write()
         with self._lock:
             now = self._objects.get(found.name)
             if now is None or (now.id, now.version) != (found.id, found.version):
@@ -48,7 +49,7 @@ class FakeObjects:
             return True
 
     def remove(self, name: str) -> None:
-        self._begin()
+        self._begin_write()
         with self._lock:
             self._objects.pop(name, None)
 
@@ -56,3 +57,8 @@ class FakeObjects:
         self.turn()
         if self.away:
             raise RuntimeUnavailable("cannot read: the swarm does not have a leader")
+
+    def _begin_write(self) -> None:
+        self._begin()
+        if self.read_only:
+            raise RuntimeUnavailable("cannot write: raft: failed to process the request: node lost leader status")

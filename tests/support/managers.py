@@ -31,6 +31,7 @@ SERVICES = {"shop": service("shop", PORT, env={"FAULT_r9": "exit", "FAULT_r8": "
 ANNOUNCE = "2s"  # longer than a client that is kept waiting for the processor pauses between two requests
 NODES = ("h1", "h2", "h3")
 BETWEEN, WATCHED = "between.sock", "/root/watched.yml"  # the socket of `watched`, and the definitions of its commands
+ENDPOINT = re.compile(r"server (10\S+:21\d+)")
 CONFIGS = "docker config ls -q | xargs docker config inspect"
 
 
@@ -64,7 +65,7 @@ class Managers:
 
     def endpoints(self, node: str) -> set[str]:
         """Those in the file of an edge."""
-        return set(re.findall(r"server (10\S+:21\d+)", self.served(node)))
+        return set(ENDPOINT.findall(self.served(node)))
 
     def url(self, node: str) -> str:
         """For clients on this machine."""
@@ -130,7 +131,8 @@ class Managers:
             known = set(json.loads(edge.get(".view", "{}")).get("known", ()))
             if json.loads(edge.get("shop", "{}")).get("id") != request:
                 lines.append(f"{node} has not confirmed the latest step")
-            if not served & {frozenset(known)}:
+            files = self.machines[node].run("sh", "-c", "cat /etc/nginx/conductor.d/*.conf").stdout
+            if known != set(ENDPOINT.findall(files)):
                 lines.append(f"{node} knows {known}")
             answer = self.ask(node)
             if answer.revision != revision:

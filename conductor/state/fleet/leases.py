@@ -22,7 +22,7 @@ from conductor.plan.lease import (
     taken,
     written,
 )
-from conductor.state.fleet.objects import Objects
+from conductor.state.fleet.objects import Objects, StoredObject
 
 
 class Leases:
@@ -63,8 +63,12 @@ class Leases:
         while True:
             found = self._objects.read(name)
             lease = lease_of(found.values) if found else None
-            if lease is not None and not (watch := self._watch(name, lease)).is_expired:
-                return watch
+            if found is not None and lease is not None:
+                watch = self._watch(name, lease)
+                if watch.needs_write:
+                    self._prove(name, found, watch)
+                if not (watch.is_expired and watch.writable):
+                    return watch
             values = taken(found.values if found else {}, mine)
             if self._objects.write(found, values) if found else self._objects.create(name, values):
                 break
@@ -74,6 +78,12 @@ class Leases:
             self._wanted_by_others.discard(name)
         self._start_renewer()
         return None
+
+    def _prove(self, name: str, found: StoredObject, watch: Watch) -> None:
+        """Write an object as it is, which shows that its holder can write, too."""
+        if self._objects.write(found, found.values):
+            with self._lock:
+                self._watches[name] = watch.after_write()
 
     def _watch(self, name: str, lease: Lease) -> Watch:
         with self._lock:

@@ -1,5 +1,7 @@
 """The lease of one object, step by step; `test_races.py` has what several processes do at once."""
 
+import contextlib
+
 import msgspec
 import pytest
 
@@ -57,7 +59,7 @@ def test_a_lease_that_is_not_renewed_is_taken_and_its_first_holder_is_refused() 
     one, other = leases(objects, clock, "h1"), leases(objects, clock, "h2")
     assert one.take("web") is None
     one.write("web", {"journal": "1"})
-    for _ in range(5):
+    for _ in range(6):
         assert (watch := other.take("web")) is not None
         assert (watch.lease.node, watch.renewed) == ("h1", False)
         clock.sleep(1.0)
@@ -81,6 +83,28 @@ def test_a_lease_that_is_renewed_stays() -> None:
         one.renew()
     one.release("web")
     assert other.take("web") is None
+
+
+def test_a_lease_that_nobody_can_renew_stays() -> None:
+    """A new leader answers reads for some seconds before it takes writes."""
+    objects, clock = FakeObjects(), FakeClock()
+    one, other = leases(objects, clock, "h1"), leases(objects, clock, "h2")
+    one.take("web")
+    objects.read_only = True
+    for _ in range(20):
+        one.renew()
+        with contextlib.suppress(RuntimeUnavailable):
+            assert other.take("web") is not None
+        clock.sleep(0.5)
+    objects.read_only = False
+    for _ in range(7):  # more than the deadline of a call and the time to the next renewal
+        assert other.take("web") is not None
+        clock.sleep(0.5)
+    one.renew()
+    for _ in range(9):
+        assert other.take("web") is not None
+        clock.sleep(0.5)
+    one.write("web", {"journal": "1"})
 
 
 def test_a_renewal_that_fails_is_made_the_next_time() -> None:
