@@ -124,6 +124,10 @@ class Store:
         )
         return files.read_own(path, Journal, service, repair=repair)
 
+    def is_interrupted(self, service: str) -> bool:
+        """True when a process that had the lock of a service, which is free now, has left something to recover."""
+        return self.journal(service) is not None
+
     def write_journal(self, journal: Journal) -> None:
         """Write ahead what is about to happen."""
         self._write(self._journal(journal.service), journal)

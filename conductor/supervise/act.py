@@ -152,13 +152,17 @@ def _recorded(context: Context, service: str, action: Start | Reroute) -> Iterat
 
 
 def _recover(context: Context, service: str, started: Callable[[str], None]) -> bool:
-    """Recover an interrupted change under the locks of all its services, unless one of them is paused."""
+    """Recover an interrupted change under the locks of all its services, unless one of them is paused. A lock that a killed process
+    has left is released by that alone."""
     journal = context.store.journal(service)
-    if journal is None or any(context.locks.has_waiters(one) for one in journal.services):
+    services = journal.services if journal else ()
+    if not context.store.is_interrupted(service) or any(context.locks.has_waiters(one) for one in services):
         return False
     with contextlib.ExitStack() as locks:
-        for one in sorted({service, *journal.services}):
+        for one in sorted({service, *services}):
             locks.enter_context(context.locks.hold(one))
+        if journal is None:
+            return False
         for one in journal.services:
             if is_paused(context, one):
                 raise ConductorError(

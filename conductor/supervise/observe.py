@@ -219,7 +219,7 @@ class Observer:
             exit_codes=self.exited.codes(replicas),
             count=wanted_count(wanted, count_from) if count_from else 0,
             serving=context.traffic.serving(wanted.service) if routed else None,
-            interrupted=context.store.journal(wanted.service) is not None,
+            interrupted=context.store.is_interrupted(wanted.service),
             paused=None if paused is None or paused.is_over(context.clock.now()) else paused,
             drift=follows if self._files.drift(wanted, follows, definition, replicas) else None,
         )

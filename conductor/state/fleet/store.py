@@ -12,6 +12,7 @@ import msgspec
 
 from conductor.plan.addresses import Addresses
 from conductor.plan.journal import Journal
+from conductor.plan.lease import LOCK
 from conductor.plan.release import Wanted
 from conductor.state import files
 from conductor.state.fleet.leases import Leases
@@ -71,6 +72,11 @@ class FleetStore(Store):
     def journal(self, service: str) -> Journal | None:
         """One read."""
         return self._shared(service, JOURNAL, Journal)
+
+    def is_interrupted(self, service: str) -> bool:
+        """Also by the lock itself: every command would wait for it until it has expired."""
+        values = self._values(service)
+        return JOURNAL in values or LOCK in values
 
     def write_journal(self, journal: Journal) -> None:
         """One read and one write."""

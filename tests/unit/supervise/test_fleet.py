@@ -24,7 +24,7 @@ from conductor.notify.notifier import Notifier
 from conductor.output.printers import Output
 from conductor.plan.backoff import RESET_SECONDS
 from conductor.plan.history import HistoryEntry, Outcome
-from conductor.plan.lease import LEASE_SECONDS
+from conductor.plan.lease import AFTER_WRITE_SECONDS, LEASE_SECONDS
 from conductor.state.fleet.edges import Edges
 from conductor.state.fleet.history import SHARED_ENTRIES, FleetHistory, HistoryFollower
 from conductor.state.fleet.locks import FleetLocks
@@ -297,13 +297,14 @@ def test_a_change_that_was_killed_at_any_call_is_recovered(every: int, directory
         with contextlib.suppress(LockYielded, ConductorError):
             fleet.upgrade("r2")
         fleet.die_at, fleet.dead = None, False
-        fleet.run_passes(LEASE_SECONDS + 5)
+        fleet.run_passes(LEASE_SECONDS + AFTER_WRITE_SECONDS + 5)
         [(revision, count)] = fleet.running("web").items()
         found.add(revision)
         assert count == 2, call
         assert serving(fleet) == [{one.endpoint for one in fleet.replicas("web")}] * 3, call
         store = FleetStore(directory / "reader", fleet.objects, leases(fleet.objects, fleet.clock, "reader"))
         assert (store.in_progress(), store.addresses().reserved, fleet.runtime.lost) == ((), {}, []), call
+        assert not store.is_interrupted("web"), call
     assert found == {"r1", "r2"}
 
 
