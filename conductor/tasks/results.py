@@ -19,13 +19,14 @@ KEPT_BYTES = 16384  # from the end of the output of a cron job's last run
 
 
 class TaskRecord:
-    """The records of one run of a task at a revision. `secrets` are removed from its output."""
+    """The records of one run of a task at a revision, which has `began` just now if that is empty. `secrets` are removed from its
+    output."""
 
-    def __init__(self, context: TaskContext, task: Task, revision: str) -> None:
+    def __init__(self, context: TaskContext, task: Task, revision: str, *, began: str = "") -> None:
         self._context = context
         self._task = task
         self._revision = revision
-        self._began = context.clock.now()
+        self._began = began or context.clock.now()
         self._output = b""
         self.container = ""
         self.secrets: tuple[object, ...] = ()

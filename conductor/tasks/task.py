@@ -40,7 +40,7 @@ def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -
     manager of a fleet runs is left to it.
     """
     context.cancellation.listen()
-    minute = int(context.clock.wall() // MINUTE_SECONDS)
+    minute, due = int(context.clock.wall() // MINUTE_SECONDS), context.clock.now()
     try:
         if docker_wait_seconds:
             _await_daemon(context, docker_wait_seconds)
@@ -49,7 +49,7 @@ def run(context: TaskContext, task: Task, *, docker_wait_seconds: float = 0.0) -
         release, definition = resolve(context, task)
     except ConductorError as error:
         if task.job:  # so that `cron list` shows the failure
-            TaskRecord(context, task, task.revision or "").failed(error)
+            TaskRecord(context, task, task.revision or "", began=due).failed(error)
         raise
     record = TaskRecord(context, task, release.revision)
     try:

@@ -77,9 +77,10 @@ def test_a_run_of_a_job_that_no_manager_could_claim_is_reported(managers: Manage
     time.sleep(90)  # the next one runs
     for node in NODES:
         found = json.loads(managers.conductor(node, "service", "history", "--id", "nightly", "--json").stdout)
-        entries = [one for one in found["history"] if one["action"] == "cron" and one["began"].startswith(skipped)]
-        print(node, entries)
-        print(managers.conductor(node, "cron", "list").stdout)
+        runs = [one for one in found["history"] if one["action"] == "cron" and one["began"].startswith(skipped)]
+        assert [one["outcome"] for one in runs] == ["failed"], (node, found)
+        assert "does not have a leader" in runs[0]["reason"] or "did not respond" in runs[0]["reason"], runs
+        print(node, runs, managers.conductor(node, "cron", "list").stdout)
     minutes = managers.job_minutes(*NODES)
     assert skipped not in minutes
     assert len(set(minutes)) == len(minutes)

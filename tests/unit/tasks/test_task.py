@@ -86,7 +86,7 @@ def test_a_job_whose_release_cannot_be_found_shows_as_failed(command: TaskContex
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_a_job_without_a_daemon_shows_as_failed(command: TaskContext, hangs: bool) -> None:
-    began = command.clock.monotonic()
+    began, due = command.clock.monotonic(), command.clock.now()
     command = msgspec.structs.replace(command, runtime=Unavailable(command, hangs=hangs))
     with pytest.raises(RuntimeUnavailable) as raised:
         run(command, task("k1"), docker_wait_seconds=5.0)
@@ -94,6 +94,7 @@ def test_a_job_without_a_daemon_shows_as_failed(command: TaskContext, hangs: boo
     result = command.store.job("web", "k1")
     assert result is not None
     assert (result.exit_code, result.output) == (raised.value.code, "cannot reach Docker; waited 5s for it")
+    assert result.began == due
 
 
 def test_the_container_of_a_task_has_its_deadline(command: TaskContext) -> None:
