@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -83,6 +84,7 @@ def test_a_run_of_a_job_that_no_manager_could_claim_is_reported(managers: Manage
         print(node, runs, managers.conductor(node, "cron", "list").stdout)
     minutes = managers.job_minutes(*NODES)
     assert skipped not in minutes
-    assert len(set(minutes)) == len(minutes)
-    assert max(minutes) > skipped
+    later = sorted(one for one in minutes if one > skipped)  # the run of one minute may have waited until the next one
+    passed = datetime.fromisoformat(later[-1]) - datetime.fromisoformat(skipped)
+    assert len(later) <= passed.total_seconds() / 60, later
     managers.conductor("h2", "cron", "remove", "--id", "nightly")
