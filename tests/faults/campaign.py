@@ -113,9 +113,10 @@ class Campaign:
     def kills(self) -> Iterator[Point]:
         """Yield a kill before and after each request to Docker and each run of nginx, and at each rename, fsync,
         unlink and kill."""
+        words = self.action()
         self.between.arm()
         self.reset_nginx()
-        self.command(self.action()).expect(0)
+        self.command(words).expect(0)
         calls, runs = list(self.between.calls), int((self._wrapped / "runs").read_text())
         self.between.disarm()
         self.reset()
@@ -142,8 +143,9 @@ class Campaign:
         yield from self._at_requests(Fault("hang"))
 
     def _at_requests(self, *faults: Fault) -> Iterator[Point]:
+        words = self.action()
         self.between.arm()
-        self.command(self.action()).expect(0)
+        self.command(words).expect(0)
         calls = list(self.between.calls)
         self.between.disarm()
         self.reset()
