@@ -1,11 +1,15 @@
 """Throughput and latency of the ways to an app, against a bare nginx in front of it, in turns.
 
 The ways: the container's IP, a published port, and the upstreams of both cutovers, with the announce test and without.
+The client has a core of its own, and everything else shares another one: where the kernel would put the processes changed
+ratios by a third from run to run.
 """
 
+import os
 import re
 import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.benchmarks.figures import Figures
@@ -15,6 +19,8 @@ from tests.support.own_server import HEADERS, UPSTREAM_ONLY, own_server
 
 STARTS, ROUNDS, SECONDS, CONNECTIONS = 3, 4, 1, 32
 BARE = "a bare nginx"
+CORES = sorted(os.sched_getaffinity(0))
+CLIENT, SERVERS = CORES[0], CORES[-1]
 
 
 class Load(NamedTuple):
@@ -26,13 +32,31 @@ class Load(NamedTuple):
 
 
 def load(url: str) -> Load:
-    words = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", url]
+    words = ["taskset", "-c", str(CLIENT), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", url]
     done = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in done, done
     rate = re.search(r"Requests/sec: +([\d.]+)", done)
     percentiles = re.findall(r"^ +(?:50|99)% +([\d.]+)(us|ms|s)$", done, re.MULTILINE)
     assert rate, done
     return Load(float(rate[1]), *(float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit] for value, unit in percentiles))
+
+
+def pin(pid: int) -> None:
+    """Let a process, and those that it starts from now on, run on the servers' core only."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {SERVERS})
+
+
+def pin_container(container: str) -> None:
+    words = ["docker", "inspect", "--format", "{{.State.Pid}}", container]
+    pin(int(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
+
+
+def proxy_of(port: int) -> int:
+    """Return the pid of the process of Docker that passes on what arrives at a published port."""
+    commands = {int(path.parent.name): path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline")}
+    (found,) = (pid for pid, words in commands.items() if f"\0-host-port\0{port}\0" in words)
+    return found
 
 
 class Way(NamedTuple):
@@ -62,6 +86,7 @@ def ways(stack: ExitStack) -> list[Way]:
         plain = serve(host, host.port("plain"), "web")
         reload(host)
         (app,) = host.containers("web")
+        pin_container(app.id)
         keep = "max_fails=0; keepalive 64; keepalive_timeout 1s;"
         bare.nginx.add_server(cutover, f"upstream {cutover} {{ server {app.address}:8080 {keep} }}")
         floor = serve(bare, bare.port(cutover), cutover)
@@ -71,7 +96,9 @@ def ways(stack: ExitStack) -> list[Way]:
     published = host.port("published")
     publish = ["docker", "run", "-d", "-p", f"127.0.0.1:{published}:8080", "--network", host.network]
     label = f"conductor.instance={host.instance}"
-    subprocess.run([*publish, "--label", label, f"{APP}:r1"], check=True, capture_output=True)
+    words = [*publish, "--label", label, f"{APP}:r1"]
+    pin_container(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip())
+    pin(proxy_of(published))
     found.append(Way("published port", f"http://127.0.0.1:{published}/", floor))
     reload(bare)
     for way in found:
@@ -110,6 +137,8 @@ def test_throughput_and_latency(images: None, figures: Figures) -> None:
 
 
 def reload(host: TestHost) -> None:
+    """Reload nginx; its new workers run on the servers' core."""
+    pin(host.nginx.pid)
     before = host.nginx.workers()
     host.nginx.reload()
     host.wait_for(lambda: before.isdisjoint(host.nginx.workers()), "the reload")
