@@ -36,7 +36,8 @@ the recovery:
 - clients that continuously sent requests to the web service lost none.
 
 No clients run during a simulated reboot, because nginx is down, or during a repair,
-because the test removes a replica first.
+because the test removes a replica first. A worker, also the one with
+`order: stop-first`, has no clients, because it is not behind nginx.
 
 Injecting every possible fault takes hours, so `CONDUCTOR_FAULTS=N` limits each series
 to N evenly spaced faults. The series below were recorded with different limits. This
