@@ -15,7 +15,7 @@ from conductor.commands.options import config_option, id_option, revision_option
 def command(*, config: Path, service: str, revision: str | None) -> int:
     """Open a service's console.
 
-    Run the command in the definition's `console` key in a new container of the live revision.
+    In a new container of the live revision, run the command from the definition's `console` key.
     """
     from conductor.plan.tasks import Task
     from conductor.tasks.context import make_task_context

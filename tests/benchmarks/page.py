@@ -108,7 +108,7 @@ def shares(figures: Figures) -> Iterator[str]:
         rows = (
             (name, *(f"{one[part] * 1000:.0f}" for part in columns), str(one["modules"])) for name, one in found.items()
         )
-        yield _table(("", "Python startup", "imports", "everything else", "in all", "imported modules"), rows)
+        yield _table(("", "Python startup", "imports", "everything else", "total", "imported modules"), rows)
 
 
 def _by_hand(figure: Mapping[str, Any]) -> dict[str, float]:

@@ -19,9 +19,11 @@ HEAD = """\
 Results of killing Conductor and of injecting faults.
 
 Each row is one series of tests with Docker and nginx on the test machine. Each test
-runs the action and injects one fault, for example at the fourth request to Docker. The
-services are then recovered, alternately by the next upgrade and by
-`conductor supervise --once`; after every third kill, a reboot is simulated first.
+runs the action and injects one fault, for example at the fourth request to Docker.
+After a kill, the services are recovered in one of three ways, in turn: by the next
+upgrade, by `conductor supervise --once`, or by a simulated reboot followed by
+`conductor supervise --once`. After any other fault, the next upgrade and
+`conductor supervise --once` alternate.
 
 `points` is the number of different places chosen for a fault, `faults` the number of
 faults injected, and `possible` the number of faults that could have been injected.
@@ -36,8 +38,8 @@ the recovery:
 - clients that continuously sent requests to the web service lost none.
 
 No clients run during a simulated reboot, because nginx is down, or during a repair,
-because the test removes a replica first. A worker, also the one with
-`order: stop-first`, has no clients, because it is not behind nginx.
+because the test removes a replica first. Workers, including the one with
+`order: stop-first`, have no clients, because they are not behind nginx.
 
 Injecting every possible fault takes hours, so `CONDUCTOR_FAULTS=N` limits each series
 to N evenly spaced faults. The series below were recorded with different limits. This
