@@ -22,8 +22,8 @@ Each row is one series of tests with Docker and nginx on the test machine. Each 
 runs the action and injects one fault, for example at the fourth request to Docker.
 After a kill, the services are recovered in one of three ways, in turn: by the next
 upgrade, by `conductor supervise --once`, or by a simulated reboot followed by
-`conductor supervise --once`. After any other fault, the next upgrade and
-`conductor supervise --once` alternate.
+`conductor supervise --once`. After any other fault, they are recovered
+alternately by the next upgrade and by `conductor supervise --once`.
 
 `points` is the number of different places chosen for a fault, `faults` the number of
 faults injected, and `possible` the number of faults that could have been injected.
@@ -37,8 +37,8 @@ the recovery:
 - the history has one entry for each change and agrees with the running release, and
 - clients that continuously sent requests to the web service lost none.
 
-No clients run during a simulated reboot, because nginx is down, or during a repair,
-because the test removes a replica first. Workers, including the one with
+No clients run during a simulated reboot, because nginx is down. None run during a
+repair, because the test removes a replica first. Workers, including the one with
 `order: stop-first`, have no clients, because they are not behind nginx.
 
 Injecting every possible fault takes hours, so `CONDUCTOR_FAULTS=N` limits each series

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(*, config: Path, service: str, wait_seconds: float, as_json: bool) -> int:
     """Remove the crontab from this host.
 
-    The crontab is installed again by the next upgrade, rollback, restart or start, or by "conductor cron install".
+    To install the crontab again, run "conductor cron install". A restart, a rollback or an upgrade to another revision also installs it.
     """
 
     def action(definitions: "Definitions", context: "Context") -> "Finished":
