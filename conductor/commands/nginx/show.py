@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Print nothing; exit with code 1 if a file is missing or differs.",
 )
 def command(*, config: Path, check: bool) -> int:
-    """Print the files that nginx install writes.
+    """Print the files that "nginx install" writes.
 
     The heading of each file says whether it is up to date, is missing, differs or was edited by hand.
     """
