@@ -20,10 +20,10 @@ Results of killing Conductor and of injecting faults.
 
 Each row is one series of tests with Docker and nginx on the test machine. Each test
 runs the action and injects one fault, for example at the fourth request to Docker.
-After a kill, the services are recovered in one of three ways, in turn: by the next
-upgrade, by `conductor supervise --once`, or by a simulated reboot followed by
-`conductor supervise --once`. After any other fault, they are recovered
-alternately by the next upgrade and by `conductor supervise --once`.
+After a kill, the tests rotate through three ways to recover the services: the next
+upgrade, `conductor supervise --once`, and a simulated reboot followed by
+`conductor supervise --once`. After any other fault, they alternate between the next
+upgrade and `conductor supervise --once`.
 
 `points` is the number of different places chosen for a fault, `faults` the number of
 faults injected, and `possible` the number of faults that could have been injected.
