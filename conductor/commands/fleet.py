@@ -76,6 +76,7 @@ def make_edge(context: Context) -> EdgeParts:
         expire=shared.recent.expire,
         views=views,
         follow_history=HistoryFollower(Path(context.host.state_dir), shared.recent).follow,
+        writes=make_runtime(context.host, context.command, context.clock, context.cancellation, yields=True).writes,
     )
 
 

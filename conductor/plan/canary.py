@@ -41,10 +41,11 @@ def failure(found: Comparison, canary: Canary) -> str | None:
             f"{_errors(new)} to the new replicas failed, compared with {_errors(old)} to the old replicas; "
             f"at most {canary.max_errors.text} may fail"
         )
-    if new.p95 and old.p95 and new.p95 > canary.max_latency * max(old.p95, LEAST_SECONDS):
+    base = max(old.p95 or 0.0, LEAST_SECONDS)
+    if new.p95 and old.p95 and new.p95 > canary.max_latency * base:
         return (
             f"the 95th percentile of {new.requests} response times of the new replicas is {_milliseconds(new.p95)}, and that of "
-            f"the old replicas is {_milliseconds(old.p95)}; the limit is {canary.max_latency:g} times that of the old replicas"
+            f"the old replicas is {_milliseconds(old.p95)}; the limit is {canary.max_latency:g} times {_milliseconds(base)}"
         )
     return None
 

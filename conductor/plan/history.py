@@ -36,7 +36,10 @@ FINISHED = {Outcome.DONE, Outcome.RECOVERED}
 RECOVERIES = {Outcome.RECOVERED, Outcome.RECOVERED_ROLLED_BACK}
 
 HistoryAction = (
-    ChangeAction | Kind | Literal["start-again", "reroute", "pause", "resume", "cron-install", "cron-remove", "gc"]
+    ChangeAction
+    | Kind
+    | Literal["restart-exited", "reroute", "pause", "resume", "cron-install", "cron-remove", "gc"]
+    | Literal["start-again"]  # the name of restart-exited in an earlier version
 )  # what people or `supervise` did
 
 

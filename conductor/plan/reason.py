@@ -49,13 +49,11 @@ class StoppedWithHost(Reason, frozen=True, tag="stopped-with-host"):
 
 
 class Mismatch(Reason, frozen=True, tag="mismatch", kw_only=True):
-    """The replicas differ from what is wanted.
-
-    `healthy` includes replicas that are starting. `other_release` counts replicas that do not belong to the live release.
-    """
+    """The replicas differ from what is wanted. `other_release` counts those that do not belong to the live release."""
 
     wanted: int
     healthy: int
+    starting: int = 0
     unhealthy: int = 0
     exited: int = 0
     other_release: int = 0
@@ -99,7 +97,7 @@ def describe(reason: AnyReason) -> str:
         case Mismatch():
             return _mismatch(reason)
         case WrongTraffic(endpoints):
-            return f"nginx does not yet send requests to exactly these replicas: {', '.join(endpoints)}"
+            return f"nginx must be updated to send requests only to {', '.join(endpoints)}"
         case _:
             return _TEXTS[type(reason)]
 
@@ -116,6 +114,7 @@ _TEXTS: dict[type[Reason], str] = {
 
 def _mismatch(reason: Mismatch) -> str:
     counts = [
+        (reason.starting, "starting"),
         (reason.unhealthy, "unhealthy"),
         (reason.exited, "exited"),
         (reason.other_release, "from another release"),

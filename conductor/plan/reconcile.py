@@ -97,7 +97,7 @@ class Recover(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True):
     """Start exited replicas again in place, because a restart of the host or of Docker stopped them."""
 
-    name: ClassVar[Literal["start-again"]] = "start-again"
+    name: ClassVar[Literal["restart-exited"]] = "restart-exited"
 
     replicas: tuple[Replica, ...]
 
@@ -298,12 +298,13 @@ def _repair(observation: Observation) -> Repair | None:
 
 def mismatch(observation: Observation) -> Mismatch:
     """Return how the replicas differ from what is wanted."""
-    well = len(observation.live(Condition.HEALTHY, Condition.STARTING))
-    unhealthy, exited = len(observation.live(Condition.UNHEALTHY)), len(observation.live(Condition.EXITED))
+    conditions = (Condition.HEALTHY, Condition.STARTING, Condition.UNHEALTHY, Condition.EXITED)
+    healthy, starting, unhealthy, exited = (len(observation.live(one)) for one in conditions)
     return Mismatch(
         wanted=observation.count,
-        healthy=well,
+        healthy=healthy,
+        starting=starting,
         unhealthy=unhealthy,
         exited=exited,
-        other_release=len(observation.replicas) - well - unhealthy - exited,
+        other_release=len(observation.replicas) - healthy - starting - unhealthy - exited,
     )

@@ -106,7 +106,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
             return f"was killed: out of memory (exit code {self.exit_code})"
         if self.exit_code is None:
             return self.error
-        killed = "SIGKILL, which Conductor did not send; perhaps the kernel did, because memory ran out"
+        killed = "SIGKILL, not sent by Conductor; the kernel may have killed it for lack of memory"
         error = self.error or (killed if self.exit_code == KILLED else "")
         return f"exited with code {self.exit_code}" + (f": {error}" if error else "")
 

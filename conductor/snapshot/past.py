@@ -11,7 +11,11 @@ from conductor.plan.history import FINISHED, HistoryEntry, Outcome
 from conductor.plan.journal import ChangeAction
 from conductor.state.history import latest
 
-RESTARTS: Collection[str] = {"repair", "start-again"}  # actions of `supervise` that replace or start replicas
+RESTARTS: Collection[str] = {
+    "repair",
+    "restart-exited",
+    "start-again",
+}  # actions of `supervise` that replace or start replicas
 CHANGES: Collection[str] = set(get_args(ChangeAction))
 
 

@@ -51,7 +51,7 @@ def service_rows(
 ) -> list[ServiceRow]:
     """Return a row for each defined service and each other one that has a state or replicas; or only for `only`.
 
-    The health is what a running `supervise` published. Replicas that it has not checked are checked now; with `probe` all.
+    The health is what a running `supervise` published. Replicas without a current result are checked now; with `probe`, all of them.
     `traffic` is the state of the traffic layer; it is read if absent.
     """
     found = context.runtime.containers(only).replicas

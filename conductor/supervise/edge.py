@@ -22,12 +22,10 @@ from conductor.supervise.edge_routes import EdgeRoutes
 from conductor.supervise.log import SupervisorLog
 from conductor.traffic.port import Draining, Traffic, TrafficUnavailable
 
-FOLLOW_SECONDS, BUSY_FOLLOW_SECONDS = 1.0, 0.1  # between two reads: at rest, and while the next request is near
-BUSY_SECONDS = 60.0  # after a request
+FOLLOW_SECONDS = 1.0  # at most, between two reads
 GATE_SECONDS = 5.0  # from the first check of an endpoint here, which another manager has found healthy
 AGAIN_SECONDS = 0.5
 REACHABLE = Health(tcp=True)
-REACH = " is reachable"  # ends the id of a check of the connection alone
 
 
 class Edge:
@@ -62,10 +60,10 @@ class Edge:
         self._then = then
         self._latest: dict[str, str] = {}  # the id of the latest request, by service
         self._busy: set[str] = set()  # services
-        self._busy_until = clock.monotonic()
 
-    def run(self, ended: threading.Event) -> None:
-        """Answer requests until `ended`. Nothing else that an edge does waits for this thread: a manager may be silent for long."""
+    def run(self, ended: threading.Event, written: threading.Event) -> None:
+        """Answer requests until `ended`, at once when something was `written`. Nothing else that an edge does waits for this
+        thread: a manager may be silent for long."""
         while not ended.is_set():
             try:
                 self.follow()
@@ -74,8 +72,8 @@ class Edge:
                 self._log.failed(f"edge {self._name}", error)
             else:
                 self._log.recovered(f"edge {self._name}")
-            busy = self._clock.monotonic() < self._busy_until
-            ended.wait(BUSY_FOLLOW_SECONDS if busy else FOLLOW_SECONDS)
+            written.wait(FOLLOW_SECONDS)
+            written.clear()
 
     def follow(self) -> None:
         """Begin what is requested and not answered. A service whose step is in progress is left alone until that has ended."""
@@ -87,7 +85,6 @@ class Edge:
             if service not in self._busy and (service not in seen.answers or seen.answers[service].id != one.id):
                 waiting.setdefault(one.id, {})[service] = one
         for requests in waiting.values():
-            self._busy_until = self._clock.monotonic() + BUSY_SECONDS
             self._busy.update(requests)
             self._submit(f"edge {', '.join(requests)}", lambda requests=requests: self._answer(requests))  # type: ignore[misc]
         if not waiting and not self._busy and (view := self._view()) != seen.view:
@@ -168,9 +165,9 @@ def health_from_here(health: Health | None) -> Health:
     return health if health and (health.path or health.tcp) else REACHABLE
 
 
-def replica_at(service: str, endpoint: str, check: str = "") -> Replica:
-    """Return the replica at an endpoint for one of its health checks, each of which has an id of its own."""
+def replica_at(service: str, endpoint: str) -> Replica:
+    """Return the replica at an endpoint, for its health check."""
     return Replica(
-        id=f"{endpoint}{check}", name=endpoint, service=service, revision="", release="", change="", address=endpoint,
+        id=endpoint, name=endpoint, service=service, revision="", release="", change="", address=endpoint,
         state="running",
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """`supervise` in a fleet: the edge of this manager, and what its passes share with the other managers."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import msgspec
 
 from conductor.change.context import Context
 from conductor.definitions.load import Definitions
+from conductor.health.connections import INTERVAL_SECONDS, Connections
 from conductor.health.monitor import Target
 from conductor.plan.edges import EdgeView
 from conductor.plan.replica import CheckResult
@@ -22,6 +24,7 @@ from conductor.supervise.ejection import Ejector
 from conductor.supervise.fleet_monitor import FleetMonitor
 from conductor.supervise.fleet_observe import AgreedDefinitions, FleetObserver
 from conductor.supervise.log import SupervisorLog
+from conductor.supervise.runtime_events import follow
 from conductor.supervise.supervision_lease import SupervisionLease
 from conductor.traffic.port import Traffic
 
@@ -32,7 +35,7 @@ class EdgeParts(NamedTuple):
     """The name of this edge, which a manager with a leader knows, its view of the others, and its own traffic layer.
 
     `store` and `edges` read what was true a moment ago, until `expire` is called; `views` returns what the edges say whose nodes
-    are up. `follow_history` copies what other managers have recorded.
+    are up. `follow_history` copies what other managers have recorded. `writes` yields whenever a manager may have made a request.
     """
 
     name: Callable[[], str]
@@ -43,10 +46,12 @@ class EdgeParts(NamedTuple):
     expire: Callable[[], None]
     views: Callable[[], Mapping[str, EdgeView]]
     follow_history: Callable[[], None]
+    writes: Callable[[], Iterator[None]]
 
 
 class EdgeLoop:
-    """The threads of an edge: one takes requests, one ejects and waits for no manager, and one for each step in progress.
+    """The threads of an edge: one takes requests, one connects to the endpoints, one ejects and waits for no manager, and one
+    for each step in progress.
 
     `own` returns the definitions of this manager.
     """
@@ -64,6 +69,7 @@ class EdgeLoop:
         self._log = log
         self._ended = ended
         self._woken = threading.Event()
+        self._written = threading.Event()
         self._steps = InProgress(lambda: None)
         self._routes = EdgeRoutes(parts.traffic, Path(context.host.state_dir))
         self._name = ""
@@ -71,12 +77,28 @@ class EdgeLoop:
         self.lease = SupervisionLease(parts.leases)
         self.definitions = AgreedDefinitions(own)
         self.monitor = FleetMonitor(self._check, self._woken.set, context.clock.monotonic)
+        self._connections = Connections(self._woken.set)
         passes = msgspec.structs.replace(context, store=parts.store)
         self.observer = FleetObserver(self.monitor, passes, self.definitions, parts.edges, parts.views)
         self._ejector = Ejector(
-            traffic=parts.traffic, routes=self._routes, clock=context.clock, log=log, watch=self.monitor.watch_routes,
-            condition=self.monitor.condition_here, replicas=lambda: context.runtime.containers().replicas,
+            traffic=parts.traffic, routes=self._routes, clock=context.clock, log=log, watch=self._watch,
+            condition=self.monitor.condition_here, unconnected=self._connections.failing, replicas=lambda: context.runtime.containers().replicas,
         )  # fmt: skip
+
+    def _watch(self, targets: Iterable[Target]) -> None:
+        """A lost node is noticed by a connection each second, long before the health checks of its replicas have failed."""
+        routed = tuple(targets)
+        self.monitor.watch_routes(routed)
+        self._connections.watch([one.replica.address for one in routed])
+
+    def _connect(self) -> None:
+        while not self._ended.wait(INTERVAL_SECONDS):
+            try:
+                self._connections.look()
+            except Exception as error:  # noqa: BLE001 (a bug must not end the loop)
+                self._log.failed("connections", error)
+            else:
+                self._log.recovered("connections")
 
     def _check(self, target: Target) -> CheckResult:
         try:
@@ -97,8 +119,11 @@ class EdgeLoop:
 
     def begin(self) -> None:
         """Start the threads, which end with the process."""
-        for work in (self._follow, lambda: self._ejector.run(self._ended, self._woken)):
+        eject = partial(self._ejector.run, self._ended, self._woken)
+        for work in (self._follow, eject, self._connect):
             threading.Thread(target=work, daemon=True).start()
+        written = self._written.set
+        follow(self._parts.writes, lambda _: written(), written, self._ended, self._context.clock.monotonic)
 
     def _follow(self) -> None:
         """Take requests, once a manager has told the name of this edge."""
@@ -115,12 +140,12 @@ class EdgeLoop:
                     health=self._context.health, clock=self._context.clock, log=self._log, submit=self._submit,
                     view=self._view, expire=self._parts.expire, then=self._then,
                 )  # fmt: skip
-                edge.run(self._ended)
+                edge.run(self._ended, self._written)
 
     def _view(self) -> EdgeView:
         return EdgeView(
             known=tuple(sorted(self._parts.traffic.known())),
-            failing=self.monitor.failing(),
+            failing=tuple(sorted(self.monitor.failing() | self._connections.failing())),
             definitions=self.definitions.digests(),
         )
 

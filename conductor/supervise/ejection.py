@@ -7,27 +7,24 @@ import msgspec
 
 from conductor.clock import Clock
 from conductor.definitions.environment import redaction
-from conductor.definitions.scalars import Period
 from conductor.health.monitor import Target
 from conductor.plan.backoff import SPACING_SECONDS
 from conductor.plan.edges import SharedRoute
 from conductor.plan.reconcile import Condition
 from conductor.plan.replica import Replica
 from conductor.plan.route import Route
-from conductor.supervise.edge import REACH, REACHABLE, health_from_here, replica_at
+from conductor.supervise.edge import health_from_here, replica_at
 from conductor.supervise.edge_routes import EdgeRoutes
 from conductor.supervise.log import SupervisorLog
 from conductor.traffic.port import Traffic
 
 EJECT_SECONDS = 2.0  # between two looks, unless a condition changes
 SUBJECT = "ejection"  # in the log; conditions of replicas are those of the health monitor
-# A node that is lost refuses nothing: two missed connections, of a second each, end the requests to it within 4 s.
-CONNECTION = msgspec.structs.replace(REACHABLE, interval=Period(1), timeout=Period(1), failures=2)
 
 
 class Ejector:
     """Takes endpoints that fail out of the routes in force, and puts them back. `watch` and `condition` are those of a health monitor,
-    `replicas` lists the replicas of the fleet."""
+    `unconnected` returns the endpoints that accept no connection, `replicas` lists the replicas of the fleet."""
 
     def __init__(
         self,
@@ -38,6 +35,7 @@ class Ejector:
         log: SupervisorLog,
         watch: Callable[[Iterable[Target]], None],
         condition: Callable[[str], Condition],
+        unconnected: Callable[[], frozenset[str]],
         replicas: Callable[[], Iterable[Replica]],
     ) -> None:
         self._traffic = traffic
@@ -46,6 +44,7 @@ class Ejector:
         self._log = log
         self._watch = watch
         self._condition = condition
+        self._unconnected = unconnected
         self._replicas = replicas
         self._restored: dict[str, tuple[SharedRoute, Route]] = {}
         self._located: dict[tuple[str, str], str] = {}  # where a replica is now, by its service and its port
@@ -97,12 +96,9 @@ class Ejector:
         return msgspec.structs.replace(known[1], endpoints=tuple(endpoints))
 
     def _healthy(self, route: Route) -> Route:
-        found = (
-            one
-            for one in route.endpoints
-            if all(self._condition(f"{one}{check}") == Condition.HEALTHY for check in ("", REACH))
-        )
-        return msgspec.structs.replace(route, endpoints=tuple(found))
+        found = (one for one in route.endpoints if self._condition(one) == Condition.HEALTHY)
+        unconnected = self._unconnected()
+        return msgspec.structs.replace(route, endpoints=tuple(one for one in found if one not in unconnected))
 
     def _is_due(self, route: Route, serving: frozenset[str]) -> bool:
         """A failing endpoint leaves at once; otherwise, changes of a service have some time between them."""
@@ -114,17 +110,14 @@ class Ejector:
 
 
 def _targets(route: Route, serving: frozenset[str]) -> list[Target]:
-    """Return two checks of each endpoint: its own, and that of the connection. One that gets no requests now has to pass first."""
+    """Return the check of each endpoint. One that gets no requests now has to pass first."""
     service = route.definition.service
 
     def redact(text: str) -> str:  # reads the secrets, only when a check has failed
         return redaction(service)(text)
 
-    return [
-        Target(replica_at(route.service, one, check), health, one not in serving, redact)
-        for one in route.endpoints
-        for check, health in (("", health_from_here(service.health)), (REACH, CONNECTION))
-    ]
+    health = health_from_here(service.health)
+    return [Target(replica_at(route.service, one), health, one not in serving, redact) for one in route.endpoints]
 
 
 def _port(endpoint: str) -> str:

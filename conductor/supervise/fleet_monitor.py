@@ -9,7 +9,7 @@ from conductor.health.monitor import HealthMonitor, Target
 from conductor.plan.edges import EdgeView, failing_at_most
 from conductor.plan.reconcile import Condition
 from conductor.plan.replica import CheckResult
-from conductor.supervise.edge import REACH, health_from_here, replica_at
+from conductor.supervise.edge import health_from_here, replica_at
 
 
 class FleetMonitor(HealthMonitor):
@@ -68,10 +68,10 @@ class FleetMonitor(HealthMonitor):
         own = self.views.get(node)
         return (own is None or endpoint in own.failing) and endpoint in failing_at_most(tuple(self.views.values()))
 
-    def failing(self) -> tuple[str, ...]:
-        """Return the endpoints that fail the checks of this manager, sorted."""
-        found = (id_ for id_, (condition, _) in super().results().items() if condition == Condition.UNHEALTHY)
-        return tuple(sorted({id_.removesuffix(REACH) for id_ in found}))
+    def failing(self) -> frozenset[str]:
+        """Return the endpoints that fail the checks of this manager."""
+        found = super().results().items()
+        return frozenset(endpoint for endpoint, (condition, _) in found if condition == Condition.UNHEALTHY)
 
     def results(self) -> dict[str, tuple[Condition, str]]:
         """Return the results by replica."""

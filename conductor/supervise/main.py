@@ -89,7 +89,8 @@ def supervise(
     if contexts.passes.host.fleet is not None:
         if once:
             raise ConductorError(
-                "cannot use --once on an edge of a fleet: supervise there carries out steps for commands"
+                "cannot use --once in a fleet: deploys need supervise to keep running on every edge",
+                "systemctl start conductor-supervise",
             )
         edge = EdgeLoop(make_edge(contexts.passes), contexts.passes, log, ended, lambda: file.definitions)
     supervisor = Supervisor(file, contexts, log, ended, notifications, edge=edge)
@@ -189,8 +190,9 @@ class Supervisor:
         passes = self._contexts.passes
         if self._edge is None:
             follow(
-                passes.runtime, self._events.handle, self._loop.events_lost, self._loop.ended, passes.clock.monotonic
-            )
+                passes.runtime.events, self._events.handle, self._loop.events_lost, self._loop.ended,
+                passes.clock.monotonic,
+            )  # fmt: skip
         else:
             self._edge.begin()
         collect_often()
@@ -248,7 +250,7 @@ def _reload(loop: Loop, file: DefinitionsFile, log: SupervisorLog, *, force: boo
         if file.problem:
             log.warn(file.problem)
         elif not was_valid:
-            log.info("the definitions file no longer has a problem")
+            log.info("the definitions file is valid again")
         loop.wake()
 
 

@@ -1,7 +1,7 @@
 """From one pass to actions: the decision for each service, and its action in a thread."""
 
-import random
 import secrets
+import zlib
 from collections.abc import Callable
 
 import msgspec
@@ -106,7 +106,7 @@ class Reconciler:
         state = self._retries.update(observation)
         if service in self._restarted:
             observation = msgspec.structs.replace(observation, runtime_restarted=True)
-        jitter = random.Random(f"{service} {state.repair.count}").random()  # the same until the next attempt
+        jitter = zlib.crc32(f"{service} {state.repair.count}".encode()) / 2**32  # the same until the next attempt
         decision = self.decisions[service] = decide(observation, state, self._monotonic(), jitter)
         if not isinstance(decision, Leave):
             if not isinstance(decision, Recover | Start):

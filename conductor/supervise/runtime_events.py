@@ -2,22 +2,26 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
+from typing import TypeVar
 
-from conductor.runtime.port import ContainerEvent, Runtime
+from conductor.runtime.port import ContainerEvent
 from conductor.supervise.observe import ExitedReplicas
 
 RETRY_SECONDS = 1.0  # between two streams; one that failed sooner, without an event, was never open
 
 
+T = TypeVar("T")
+
+
 def follow(
-    runtime: Runtime,
-    handle: Callable[[ContainerEvent], None],
+    events: Callable[[], Iterable[T]],
+    handle: Callable[[T], None],
     lost: Callable[[], None],
     ended: threading.Event,
     monotonic: Callable[[], float],
 ) -> None:
-    """Call `handle` for each event, in a thread, until `ended` is set. A stream that ends is opened again.
+    """Call `handle` for each of the `events`, in a thread, until `ended` is set. A stream that ends is opened again.
 
     `lost` is called when an open stream ends: events may be missing, and Docker may have restarted.
     """
@@ -26,7 +30,7 @@ def follow(
         while not ended.is_set():
             began, was_open = monotonic(), False
             with contextlib.suppress(Exception):  # after any failure, the next stream may work
-                for event in runtime.events():
+                for event in events():
                     was_open = True
                     handle(event)
                 was_open = True  # the end of a stream that could not be opened is an error

@@ -139,7 +139,7 @@ def entry_level(entry: HistoryEntry) -> str:
     return "ok" if entry.outcome in FINISHED and not entry.exit_code else "bad"
 
 
-CHANGES: Collection[str] = {*get_args(ChangeAction), "start-again", "reroute", "pause", "resume"}
+CHANGES: Collection[str] = {*get_args(ChangeAction), "restart-exited", "start-again", "reroute", "pause", "resume"}
 
 
 _Rendered = dict[tuple[str, str | None], tuple[object, tuple[str, str]]]

@@ -103,7 +103,7 @@ BOUNDS = {
     "upgrade, replicas: 8, boot: 0 s": Bound(1.44, Origin.QUIET),
     "upgrade, replicas: 8, boot: 0.3 s": Bound(1.35, Origin.QUIET),
     "upgrade, replicas: 8, boot: 3 s": Bound(1.34, Origin.QUIET),
-    "upgrade beside 100 other containers": Bound(1.1),
-    "upgrade beside 200 other containers": Bound(1.1),
+    "upgrade with 100 other containers": Bound(1.1),
+    "upgrade with 200 other containers": Bound(1.1),
     "upgrade of 2 replicas": Bound(1.05),
 }

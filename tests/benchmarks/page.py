@@ -65,7 +65,7 @@ def lost_requests(figures: Figures) -> Iterator[str]:
         losses = ((name, *(f"{one['lost_per_upgrade'][kind]:g}" for kind in classes)) for name, one in lost.items())
         yield _table(("", *classes), losses)
     if measured := {name: one["latency_ms"] for name, one in lost.items() if one.get("latency_ms")}:
-        yield "99th percentiles of the latency in ms, within half a second of each cutover, and during the last second before each upgrade:\n"
+        yield "99th percentiles of the latency in ms, within half a second of each cutover, and during the last second before each upgrade (`none`: no response came within that time):\n"
         classes = list(next(iter(measured.values())))
         p99s = ((name, *(_p99s(one[kind]) for kind in classes)) for name, one in measured.items())
         yield _table(("", *classes), p99s)
@@ -75,8 +75,8 @@ def steps_of_upgrades(figures: Figures) -> Iterator[str]:
     if steps := starting(STEPS)(figures):
         yield "Steps of an upgrade in ms, the whole upgrade, and a script that makes the same calls:\n"
         kinds = list(dict.fromkeys(step for one in steps.values() for step in one["steps"]))
-        columns = (*kinds, "all", "by hand")
-        taken = {name: {**one["steps"], "all": one["all"], **_by_hand(one)} for name, one in steps.items()}
+        columns = (*kinds, "total", "script")
+        taken = {name: {**one["steps"], "total": one["all"], **_script(one)} for name, one in steps.items()}
         yield _table(
             ("", *columns),
             (
@@ -111,8 +111,8 @@ def shares(figures: Figures) -> Iterator[str]:
         yield _table(("", "Python startup", "imports", "everything else", "total", "imported modules"), rows)
 
 
-def _by_hand(figure: Mapping[str, Any]) -> dict[str, float]:
-    return {"by hand": figure["by_hand"]} if "by_hand" in figure else {}
+def _script(figure: Mapping[str, Any]) -> dict[str, float]:
+    return {"script": figure["by_hand"]} if "by_hand" in figure else {}
 
 
 TABLES = (ratios, lost_requests, steps_of_upgrades, shares, growth)

@@ -111,7 +111,7 @@ def draw_steps(plt: Any, selected: Selected) -> Any:
     rest = [max(0.0, one["all"] - end) for one, end in zip(selected.values(), ends, strict=True)]
     axes.barh(range(len(ends)), rest, left=ends, height=0.55, label="all else", color=PALE)
     by_hand = [one.get("by_hand", math.nan) for one in selected.values()]
-    axes.plot(by_hand, range(len(ends)), "|", color="black", markersize=16, label="script by hand")
+    axes.plot(by_hand, range(len(ends)), "|", color="black", markersize=16, label="script")
     axes.set_xlabel("seconds")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -29,7 +29,7 @@ def test_cost_does_not_grow_with_the_host(images: None, figures: Figures) -> Non
         figures.report(f"{STEPS}{services} other services", steps=steps[services], all=median(found[services]))
     for services in SERVICES[1:]:
         figures.ratio(
-            f"upgrade beside {services * 2} other containers",
+            f"upgrade with {services * 2} other containers",
             list(zip(found[services], found[0], strict=True)),
             of="the same upgrade alone",
         )

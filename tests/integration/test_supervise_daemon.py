@@ -47,7 +47,7 @@ def test_after_a_reboot_the_same_containers_run_again(sup: Supervised) -> None:
     host.wait_for(lambda: len(sup.events.of("start")) == 2, "both events")
     assert sup.events.of("create") == []
     host.wait_for(lambda: host.get().status == 200, "an answer")
-    host.wait_for(lambda: host.history()[-1]["action"] == "start-again", "the history entry")
+    host.wait_for(lambda: host.history()[-1]["action"] == "restart-exited", "the history entry")
     assert host.history()[-1]["outcome"] == "done"
 
 

@@ -230,7 +230,7 @@ def test_invalid_definitions(sup: Supervised) -> None:
     time.sleep(2.5)
     assert sup.log.count("the last valid definitions stay in effect") == 1
     host.define_raw(valid)
-    host.wait_for(lambda: "the definitions file no longer has a problem" in sup.log, "the valid definitions", 5)
+    host.wait_for(lambda: "the definitions file is valid again" in sup.log, "the valid definitions", 5)
     host.wait_for(lambda: not sup.status()["problem"], "no problem to be published", 5)
     host.define_raw(valid.replace("port: 8080", "port: many"))
     host.wait_for(lambda: "services.web.port" in sup.status().get("problem", ""), "one invalid service", 5)

@@ -58,7 +58,7 @@ class HistoryWatch:
         seen = [c for c in self.changes.values() if c.action == "repair"]
         for line in (self._host.state_dir / "history.jsonl").read_text().splitlines():
             entry = json.loads(line)
-            if entry["action"] == "start-again":
+            if entry["action"] == "restart-exited":
                 moment = datetime.fromisoformat(entry["began"]).timestamp()
                 seen.append(SeenChange(moment, entry["service"], entry["action"]))
         found = []

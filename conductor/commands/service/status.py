@@ -29,7 +29,7 @@ WATCH_SECONDS = 2.0  # between two snapshots
 def command(*, config: Path, service: str | None, probe: bool, watch: bool, as_json: bool) -> None:
     """Show services with their replicas and health.
 
-    Health is the result of the last check by conductor supervise. Replicas that it has not checked are checked once, now.
+    Health is the result of supervise's latest check. A replica without a current result is checked once.
     The notes below a service explain each problem and name the command that fixes it, if there is one.
     """
     from conductor.commands.action import query_context

@@ -24,6 +24,8 @@ from conductor.plan.log import LogLine
 from conductor.plan.replica import KILLED, CheckResult, Containers, ContainerState, ContainerUsage
 from conductor.runtime.docker.client import DockerRuntime
 from conductor.runtime.docker.credentials import credentials
+from conductor.runtime.docker.sdk import messages
+from conductor.runtime.docker.shapes import Event
 from conductor.runtime.swarm import responses
 from conductor.runtime.swarm.api import SwarmApi
 from conductor.runtime.swarm.create_request import IMAGE, PINNED, create_request, refuse_volumes, service_name
@@ -68,6 +70,13 @@ class SwarmRuntime(DockerRuntime):
     def containers(self, service: str | None = None) -> Containers:
         """Three lists for the replicas, one for the tasks of this host."""
         return responses.containers(self._services(service), super().containers(service).tasks)
+
+    def writes(self) -> Iterator[None]:
+        """Yield when a config may have been written on any manager, until the stream ends."""
+        with self._sdk.errors("cannot follow Docker's events"):
+            for _ in messages(self._sdk.api.events(decode=True, filters={"type": "config"}), Event):
+                yield None
+            self._sdk.renegotiate()  # the daemon has stopped
 
     def _services(self, service: str | None = None) -> list[Service]:
         exact = {labels.INSTANCE: self._instance, **({labels.SERVICE: service} if service else {})}

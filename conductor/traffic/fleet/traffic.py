@@ -180,6 +180,6 @@ def _cutover(state: _State) -> Cutover:
 def _state(cutover: Cutover) -> _State:
     if cutover.implementation != FleetTraffic.implementation:
         raise ConductorError(
-            f"cannot continue a cutover of another traffic layer ({cutover.implementation}) in a fleet"
+            f"cannot continue the cutover: it was begun with {cutover.implementation}, before host.fleet was set"
         )
     return msgspec.convert(cutover.state, _State)

@@ -50,7 +50,7 @@ class Dictionary:
             own = f": {answer[1].strip()}" if answer and answer[0] in REFUSALS else ""  # otherwise HTML
             cause = f"nginx returned {answer[0]}{own}" if answer else "nginx is not responding"
             raise ConductorError(
-                f"cannot set the peers for {', '.join(one.service for one in wanted)}: {cause}",
+                f"cannot update nginx's list of replicas for {', '.join(one.service for one in wanted)}: {cause}",
                 "conductor nginx install",
             )
 

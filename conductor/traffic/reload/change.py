@@ -70,7 +70,7 @@ def state_of(cutover: Cutover) -> ReloadState:
     """Return the state of a cutover of nginx, by a reload or without one."""
     if cutover.implementation not in {"reload", "live"}:
         raise ConductorError(
-            f"cannot continue a cutover of another traffic layer ({cutover.implementation}) on a single host"
+            f"cannot continue the cutover: it was begun with {cutover.implementation}, before host.fleet was removed"
         )
     return msgspec.convert(cutover.state, ReloadState)
 

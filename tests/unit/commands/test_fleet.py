@@ -123,6 +123,7 @@ def test_the_threads_of_an_edge_survive_a_fleet_without_a_leader(
         expire=lambda: None,
         views=edges.views,
         follow_history=lambda: None,
+        writes=lambda: iter(()),
     )
     (tmp_path / "services.yml").write_text("version: 1\nservices: {}\n")
     definitions = load(tmp_path / "services.yml")

@@ -1,17 +1,19 @@
 """Health checks of servers that send valid, invalid, slow or no responses."""
 
 import contextlib
+import errno
 import resource
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from conductor.definitions.model import Health
 from conductor.definitions.scalars import Seconds
 from conductor.definitions.section import SecretRef
-from conductor.health.probe import http_probe, probe
+from conductor.health.probe import http_probe, probe, unaccepted
 
 
 @contextlib.contextmanager
@@ -174,3 +176,51 @@ def test_a_refused_connection_is_known() -> None:
     for checked in (Health(path="/up"), Health(tcp=True)):
         result = probe(address, checked)
         assert (result.ok, result.unknown, result.error) == (False, False, "connection refused")
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+def endpoint(listener: socket.socket) -> str:
+    return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> Iterator[list[str]]:
+    """Three endpoints whose kernel drops each further connection, as a lost node does."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for _ in range(3):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            found.append(endpoint(listener))
+        yield found
+
+
+def test_those_that_refuse_and_those_that_are_silent(listening: socket.socket, silent: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refusing = endpoint(closed)
+    began = time.monotonic()
+    assert unaccepted([*silent, refusing, endpoint(listening)], 0.2) == {*silent, refusing}
+    assert time.monotonic() - began >= 0.2
+
+
+def test_each_connection_is_closed(listening: socket.socket) -> None:
+    assert unaccepted([endpoint(listening)], 5.0) == frozenset()
+    connection, _ = listening.accept()
+    with connection:
+        connection.settimeout(5)
+        assert connection.recv(1) == b""
+
+
+def test_without_file_descriptors_nothing_is_known(
+    listening: socket.socket, silent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> socket.socket:
+        raise OSError(errno.EMFILE, "no file descriptor")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    assert unaccepted(silent, 0.2) == frozenset()

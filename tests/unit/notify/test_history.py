@@ -140,7 +140,7 @@ def test_every_kind_of_change(world: NotifiedWorld) -> None:
     assert [one.reason for one in world.made] == [*[None] * 5, "maintenance", None, "Back at noon.", None]
 
 
-@pytest.mark.parametrize("action", ["repair", "reroute", "start-again", "cron", "gc", "pause"])
+@pytest.mark.parametrize("action", ["repair", "reroute", "restart-exited", "cron", "gc", "pause"])
 @pytest.mark.parametrize("outcome", Outcome)
 def test_other_entries_are_only_written(action: Any, outcome: Outcome) -> None:
     written: list[HistoryEntry] = []

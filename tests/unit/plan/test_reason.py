@@ -37,7 +37,7 @@ TEXTS = [
     (Mismatch(wanted=2, healthy=1), "2 wanted, 1 healthy"),
     (Mismatch(wanted=2, healthy=0, unhealthy=1, exited=1, other_release=1),
         "2 wanted, 0 healthy, 1 unhealthy, 1 exited, 1 from another release"),
-    (WrongTraffic(("10.0.0.1:80", "10.0.0.2:80")), "nginx does not yet send requests to exactly these replicas: 10.0.0.1:80, 10.0.0.2:80"),
+    (WrongTraffic(("10.0.0.1:80", "10.0.0.2:80")), "nginx must be updated to send requests only to 10.0.0.1:80, 10.0.0.2:80"),
     (Drifted(), "the definition, or a file that it names, changed after the last deploy"),
 ]  # fmt: skip
 

@@ -27,7 +27,7 @@ def test_a_replica_with_a_port_has_an_endpoint(address: str, endpoint: str | Non
             137,
             False,
             "",
-            "exited with code 137: SIGKILL, which Conductor did not send; perhaps the kernel did, because memory ran out",
+            "exited with code 137: SIGKILL, not sent by Conductor; the kernel may have killed it for lack of memory",
         ),
         (False, 137, False, "no such file", "exited with code 137: no such file"),
         (False, 137, True, "", "was killed: out of memory (exit code 137)"),

@@ -171,7 +171,7 @@ def test_restarts_of_the_last_hour(world: World) -> None:
     world.clock.advance(5 * HOUR)
     entry(world, HOUR + 1)
     entry(world, HOUR - 1)
-    entry(world, 30, action="start-again")
+    entry(world, 30, action="restart-exited")
     entry(world, 20, outcome=Outcome.ROLLED_BACK, reason="unhealthy")
     entry(world, 10, service="worker")
     entry(world, 5, action="pause")

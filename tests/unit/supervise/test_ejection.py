@@ -15,9 +15,8 @@ from conductor.plan.reconcile import Condition
 from conductor.plan.release import Maintenance
 from conductor.plan.replica import Replica
 from conductor.plan.route import Route
-from conductor.supervise.edge import REACH
 from conductor.supervise.edge_routes import EdgeRoutes
-from conductor.supervise.ejection import CONNECTION, Ejector
+from conductor.supervise.ejection import Ejector
 from conductor.supervise.log import SupervisorLog
 from tests.fakes.runtime import FakeClock
 from tests.fakes.traffic import FakeTraffic
@@ -32,6 +31,7 @@ class Host:
     def __init__(self, directory: Path) -> None:
         self.traffic, self.clock = FakeTraffic(), FakeClock()
         self.conditions: dict[str, Condition] = {}
+        self.unconnected: frozenset[str] = frozenset()
         self.targets: dict[str, Target] = {}
         self.replicas: list[Replica] = []
         self.asked = 0
@@ -43,7 +43,8 @@ class Host:
         self.routes = EdgeRoutes(self.traffic, self.directory)
         self.ejector = Ejector(
             traffic=self.traffic, routes=self.routes, clock=self.clock, log=SupervisorLog(lambda _: None),
-            watch=self.watch, condition=lambda one: self.conditions.get(one, Condition.HEALTHY), replicas=self.list,
+            watch=self.watch, condition=lambda one: self.conditions.get(one, Condition.HEALTHY), unconnected=lambda: self.unconnected,
+            replicas=self.list,
         )  # fmt: skip
 
     def put(self, id_: str, *endpoints: str, maintenance: Maintenance | None = None) -> None:
@@ -74,22 +75,23 @@ def host() -> Iterator[Host]:
         yield Host(Path(directory))
 
 
-def test_two_checks_of_each_endpoint(host: Host) -> None:
+def test_each_endpoint_is_checked(host: Host) -> None:
     assert host.eject() == {ONE, TWO}
-    assert set(host.targets) == {ONE, TWO, ONE + REACH, TWO + REACH}
+    assert set(host.targets) == {ONE, TWO}
     assert host.targets[ONE].health == DEFINITION.service.health
-    assert host.targets[ONE + REACH].health == CONNECTION
     assert not any(one.starting for one in host.targets.values())
-    assert (CONNECTION.interval + CONNECTION.timeout) * CONNECTION.failures <= 4
     assert host.traffic.calls.count("switch") == 1
 
 
-@pytest.mark.parametrize("check", ["", REACH])
-def test_an_endpoint_that_fails_leaves_at_once_and_returns_later(host: Host, check: str) -> None:
+@pytest.mark.parametrize("fails", ["its health check", "its connection"])
+def test_an_endpoint_that_fails_leaves_at_once_and_returns_later(host: Host, fails: str) -> None:
     host.eject()
-    host.conditions[ONE + check] = Condition.UNHEALTHY
+    if fails == "its connection":
+        host.unconnected = frozenset({ONE})
+    else:
+        host.conditions[ONE] = Condition.UNHEALTHY
     assert host.eject() == {TWO}
-    host.conditions[ONE + check] = Condition.HEALTHY
+    host.conditions[ONE], host.unconnected = Condition.HEALTHY, frozenset()
     assert host.eject() == {TWO}
     host.clock.sleep(SPACING_SECONDS)
     assert host.eject() == {ONE, TWO}
@@ -149,14 +151,14 @@ def test_a_replica_that_swarm_started_on_another_node_is_followed_once_it_answer
     host.eject()
     host.ejector.locate()
     assert host.asked == 0  # no manager is asked at rest
-    host.conditions[ONE + REACH] = Condition.UNHEALTHY
+    host.unconnected = frozenset({ONE})
     assert host.eject() == {TWO}
     host.replicas = [replica("web", MOVED), replica("api", ONE), replica("web", ONE, "exited")]
     host.ejector.locate()
     host.clock.sleep(SPACING_SECONDS)
     assert host.eject() == {TWO}
     assert host.targets[MOVED].starting
-    host.conditions |= {MOVED: Condition.HEALTHY, MOVED + REACH: Condition.HEALTHY}
+    host.conditions[MOVED] = Condition.HEALTHY
     assert host.eject() == {MOVED, TWO}
     asked = host.asked
     host.ejector.locate()
@@ -164,4 +166,5 @@ def test_a_replica_that_swarm_started_on_another_node_is_followed_once_it_answer
     host.put("c2", ONE)  # a later release may have the port on the first node
     host.clock.sleep(SPACING_SECONDS)
     host.conditions.clear()
+    host.unconnected = frozenset()
     assert host.eject() == {ONE}

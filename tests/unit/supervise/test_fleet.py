@@ -65,7 +65,7 @@ class Manager:
         parts = EdgeParts(
             lambda: name, edges, world.edges[name].traffic, self.leases, store, recent.expire,
             lambda: {one: view for one, view in edges.views().items() if one not in world.down},
-            HistoryFollower(directory / "state", recent).follow,
+            HistoryFollower(directory / "state", recent).follow, lambda: iter(()),
         )  # fmt: skip
         self.edge = EdgeLoop(parts, contexts.passes, log, ended, lambda: file.definitions)
         self.edge.monitor.stop()  # tests say what the checks of each edge find

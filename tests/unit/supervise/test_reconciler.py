@@ -130,7 +130,7 @@ def test_after_a_reboot_the_same_replicas_are_started_again(host: Any) -> None:
     host.supervise()
     host.run_pass()
     assert ids(host) == before
-    assert outcomes(host) == [("start-again", Outcome.DONE)]
+    assert outcomes(host) == [("restart-exited", Outcome.DONE)]
 
 
 def test_a_lost_event_stream_is_taken_for_a_restart_of_docker(host: Any) -> None:

@@ -90,7 +90,7 @@ def test_a_stream_that_ends_is_opened_again_and_reported_when_it_was_open() -> N
         ended.set()
 
     runtime: Any = SimpleNamespace(events=events)
-    follow(runtime, handled.append, lambda: lost.append(True), ended, clock.monotonic)
+    follow(runtime.events, handled.append, lambda: lost.append(True), ended, clock.monotonic)
     assert ended.wait(5.0)
     for thread in threading.enumerate():
         if thread.name == "events":
@@ -109,7 +109,7 @@ def test_an_open_stream_is_lost_however_soon_it_ends(opens: bool, reported: bool
         yield from ()
 
     runtime: Any = SimpleNamespace(events=events)
-    follow(runtime, lambda _event: None, lambda: lost.append(True), ended, FakeClock().monotonic)
+    follow(runtime.events, lambda _event: None, lambda: lost.append(True), ended, FakeClock().monotonic)
     assert ended.wait(5.0)
     for thread in threading.enumerate():
         if thread.name == "events":
