@@ -15,6 +15,9 @@ from conductor.definitions.problems import nearest
 from conductor.definitions.scalars import ByteSize, Percent, Seconds
 from conductor.definitions.tree import Finding, Node, child_key, plain
 
+# Keys of compose files that have another name here.
+COMPOSE_KEYS = {"environment": "env", "healthcheck": "health", "ports": "publish", "replicas": "count"}
+
 
 def convert(value: Any, kind: Any) -> Any:
     """Return a plain value as the model's type. Raise `msgspec.ValidationError` if it does not fit."""
@@ -72,7 +75,9 @@ def without_unknown(node: Node, kind: Any) -> tuple[Node, list[str]]:
 def unknown_key(name: str, expected: Iterable[str]) -> str:
     """Return the sentence for a key that the model does not have."""
     expected = list(expected)
-    near = nearest(name, expected)
+    if name == "secrets" and "env" in expected:
+        return "Docker's secrets are not supported; write each one as env: {NAME: {file: /PATH}}"
+    near = COMPOSE_KEYS[name] if COMPOSE_KEYS.get(name) in expected else nearest(name, expected)
     return f"unknown key; did you mean {near}?" if near else f"unknown key; expected one of {', '.join(expected)}"
 
 

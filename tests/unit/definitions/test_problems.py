@@ -64,6 +64,9 @@ def places(read: Read, text: str) -> list[tuple[int, str]]:
 SENTENCES = [
     # explain.py
     (f"{TASK}    imag: x", 6, "services.job.imag", "unknown key; did you mean image?"),
+    (f"{TASK}    environment: {{}}", 6, "services.job.environment", "unknown key; did you mean env?"),
+    (f"{TASK}    secrets: []", 6, "services.job.secrets", "Docker's secrets are not supported; write each one as env: {NAME: {file: /PATH}}"),
+    (f"{TASK}    stop: {{secrets: 1}}", 6, "services.job.stop.secrets", "unknown key; expected one of signal, grace, wait"),
     (f"{TASK}    stop: {{zz: 1}}", 6, "services.job.stop.zz", "unknown key; expected one of signal, grace, wait"),
     (f"{TASK}    before_upgrade: {{timeout: 1s}}", 6, "services.job.before_upgrade.command", "missing required key; write a command as a list, for example [bin/web, --fast]"),
     (f"{TASK}    env: {{A B: x}}", 6, "services.job.env.A B", "invalid name; expected a name without = or spaces"),
