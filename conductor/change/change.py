@@ -115,7 +115,7 @@ def _volume_warnings(transition: Transition, image: Image) -> list[str]:
         return []
     return [
         f"{transition.service}: the image declares a VOLUME at {path}, but the definition mounts nothing there: "
-        "each replica gets its own volume, and the next release starts with an empty one"
+        "each replica gets its own volume, and each new container starts with an empty one"
         for path in unmounted(image.volumes, service.volumes, service.tmpfs)
     ]
 

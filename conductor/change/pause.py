@@ -22,7 +22,7 @@ def pause(context: Context, service: str, reason: str, seconds: float | None, wa
     return _finished(
         service,
         "pause",
-        f"{service} is paused until {time_text(until) if until else 'it is resumed'}: {reason}; its replicas will not be restarted, even after a reboot",
+        f"{service} is paused until {time_text(until) if until else 'it is resumed'}: {reason}; supervise will not act on it, even after a reboot",
         changed=True,
     )
 

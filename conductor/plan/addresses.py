@@ -44,7 +44,7 @@ def reserve(
     free = [address for address in order[start:] + order[:start] if _unique(address) not in taken][:count]
     if len(free) < count:
         raise ConductorError(
-            f"cannot reserve {count} addresses in {range_name}: {len(free)} of {len(order)} are free",
+            f"cannot reserve {count} addresses in {range_name}: only {len(free)} of {len(order)} free",
             "widen the range, or wait until old nginx workers have exited",
         )
     reserved = {**book.reserved, **dict.fromkeys(free, change)}

@@ -33,4 +33,4 @@ class RuntimeState:
         """Record that a pass succeeded."""
         if self.waiting_for:
             self._failure, self.waiting_for = None, ""
-            self._log.info("passes succeed again")
+            self._log.info("the last pass succeeded")

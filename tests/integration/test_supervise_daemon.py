@@ -31,7 +31,7 @@ def test_a_daemon_that_answers_with_errors(host: TestHost, between: DaemonBetwee
     assert (sup.events.of("start"), spawned.running()) == ([], True)
     between.trouble = ()
     sup.wait_until_right(2)
-    assert "passes succeed again" in sup.log
+    assert "the last pass succeeded" in sup.log
     sup.host.wait_for(lambda: len(sup.events.of("start")) == 1, "the event")
 
 

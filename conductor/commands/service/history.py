@@ -20,8 +20,8 @@ from conductor.commands.options import WholeNumber, config_option, json_option, 
 def command(*, config: Path, service: str | None, since: str, tail: int | None, as_json: bool) -> None:
     """Show past actions on services, oldest first.
 
-    Each line shows the time, user, revisions, outcome and duration. The last column shows why a change failed, or else its
-    slowest steps. --json includes all steps.
+    Each line shows the time, user, revisions, outcome and duration. The last column shows why a change failed, and
+    otherwise its slowest steps. --json includes all steps.
     """
     from conductor.output.streams import write_stdout
     from conductor.output.tables import as_document, as_table

@@ -68,7 +68,7 @@ def test_reserve_on_a_fleet(
 
 
 def test_a_full_range_of_a_fleet() -> None:
-    with pytest.raises(ConductorError, match="cannot reserve 4 addresses in fleet:21000-21003: 3 of 4 are free"):
+    with pytest.raises(ConductorError, match="cannot reserve 4 addresses in fleet:21000-21003: only 3 of 4 free"):
         reserve(Addresses(), WEB, FLEET, change="c", count=4, used=["10.9.0.7:21000"])
 
 
@@ -116,7 +116,7 @@ def test_a_full_range_is_an_error_and_reserves_nothing() -> None:
     book = Addresses()
     with pytest.raises(ConductorError) as failed:
         reserve(book, WEB, HOST, change="c", count=7, used=[])
-    assert failed.value.sentence == "cannot reserve 7 addresses in 10.9.0.0/28: 6 of 6 are free"
+    assert failed.value.sentence == "cannot reserve 7 addresses in 10.9.0.0/28: only 6 of 6 free"
     assert failed.value.hint
     assert book == Addresses()
 
