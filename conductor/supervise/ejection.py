@@ -83,7 +83,9 @@ class Ejector:
             changed = [one for one in chosen if self._is_due(one, serving[one.service])]
             self._switched |= {one.service: self._clock.monotonic() for one in changed}
             for one in changed:
-                self._log.info(f"{one.service}: nginx on this edge now sends requests only to {', '.join(one.endpoints)}")
+                self._log.info(
+                    f"{one.service}: nginx on this edge now sends requests only to {', '.join(one.endpoints)}"
+                )
             if changed:
                 self._traffic.switch(changed, lambda _cutover: None)
 
