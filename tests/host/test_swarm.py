@@ -1,5 +1,7 @@
 """On a swarm of one whole host, the runtime and the shared objects of a fleet do what the fakes of the unit tests do."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -162,6 +164,28 @@ def objects(swarm: SwarmHost) -> Iterator[SwarmObjects]:
 @pytest.mark.parametrize("behaviour", objects_contract.BEHAVIOURS, ids=lambda one: one.__name__)
 def test_objects(objects: SwarmObjects, behaviour: Callable[[Objects], None]) -> None:
     behaviour(objects)
+
+
+def test_each_write_of_an_object_is_seen_at_once(case: Case, objects: SwarmObjects) -> None:
+    seen = threading.Semaphore(0)
+
+    def follow() -> None:
+        for _ in case.runtime.writes():  # type: ignore[attr-defined]
+            seen.release()
+
+    threading.Thread(target=follow, daemon=True).start()
+    until = time.monotonic() + 20
+    while not seen.acquire(timeout=0.2):  # the stream is open now
+        assert time.monotonic() < until
+        objects.remove("web")
+        objects.create("web", {"wanted": "0"})
+    time.sleep(1)
+    while seen.acquire(blocking=False):
+        pass
+    found = objects.read("web")
+    assert found is not None
+    assert objects.write(found, {"wanted": "1"})
+    assert seen.acquire(timeout=0.5)
 
 
 def test_the_objects_of_another_instance_are_not_seen(swarm: SwarmHost, objects: SwarmObjects) -> None:

@@ -1,9 +1,12 @@
 """An edge makes what is requested, whatever it has missed, and says what became of it."""
 
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conductor.definitions.load import restore
@@ -11,7 +14,8 @@ from conductor.definitions.model import Health
 from conductor.errors import ConductorError
 from conductor.plan.edges import EdgeState, RouteAnswer, RouteRequest, RouteStep, SharedRoute, shared
 from conductor.plan.route import Route
-from conductor.state.fleet.edges import Edges
+from conductor.state.fleet.edges import ROUTE, Edges
+from conductor.supervise import edge
 from conductor.supervise.edge import REACHABLE, health_from_here
 from conductor.supervise.edge_routes import EdgeRoutes
 from conductor.traffic.fleet.traffic import FleetTraffic
@@ -124,6 +128,27 @@ def test_a_step_is_made_once(fleet: Fleet) -> None:
         fleet.edge.start()
         fleet.edge.process.follow()
     assert (fleet.traffic.calls.count("switch"), fleet.objects.writes) == (1, writes)
+
+
+def test_a_write_ends_the_wait_for_requests(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "FOLLOW_SECONDS", 60.0)
+    ended, written = threading.Event(), threading.Event()
+    following = threading.Thread(target=fleet.edge.process.run, args=(ended, written), daemon=True)
+    following.start()
+    try:
+        for id_ in ("c1", "c2"):
+            request = RouteRequest(id=id_, step="cutover", route=ONE)
+            fleet.leases.write("web", {ROUTE: msgspec.json.encode(request).decode()})
+            written.set()
+            until = time.monotonic() + 20
+            while fleet.edges.confirmation({"web": request}, ["h1"]).missing:
+                assert time.monotonic() < until, id_
+                time.sleep(0.01)
+    finally:
+        ended.set()
+        written.set()
+        following.join(20)
+    assert not following.is_alive()
 
 
 def test_services_that_change_together_are_switched_together(fleet: Fleet) -> None:
