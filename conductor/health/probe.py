@@ -54,10 +54,9 @@ def unaccepted(endpoints: Collection[str], seconds: float) -> frozenset[str]:
     with contextlib.ExitStack() as stack:
         for endpoint in endpoints:
             try:
-                connection = stack.enter_context(socket.socket())
+                connection = stack.enter_context(socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
             except OSError:
                 break
-            connection.setblocking(False)
             host, _, port = endpoint.rpartition(":")
             code = connection.connect_ex((host, int(port)))
             if code in {0, errno.EINPROGRESS}:
