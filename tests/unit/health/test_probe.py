@@ -219,7 +219,7 @@ def test_each_connection_is_closed(listening: socket.socket) -> None:
 def test_without_file_descriptors_nothing_is_known(
     listening: socket.socket, silent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left() -> socket.socket:
+    def none_left(**_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "no file descriptor")
 
     monkeypatch.setattr(socket, "socket", none_left)
