@@ -1,5 +1,8 @@
 """When an endpoint that accepts no connections fails."""
 
+import pytest
+
+from conductor.errors import ConductorError
 from conductor.health.connections import FAILURES, INTERVAL_SECONDS, TIMEOUT_SECONDS, Connections
 
 
@@ -35,3 +38,16 @@ def test_an_endpoint_that_is_watched_no_more_does_not_fail() -> None:
     rounds.look("a")
     rounds.made.watch(["b"])
     assert rounds.look("a") == set()
+
+
+def test_a_round_that_cannot_be_made_changes_nothing() -> None:
+    def fail(_endpoints: object, _seconds: float) -> frozenset[str]:
+        raise ConductorError("cannot connect to a: no file descriptors")
+
+    rounds = Rounds()
+    rounds.look("a")
+    rounds.look("a")
+    rounds.made._find_unaccepted = fail
+    with pytest.raises(ConductorError):
+        rounds.made.look()
+    assert rounds.made.failing() == {"a"}

@@ -13,6 +13,7 @@ import pytest
 from conductor.definitions.model import Health
 from conductor.definitions.scalars import Seconds
 from conductor.definitions.section import SecretRef
+from conductor.errors import ConductorError
 from conductor.health.probe import http_probe, probe, unaccepted
 
 
@@ -223,4 +224,5 @@ def test_without_file_descriptors_nothing_is_known(
         raise OSError(errno.EMFILE, "no file descriptor")
 
     monkeypatch.setattr(socket, "socket", none_left)
-    assert unaccepted(silent, 0.2) == frozenset()
+    with pytest.raises(ConductorError, match="no file descriptor"):
+        unaccepted(silent, 0.2)
