@@ -1,11 +1,14 @@
-"""Which endpoints accept no connections, tried for all of them together by one thread."""
+"""Which endpoints accept no connections, so that a host that is lost is noticed long before the health checks of its replicas fail.
+
+One thread tries one endpoint of each host, and further ones of a host only once that has failed.
+"""
 
 from collections.abc import Callable, Collection
 
 from conductor.health.probe import unaccepted
 
 INTERVAL_SECONDS = 1.0  # between two rounds
-# A node that is lost refuses nothing: two missed connections, of a second each, end the requests to it within 4 s.
+# A host that is lost refuses nothing: two missed connections, of a second each, end the requests to it within 4 s.
 TIMEOUT_SECONDS = 1.0
 FAILURES = 2
 
@@ -21,10 +24,13 @@ class Connections:
         self._changed = changed
         self._find_unaccepted = find_unaccepted
         self._endpoints: frozenset[str] = frozenset()
-        self._missed: dict[str, int] = {}  # how many times in a row, by endpoint
+        self._missed: dict[
+            str, int
+        ] = {}  # how many times in a row, by endpoint; once for an untried one on the host of such
+        self._rounds = 0
 
     def watch(self, endpoints: Collection[str]) -> None:
-        """Try exactly these from the next round on."""
+        """Try these from the next round on, and no others."""
         self._endpoints = frozenset(endpoints)
 
     def failing(self) -> frozenset[str]:
@@ -32,10 +38,24 @@ class Connections:
         return frozenset(endpoint for endpoint, times in self._missed.items() if times >= FAILURES)
 
     def look(self) -> None:
-        """Make one round."""
+        """Make one round. When an endpoint is missed, the next round tries all of its host."""
         before = self.failing()
-        self._missed = {
-            one: self._missed.get(one, 0) + 1 for one in self._find_unaccepted(self._endpoints, TIMEOUT_SECONDS)
-        }
+        self._rounds += 1
+        tried = self._one_of_each_host() | (self._endpoints & self._missed.keys())
+        missed = self._find_unaccepted(tried, TIMEOUT_SECONDS)
+        hosts = set(map(_host, missed))
+        self._missed = {one: self._missed.get(one, 0) + 1 for one in missed}
+        self._missed |= {one: 1 for one in self._endpoints - tried if _host(one) in hosts}
         if self.failing() != before:
             self._changed()
+
+    def _one_of_each_host(self) -> frozenset[str]:
+        """Return another one in each round."""
+        of: dict[str, list[str]] = {}
+        for one in sorted(self._endpoints):
+            of.setdefault(_host(one), []).append(one)
+        return frozenset(each[self._rounds % len(each)] for each in of.values())
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.rpartition(":")[0]

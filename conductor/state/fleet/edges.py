@@ -17,7 +17,7 @@ from conductor.state.fleet.objects import Objects
 ROUTE: Final = "route"  # a value in the object of a service
 EDGE: Final = "edge."  # begins the name of an edge's object; no service id contains a dot
 VIEW: Final = ".view"  # a value in the object of an edge; no service id begins with a dot
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.03
 
 
 class EdgeFailed(ConductorError):  # noqa: N818 (an answer)
