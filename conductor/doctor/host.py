@@ -18,6 +18,7 @@ from conductor.errors import ConductorError, is_denied
 from conductor.notify.notifier import Notifier, unusable
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.state.last_definitions import read_last_definitions
+from conductor.state.notifications import NotificationRecords
 from conductor.state.supervisor_status import NOT_RUNNING, START_SUPERVISE, SUPERVISE_LOCK, read_status
 from conductor.times import time_text
 
@@ -284,7 +285,7 @@ def notifications(host: Examination) -> Iterator[Finding]:
     store = host.context.store
     notifier = Notifier(lambda: host.definitions, store, host.context.clock)
     for service in host.services:
-        found = store.delivery_failure(service)
+        found = NotificationRecords(store.directory).delivery_failure(service)
         if found is not None and found.failures >= KEEPS_FAILING and notifier.settings(service) is not None:
             yield warning(
                 check="notify-failing",

@@ -17,6 +17,7 @@ from conductor.definitions.model import Service
 from conductor.errors import ConductorError
 from conductor.notify import command, webhook
 from conductor.plan.notification import Notification
+from conductor.state.notifications import NotificationRecords
 from conductor.state.store import Store
 from conductor.times import duration_text
 
@@ -146,4 +147,6 @@ class Notifier:
         for service in {one.service for one in attempts if one.service}:
             problems = [one.problem for one in attempts if one.service == service and one.problem]
             with contextlib.suppress(ConductorError):  # the warning is given in any case
-                self._store.record_delivery(service, self.clock.now(), problems[0] if problems else "")
+                NotificationRecords(self._store.directory).record_delivery(
+                    service, self.clock.now(), problems[0] if problems else ""
+                )

@@ -1,7 +1,7 @@
 """The runtime port: what Conductor needs from whatever runs containers."""
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -10,10 +10,12 @@ from conductor.definitions.model import Mount
 from conductor.errors import ConductorError
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.garbage import LocalImage
-from conductor.plan.listening import Listener
 from conductor.plan.log import LogLine
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, ContainerUsage
+
+if TYPE_CHECKING:  # a task needs none of these
+    from conductor.plan.listening import Listener
 
 
 class Captured(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +133,7 @@ class Runtime(Protocol):
         The kernel's notice may reach the daemon only after the exit: with `wait`, wait for it, for at most a few seconds.
         """
 
-    def listeners(self, container: str) -> tuple[Listener, ...] | None:
+    def listeners(self, container: str) -> "tuple[Listener, ...] | None":
         """Return what a running container listens on; None when that cannot be read."""
 
     def usage(self, container: str) -> ContainerUsage | None:

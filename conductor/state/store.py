@@ -13,7 +13,6 @@ from conductor.plan.addresses import Addresses
 from conductor.plan.garbage import KeptFile, PulledImages
 from conductor.plan.journal import Journal
 from conductor.plan.log import KeptLog
-from conductor.plan.notification import DeliveryFailure, ReportableCondition, Reported
 from conductor.plan.release import Hold, Release, Wanted
 from conductor.plan.tasks import JobResult
 from conductor.state import files, kept_logs
@@ -50,11 +49,6 @@ def new_digest_key() -> bytes:
 
 class _Collected(msgspec.Struct, frozen=True, kw_only=True):
     at: str
-    version: int = 1
-
-
-class _AllReported(msgspec.Struct, frozen=True, kw_only=True):
-    services: dict[str, dict[ReportableCondition, Reported]]
     version: int = 1
 
 
@@ -226,36 +220,6 @@ class Store:
     def write_collected(self, at: str) -> None:
         """Store when `supervise` last removed garbage."""
         self._write(self.directory / "gc.json", _Collected(at=at))
-
-    def reported(self) -> dict[str, dict[ReportableCondition, Reported]]:
-        """Return, by service, the conditions that `supervise` has reported and that are not healed."""
-        path = self.directory / "reported.json"
-        found = files.read(path, _AllReported, repair=f"run rm {path}: supervise recreates it, and reports again")
-        return found.services if found else {}
-
-    def write_reported(self, reported: Mapping[str, dict[ReportableCondition, Reported]]) -> None:
-        """Replace `reported.json`."""
-        self._write(self.directory / "reported.json", _AllReported(services=dict(reported)))
-
-    def delivery_failure(self, service: str) -> DeliveryFailure | None:
-        """Return the latest deliveries of notifications about a service if they failed."""
-        path = self._delivery(service)
-        return files.read(path, DeliveryFailure, repair=f"run rm {path}: the next failed delivery recreates it")
-
-    def record_delivery(self, service: str, at: str, problem: str) -> None:
-        """Count a failed delivery. Without a `problem`, end the count."""
-        path = self._delivery(service)
-        if problem:
-            before = None
-            with contextlib.suppress(ConductorError):  # a damaged count starts again
-                before = self.delivery_failure(service)
-            failures = 1 + (before.failures if before else 0)
-            self._write(path, DeliveryFailure(failures=failures, at=at, problem=problem))
-        elif path.exists():
-            files.remove(path)
-
-    def _delivery(self, service: str) -> Path:
-        return self.directory / "notify" / f"{service}.json"
 
     def log_files(self) -> tuple[KeptFile, ...]:
         """Return the kept logs of all services, and the bug reports, which belong to no service."""

@@ -22,7 +22,7 @@ from conductor.plan.notification import (
 )
 from conductor.plan.reason import describe
 from conductor.plan.reconcile import Condition, Decision, Observation, mismatch
-from conductor.state.store import Store
+from conductor.state.notifications import NotificationRecords
 from conductor.supervise.log import SupervisorLog
 
 SUBJECT = "health notifications"  # in the log; no service id contains a space
@@ -38,7 +38,7 @@ class HealthNotifications:
     def __init__(
         self,
         *,
-        store: Store,
+        records: NotificationRecords,
         clock: Clock,
         log: SupervisorLog,
         put: Callable[[Notification], None],
@@ -46,7 +46,7 @@ class HealthNotifications:
         boot: str,
         configured: Callable[[str], bool],
     ) -> None:
-        self._store = store
+        self._records = records
         self._clock = clock
         self._log = log
         self._put = put
@@ -55,7 +55,7 @@ class HealthNotifications:
         self._configured = configured
         self._reported: dict[str, dict[ReportableCondition, Reported]] = {}
         try:
-            self._reported = store.reported()
+            self._reported = records.reported()
         except ConductorError as error:
             log.failed(SUBJECT, error)
 
@@ -121,7 +121,7 @@ class HealthNotifications:
             return
         self._reported = {one: held for one, held in {**self._reported, service: reported}.items() if held}
         try:
-            self._store.write_reported(self._reported)
+            self._records.write_reported(self._reported)
         except ConductorError as error:
             self._log.failed(SUBJECT, error)
         else:

@@ -22,6 +22,7 @@ from conductor.health.monitor import HealthMonitor, Target
 from conductor.notify.notifier import Notifier
 from conductor.plan.replica import CheckResult
 from conductor.state.history import HistoryWriter
+from conductor.state.notifications import NotificationRecords
 from conductor.state.store import Store
 from conductor.state.supervisor_status import SUPERVISE_LOCK, previous_services
 from conductor.supervise.actions import Actions, InProgress
@@ -153,7 +154,7 @@ class Supervisor:
             definitions=definitions,
             garbage=DailyCollection(contexts, self._in_progress, log),
             health_notifications=HealthNotifications(
-                store=contexts.passes.store, clock=clock, log=log, put=notifications.put,
+                records=NotificationRecords(contexts.passes.store.directory), clock=clock, log=log, put=notifications.put,
                 answers=self._monitor.results, boot=boot_id(), configured=are_configured,
             ),
         )  # fmt: skip

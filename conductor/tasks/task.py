@@ -15,7 +15,6 @@ from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
 from conductor.plan.tasks import Task, task_spec, with_deadline
-from conductor.plan.transition import new_release
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.state.locks import ADDRESSES_SECONDS
 from conductor.tasks.attach import AttachedTask, TaskEnd
@@ -92,6 +91,8 @@ def resolve(context: TaskContext, task: Task) -> tuple[Release, Definition]:
         if task.pull:
             found = msgspec.structs.replace(found, image_id=_image(context, found.image, pull_again=True).id)
         return found, restore(task.service, found.definition)
+    from conductor.plan.transition import new_release  # only a task of a revision that is not kept needs it
+
     definition, revision = context.definitions.service(task.service), task.revision or ""
     image = _image(context, f"{definition.service.image}:{revision}", pull_again=task.pull)
     return new_release(definition, revision, image.id, ""), definition

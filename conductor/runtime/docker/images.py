@@ -10,6 +10,7 @@ from conductor.errors import ConductorError
 from conductor.plan.garbage import LocalImage
 from conductor.plan.release import Image
 from conductor.runtime.docker import responses
+from conductor.runtime.docker.background import in_background
 from conductor.runtime.docker.credentials import INDEX, credentials, login_command, registry
 from conductor.runtime.docker.pull_progress import PullProgress
 from conductor.runtime.docker.sdk import Sdk, messages
@@ -43,7 +44,7 @@ class Images:
             name, _, tag = reference.rpartition(":")
         with self._sdk.errors(f"cannot pull image {reference}", hint=_pull_hint(reference)):
             api, auth = self._sdk.api, credentials(name, self._clock.monotonic, lambda: progress(pulled.text))
-            stream = responses.in_background(
+            stream = in_background(
                 lambda: messages(api.pull(name, tag=tag, stream=True, decode=True, auth_config=auth), PullMessage),
                 TICK_SECONDS,
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from conductor.clock import Clock
 from conductor.plan.replica import KILLED, ContainerState
-from conductor.runtime.docker import responses
+from conductor.runtime.docker.background import in_background
 
 EARLY_SECONDS = 5  # before the exit: an older event is about a process whose end was not that of the container
 LATE_SECONDS = 2  # after the exit
@@ -36,7 +36,7 @@ def was_reported(
     filters = {"type": "container", "container": container, "event": "oom"}
     until = f"{min(now + seconds, latest):.3f}"
     deadline = clock.monotonic() + seconds + ANSWER_SECONDS
-    stream = responses.in_background(
+    stream = in_background(
         lambda: events(since=ended - EARLY_SECONDS, until=until, filters=filters, decode=True), TICK_SECONDS
     )
     for event in stream:

@@ -1,10 +1,8 @@
 """Converts the daemon's responses into Conductor's values. Shapes as in the Engine API, v1.41 to v1.45."""
 
-import queue
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from conductor.clock import seconds_between
 from conductor.plan import labels
@@ -22,7 +20,6 @@ from conductor.runtime.docker.shapes import (
 )
 from conductor.runtime.port import Daemon
 
-T = TypeVar("T")
 NEWEST_API = "1.45"  # of Docker 26.1, the newest one of a release of Debian
 _INTERNAL = "unable to start container process: "  # before this, the daemon's message names its internal layers
 _CAPITAL = re.compile(r"(?<=: )[A-Z](?=[a-z])")
@@ -79,36 +76,6 @@ def frames(received: bytes) -> Iterator[tuple[int, bytes]]:
         size = int.from_bytes(received[at + 4 : at + 8], "big")
         yield received[at], received[at + 8 : at + 8 + size]
         at += 8 + size
-
-
-def in_background(stream: Callable[[], Iterable[T]], tick: float) -> Iterator[T | None]:
-    """Yield what `stream` yields or raises, read by its own thread; yield None after each `tick` seconds of silence.
-
-    A caller that stops early leaves the thread behind. It ends with the stream, and keeps no process alive.
-    """
-    read: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def follow() -> None:
-        try:
-            for message in stream():
-                read.put((message, None))
-        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
-            read.put((None, error))
-        else:
-            read.put((None, None))
-
-    threading.Thread(target=follow, daemon=True).start()
-    while True:
-        try:
-            message, error = read.get(timeout=tick)
-        except queue.Empty:
-            yield None
-            continue
-        if error is not None:
-            raise error
-        if message is None:
-            return
-        yield message
 
 
 def image(found: InspectedImage, reference: str) -> Image:

@@ -9,6 +9,7 @@ from conductor.change import actions
 from conductor.errors import ConductorError, LockYielded
 from conductor.plan.addresses import Addresses
 from conductor.plan.garbage import PulledImages
+from conductor.state.notifications import NotificationRecords
 from tests.fakes.world import WEB, World
 
 
@@ -64,8 +65,8 @@ def test_without_the_addresses_no_address_in_use_is_given_out(world: World) -> N
         ("images/web.json", lambda world: world.store.pulled("web"), PulledImages(service="web")),
         ("jobs/web/k.json", lambda world: world.store.job("web", "k"), None),
         ("gc.json", lambda world: world.store.collected(), ""),
-        ("reported.json", lambda world: world.store.reported(), {}),
-        ("notify/web.json", lambda world: world.store.delivery_failure("web"), None),
+        ("reported.json", lambda world: NotificationRecords(world.store.directory).reported(), {}),
+        ("notify/web.json", lambda world: NotificationRecords(world.store.directory).delivery_failure("web"), None),
     ],
 )
 def test_the_others_can_be_removed(world: World, name: str, read: Callable[[World], object], empty: object) -> None:

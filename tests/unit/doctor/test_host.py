@@ -10,6 +10,7 @@ from conductor.definitions.host import HostCron
 from conductor.doctor.finding import Severity
 from conductor.errors import UsageError
 from conductor.state.files import write
+from conductor.state.notifications import NotificationRecords
 from conductor.state.supervisor_status import SupervisorStatus, status_path
 from conductor.systemctl import Unit
 from tests.fakes.world import WEB, WORKER
@@ -59,7 +60,9 @@ def publish_problem(host: HostUnderTest) -> None:
 def with_notify(host: HostUnderTest, failures: int = 0, **notify: object) -> None:
     host.define({"web": {**WEB, "notify": {"command": ["/bin/true"], **notify}}, "worker": WORKER})
     for _ in range(failures):
-        host.world.store.record_delivery("web", host.world.clock.now(), "the webhook returned 500")
+        NotificationRecords(host.world.store.directory).record_delivery(
+            "web", host.world.clock.now(), "the webhook returned 500"
+        )
 
 
 def with_open(host: HostUnderTest, section: str, key: str) -> None:

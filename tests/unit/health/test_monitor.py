@@ -157,7 +157,9 @@ def test_a_replica_that_is_watched_again_starts_anew_at_the_same_rate(apps: Apps
     before = len(apps.checked["i1"])
     apps.checks("i1", before + 10)
     checks = len(apps.checked["i1"]) - before
-    assert checks <= (time.monotonic() - began) / HEALTH.interval + 1
+    assert (
+        checks <= (time.monotonic() - began) / HEALTH.interval + 2
+    )  # the first one may be late, and the last one early
 
 
 def test_checks_that_hang_delay_no_other(apps: Apps) -> None:

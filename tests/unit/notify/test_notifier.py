@@ -14,6 +14,7 @@ from conductor.definitions.host import Notify
 from conductor.errors import ConductorError
 from conductor.notify.notifier import Attempt, Notifier, run_all, unusable
 from conductor.plan.notification import Notification
+from conductor.state.notifications import NotificationRecords
 from tests.fakes.world import WEB, WORKER, World
 
 FAILED = Notification(
@@ -108,12 +109,12 @@ def test_failures_are_warnings_and_counted_until_a_success(tmp_path: Path) -> No
     found = notifier_of(world)
     for count in (1, 2):
         assert found.deliver([FAILED]) == ["cannot send a notification about web: /bin/sh exited with code 7: no pager"]
-        failure = world.store.delivery_failure("web")
+        failure = NotificationRecords(world.store.directory).delivery_failure("web")
         assert failure is not None
         assert (failure.failures, failure.problem) == (count, "/bin/sh exited with code 7: no pager")
     (tmp_path / "fixed").touch()
     assert found.deliver([FAILED]) == []
-    assert world.store.delivery_failure("web") is None
+    assert NotificationRecords(world.store.directory).delivery_failure("web") is None
 
 
 def test_a_failed_webhook_beside_a_command(tmp_path: Path) -> None:
@@ -159,13 +160,15 @@ def test_a_bug_is_a_problem_without_its_text() -> None:
     assert attempt.problem == "a bug in Conductor (KeyError)"
 
 
-def test_a_state_directory_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+def test_a_state_directory_that_cannot_be_written_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = world_with(tmp_path, ["/bin/false"])
 
     def full(*_: object) -> None:
         raise ConductorError("cannot write: no space left on device")
 
-    world.store.record_delivery = full  # type: ignore[method-assign]
+    monkeypatch.setattr(NotificationRecords, "record_delivery", full)
     assert notifier_of(world).deliver([FAILED]) == [
         "cannot send a notification about web: /bin/false exited with code 1"
     ]

@@ -14,7 +14,6 @@ from conductor.errors import ConductorError
 from conductor.plan.addresses import Addresses
 from conductor.plan.journal import Journal
 from conductor.plan.log import KeptLog, LogLine
-from conductor.plan.notification import DeliveryFailure, Reported
 from conductor.plan.release import Wanted
 from conductor.plan.replica import Replica
 from conductor.plan.route import Cutover
@@ -224,32 +223,6 @@ def test_results_of_jobs_are_listed_and_removed(tmp_path: Path) -> None:
     assert store.jobs("web") == ("k1", "k2")
     store.remove_job("web", "k1")
     assert store.jobs("web") == ("k2",)
-
-
-def test_reported_conditions_are_read_again(tmp_path: Path) -> None:
-    store = Store(tmp_path / "state")
-    assert store.reported() == {}
-    reported = {"web": {"unhealthy": Reported(since="2026-01-01T00:00:00.000Z", boot="b1")}}
-    store.write_reported(reported)  # type: ignore[arg-type]
-    assert store.reported() == reported
-    store.write_reported({})
-    assert store.reported() == {}
-
-
-def test_failed_deliveries_are_counted_until_a_success(tmp_path: Path) -> None:
-    store = Store(tmp_path / "state")
-    store.record_delivery("web", "t0", "")
-    assert not (tmp_path / "state").exists()  # nothing to record
-    store.record_delivery("web", "t1", "no pager")
-    store.record_delivery("web", "t2", "no network")
-    store.record_delivery("worker", "t3", "no pager")
-    assert store.delivery_failure("web") == DeliveryFailure(failures=2, at="t2", problem="no network")
-    (tmp_path / "state" / "notify" / "web.json").write_text("{")
-    store.record_delivery("web", "t4", "no pager")
-    assert store.delivery_failure("web") == DeliveryFailure(failures=1, at="t4", problem="no pager")
-    store.record_delivery("web", "t5", "")
-    assert store.delivery_failure("web") is None
-    assert [path.name for path in (tmp_path / "state" / "notify").iterdir()] == ["worker.json"]
 
 
 def test_a_directory_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from conductor.plan.history import HistoryEntry
 from conductor.plan.notification import Notification
 from conductor.plan.reconcile import Condition
 from conductor.state.locks import Locks
+from conductor.state.notifications import NotificationRecords
 from conductor.state.supervisor_status import SupervisorStatus, status_path
 from conductor.supervise.actions import Actions, InProgress
 from conductor.supervise.contexts import Contexts
@@ -100,7 +101,7 @@ class SupervisedHost(World):
             definitions=lambda: file.definitions,
             garbage=DailyCollection(contexts, self.in_progress, log),
             health_notifications=HealthNotifications(
-                store=self.store,
+                records=NotificationRecords(self.store.directory),
                 clock=self.clock,
                 log=log,
                 put=self.notifications.append,

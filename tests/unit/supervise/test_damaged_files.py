@@ -19,6 +19,7 @@ from conductor.plan.tasks import JobResult
 from conductor.snapshot.host import take_snapshot
 from conductor.state.history import History
 from conductor.state.locks import Locks
+from conductor.state.notifications import NotificationRecords
 from conductor.state.promotions import Promotions
 from conductor.state.supervisor_status import SUPERVISE_LOCK
 from conductor.systemctl import Unit
@@ -39,11 +40,11 @@ def damageable(host_type: Callable[..., Any], tmp_path: Path) -> Any:
     host.upgrade("r1")
     host.upgrade("r2")
     host.store.write_job(JobResult(service="web", job="0123456789ab", exit_code=1, failures=1))
-    host.store.record_delivery("web", host.clock.now(), "no answer")
+    NotificationRecords(host.store.directory).record_delivery("web", host.clock.now(), "no answer")
     host.store.write_pulled(
         PulledImages(service="web", images=(PulledImage(reference="shop:r2", image_id="sha256:2"),))
     )
-    host.store.write_reported({})
+    NotificationRecords(host.store.directory).write_reported({})
     host.store.make_digest_key()
     host.store.write_collected(host.clock.now())
     Promotions(host.definitions.host.runtime_dir).request("web", "earlier")

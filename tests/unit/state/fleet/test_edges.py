@@ -131,7 +131,7 @@ def test_an_edge_that_fails_is_named_with_its_error(directory: Path) -> None:
     fleet.turns.run()
     assert [step for step, _ in fleet.finished] == ["gate"]
     assert fleet.error is not None
-    assert fleet.error.sentence.startswith("cannot switch nginx for web: edges h")
+    assert fleet.error.sentence.startswith("cannot switch nginx for web: edge")
     assert fleet.error.details[0].endswith(": nginx is not running")
 
 
