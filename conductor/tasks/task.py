@@ -15,6 +15,7 @@ from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.history import Outcome
 from conductor.plan.release import Image, Release
 from conductor.plan.tasks import Task, task_spec, with_deadline
+from conductor.runtime.docker.attach import MissingImageError
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.state.locks import ADDRESSES_SECONDS
 from conductor.tasks.attach import AttachedTask, TaskEnd
@@ -109,8 +110,6 @@ def _image(context: TaskContext, reference: str, *, pull_again: bool) -> Image:
 
 def _restore_prerequisites(context: TaskContext, release: Release) -> None:
     """Create the network and pull the image of a release when they were removed, for example by `docker system prune`."""
-    if context.runtime.has_network(context.host.network.name) and context.runtime.has_image(release.image_id):
-        return
     from conductor.change.prerequisites import pull, require_image
 
     runtime, output = _docker(context)
@@ -158,8 +157,13 @@ def _run(
                 f"{' '.join(task.command)} in {task.service} {release.revision} on {host_name()} (container {spec.name})"
             )
         record.began()
-        _restore_prerequisites(context, release)
-        return _start(context, task, with_deadline(spec, context.clock.wall(), task.timeout), record)
+        if not context.runtime.has_network(context.host.network.name):
+            _restore_prerequisites(context, release)
+        try:
+            return _start(context, task, spec, record)
+        except MissingImageError:
+            _restore_prerequisites(context, release)
+            return _start(context, task, spec, record)
 
 
 def _console(task: Task, definition: Definition) -> Task:
@@ -172,6 +176,7 @@ def _console(task: Task, definition: Definition) -> Task:
 
 
 def _start(context: TaskContext, task: Task, spec: ContainerSpec, record: TaskRecord) -> TaskEnd | None:
+    spec = with_deadline(spec, context.clock.wall(), task.timeout)
     runtime, command = context.runtime, task.command[0]
     if task.detach:
         with runtime.starting(spec) as container:

@@ -21,6 +21,7 @@ from conductor.plan.history import HistoryEntry
 from conductor.plan.journal import Journal
 from conductor.plan.release import Wanted
 from conductor.plan.tasks import Task
+from conductor.runtime.docker.attach import MissingImageError
 from conductor.state.history import History
 from conductor.state.locks import NGINX_SECONDS, Locks
 from conductor.state.store import Store
@@ -213,11 +214,10 @@ class Daemon:
     def has_network(self, name: str) -> bool:
         return name in self._host.runtime.networks
 
-    def has_image(self, image_id: str) -> bool:
-        return self._runtime.image(image_id) is not None
-
     @contextlib.contextmanager
     def starting(self, spec: ContainerSpec) -> Iterator[str]:
+        if self._runtime.image(spec.image_id) is None:
+            raise MissingImageError(f"cannot create container {spec.name}: no such image")
         container = self._runtime.create(spec)
         try:
             yield container

@@ -171,5 +171,7 @@ def test_a_task_pulls_and_creates_what_an_operator_has_removed(host: TestHost, r
     assert api.inspect_image(live["image_id"])["Id"] == live["image_id"]
     api.remove_network(network)
     assert host.conductor("run", "--id", "web", "echo", "done", check=True).stdout == "done\n"
+    api.remove_image(live["image_id"], force=True)
+    assert host.conductor("run", "--id", "web", "echo", "done", env=login, check=True).stdout == "done\n"
     host.conductor("service", "start", "--id", "web", check=True)
     assert [one.revision for one in host.containers("web")] == ["v1"]

@@ -20,7 +20,12 @@ from conductor.runtime.port import RuntimeDenied, RuntimeUnavailable
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 60.0  # of one request; streams have none
+NOT_FOUND = 404
 UNSUPPORTED = 400  # the answer to a version of the API that the daemon does not have
+
+
+class NotFoundError(ConductorError):
+    """What a request names does not exist."""
 
 
 class Details(TypedDict, total=False):
@@ -89,8 +94,8 @@ class EngineApi:
     def find(self, path: str, action: str, shape: type[T]) -> T | None:
         """As `read`; return None for what does not exist."""
         with self.connect(action) as connection:
-            data = self.request(connection, "GET", path, action, read=True, tolerated={404})
-            return None if connection.status == 404 else self._decoded(data, action, shape)
+            data = self.request(connection, "GET", path, action, read=True, tolerated={NOT_FOUND})
+            return None if connection.status == NOT_FOUND else self._decoded(data, action, shape)
 
     def exchange(
         self, method: str, path: str, action: str, *, seconds: float = DEADLINE_SECONDS, **details: Unpack[Details]
@@ -134,7 +139,8 @@ class EngineApi:
             ) from error
         if status >= 400 and status not in details.get("tolerated", ()):
             connection.close()
-            raise ConductorError(f"cannot {action}: {error_message(data) or f'{self._product} returned {status}'}")
+            kind = NotFoundError if status == NOT_FOUND else ConductorError
+            raise kind(f"cannot {action}: {error_message(data) or f'{self._product} returned {status}'}")
         return data
 
     def _decoded(self, data: bytes, action: str, shape: type[T]) -> T:

@@ -13,7 +13,7 @@ from conductor.plan import labels
 from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.release import Image
 from conductor.plan.replica import Containers, TaskContainer
-from conductor.runtime.docker.api import DEADLINE_SECONDS, EngineApi, error_message
+from conductor.runtime.docker.api import DEADLINE_SECONDS, EngineApi, NotFoundError, error_message
 from conductor.runtime.docker.create_request import connect_request, create_request
 from conductor.runtime.docker.dialect import NOT_EXECUTABLE, NOT_FOUND
 from conductor.runtime.docker.responses import container_state, containers, image
@@ -31,6 +31,10 @@ START_SECONDS = 600.0  # a host that starts a hundred containers at once is slow
 NOT_IMPLEMENTED = 501  # the answer for a logging driver that cannot read logs
 NOT_RUN = 125  # the exit code of Docker
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
+
+
+class MissingImageError(ConductorError):
+    """The container could not be created, because its image is not on this host."""
 
 
 class NotStartedError(ConductorError):
@@ -85,10 +89,6 @@ class TaskRuntime:
         """Negotiate the version of the API. Raise `RuntimeUnavailable` when the daemon does not respond within `seconds`."""
         self.api.negotiate("reach Docker", seconds)
 
-    def has_image(self, image_id: str) -> bool:
-        """Return whether an image is on this host."""
-        return self._exists(f"/images/{quote(image_id, safe='')}/json", f"inspect image {image_id}")
-
     def tags(self, image: str, seconds: float) -> tuple[str, ...]:
         """Return the tags of an image (a repository's name) on this host, the newest first, within `seconds`."""
         path = f"/images/json?filters={quote(json.dumps({'reference': [image]}))}"
@@ -99,15 +99,15 @@ class TaskRuntime:
 
     def has_network(self, name: str) -> bool:
         """Return whether a network exists."""
-        return self._exists(f"/networks/{quote(name, safe='')}", f"inspect network {name}")
-
-    def _exists(self, path: str, action: str) -> bool:
-        return self.api.find(path, action, WithId) is not None
+        return self.api.find(f"/networks/{quote(name, safe='')}", f"inspect network {name}", WithId) is not None
 
     def create(self, spec: ContainerSpec) -> str:
-        """Return the id of a new container."""
+        """Return the id of a new container. Raise `MissingImageError` for one that was removed."""
         path = f"/containers/create?name={quote(spec.name, safe='')}"
-        made = self.api.read("POST", path, f"create container {spec.name}", WithId, body=create_request(spec))
+        try:
+            made = self.api.read("POST", path, f"create container {spec.name}", WithId, body=create_request(spec))
+        except NotFoundError as error:
+            raise MissingImageError(error.sentence) from error
         container = made.id
         for one in spec.joined:
             path, action = f"/networks/{quote(one.name, safe='')}/connect", f"connect {spec.name} to network {one.name}"

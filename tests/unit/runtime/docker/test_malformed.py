@@ -133,7 +133,6 @@ CALLS: dict[str, tuple[Callable[[Runtime], Any], ...]] = {
         lambda r: r[0].image("a:b"),
         lambda r: r[0].remove_image("a:b", IMAGE),
         lambda r: r[1].image("a:b"),
-        lambda r: r[1].has_image("a:b"),
     ),
     "GET /images/json": (lambda r: r[0].local_images(), lambda r: r[1].tags("a", 5)),
     "GET /networks": (lambda r: r[0].ensure_network(NETWORK), lambda r: r[0].check_networks(["conductor"])),
