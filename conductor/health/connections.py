@@ -1,6 +1,6 @@
 """Which endpoints accept no connections, so that a host that is lost is noticed long before the health checks of its replicas fail.
 
-One thread tries one endpoint of each host, and further ones of a host only once that has failed.
+One thread tries one endpoint of each host. It tries the others of a host only after that one has accepted no connection.
 """
 
 from collections.abc import Callable, Collection
@@ -24,9 +24,8 @@ class Connections:
         self._changed = changed
         self._find_unaccepted = find_unaccepted
         self._endpoints: frozenset[str] = frozenset()
-        self._missed: dict[
-            str, int
-        ] = {}  # how many times in a row, by endpoint; once for an untried one on the host of such
+        # How many times in a row, by endpoint. Replaced and never changed, because other threads read it.
+        self._missed: dict[str, int] = {}
         self._rounds = 0
 
     def watch(self, endpoints: Collection[str]) -> None:
@@ -38,21 +37,23 @@ class Connections:
         return frozenset(endpoint for endpoint, times in self._missed.items() if times >= FAILURES)
 
     def look(self) -> None:
-        """Make one round. When an endpoint is missed, the next round tries all of its host."""
+        """Make one round. When the endpoint that is tried for its host is missed, so are the others of that host, and the next round
+        tries them all."""
         before = self.failing()
         self._rounds += 1
-        tried = self._one_of_each_host() | (self._endpoints & self._missed.keys())
+        samples = self._one_of_each_host(self._endpoints - before)
+        tried = samples | (self._endpoints & self._missed.keys())
         missed = self._find_unaccepted(tried, TIMEOUT_SECONDS)
-        hosts = set(map(_host, missed))
-        self._missed = {one: self._missed.get(one, 0) + 1 for one in missed}
-        self._missed |= {one: 1 for one in self._endpoints - tried if _host(one) in hosts}
+        lost = set(map(_host, missed & samples))
+        suspected = dict.fromkeys((one for one in self._endpoints - tried if _host(one) in lost), 1)
+        self._missed = suspected | {one: self._missed.get(one, 0) + 1 for one in missed}
         if self.failing() != before:
             self._changed()
 
-    def _one_of_each_host(self) -> frozenset[str]:
+    def _one_of_each_host(self, endpoints: Collection[str]) -> frozenset[str]:
         """Return another one in each round."""
         of: dict[str, list[str]] = {}
-        for one in sorted(self._endpoints):
+        for one in sorted(endpoints):
             of.setdefault(_host(one), []).append(one)
         return frozenset(each[self._rounds % len(each)] for each in of.values())
 

@@ -14,7 +14,7 @@ from conductor.plan.log import LogLine
 from conductor.plan.release import Image
 from conductor.plan.replica import CheckResult, Containers, ContainerState, ContainerUsage
 
-if TYPE_CHECKING:  # a task needs none of these
+if TYPE_CHECKING:  # a task does not need it
     from conductor.plan.listening import Listener
 
 

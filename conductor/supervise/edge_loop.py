@@ -50,7 +50,7 @@ class EdgeParts(NamedTuple):
 
 
 class EdgeLoop:
-    """The threads of an edge: one takes requests, one connects to the endpoints, one ejects and waits for no manager, and one
+    """The threads of an edge: one takes requests, one connects to the nodes, one ejects and waits for no manager, and one
     for each step in progress.
 
     `own` returns the definitions of this manager.

@@ -47,10 +47,10 @@ class AttachedTask:
 
     def run(self, timeout: float | None, keep: Callable[[bytes], None]) -> TaskEnd:
         """Start the task; return once it has exited and its output is written. `keep` receives the output too."""
-        signals = Signals(terminal=self._spec.tty)
-        self._cancellation.check()  # for a signal that arrived before `Signals` took over
         with contextlib.ExitStack() as stack:
             with self._runtime.starting(self._spec) as self._container:
+                signals = Signals(terminal=self._spec.tty)
+                self._cancellation.check()  # for a signal that arrived before `Signals` took over
                 stream = self._runtime.attach(self._container, self._command)
                 pending = self._runtime.wait(self._container)
                 if self._spec.tty:

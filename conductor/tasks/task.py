@@ -162,7 +162,6 @@ def _run(
         try:
             return _start(context, task, spec, record)
         except MissingImageError:
-            context.cancellation.listen()  # the attempt has taken over the signals
             _restore_prerequisites(context, release)
             return _start(context, task, spec, record)
 

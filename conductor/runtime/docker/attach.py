@@ -34,7 +34,7 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
 
 
 class MissingImageError(ConductorError):
-    """The container could not be created, because its image is not on this host."""
+    """The container was not created: the daemon does not find something that it needs, usually the image."""
 
 
 class NotStartedError(ConductorError):
@@ -102,7 +102,7 @@ class TaskRuntime:
         return self.api.find(f"/networks/{quote(name, safe='')}", f"inspect network {name}", WithId) is not None
 
     def create(self, spec: ContainerSpec) -> str:
-        """Return the id of a new container. Raise `MissingImageError` for one that was removed."""
+        """Return the id of a new container. Raise `MissingImageError` when its image was removed."""
         path = f"/containers/create?name={quote(spec.name, safe='')}"
         try:
             made = self.api.read("POST", path, f"create container {spec.name}", WithId, body=create_request(spec))

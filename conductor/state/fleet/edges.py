@@ -17,7 +17,7 @@ from conductor.state.fleet.objects import Objects
 ROUTE: Final = "route"  # a value in the object of a service
 EDGE: Final = "edge."  # begins the name of an edge's object; no service id contains a dot
 VIEW: Final = ".view"  # a value in the object of an edge; no service id begins with a dot
-POLL_SECONDS = 0.03
+FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 0.03, 0.1, 1.5
 
 
 class EdgeFailed(ConductorError):  # noqa: N818 (an answer)
@@ -59,7 +59,7 @@ class Edges:
         for service, one in requests.items():
             self._leases.write(service, {ROUTE: msgspec.json.encode(one).decode()})
         action = action_text(next(iter(requests.values())).step, requests)
-        until = self._clock.monotonic() + seconds
+        until, pause = self._clock.monotonic() + seconds, FIRST_POLL_SECONDS
         while (found := self.confirmation(requests, edges)).missing and not found.failed:
             if self._clock.monotonic() >= until:
                 names = ", ".join(found.missing)
@@ -69,7 +69,8 @@ class Edges:
                     f"cannot {action}: edge{'s' * (len(found.missing) > 1)} {names} did not confirm this step", hint
                 )
             progress(found)
-            self._cancellation.wait(POLL_SECONDS)
+            self._cancellation.wait(pause)
+            pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
         if found.failed:
             lines = [(f"edge {edge}: {one.error}", *one.details) for edge, one in found.failed.items()]
             error = EdgeFailed(

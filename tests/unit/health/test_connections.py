@@ -68,6 +68,15 @@ def test_the_others_of_a_host_whose_endpoint_is_missed_do_not_fail_with_it() -> 
     assert all(one <= {"a:1"} for one in found)
 
 
+def test_one_missed_connection_beside_a_replica_that_is_down_is_no_failure() -> None:
+    rounds = Rounds()
+    rounds.made.watch(["a:1", "a:2"])
+    while "a:1" not in rounds.look("a:1"):
+        pass
+    found = [rounds.look("a:1", *missed) for missed in ([], ["a:2"], [], ["a:2"])]
+    assert found == [{"a:1"}] * 4
+
+
 def test_a_round_that_cannot_be_made_changes_nothing() -> None:
     def fail(_endpoints: object, _seconds: float) -> frozenset[str]:
         raise ConductorError("cannot connect to a:1: no file descriptors")

@@ -32,6 +32,7 @@ class Apps:
         self.answers: dict[str, Iterator[bool]] = {}
         self.always: dict[str, bool] = {}
         self.hangs: set[str] = set()
+        self.seconds = 0.0  # that each check takes
         self.unknown: set[str] = set()
         self.checked: dict[str, list[float]] = {}
         self.threads: set[threading.Thread] = set()
@@ -43,6 +44,8 @@ class Apps:
         name = target.replica.id
         self.threads.add(threading.current_thread())
         self.checked.setdefault(name, []).append(time.monotonic())
+        if self.seconds:
+            time.sleep(self.seconds)
         if name in self.hangs:
             self.released.wait(30)
         ok = (
@@ -171,6 +174,17 @@ def test_checks_that_hang_delay_no_other(apps: Apps) -> None:
     for name, times in before.items():
         apps.checks(name, times + 5)
     assert all(len(apps.checked[name]) == 1 for name in apps.hangs)
+
+
+def test_slow_checks_of_many_replicas_are_made_in_time(apps: Apps) -> None:
+    """One thread alone could make 50 of these checks a second."""
+    apps.seconds = 0.02
+    each_second = msgspec.structs.replace(HEALTH, interval=1.0)
+    apps.monitor.watch([target(n, each_second) for n in range(1, 151)])
+    for n in range(1, 151):
+        apps.checks(f"i{n}", 3)
+    longest = max(later - earlier for times in apps.checked.values() for earlier, later in itertools.pairwise(times))
+    assert longest < 1.8
 
 
 def test_checks_continue_when_no_thread_can_be_started(apps: Apps, monkeypatch) -> None:

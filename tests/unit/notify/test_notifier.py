@@ -11,7 +11,6 @@ import pytest
 
 from conductor.clock import Clock
 from conductor.definitions.host import Notify
-from conductor.errors import ConductorError
 from conductor.notify.notifier import Attempt, Notifier, run_all, unusable
 from conductor.plan.notification import Notification
 from conductor.state.notifications import NotificationRecords
@@ -160,15 +159,10 @@ def test_a_bug_is_a_problem_without_its_text() -> None:
     assert attempt.problem == "a bug in Conductor (KeyError)"
 
 
-def test_a_state_directory_that_cannot_be_written_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_directory_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     world = world_with(tmp_path, ["/bin/false"])
-
-    def full(*_: object) -> None:
-        raise ConductorError("cannot write: no space left on device")
-
-    monkeypatch.setattr(NotificationRecords, "record_delivery", full)
+    world.store.directory.mkdir(parents=True, exist_ok=True)
+    (world.store.directory / "notify").write_text("not a directory")
     assert notifier_of(world).deliver([FAILED]) == [
         "cannot send a notification about web: /bin/false exited with code 1"
     ]

@@ -70,6 +70,7 @@ class SupervisedHost(World):
         self.ended = threading.Event()
         self.lines: list[str] = []
         self.monitor = FakeMonitor()
+        self.records = NotificationRecords(self.store.directory)
         self.notifications: list[Notification] = []
         self.boot = "first boot"
         self.notify_configured = True
@@ -101,7 +102,7 @@ class SupervisedHost(World):
             definitions=lambda: file.definitions,
             garbage=DailyCollection(contexts, self.in_progress, log),
             health_notifications=HealthNotifications(
-                records=NotificationRecords(self.store.directory),
+                records=self.records,
                 clock=self.clock,
                 log=log,
                 put=self.notifications.append,

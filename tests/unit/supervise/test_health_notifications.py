@@ -12,7 +12,6 @@ from conductor.plan.notification import BACKING_OFF_ATTEMPTS, HEALED_SECONDS
 from conductor.plan.reconcile import Condition
 from conductor.plan.release import Hold
 from conductor.plan.replica import CheckResult
-from conductor.state.notifications import NotificationRecords
 from conductor.supervise import health_notifications
 from tests.fakes.world import WEB
 
@@ -51,7 +50,7 @@ def make_healthy(host: Any) -> None:
 def test_a_healthy_service_is_not_reported(host: Any) -> None:
     run_passes(host, HEALED_SECONDS + 10.0)
     assert host.notifications == []
-    assert NotificationRecords(host.store.directory).reported() == {}
+    assert host.records.reported() == {}
 
 
 def test_an_exited_replica_is_reported_once_and_healed_once(host: Any) -> None:
@@ -65,7 +64,7 @@ def test_an_exited_replica_is_reported_once_and_healed_once(host: Any) -> None:
     assert unhealthy.reason == "2 wanted, 1 healthy, 1 exited"
     assert (healed.wanted, healed.healthy, healed.reason) == (2, 2, None)
     assert HEALED_SECONDS <= healed.duration < HEALED_SECONDS + 10.0
-    assert NotificationRecords(host.store.directory).reported() == {}
+    assert host.records.reported() == {}
 
 
 def test_a_repair_that_keeps_failing_is_reported_once(host: Any) -> None:
@@ -92,7 +91,7 @@ def test_what_began_without_notify_is_reported_once_it_is_configured(host: Any) 
     host.notify_configured = False
     make_unhealthy(host)
     run_passes(host, 10.0)
-    assert (events(host), NotificationRecords(host.store.directory).reported()) == ([], {})
+    assert (events(host), host.records.reported()) == ([], {})
     host.notify_configured = True
     run_passes(host, 10.0)
     assert events(host) == ["unhealthy"]
@@ -178,7 +177,7 @@ def test_a_stopped_service_is_not_healed(host: Any) -> None:
     host.perform(actions.stop("maintenance"))
     run_passes(host, HEALED_SECONDS + 10.0)
     assert events(host) == ["unhealthy"]
-    assert NotificationRecords(host.store.directory).reported() == {}
+    assert host.records.reported() == {}
 
 
 def test_missing_replicas_are_not_unhealthy(host: Any) -> None:
@@ -196,11 +195,11 @@ def test_an_upgrade_reports_nothing_about_health(host: Any) -> None:
     assert host.notifications == []
 
 
-def test_a_condition_that_cannot_be_stored_is_reported_once(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_condition_that_cannot_be_stored_is_reported_once(host: Any) -> None:
     def full(*_: object) -> None:
         raise ConductorError("cannot write reported.json: no space left on device")
 
-    monkeypatch.setattr(NotificationRecords, "write_reported", full)
+    host.records.write_reported = full
     make_unhealthy(host)
     run_passes(host, 600.0)
     assert events(host) == ["unhealthy", "backing-off"]
@@ -218,7 +217,7 @@ def test_a_damaged_file_is_reported_and_replaced(host: Any) -> None:
     host.run_pass()
     exit_one(host)
     host.run_pass()
-    assert set(NotificationRecords(host.store.directory).reported()) == {"web"}
+    assert set(host.records.reported()) == {"web"}
 
 
 def test_the_answer_to_a_check_is_reported_without_secrets(host: Any) -> None:
@@ -249,13 +248,13 @@ def test_changes_that_supervise_ends_are_reported_and_repairs_are_not(host: Any)
     assert "repair" in {entry.action for entry in host.history()}
 
 
-def test_the_repair_begins_before_the_record_is_written(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_repair_begins_before_the_record_is_written(host: Any) -> None:
     """The disk may be slow, and a bug in a notification must not delay the supervision."""
 
     def fail(_reported: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(NotificationRecords, "write_reported", fail)
+    host.records.write_reported = fail
     exit_one(host)
     host.run_pass()
     assert host.running() == {"r1": 2}

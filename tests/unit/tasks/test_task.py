@@ -16,7 +16,6 @@ from conductor.plan.container_spec import ContainerSpec
 from conductor.plan.release import Wanted
 from conductor.plan.tasks import Task, job_locks
 from conductor.plan.transition import new_release
-from conductor.runtime.docker.attach import MissingImageError
 from conductor.runtime.port import RuntimeUnavailable
 from conductor.state.history import History
 from conductor.state.locks import Locks
@@ -109,35 +108,6 @@ def test_a_task_of_an_unknown_service_leaves_no_record(command: TaskContext) -> 
     with pytest.raises(ConductorError):
         run(command, task(""))
     assert not (command.store.directory / "history.jsonl").exists()
-
-
-class Pruned(Detaching):
-    """A daemon whose images an operator has removed. `pulled` says whether they were pulled again."""
-
-    pulled = False
-
-    @contextlib.contextmanager
-    def starting(self, spec: ContainerSpec) -> Iterator[str]:
-        if not self.pulled:
-            raise MissingImageError("cannot create container: no such image")
-        with super().starting(spec) as container:
-            yield container
-
-
-def test_a_removed_image_is_pulled_before_the_task_is_started_once(
-    command: TaskContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = new_release(restore("web", WORKER), "r1", "sha256:1", "c1")
-    command.store.write_wanted(Wanted(service="web", release=release))
-    daemon = Pruned()
-    monkeypatch.setattr("conductor.tasks.task._restore_prerequisites", lambda *_: setattr(daemon, "pulled", True))
-    detached = Task(service="web", kind="task", command=("true",), detach=True)
-    assert run(msgspec.structs.replace(command, runtime=daemon), detached) == 0
-    assert len(daemon.specs) == 1
-    daemon.pulled = False
-    monkeypatch.setattr("conductor.tasks.task._restore_prerequisites", lambda *_: None)
-    with pytest.raises(MissingImageError):
-        run(msgspec.structs.replace(command, runtime=daemon), detached)
 
 
 class SpecRecorder(FakeTaskRuntime):
