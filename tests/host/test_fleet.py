@@ -20,13 +20,13 @@ CLIENTS = 2  # of each kind, on each edge
 @pytest.fixture(scope="module")
 def managers(images: None) -> Iterator[Managers]:
     with fleet_managers() as made:
+        made.conductor("h1", "service", "upgrade", "--id", "worker", "--revision", "r1")
         yield made
 
 
 def test_upgrades_from_managers_in_turn_lose_no_request_on_any_edge(managers: Managers) -> None:
     """Each release is upgraded once in a round, so its last answer can be compared with its retirement."""
     managers.upgrade("h1", "r1")
-    managers.conductor("h1", "service", "upgrade", "--id", "worker", "--revision", "r1")
     turns, revisions, live = itertools.cycle(NODES), itertools.cycle(REVISIONS), "r1"
     for _ in range(ROUNDS):
         retired: dict[str, float] = {}
