@@ -59,6 +59,7 @@ def test_the_state_is_the_same_on_every_manager(managers: Managers) -> None:
 
 def test_other_commands_on_any_manager(managers: Managers) -> None:
     """The logs of replicas on all nodes, and tasks with the release that another manager has deployed."""
+    managers.upgrade("h2", "r2")
     managers.upgrade("h1", "r1")
     logs = managers.conductor("h2", "service", "logs", "--id", "shop").stdout
     assert len({line.split()[0] for line in logs.splitlines()}) >= 2, logs
