@@ -144,10 +144,15 @@ HANGS = "sleep 300 & echo $! >pids; echo $$ >>pids; wait"
 
 
 def ended(directory: Path) -> bool:
-    """Return whether the helper and the processes that it started have ended."""
-    pids = (directory / "pids").read_text().split()
-    listed = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(pids)], capture_output=True, text=True, check=False)
-    return all(state.startswith("Z") for state in listed.stdout.split())
+    """Return whether the helper and the processes that it started end: the kernel needs a moment after SIGKILL."""
+    pids, until = (directory / "pids").read_text().split(), time.monotonic() + 10
+    while time.monotonic() < until:
+        listed = subprocess.run(
+            ["ps", "-o", "stat=", "-p", ",".join(pids)], capture_output=True, text=True, check=False
+        )
+        if all(state.startswith("Z") for state in listed.stdout.split()):
+            return True
+    return False
 
 
 def test_a_helper_that_never_answers_is_killed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
