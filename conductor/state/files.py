@@ -132,6 +132,13 @@ def write(path: Path, value: object) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
+def write_in(directory: Path, path: Path, value: object) -> None:
+    """As `write`, for a file in `directory` or in a directory in it; make those that are absent."""
+    make_directory(directory)
+    make_directory(path.parent)
+    write(path, value)
+
+
 def with_unknown(value: msgspec.Struct, stored: object) -> dict[str, Any]:
     """Return the stored form of `value`, with the keys of `stored` that its type does not have: a newer version wrote them."""
     known = value.__struct_encode_fields__

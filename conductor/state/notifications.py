@@ -22,11 +22,6 @@ class NotificationRecords:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def _write(self, path: Path, value: object) -> None:
-        files.make_directory(self._directory)
-        files.make_directory(path.parent)
-        files.write(path, value)
-
     def reported(self) -> dict[str, dict[ReportableCondition, Reported]]:
         """Return, by service, the conditions that `supervise` has reported and that are not healed."""
         path = self._directory / "reported.json"
@@ -35,7 +30,7 @@ class NotificationRecords:
 
     def write_reported(self, reported: Mapping[str, dict[ReportableCondition, Reported]]) -> None:
         """Replace `reported.json`."""
-        self._write(self._directory / "reported.json", _AllReported(services=dict(reported)))
+        files.write_in(self._directory, self._directory / "reported.json", _AllReported(services=dict(reported)))
 
     def delivery_failure(self, service: str) -> DeliveryFailure | None:
         """Return the latest deliveries of notifications about a service if they failed."""
@@ -50,7 +45,7 @@ class NotificationRecords:
             with contextlib.suppress(ConductorError):  # a damaged count starts again
                 before = self.delivery_failure(service)
             failures = 1 + (before.failures if before else 0)
-            self._write(path, DeliveryFailure(failures=failures, at=at, problem=problem))
+            files.write_in(self._directory, path, DeliveryFailure(failures=failures, at=at, problem=problem))
         elif path.exists():
             files.remove(path)
 

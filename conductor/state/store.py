@@ -59,9 +59,7 @@ class Store:
         self.directory = directory
 
     def _write(self, path: Path, value: object) -> None:
-        files.make_directory(self.directory)
-        files.make_directory(path.parent)
-        files.write(path, value)
+        files.write_in(self.directory, path, value)
 
     def wanted(self, service: str) -> Wanted:
         """Return the wanted state; an empty one for a service that has never been deployed."""
