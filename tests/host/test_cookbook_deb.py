@@ -38,7 +38,7 @@ def test_the_package_is_installed_and_upgraded_by_the_cookbook(site: Site, packa
     site.upgrade("r1", "worker", "jobs")
     site.deployed("r1", COUNTS)
     site.machine.wait_for(lambda: found(site.machine) <= MACHINES_OWN, f"doctor to find only {MACHINES_OWN}")
-    pid, before = main_pid(site), site.containers()
+    pid, before = main_pid(site), site.replicas()
     assert converged(site, packages.first.name)["updated"] == []
     assert main_pid(site) == pid
     with site.load("shop", busy=10, idle=10) as load:
@@ -49,7 +49,7 @@ def test_the_package_is_installed_and_upgraded_by_the_cookbook(site: Site, packa
         result = load.stop()
     assert result.lost == 0, result
     site.deployed("r1", COUNTS)
-    assert site.containers() == before
+    assert site.replicas() == before
     assert converged(site, packages.later.name)["updated"] == []
     assert site.machine.run("systemctl", "--failed", "--no-legend").stdout == ""
 

@@ -125,7 +125,7 @@ def upgrade_and_rollback_under_load(site: Site) -> None:
 
 def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
     site.conductor("service", "upgrade", "--id", "api", "--revision", "r1")
-    before = site.containers()
+    before = site.replicas()
     with site.load("shop", busy=10, idle=10) as load:
         failed = site.upgrade("r9", "api", "shop", check=False)  # r9 of api exits as it starts
         result = load.stop()
@@ -133,7 +133,7 @@ def a_broken_deploy_says_why_and_changes_nothing(site: Site) -> None:
     assert "the configuration is missing its moon phase" in failed.stderr
     assert "api is still running r1 with 1 replica" in failed.stderr
     assert result.lost == 0, result
-    assert site.containers() == before
+    assert site.replicas() == before
 
 
 def one_off_tasks_and_a_console(site: Site) -> None:
@@ -153,7 +153,7 @@ def one_off_tasks_and_a_console(site: Site) -> None:
     )
     assert "in the shop console" in console.stdout
     assert console.code == 5, console
-    assert [one for one in site.containers() if one.kind != "service"] == []
+    assert [one for one in site.containers("shop") if one.kind != "service"] == []
 
 
 def reboot_in_the_middle_of_an_upgrade(site: Site) -> None:

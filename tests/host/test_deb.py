@@ -267,12 +267,12 @@ def a_task_that_runs_when_the_package_is_removed_ends_as_ever(site: Site) -> Non
 
 
 def a_purge_leaves_the_containers_and_what_is_not_its_own(site: Site) -> None:
-    machine, before = site.machine, site.containers()
+    machine, before = site.machine, site.replicas()
     assert machine.run("dpkg", "--purge", "conductor").stderr == ""
     assert [path for path in OWN if machine.run("test", "-e", path, "-o", "-L", path, check=False).code == 0] == []
     assert [path for path in (*OPERATORS, *NGINX) if not machine.exists(path)] == []
     machine.run("systemctl", "restart", "nginx")
-    assert site.containers() == before
+    assert site.replicas() == before
     assert site.serves("shop", "r2")
     assert machine.run("systemctl", "--failed", "--no-legend").stdout == ""
 

@@ -78,7 +78,7 @@ def test_capistrano_deploys_to_all_hosts(shop: Shop) -> None:
 
 def test_a_broken_revision_stops_at_the_first_host(shop: Shop) -> None:
     shop.break_revision(R3, *WEBS)
-    before = {name: site.containers() for name, site in shop.sites.items()}
+    before = {name: site.replicas() for name, site in shop.sites.items()}
     with load_on_each(shop) as results:
         broken = run(shop, "capistrano", f"cap production deploy REVISION={R3}")
     assert broken.code == 1, broken
@@ -86,7 +86,7 @@ def test_a_broken_revision_stops_at_the_first_host(shop: Shop) -> None:
     assert f"upgrade stopped at {WEBS[0]}: " in broken.stderr
     assert f"  hosts not reached: {WEBS[1]}, {WEBS[2]}" in broken.stderr.splitlines()
     assert_no_request_lost(results, R2)
-    assert {name: site.containers() for name, site in shop.sites.items()} == before
+    assert {name: site.replicas() for name, site in shop.sites.items()} == before
     for name in WEBS[1:]:
         assert R3 not in shop.sites[name].machine.read("/var/lib/conductor/history.jsonl")
 

@@ -44,14 +44,14 @@ def free(site: Site) -> None:
 
 
 def test_before_an_upgrade(site: Site) -> None:
-    before = site.containers()
+    before = site.replicas()
     fill(site)
     with Witness(site.machine.address, site.ports) as witness:
         failed = site.upgrade("r2", *COUNTS, check=False)
     assert failed.code == 1, failed
     assert f"cannot write {STATE}/" in failed.stderr
     assert "No space left on device" in failed.stderr
-    assert site.containers() == before
+    assert site.replicas() == before
     assert [witness.failures(service) for service in COUNTS] == [[], []]
     free(site)
     site.upgrade("r2", *COUNTS)

@@ -131,9 +131,9 @@ def test_a_broken_file_keeps_the_last_good_one(site: Site) -> None:
 
 
 def test_stopping_it_stops_nothing_else(site: Site) -> None:
-    before = site.containers()
+    before = site.replicas()
     assert site.machine.run("systemctl", "stop", UNIT).seconds < 3
-    assert site.containers() == before
+    assert site.replicas() == before
     site.machine.run("systemctl", "start", UNIT)
 
 
@@ -183,10 +183,10 @@ def test_the_wall_clock_jumps(site: Site) -> None:
         drop_in(site, FAKETIME.format(triplet=triplet, python=python))
         pid = show(site, "MainPID")
         for jump in ("+1h", "-1h"):
-            before = site.containers()
+            before = site.replicas()
             site.machine.put("/etc/faketimerc", jump)
             time.sleep(7)  # more than one look
-            assert site.containers() == before
+            assert site.replicas() == before
             said = site.machine.run("journalctl", "-u", UNIT, "-n", "3", "--no-pager").stdout
             with site.load("api", busy=2, idle=2):
                 site.machine.run(

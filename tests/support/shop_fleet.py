@@ -72,7 +72,7 @@ def prepare(fleet: Fleet) -> Shop:
 
 def revisions_of(site: Site) -> set[str]:
     """Of one host."""
-    found = {REVISIONS[one.revision] for one in site.containers()}
+    found = {REVISIONS[one.revision] for one in site.replicas()}
     answer = site.ask("shop_web")
     found.add(answer.revision if answer.status == 200 else str(answer.status))
     if site.machine.exists("/etc/cron.d/conductor-shop_cron"):

@@ -58,6 +58,10 @@ class Site:
         found = sorted(There(*line.split()) for line in out.splitlines())
         return [one for one in found if service in {"", one.service}]
 
+    def replicas(self) -> list[There]:
+        """All services' containers: unlike cron jobs, none comes or goes by itself."""
+        return [one for one in self.containers() if one.kind == "service"]
+
     def wanted(self, service: str) -> dict[str, Any]:
         """The committed state as on disk."""
         return dict(json.loads(self.machine.read(f"/var/lib/conductor/services/{service}.json")))
