@@ -1,6 +1,7 @@
 """The snapshot of a host: its facts, what it costs, its JSON document and the schema of that."""
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -271,8 +272,14 @@ STATES: dict[str, Callable[[World], object]] = {
 }
 
 
+@functools.cache
+def validator(kind: type[msgspec.Struct]) -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(schema(kind))
+    return jsonschema.Draft202012Validator(schema(kind))
+
+
 def check(kind: type[msgspec.Struct], text: str) -> None:
-    jsonschema.validate(json.loads(text), schema(kind), cls=jsonschema.Draft202012Validator)
+    validator(kind).validate(json.loads(text))
 
 
 def checked(world: World) -> set[type[notes.Note]]:
