@@ -101,7 +101,7 @@ class BusyError(ConductorError):
     def __init__(
         self, lock: str, holder: LockHolder | None, hint: str = "run the command again once that process has ended"
     ) -> None:
-        super().__init__(f"cannot lock {lock}: {holder or 'another process holds it'}", hint)
+        super().__init__(f"cannot lock {lock}: {holder or 'another process holds the lock'}", hint)
         self.holder = holder
 
 

@@ -274,10 +274,10 @@ def _explained(
     error: ConductorError,
     details: tuple[str, ...] = (),
 ) -> ConductorError:
-    ids = ", ".join(service for service, _ in services)
-    what = "" if isinstance(error, Interrupted) else f"{VERBS.get(action, action)} {ids}"
+    ids = [service for service, _ in services]
+    what = "" if isinstance(error, Interrupted) else f"{VERBS.get(action, action)} {', '.join(ids)}"
     if isinstance(error, Interrupted):
-        details = (f"the {noun(action)} of {ids} was rolled back", *details)
+        details = (f"the {noun(action, ids)} was rolled back", *details)
     serving = tuple(_serving(context, service, wanted) for service, wanted in services)
     return error.within(what, details=details + serving)
 

@@ -95,8 +95,8 @@ def recover(context: Context, service: str) -> bool:
 
 
 def _recover(context: Context, journal: Journal) -> None:
-    ids = ", ".join(journal.services)
-    change = f"the {noun(journal.action)} of {ids}{to_revision(journal.action, journal.release.revision)}, started {time_text(journal.began)}"
+    what = f"{noun(journal.action, journal.services)}{to_revision(journal.action, journal.release.revision)}"
+    change = f"the {what}, begun {time_text(journal.began)}"
     try:
         journals = [context.store.journal(service) for service in journal.services]
         services = [ServiceChange(context, one) for one in journals if one is not None and one.change == journal.change]

@@ -18,8 +18,8 @@ def roll_back(steps: ChangeSteps, outcome: Outcome, cause: str = "") -> None:
     """
     with steps.context.cancellation.shielded("rolling back; this cannot be interrupted", yields=True):
         began = steps.context.clock.monotonic()
-        ids = ", ".join(one.service for one in steps.services)
-        text = f"roll back the {noun(steps.services[0].journal.action)} of {ids}"
+        action = steps.services[0].journal.action
+        text = f"roll back the {noun(action, [one.service for one in steps.services])}"
         steps.context.output.emit(StepStarted(step="rollback", text=text))
         for one in steps.services:
             remove_hooks(one)

@@ -33,7 +33,7 @@ class RunCommand(click.Command):
 @revision_option
 @click.option(
     "--pull", cls=CommandLineOnly, is_flag=True,
-    help="Pull the image even if it is on this host, because the tag may have moved.",
+    help="Pull the image even if it is on this host, in case the tag has moved.",
 )  # fmt: skip
 @click.option(
     "--timeout", callback=duration, metavar="DURATION", help="Stop the task after this time and exit with code 124."

@@ -1,6 +1,6 @@
 """The journal of one service: its change in progress, written before every step (pure)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 import msgspec
@@ -96,10 +96,11 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.keep) + len(self.reserved)
 
 
-def noun(action: ChangeAction) -> str:
-    """Return the action for a sentence such as `the upgrade of web was rolled back`."""
-    nouns = {"maintenance-on": "start of maintenance", "maintenance-off": "end of maintenance"}
-    return nouns.get(action, action)
+def noun(action: ChangeAction, services: Iterable[str] = ()) -> str:
+    """Return the action, and of which services, for a sentence such as `the upgrade of web was rolled back`."""
+    nouns = {"scale": "scaling", "maintenance-on": "start of maintenance", "maintenance-off": "end of maintenance"}
+    found, ids = nouns.get(action, action), ", ".join(services)
+    return f"{found} {'for' if action in MAINTENANCE else 'of'} {ids}" if ids else found
 
 
 def to_revision(action: ChangeAction, revision: str) -> str:

@@ -104,7 +104,7 @@ class Locks:
                 if holder and holder.yields and not self._yields:
                     least = YIELD_SECONDS
                 if waited >= max(wait_seconds, least):
-                    raise BusyError(name, holder)
+                    raise BusyError("the images" if name == IMAGES else name, holder)
                 self._cancellation.wait(POLL_SECONDS if waited >= SHORT_WAIT_SECONDS else SHORT_POLL_SECONDS)
         self._waited += self._clock.monotonic() - began
 

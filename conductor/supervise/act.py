@@ -166,7 +166,7 @@ def _recover(context: Context, service: str, started: Callable[[str], None]) -> 
         for one in journal.services:
             if is_paused(context, one):
                 raise ConductorError(
-                    f"cannot recover the {noun(journal.action)} of {', '.join(journal.services)}: {one} is paused",
+                    f"cannot recover the {noun(journal.action, journal.services)}: {one} is paused",
                     details=(f"conductor supervise resume --id {one}",),
                 )
         started(describe(Recover().reason))

@@ -76,7 +76,7 @@ def test_ctrl_c_while_more_are_not_healthy_yet(web: TestHost) -> None:
     scaling = web.spawn("service", "scale", "--id", "web", "--count", "3")
     web.wait_for(lambda: len(web.revisions()) == 3, "the new ones")
     scaling.signal(signal.SIGINT)
-    failed(scaling.wait(20), 130, "roll back the scale of web", "web is still running r3 with 1 replica")
+    failed(scaling.wait(20), 130, "roll back the scaling of web", "web is still running r3 with 1 replica")
     assert [c.id for c in web.containers("web")] == [first.id]
     assert (web.wanted() or {})["scale"] is None
     nothing_left_behind(web, "r3")
@@ -121,7 +121,8 @@ def test_killed(
         assert web.journal() is not None
         upload.finish_after(1)
         after = service(web, *next_one, check=True)
-        assert re.search(rf"the {words[0]} of web( to r\d)?, started ", after.stderr), str(after)
+        change = words[0].replace("scale", "scaling")
+        assert re.search(rf"the {change} of web( to r\d)?, begun ", after.stderr), str(after)
         recovery = web.history()[earlier]
         assert (recovery["action"], recovery["outcome"]) == (words[0], outcome)
         assert upload.result(10).revision == "r3"

@@ -73,7 +73,7 @@ def test_the_first_hint_wins(first: str, second: str, expected: str) -> None:
             HOLDER,
             "cannot lock web: process 7 (service upgrade --id web) has held it since 2026-01-01T00:00:00Z",
         ),
-        (None, "cannot lock web: another process holds it"),
+        (None, "cannot lock web: another process holds the lock"),
     ],
 )
 def test_wording_of_a_busy_lock(holder: LockHolder | None, sentence: str) -> None:

@@ -47,7 +47,7 @@ def _scalar(name: str) -> Callable[[click.Context, click.Parameter, str | None],
 @click.option("--start", cls=CommandLineOnly, is_flag=True, help="Start the service if it is stopped.")
 @click.option(
     "--pull", cls=CommandLineOnly, is_flag=True,
-    help="Pull the image even if it is on this host, because the tag may have moved.",
+    help="Pull the image even if it is on this host, in case the tag has moved.",
 )  # fmt: skip
 @click.option(
     "--canary", "canary_share", cls=CommandLineOnly, callback=_scalar("Percent"), metavar="PERCENT",

@@ -271,7 +271,7 @@ def test_a_failed_start_of_maintenance_is_reported_in_words(world: World) -> Non
     with pytest.raises(ConductorError) as failed:
         world.perform(actions.maintenance_on("x"))
     assert failed.value.sentence.startswith("cannot start maintenance for web: ")
-    assert "roll back the start of maintenance of web" in [
+    assert "roll back the start of maintenance for web" in [
         one.text for one in world.recorder.events if isinstance(one, StepStarted)
     ]
 

@@ -153,7 +153,7 @@ def test_a_killed_holder_is_not_named(tmp_path: Path, holder: "subprocess.Popen[
         with pytest.raises(BusyError) as busy, locks(tmp_path).hold("web"):
             pass
         assert busy.value.holder is None
-        assert busy.value.sentence == "cannot lock web: another process holds it"
+        assert busy.value.sentence == "cannot lock web: another process holds the lock"
     finally:
         os.close(handle)
 
@@ -205,8 +205,9 @@ def test_a_lock_is_shared_while_nobody_holds_it(tmp_path: Path) -> None:
     shared = sharing.share("images.use"), holding.share("images.use")
     with shared[0], shared[1], pytest.raises(BusyError), holding.hold("images.use"):
         pass
-    with holding.hold("images.use"), pytest.raises(BusyError), sharing.share("images.use"):
+    with holding.hold("images.use"), pytest.raises(BusyError) as busy, sharing.share("images.use"):
         pass
+    assert busy.value.sentence.startswith("cannot lock the images: process ")
     with holding.hold("images.use"):
         pass
 
