@@ -63,9 +63,10 @@ def make_edge(context: Context) -> EdgeParts:
     shared = _shared(context, yields=True)
     edges = Edges(shared.recent, shared.leases, context.clock, context.cancellation)
 
-    def views() -> dict[str, EdgeView]:
+    def views() -> tuple[dict[str, EdgeView], frozenset[str]]:
         present = shared.present()
-        return {name: view for name, view in edges.views().items() if name in present}
+        found = {name: view for name, view in edges.views().items() if present.get(name)}
+        return found, frozenset(name for name, is_up in present.items() if not is_up)
 
     return EdgeParts(
         name=shared.own_name,

@@ -1,7 +1,7 @@
 """`supervise` in a fleet: the edge of this manager, and what its passes share with the other managers."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,8 @@ class EdgeParts(NamedTuple):
     """The name of this edge, which a manager with a leader knows, its view of the others, and its own traffic layer.
 
     `store` and `edges` read what was true a moment ago, until `expire` is called; `views` returns what the edges say whose nodes
-    are up. `follow_history` copies what other managers have recorded. `writes` yields whenever a manager may have made a request.
+    are up, and the names of the others. `follow_history` copies what other managers have recorded. `writes` yields whenever a
+    manager may have made a request.
     """
 
     name: Callable[[], str]
@@ -44,7 +45,7 @@ class EdgeParts(NamedTuple):
     leases: Leases
     store: FleetStore
     expire: Callable[[], None]
-    views: Callable[[], Mapping[str, EdgeView]]
+    views: Callable[[], tuple[Mapping[str, EdgeView], Collection[str]]]
     follow_history: Callable[[], None]
     writes: Callable[[], Iterator[None]]
 

@@ -1,7 +1,7 @@
 """The health checks of a manager: one of each endpoint, for the ejection from its own nginx and for the passes."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
@@ -14,7 +14,8 @@ from conductor.supervise.edge import health_from_here, replica_at
 
 class FleetMonitor(HealthMonitor):
     """For passes, a replica is unhealthy when its endpoint fails on most edges, one of which may just be cut off, and on the edge of
-    its own node, without which that node may be lost: Swarm then starts the replica elsewhere. `views` is what the edges say."""
+    its own node, without which that node may be lost: Swarm then starts the replica elsewhere. `views` is what the edges say whose
+    nodes are up, `absent` are the others."""
 
     def __init__(
         self, check: Callable[[Target], CheckResult], changed: Callable[[], None], monotonic: Callable[[], float]
@@ -27,6 +28,7 @@ class FleetMonitor(HealthMonitor):
             tuple[str, str | None], float
         ] = {}  # by replica and endpoint: Swarm restarts and moves it
         self.views: Mapping[str, EdgeView] = {}
+        self.absent: Collection[str] = ()
 
     def watch_routes(self, targets: Iterable[Target]) -> None:
         """Check these endpoints, besides those of replicas."""
@@ -65,8 +67,12 @@ class FleetMonitor(HealthMonitor):
         return Condition.UNHEALTHY if ran >= target.health.start_timeout else Condition.STARTING
 
     def _fails(self, node: str, endpoint: str) -> bool:
-        own = self.views.get(node)
-        return (own is None or endpoint in own.failing) and endpoint in failing_at_most(tuple(self.views.values()))
+        own = self.views.get(node)  # None: a worker, or an edge that is absent or new
+        return (
+            node not in self.absent
+            and (own is None or endpoint in own.failing)
+            and endpoint in failing_at_most(tuple(self.views.values()))
+        )
 
     def failing(self) -> frozenset[str]:
         """Return the endpoints that fail the checks of this manager."""

@@ -57,7 +57,7 @@ class AgreedDefinitions:
 
 class FleetObserver(Observer):
     """Implements `Observer` with the `monitor` and the `definitions` of a fleet. `views` returns what the edges say whose nodes are
-    up."""
+    up, and the names of the others."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class FleetObserver(Observer):
         context: Context,
         definitions: AgreedDefinitions,
         edges: Edges,
-        views: Callable[[], Mapping[str, EdgeView]],
+        views: Callable[[], tuple[Mapping[str, EdgeView], Collection[str]]],
     ) -> None:
         super().__init__(monitor, context, definitions)
         self._fleet_monitor = monitor
@@ -85,7 +85,8 @@ class FleetObserver(Observer):
 
     def observe(self, *, runtime_restarted: bool) -> HostObservation:
         """Make one pass. Swarm itself starts again what a restart has stopped."""
-        self.views = self._fleet_monitor.views = self._read_views()
+        self.views, self._fleet_monitor.absent = self._read_views()
+        self._fleet_monitor.views = self.views
         self._agreed.agree([one.definitions for one in self.views.values()])
         return super().observe(runtime_restarted=False)
 

@@ -12,6 +12,7 @@ from tests.support.machine import Machine
 from tests.support.machine_network import Network
 
 SHARED = "/srv/shared"
+SWARM_OPTIONS = ("--dispatcher-heartbeat", "3s")  # as in the manual
 DROP_IN = f"[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H unix://{SHARED}/docker.sock\n"
 
 
@@ -52,7 +53,7 @@ def swarm_hosts(*names: str) -> Iterator[tuple[SwarmHost, ...]]:
             hosts.append(SwarmHost(machine, f"unix://{Path(directory)}/docker.sock"))
             hosts[-1].prepare()
         first, *others = (one.machine for one in hosts)
-        first.run("docker", "swarm", "init", "--advertise-addr", first.address)
+        first.run("docker", "swarm", "init", *SWARM_OPTIONS, "--advertise-addr", first.address)
         token = first.run("docker", "swarm", "join-token", "--quiet", "manager").stdout.strip()
         for one in others:
             one.run(

@@ -41,13 +41,9 @@ class Fleet(NamedTuple):
             raise UsageError(f"cannot continue without edge {', '.join(unknown)}: the edges are {', '.join(names)}")
         return tuple(name for name in names if name not in without)
 
-    def present(self) -> tuple[str, ...]:
-        """Return the edges whose node is up."""
-        return tuple(
-            sorted(
-                _name(one) for one in self.swarm.nodes().values() if _is_edge(one) and one["Status"]["State"] == "ready"
-            )
-        )
+    def present(self) -> dict[str, bool]:
+        """Return whether the node of each edge is up."""
+        return {_name(one): one["Status"]["State"] == "ready" for one in self.swarm.nodes().values() if _is_edge(one)}
 
     def members(self) -> tuple[Node, ...]:
         """Return all nodes."""

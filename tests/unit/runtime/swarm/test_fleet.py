@@ -42,7 +42,7 @@ def test_edges() -> None:
 
 def test_edges_whose_node_is_up() -> None:
     shared = made(node("h3"), node("h1"), node("h2", state="down"), node("h4", edge=""))
-    assert shared.present() == ("h1", "h3")
+    assert shared.present() == {"h1": True, "h2": False, "h3": True}
 
 
 def test_members() -> None:
