@@ -96,7 +96,7 @@ def recover(context: Context, service: str) -> bool:
 
 def _recover(context: Context, journal: Journal) -> None:
     what = f"{noun(journal.action, journal.services)}{to_revision(journal.action, journal.release.revision)}"
-    change = f"the {what}, begun {time_text(journal.began)}"
+    change = f"the {what}, which started at {time_text(journal.began)}"
     try:
         journals = [context.store.journal(service) for service in journal.services]
         services = [ServiceChange(context, one) for one in journals if one is not None and one.change == journal.change]

@@ -65,8 +65,7 @@ def make_edge(context: Context) -> EdgeParts:
 
     def views() -> tuple[dict[str, EdgeView], frozenset[str]]:
         present = shared.present()
-        found = {name: view for name, view in edges.views().items() if present.get(name)}
-        return found, frozenset(name for name, is_up in present.items() if not is_up)
+        return {name: view for name, view in edges.views().items() if name in present.edges}, present.not_ready
 
     return EdgeParts(
         name=shared.own_name,

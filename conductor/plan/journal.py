@@ -97,7 +97,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def noun(action: ChangeAction, services: Iterable[str] = ()) -> str:
-    """Return the action, and of which services, for a sentence such as `the upgrade of web was rolled back`."""
+    """Return the action as a noun, with the services that it changes: `upgrade of web`."""
     nouns = {"scale": "scaling", "maintenance-on": "start of maintenance", "maintenance-off": "end of maintenance"}
     found, ids = nouns.get(action, action), ", ".join(services)
     return f"{found} {'for' if action in MAINTENANCE else 'of'} {ids}" if ids else found

@@ -136,7 +136,7 @@ class Interrupted(Note, frozen=True, tag="interrupted"):
 
     def _describe(self) -> str:
         return (
-            f"the {noun(self.action)}{to_revision(self.action, self.revision)}, begun {time_text(self.began)}, was interrupted; "
+            f"the {noun(self.action)}{to_revision(self.action, self.revision)}, which started at {time_text(self.began)}, was interrupted; "
             "supervise or the next command on this service will recover it"
         )
 

@@ -90,7 +90,7 @@ class Locks:
         try:
             return open_own(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise ConductorError(f"cannot lock {name}: {path}: {error.strerror}") from error
+            raise ConductorError(f"cannot lock {_text(name)}: {path}: {error.strerror}") from error
 
     def _acquire(self, handle: int, name: str, wait_seconds: float, mode: int) -> None:
         if _take(handle, mode):
@@ -104,7 +104,7 @@ class Locks:
                 if holder and holder.yields and not self._yields:
                     least = YIELD_SECONDS
                 if waited >= max(wait_seconds, least):
-                    raise BusyError("the images" if name == IMAGES else name, holder)
+                    raise BusyError(_text(name), holder)
                 self._cancellation.wait(POLL_SECONDS if waited >= SHORT_WAIT_SECONDS else SHORT_POLL_SECONDS)
         self._waited += self._clock.monotonic() - began
 
@@ -164,7 +164,7 @@ class Locks:
         except FileNotFoundError:
             return False, None
         except OSError as error:
-            raise ConductorError(f"cannot read lock {name}: {path}: {error.strerror}") from error
+            raise ConductorError(f"cannot read the lock of {_text(name)}: {path}: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -173,6 +173,10 @@ class Locks:
             return False, None
         finally:
             os.close(handle)
+
+
+def _text(name: str) -> str:
+    return "the images" if name == IMAGES else name
 
 
 def _holder(handle: int) -> LockHolder | None:

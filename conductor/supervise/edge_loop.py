@@ -34,8 +34,8 @@ RETRY_SECONDS = 1.0
 class EdgeParts(NamedTuple):
     """The name of this edge, which a manager with a leader knows, its view of the others, and its own traffic layer.
 
-    `store` and `edges` read what was true a moment ago, until `expire` is called; `views` returns what the edges say whose nodes
-    are up, and the names of the others. `follow_history` copies what other managers have recorded. `writes` yields whenever a
+    `store` and `edges` read what was true a moment ago, until `expire` is called; `views` returns those of the edges that are
+    not lost, and the nodes that are not ready. `follow_history` copies what other managers have recorded. `writes` yields whenever a
     manager may have made a request.
     """
 

@@ -14,8 +14,8 @@ from conductor.supervise.edge import health_from_here, replica_at
 
 class FleetMonitor(HealthMonitor):
     """For passes, a replica is unhealthy when its endpoint fails on most edges, one of which may just be cut off, and on the edge of
-    its own node, without which that node may be lost: Swarm then starts the replica elsewhere. `views` is what the edges say whose
-    nodes are up, `absent` are the others."""
+    its own node, without which that node may be lost: Swarm then starts the replica elsewhere. `views` are those of the edges that
+    are not lost; replicas on nodes that are `not_ready` are left to Swarm."""
 
     def __init__(
         self, check: Callable[[Target], CheckResult], changed: Callable[[], None], monotonic: Callable[[], float]
@@ -28,7 +28,7 @@ class FleetMonitor(HealthMonitor):
             tuple[str, str | None], float
         ] = {}  # by replica and endpoint: Swarm restarts and moves it
         self.views: Mapping[str, EdgeView] = {}
-        self.absent: Collection[str] = ()
+        self.not_ready: Collection[str] = ()
 
     def watch_routes(self, targets: Iterable[Target]) -> None:
         """Check these endpoints, besides those of replicas."""
@@ -67,9 +67,9 @@ class FleetMonitor(HealthMonitor):
         return Condition.UNHEALTHY if ran >= target.health.start_timeout else Condition.STARTING
 
     def _fails(self, node: str, endpoint: str) -> bool:
-        own = self.views.get(node)  # None: a worker, or an edge that is absent or new
+        own = self.views.get(node)  # None: no edge, or a new one
         return (
-            node not in self.absent
+            node not in self.not_ready
             and (own is None or endpoint in own.failing)
             and endpoint in failing_at_most(tuple(self.views.values()))
         )

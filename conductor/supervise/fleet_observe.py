@@ -56,8 +56,8 @@ class AgreedDefinitions:
 
 
 class FleetObserver(Observer):
-    """Implements `Observer` with the `monitor` and the `definitions` of a fleet. `views` returns what the edges say whose nodes are
-    up, and the names of the others."""
+    """Implements `Observer` with the `monitor` and the `definitions` of a fleet. `views` returns those of the edges that are not
+    lost, and the nodes that are not ready."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class FleetObserver(Observer):
 
     def observe(self, *, runtime_restarted: bool) -> HostObservation:
         """Make one pass. Swarm itself starts again what a restart has stopped."""
-        self.views, self._fleet_monitor.absent = self._read_views()
+        self.views, self._fleet_monitor.not_ready = self._read_views()
         self._fleet_monitor.views = self.views
         self._agreed.agree([one.definitions for one in self.views.values()])
         return super().observe(runtime_restarted=False)

@@ -115,9 +115,9 @@ def containers(site: Site, service: str) -> list[str]:
 
 
 def addresses(site: Site) -> dict[str, str]:
-    """The addresses of all running containers, by id."""
+    """The addresses of the running replicas, by id."""
     ids = site.machine.run(
-        "docker", "ps", "--quiet", "--no-trunc", "--filter", "label=conductor.instance"
+        "docker", "ps", "--quiet", "--no-trunc", "--filter", "label=conductor.kind=service"
     ).stdout.split()
     inspected = json.loads(site.machine.run("docker", "inspect", *ids).stdout)
     return {

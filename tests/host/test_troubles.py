@@ -138,7 +138,7 @@ TROUBLES = {
         f"mv /root/before {SECRET}",
     ),
     "an upgrade was killed": Trouble(
-        INTERRUPT, STATUS, "the upgrade to r2, begun .*, was interrupted", "next command on this service",
+        INTERRUPT, STATUS, "the upgrade to r2, which started at .*, was interrupted", "next command on this service",
         "conductor service restart --id shop; conductor supervise resume --id shop",
     ),
     "a service was paused and forgotten": Trouble(

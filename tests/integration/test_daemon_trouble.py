@@ -162,7 +162,7 @@ def test_the_daemon_goes_away_at_the_gate(serving: TestHost, between: DaemonBetw
     assert (serving.get().revision, serving.journal() is not None) == ("r1", True)
     between.trouble = ()
     after = serving.upgrade("r3", check=True)
-    assert "the upgrade of web to r2, begun 20" in after.stderr
+    assert "the upgrade of web to r2, which started at 20" in after.stderr
     assert ", was interrupted: rolling it back\n" in after.stderr
     nothing_left_behind(serving, "r3")
 

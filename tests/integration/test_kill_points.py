@@ -39,7 +39,7 @@ def kill_when(host: TestHost, upgrade: Spawned, condition: Callable[[], object],
 def recovered_by_the_next(host: TestHost, outcome: str) -> None:
     """Upgrade to r3; check that this command reports the interrupted upgrade, recovers it, and then makes its own change."""
     after = host.upgrade("r3", "web", check=True)
-    assert after.stderr.startswith("the upgrade of web to r2, begun 20")
+    assert after.stderr.startswith("the upgrade of web to r2, which started at 20")
     assert "web is running r3 with 1 replica" in after.stderr
     assert [(entry["to"], entry["outcome"]) for entry in host.history()[-2:]] == [("r2", outcome), ("r3", "done")]
     nothing_left_behind(host, "r3")
@@ -163,5 +163,5 @@ def test_the_first_deployment_is_killed(host: TestHost) -> None:
     host.wait_for(lambda: host.revisions() == ["r1"], "the gate")
     upgrade.kill()
     after = host.upgrade("r2", check=True)
-    assert "the upgrade of web to r1, begun 20" in after.stderr
+    assert "the upgrade of web to r1, which started at 20" in after.stderr
     nothing_left_behind(host, "r2")

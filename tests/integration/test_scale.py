@@ -122,7 +122,7 @@ def test_killed(
         upload.finish_after(1)
         after = service(web, *next_one, check=True)
         change = words[0].replace("scale", "scaling")
-        assert re.search(rf"the {change} of web( to r\d)?, begun ", after.stderr), str(after)
+        assert re.search(rf"the {change} of web( to r\d)?, which started at ", after.stderr), str(after)
         recovery = web.history()[earlier]
         assert (recovery["action"], recovery["outcome"]) == (words[0], outcome)
         assert upload.result(10).revision == "r3"

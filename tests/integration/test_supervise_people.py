@@ -41,7 +41,7 @@ def test_supervise_yields_the_lock_to_an_upgrade_while_a_repair_waits_at_its_gat
     host.wait_for(is_asked, "a replacement that is asked, and does not answer", 30)
     sup.clear_faults()
     upgrade = host.spawn("service", "upgrade", "--id", "web", "--revision", "r2")
-    host.wait_for(lambda: "the repair of web, begun " in upgrade.stderr, "the upgrade to take the lock", 10)
+    host.wait_for(lambda: "the repair of web, which started at " in upgrade.stderr, "the upgrade to take the lock", 10)
     assert "was interrupted: rolling it back" in upgrade.stderr
     assert upgrade.wait(30).code == 0
     assert sup.has_yielded()

@@ -65,9 +65,9 @@ class SwarmApi:
         return {one["ID"]: one for one in self._list("nodes", {}, shapes.Node)}
 
     def usable_nodes(self) -> int:
-        """Return how many nodes can run a task now."""
+        """Return how many nodes can run a task. After an election, the state of all nodes is `unknown` for a moment."""
         found = self.nodes().values()
-        return sum(one["Status"]["State"] == "ready" and one["Spec"]["Availability"] == "active" for one in found)
+        return sum(one["Status"]["State"] != "down" and one["Spec"]["Availability"] == "active" for one in found)
 
     def node_id(self) -> str:
         """Return the id of the node whose daemon answers."""

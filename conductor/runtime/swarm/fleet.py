@@ -19,6 +19,13 @@ from conductor.state.fleet.objects import RecentObjects
 EDGE: Final = "conductor.edge"  # the label of a node, whose value is "true"
 
 
+class Present(NamedTuple):
+    """The edges that Swarm does not consider lost, and all nodes that are not ready."""
+
+    edges: frozenset[str]
+    not_ready: frozenset[str]
+
+
 class Fleet(NamedTuple):
     """One process's access to the fleet of an instance."""
 
@@ -41,9 +48,16 @@ class Fleet(NamedTuple):
             raise UsageError(f"cannot continue without edge {', '.join(unknown)}: the edges are {', '.join(names)}")
         return tuple(name for name in names if name not in without)
 
-    def present(self) -> dict[str, bool]:
-        """Return whether the node of each edge is up."""
-        return {_name(one): one["Status"]["State"] == "ready" for one in self.swarm.nodes().values() if _is_edge(one)}
+    def present(self) -> Present:
+        """Return who can act now. After an election, the state of all nodes is `unknown` until they have registered again."""
+        nodes = [(_name(one), one["Status"]["State"], _is_edge(one)) for one in self.swarm.nodes().values()]
+        ready = frozenset(
+            name for name, state, _ in nodes if state == "ready"
+        )  # a host that joined again is listed twice
+        return Present(
+            edges=frozenset(name for name, state, is_edge in nodes if is_edge and state != "down"),
+            not_ready=frozenset(name for name, _, _ in nodes) - ready,
+        )
 
     def members(self) -> tuple[Node, ...]:
         """Return all nodes."""

@@ -121,7 +121,7 @@ def test_the_threads_of_an_edge_survive_a_fleet_without_a_leader(
         own,
         FleetStore(tmp_path, objects, own),
         expire=lambda: None,
-        views=edges.views,
+        views=lambda: (edges.views(), ()),
         follow_history=lambda: None,
         writes=lambda: iter(()),
     )

@@ -713,11 +713,11 @@ UNTIL = msgspec.structs.replace(HOLD, reason="", until="2026-01-01T01:00:00.000Z
         ),
         (
             notes.Interrupted(action="upgrade", revision="r2", began="now"),
-            "the upgrade to r2, begun now, was interrupted; supervise or the next command on this service will recover it",
+            "the upgrade to r2, which started at now, was interrupted; supervise or the next command on this service will recover it",
         ),
         (
             notes.Interrupted(action="scale", revision="r2", began="now"),
-            "the scaling, begun now, was interrupted; supervise or the next command on this service will recover it",
+            "the scaling, which started at now, was interrupted; supervise or the next command on this service will recover it",
         ),
         (
             notes.Drifted(service="web", revision="r1", changed=(Drift.DEFINITION,)),

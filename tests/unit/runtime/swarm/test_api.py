@@ -82,7 +82,7 @@ def test_a_request_that_a_leader_has_not_ended_is_repeated(text: str, status: in
 
 
 def test_nodes_that_can_run_a_task() -> None:
-    states = [("ready", "active"), ("down", "active"), ("ready", "drain"), ("ready", "active")]
+    states = [("ready", "active"), ("down", "active"), ("ready", "drain"), ("unknown", "active")]
     nodes = [node(str(number), *words) for number, words in enumerate(states)]
     assert api((200, nodes))[0].usable_nodes() == 2
 

@@ -9,7 +9,7 @@ from conductor.plan.lease import LEASE_SECONDS, LeaseLostError
 from conductor.plan.node import Node
 from conductor.runtime.docker.api import EngineApi
 from conductor.runtime.swarm.api import SwarmApi
-from conductor.runtime.swarm.fleet import EDGE, Fleet, fleet
+from conductor.runtime.swarm.fleet import EDGE, Fleet, Present, fleet
 from conductor.runtime.swarm.objects import SwarmObjects
 from conductor.state.fleet.objects import RecentObjects
 from tests.fakes.fleet import leases
@@ -40,9 +40,19 @@ def test_edges() -> None:
         shared.edges(["h2", "h1"])
 
 
-def test_edges_whose_node_is_up() -> None:
-    shared = made(node("h3"), node("h1"), node("h2", state="down"), node("h4", edge=""))
-    assert shared.present() == {"h1": True, "h2": False, "h3": True}
+def test_who_can_act_now() -> None:
+    shared = made(
+        node("h3", state="unknown"), node("h1"), node("h2", state="down"), node("w1", edge="", state="unknown")
+    )
+    assert shared.present() == Present(edges=frozenset({"h1", "h3"}), not_ready=frozenset({"h2", "h3", "w1"}))
+
+
+@pytest.mark.parametrize("ids", [("1", "2"), ("2", "1")])
+def test_a_host_that_joined_again_is_ready(ids: tuple[str, str]) -> None:
+    """Swarm still lists the node that left, with its label."""
+    left, joined = node("h1", state="down"), node("h1")
+    shared = made(*sorted(({**left, "ID": ids[0]}, {**joined, "ID": ids[1]}), key=lambda one: one["ID"]))
+    assert shared.present() == Present(edges=frozenset({"h1"}), not_ready=frozenset())
 
 
 def test_members() -> None:
