@@ -141,11 +141,9 @@ class Managers:
                 '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
             )
             containers = self.machines[node].run("docker", "ps", "-a", "--format", form).stdout.splitlines()
-            lines += [
-                f"{node} has {one}"
-                for one in containers
-                if one.startswith("shop ") and one != f"shop {revision} service running"
-            ]
+            # Swarm keeps the container of an earlier task as long as its service, for example when it moved the replica.
+            expected = {f"shop {revision} service {state}" for state in ("running", "exited")}
+            lines += [f"{node} has {one}" for one in containers if one.startswith("shop ") and one not in expected]
         return lines
 
     def settle(self, revision: str, timeout: float, count: int = 2) -> None:
