@@ -46,7 +46,8 @@ def nothing_left_behind(
     assert found == ([("service", revision, live["id"], "running")] * count if live else [])
     assert host.journal(service) is None
     assert not (host.runtime_dir / "nginx" / "announce").exists()
-    assert unfinished or unfinished_files(host) == []
+    left = unfinished_files(host)
+    assert unfinished or not left, left
     assert reservations(host) == {}
     if live and live["definition"].get("nginx"):
         answer = host.get(service=service)
