@@ -139,10 +139,12 @@ class Managers:
                 lines.append(f"{node} answers {answer}")
             form = (
                 '{{.Label "conductor.service"}} {{.Label "conductor.revision"}} {{.Label "conductor.kind"}} {{.State}}'
+                ' {{.Label "com.docker.swarm.service.id"}}'
             )
             containers = self.machines[node].run("docker", "ps", "-a", "--format", form).stdout.splitlines()
             # Swarm keeps the container of an earlier task as long as its service, for example when it moved the replica.
-            expected = {f"shop {revision} service {state}" for state in ("running", "exited")}
+            ids = self.machines[node].run("docker", "service", "ls", "--quiet", "--no-trunc").stdout.split()
+            expected = {f"shop {revision} service {state} {one}" for state in ("running", "exited") for one in ids}
             lines += [f"{node} has {one}" for one in containers if one.startswith("shop ") and one not in expected]
         return lines
 
